@@ -1,0 +1,1 @@
+"""What learns: networks, baselines, their training, their uncertainty and the shipped library."""

@@ -1,0 +1,1 @@
+"""What a material is, and the ion-transport physics that follows from it."""
