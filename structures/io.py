@@ -1,0 +1,482 @@
+"""Files and folders to records, and records to files.
+
+One bad file, line or row is a ``FailedRecord`` with its reason; as many records come out as there
+were inputs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import gzip
+import io
+import json
+import os
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, TextIO
+
+import ase
+import ase.io
+import numpy as np
+from pymatgen.io.cif import CifWriter
+
+from structures.json_records import (
+    crystal_from_json,
+    crystal_to_json,
+    hop_from_json,
+    hop_to_json,
+    is_hop_json,
+)
+from structures.records import Crystal, FailedRecord, Hop, UnusableStructureError
+from structures.structure_files import crystal_file, crystals_in_text
+from structures.tables import ConductivityRow, conductivity_row, is_conductivity_table
+
+__all__ = [
+    "ConductivityRow",
+    "InputRecord",
+    "InputSurvey",
+    "crystal_from_json",
+    "crystal_to_json",
+    "detect_kind",
+    "hop_from_json",
+    "hop_to_json",
+    "iter_records",
+    "read_records",
+    "survey",
+    "write_cif",
+    "write_extxyz",
+    "write_json_lines",
+]
+
+InputRecord = Crystal | Hop | ConductivityRow | FailedRecord
+InputKind = Literal["hops", "crystals", "conductivity_table"]
+PathLike = str | os.PathLike[str]
+
+_FORMS = {
+    ".jsonl": "json",
+    ".json": "json",
+    ".ndjson": "json",
+    ".csv": "csv",
+    ".cif": "cif",
+    ".vasp": "poscar",
+    ".poscar": "poscar",
+    ".contcar": "poscar",
+    ".extxyz": "extxyz",
+    ".xyz": "extxyz",
+}
+_BROKEN_STREAM = (EOFError, OSError, zlib.error)
+_PEEKED_LINES = 20
+
+
+@dataclass(frozen=True)
+class InputSurvey:
+    """What an input holds, found by names and first lines.
+
+    Attributes:
+        kind: What the records are.
+        counts: Number of files by what they are ("CIF", "hop file", ...).
+    """
+
+    kind: InputKind
+    counts: Mapping[str, int]
+
+    @property
+    def message(self) -> str:
+        """For example ``found crystals: 3 CIF, 1 crystal file``."""
+        parts = ", ".join(f"{n} {name}" for name, n in self.counts.items())
+        return f"found {self.kind.replace('_', ' ')}: {parts}"
+
+
+def read_records(
+    path: PathLike | Sequence[PathLike],
+    working_ion: str | None = None,
+    cifs: PathLike | None = None,
+) -> list[InputRecord]:
+    """All records of a file, a folder (recursively, in sorted order), or several of them.
+
+    Args:
+        path: CIF, POSCAR/CONTCAR, extended XYZ, JSON lines (crystals or hops), conductivity table
+            in CSV, each also gzipped, or folders of them. Other files in a folder are passed over.
+        working_ion: Set on crystals that name none.
+        cifs: Folder with ``<ID>.cif`` for rows of a conductivity table.
+
+    Raises:
+        ValueError: If the path does not exist or is a file of no known form.
+    """
+    return list(iter_records(path, working_ion, cifs))
+
+
+def iter_records(
+    path: PathLike | Sequence[PathLike],
+    working_ion: str | None = None,
+    cifs: PathLike | None = None,
+) -> Iterator[InputRecord]:
+    """As ``read_records``, one record at a time."""
+    seen: set[str] = set()
+    for file, name in _files(path):
+        for record in _file_records(file, name, None if cifs is None else Path(cifs)):
+            if record.id in seen:
+                formula = record.formula
+                yield FailedRecord(record.id, "duplicate id", formula)
+                continue
+            seen.add(record.id)
+            if working_ion and isinstance(record, Crystal) and record.working_ion is None:
+                record = replace(record, working_ion=working_ion)
+            yield record
+
+
+def detect_kind(paths: PathLike | Sequence[PathLike]) -> InputKind:
+    """What the input holds; see ``survey``."""
+    return survey(paths).kind
+
+
+def survey(paths: PathLike | Sequence[PathLike]) -> InputSurvey:
+    """What the input holds, without reading all of it.
+
+    Raises:
+        ValueError: If it is missing, unreadable, of no known form, or mixed.
+    """
+    counts: Counter[str] = Counter()
+    kinds: dict[InputKind, str] = {}
+    for file, _ in _files(paths):
+        kind, name = _kind_of_file(file)
+        if kind is None:
+            continue
+        counts[name] += 1
+        kinds.setdefault(kind, file.name)
+    given = _as_list(paths)
+    if not kinds:
+        raise ValueError(
+            f"{', '.join(map(str, given))}: no hops, crystals or conductivity rows found; expected "
+            "JSON lines (.jsonl, .json, .gz), CIF, POSCAR, extended XYZ or a conductivity table"
+        )
+    if len(kinds) > 1:
+        found = ", ".join(f"{kind.replace('_', ' ')} ({name})" for kind, name in kinds.items())
+        hint = "; pass CIFs of a table with --cifs" if "conductivity_table" in kinds else ""
+        raise ValueError(f"mixed input: {found}; give one kind at a time{hint}")
+    return InputSurvey(next(iter(kinds)), dict(counts))
+
+
+def write_json_lines(path: PathLike, records: Iterable[Crystal | Hop | Mapping[str, Any]]) -> None:
+    """Write one JSON object a line, gzipped if the name ends in ``.gz``; atomic (rename).
+
+    Args:
+        path: Target; parent folders are made.
+        records: Crystals, hops, or plain objects written as they are.
+    """
+    lines = (json.dumps(_to_json(record), ensure_ascii=False) + "\n" for record in records)
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = _part(target)
+    if target.suffix == ".gz":
+        # no name and no time in the header: equal records give equal bytes
+        with part.open("wb") as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as stream:
+            stream.writelines(line.encode() for line in lines)
+    else:
+        with part.open("w", encoding="utf-8") as text:
+            text.writelines(lines)
+    os.replace(part, target)
+
+
+def write_cif(record: Crystal | Hop, path: PathLike) -> None:
+    """Write a crystal, or a hop with its path images as partly filled sites, as CIF (P1).
+
+    Occupancies of the images of a hop are one over their number: the ion is there once.
+    """
+    crystal = record if isinstance(record, Crystal) else _hop_as_crystal(record)
+    _write_text(Path(path), str(CifWriter(crystal.to_pymatgen())))
+
+
+def write_extxyz(hop: Hop, path: PathLike) -> None:
+    """Write a hop as extended XYZ, one frame an image, the moving ion last.
+
+    Disordered host sites show their most abundant element; column ``occupancy`` has its amount.
+    """
+    frames = []
+    major = [max(site.items(), key=lambda item: item[1]) for site in hop.host_species]
+    for image in hop.path_frac:
+        frame = ase.Atoms(
+            symbols=[symbol for symbol, _ in major] + [hop.working_ion],
+            scaled_positions=np.vstack([hop.host_frac, image]),
+            cell=hop.lattice,
+            pbc=True,
+        )
+        # scaled_positions wraps nothing: the path stays unwrapped
+        frame.set_array("occupancy", np.array([amount for _, amount in major] + [1.0]))
+        frames.append(frame)
+    text = io.StringIO()
+    ase.io.write(text, frames, format="extxyz")
+    _write_text(Path(path), text.getvalue())
+
+
+def _to_json(record: Crystal | Hop | Mapping[str, Any]) -> Mapping[str, Any]:
+    if isinstance(record, Crystal):
+        return crystal_to_json(record)
+    if isinstance(record, Hop):
+        return hop_to_json(record)
+    return record
+
+
+def _hop_as_crystal(hop: Hop) -> Crystal:
+    share = {hop.working_ion: 1.0 / len(hop.path_frac)}
+    return Crystal(
+        id=hop.id,
+        lattice=hop.lattice,
+        species=hop.host_species + (share,) * len(hop.path_frac),
+        frac=np.vstack([hop.host_frac, hop.path_frac]),
+    )
+
+
+def _write_text(target: Path, text: str) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = _part(target)
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, target)
+
+
+def _part(target: Path) -> Path:
+    return target.with_name(f".{target.name}.{os.getpid()}.part")
+
+
+def _as_list(paths: PathLike | Sequence[PathLike]) -> list[Path]:
+    if isinstance(paths, str | os.PathLike):
+        return [Path(paths)]
+    return [Path(p) for p in paths]
+
+
+def _files(paths: PathLike | Sequence[PathLike]) -> Iterator[tuple[Path, str]]:
+    """(file, id prefix) of every file of a known form; the prefix is the path without suffix."""
+    for given in _as_list(paths):
+        if given.is_dir():
+            for file in sorted(p for p in given.rglob("*") if p.is_file()):
+                if _is_input(file):
+                    yield file, _without_suffix(file.relative_to(given))
+        elif given.is_file():
+            if _form(given) is None:
+                known = ", ".join(_FORMS)
+                raise ValueError(
+                    f"{given}: not a known form of input; expected a name ending in {known} "
+                    "(or .gz after it), or POSCAR/CONTCAR"
+                )
+            yield given, _without_suffix(Path(given.name))
+        else:
+            raise ValueError(f"{given}: no such file or folder")
+
+
+def _is_input(file: Path) -> bool:
+    """True for a file of a folder that is read; tables of anything else are passed over."""
+    form = _form(file)
+    if form is None or file.name.startswith("."):
+        return False
+    return form != "csv" or _kind_of_file(file)[0] is not None
+
+
+def _form(file: Path) -> str | None:
+    name = file.name.removesuffix(".gz")
+    form = _FORMS.get(Path(name).suffix.lower())
+    if form is None and name.upper().startswith(("POSCAR", "CONTCAR")):
+        return "poscar"
+    return form
+
+
+def _without_suffix(path: Path) -> str:
+    name = path.name.removesuffix(".gz")
+    if Path(name).suffix.lower() in _FORMS:
+        name = Path(name).stem
+    return path.with_name(name).as_posix()
+
+
+@contextlib.contextmanager
+def _open(file: Path) -> Iterator[TextIO]:
+    """Text of a file, gunzipped; bytes that are no UTF-8 become replacement characters."""
+    with contextlib.ExitStack() as stack:
+        raw: Any = stack.enter_context(file.open("rb"))
+        if file.suffix == ".gz":
+            raw = stack.enter_context(gzip.open(raw, "rb"))
+        yield io.TextIOWrapper(raw, encoding="utf-8-sig", errors="replace")
+
+
+def _file_records(file: Path, name: str, cifs: Path | None) -> Iterator[InputRecord]:
+    form = _form(file)
+    assert form is not None
+    if form == "json":
+        items = _json_items(file)
+    elif form == "csv":
+        items = _table_items(file, cifs)
+    else:
+        items = _structure_items(file, form)
+    yield from _named(items, name)
+
+
+Item = tuple[InputRecord | None, str]
+"""A record, or None and the reason why there is none; records without an id have an empty one."""
+
+
+def _named(items: Iterator[Item], name: str) -> Iterator[InputRecord]:
+    """Give records without an id the file's name, plus ``#k`` if the file holds several."""
+    current = next(items, None)
+    if current is None:
+        yield FailedRecord(name, "file holds no records")
+        return
+    following = next(items, None)
+    several = following is not None
+    k = 0
+    while current is not None:
+        record, reason = current
+        id = f"{name}#{k}" if several else name
+        if record is None:
+            yield FailedRecord(id, reason)
+        elif record.id:
+            yield record
+        else:
+            yield replace(record, id=id)
+        current, following = following, next(items, None)
+        k += 1
+
+
+def _structure_items(file: Path, form: str) -> Iterator[Item]:
+    try:
+        with _open(file) as stream:
+            text = stream.read()
+    except _BROKEN_STREAM as error:
+        yield None, _broken(file, error, 0)
+        return
+    for found in crystals_in_text(text, form):
+        yield (None, str(found)) if isinstance(found, UnusableStructureError) else (found, "")
+
+
+def _json_items(file: Path) -> Iterator[Item]:
+    done = 0
+    try:
+        with _open(file) as stream:
+            for number, text in _json_texts(stream):
+                yield _json_item(text, number)
+                done += 1
+    except _BROKEN_STREAM as error:
+        yield None, _broken(file, error, done)
+
+
+def _json_texts(stream: TextIO) -> Iterator[tuple[int, str]]:
+    """(line number, text) of every object: one a line, or a whole-file array or object."""
+    lines = ((number, line) for number, line in enumerate(stream, start=1) if line.strip())
+    first = next(lines, None)
+    if first is None:
+        return
+    if first[1].lstrip().startswith("[") or first[1].strip() == "{":
+        rest = [first, *lines]
+        try:
+            content = json.loads("".join(line for _, line in rest))
+        except (json.JSONDecodeError, RecursionError):
+            yield from rest
+            return
+        for element in content if isinstance(content, list) else [content]:
+            yield first[0], json.dumps(element)
+        return
+    yield first
+    yield from lines
+
+
+def _json_item(text: str, number: int) -> Item:
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as error:
+        return None, f"line {number}: invalid JSON ({error.msg} at column {error.colno})"
+    except RecursionError:
+        return None, f"line {number}: invalid JSON (nested too deeply)"
+    if not isinstance(data, dict):
+        return None, f"line {number}: expected a JSON object, got {type(data).__name__}"
+    try:
+        if is_hop_json(data):
+            return hop_from_json(data), ""
+        return crystal_from_json(data, id=""), ""
+    except UnusableStructureError as error:
+        id = data.get("id")
+        if id:
+            return FailedRecord(str(id), str(error), str(data.get("formula") or "")), ""
+        return None, f"line {number}: {error}"
+
+
+def _table_items(file: Path, cifs: Path | None) -> Iterator[Item]:
+    done = 0
+    try:
+        with _open(file) as stream:
+            reader = csv.DictReader(stream)
+            if not is_conductivity_table(list(reader.fieldnames or [])):
+                yield None, f"not a conductivity table (columns: {_columns(reader)})"
+                return
+            for row in reader:
+                record = conductivity_row(row, "")
+                yield (
+                    (
+                        record
+                        if not isinstance(record, ConductivityRow)
+                        else _with_cif(record, cifs)
+                    ),
+                    "",
+                )
+                done += 1
+    except csv.Error as error:
+        yield None, f"row {done + 1}: {error}"
+    except _BROKEN_STREAM as error:
+        yield None, _broken(file, error, done)
+
+
+def _columns(reader: csv.DictReader[str]) -> str:
+    return ", ".join(str(name) for name in list(reader.fieldnames or [])[:8])
+
+
+def _with_cif(row: ConductivityRow, cifs: Path | None) -> ConductivityRow:
+    """The row with its crystal; one whose CIF is unusable goes on without, and says so."""
+    if cifs is None or not row.id:
+        return row
+    file = cifs / f"{row.id}.cif"
+    if not file.is_file():
+        return row
+    try:
+        crystal = replace(crystal_file(file), id=row.id, family=row.family)
+    except UnusableStructureError as error:
+        return replace(row, extra={**row.extra, "cif_error": str(error)})
+    return replace(row, crystal=crystal)
+
+
+def _broken(file: Path, error: Exception, done: int) -> str:
+    if isinstance(error, EOFError | zlib.error):
+        return f"{file.name} ends early (truncated or damaged gzip) after {done} records"
+    return f"{file.name} cannot be read: {' '.join(str(error).split())}"
+
+
+def _kind_of_file(file: Path) -> tuple[InputKind | None, str]:
+    form = _form(file)
+    if form == "json":
+        return _kind_of_json(file)
+    if form == "csv":
+        try:
+            with _open(file) as stream:
+                columns = list(csv.DictReader(stream).fieldnames or [])
+        except (*_BROKEN_STREAM, csv.Error):
+            return None, ""
+        if is_conductivity_table(columns):
+            return "conductivity_table", "conductivity table"
+        return None, ""
+    return "crystals", {"cif": "CIF", "poscar": "POSCAR"}.get(str(form), "extended XYZ")
+
+
+def _kind_of_json(file: Path) -> tuple[InputKind | None, str]:
+    try:
+        with _open(file) as stream:
+            for _, (_, text) in zip(range(_PEEKED_LINES), _json_texts(stream), strict=False):
+                try:
+                    data = json.loads(text)
+                except (json.JSONDecodeError, RecursionError):
+                    continue
+                if isinstance(data, dict) and is_hop_json(data):
+                    return "hops", "hop file"
+                if isinstance(data, dict) and "species" in data:
+                    return "crystals", "crystal file"
+    except _BROKEN_STREAM:
+        pass
+    return None, ""

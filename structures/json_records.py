@@ -1,0 +1,317 @@
+"""The JSON forms of crystals and hops (one object a line in a file), checked as they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pymatgen.core import Element
+
+from structures.records import Crystal, Hop, Occupancy, UnusableStructureError
+
+ELEMENT_SYMBOLS = frozenset(element.symbol for element in Element)
+OCCUPANCY_TOLERANCE = 1e-3
+"""Sums of rounded occupancies (3 x 0.3333 + ...) may exceed one by this much."""
+SMALLEST_VOLUME_A3 = 1e-3
+DECIMALS = 8
+"""Written coordinates: 1e-8 of a cell vector or angstrom."""
+
+_CRYSTAL_KEYS = frozenset(
+    [
+        "id",
+        "formula",
+        "cell",
+        "lattice",
+        "species",
+        "frac",
+        "working_ion",
+        "role",
+        "family",
+        "source",
+    ]
+)
+_HOP_KEYS = frozenset(
+    [
+        "id",
+        "working_ion",
+        "cell",
+        "lattice",
+        "host_species",
+        "host_frac",
+        "path_frac",
+        "barrier_eV",
+        "barrier_backward_eV",
+        "method",
+        "family",
+    ]
+)
+
+
+def is_hop_json(data: Mapping[str, Any]) -> bool:
+    """True if the object has the keys of a hop record."""
+    return "path_frac" in data or "host_species" in data
+
+
+def crystal_from_json(data: Mapping[str, Any], id: str | None = None) -> Crystal:
+    """A crystal record from its JSON object; unknown keys are kept in ``extra``.
+
+    Args:
+        data: ``species``, ``frac`` and ``cell`` (six parameters) or ``lattice`` (rows, angstrom).
+        id: Used if the object names none.
+
+    Raises:
+        UnusableStructureError: With what is wrong, in one line.
+    """
+    species = _species(_required(data, "species"), "species")
+    return Crystal(
+        id=_id(data, id),
+        lattice=_lattice(data),
+        species=species,
+        frac=_points(_required(data, "frac"), "frac", len(species)),
+        working_ion=_symbol(data.get("working_ion")),
+        role=_text(data.get("role")),
+        family=_text(data.get("family")),
+        source=_text(data.get("source")),
+        extra={k: v for k, v in data.items() if k not in _CRYSTAL_KEYS},
+    )
+
+
+def hop_from_json(data: Mapping[str, Any], id: str | None = None) -> Hop:
+    """A hop record from its JSON object; unknown keys are kept in ``extra``.
+
+    Raises:
+        UnusableStructureError: With what is wrong, in one line.
+    """
+    species = _species(_required(data, "host_species"), "host_species")
+    path = _points(_required(data, "path_frac"), "path_frac", None)
+    if len(path) < 2:
+        raise UnusableStructureError(f"path_frac has {len(path)} point; a hop needs 2 or more")
+    ion = _symbol(_required(data, "working_ion"))
+    assert ion is not None
+    return Hop(
+        id=_id(data, id),
+        working_ion=ion,
+        lattice=_lattice(data),
+        host_species=species,
+        host_frac=_points(_required(data, "host_frac"), "host_frac", len(species)),
+        path_frac=path,
+        barrier_eV=_number(data, "barrier_eV"),
+        barrier_backward_eV=_number(data, "barrier_backward_eV"),
+        method=_text(data.get("method")),
+        family=_text(data.get("family")),
+        extra={k: v for k, v in data.items() if k not in _HOP_KEYS},
+    )
+
+
+def crystal_to_json(crystal: Crystal) -> dict[str, Any]:
+    """The JSON object of a crystal; ``crystal_from_json`` gives the same crystal back."""
+    stated = {
+        "working_ion": crystal.working_ion,
+        "role": crystal.role,
+        "family": crystal.family,
+        "source": crystal.source,
+    }
+    return {
+        "id": crystal.id,
+        "formula": crystal.formula,
+        "lattice": _rounded(crystal.lattice),
+        "species": _species_json(crystal.species),
+        "frac": _rounded(crystal.frac),
+        **{k: v for k, v in stated.items() if v is not None},
+        **crystal.extra,
+    }
+
+
+def hop_to_json(hop: Hop) -> dict[str, Any]:
+    """The JSON object of a hop; ``hop_from_json`` gives the same hop back."""
+    stated = {
+        "barrier_eV": hop.barrier_eV,
+        "barrier_backward_eV": hop.barrier_backward_eV,
+        "method": hop.method,
+        "family": hop.family,
+    }
+    return {
+        "id": hop.id,
+        "working_ion": hop.working_ion,
+        "lattice": _rounded(hop.lattice),
+        "host_species": _species_json(hop.host_species),
+        "host_frac": _rounded(hop.host_frac),
+        "path_frac": _rounded(hop.path_frac),
+        **{k: v for k, v in stated.items() if v is not None},
+        **hop.extra,
+    }
+
+
+def lattice_from_parameters(
+    a: float, b: float, c: float, alpha: float, beta: float, gamma: float
+) -> NDArray[np.float64]:
+    """(3, 3) lattice rows, angstrom, oriented as pymatgen does (c along z, a in the xz plane).
+
+    Args:
+        a: Length of the first vector, angstrom; b and c likewise.
+        b: See a.
+        c: See a.
+        alpha: Angle between b and c, degrees; beta between a and c, gamma between a and b.
+        beta: See alpha.
+        gamma: See alpha.
+    """
+    cos_a, cos_b, cos_g = np.cos(np.radians([alpha, beta, gamma]))
+    sin_a, sin_b = np.sin(np.radians([alpha, beta]))
+    if min(a, b, c) <= 0 or min(sin_a, sin_b) <= 0:
+        raise UnusableStructureError(f"cell {[a, b, c, alpha, beta, gamma]} is not a cell")
+    cos_g_star = (cos_a * cos_b - cos_g) / (sin_a * sin_b)
+    if abs(cos_g_star) >= 1:
+        raise UnusableStructureError(f"cell angles {alpha}, {beta}, {gamma} cannot close a cell")
+    sin_g_star = np.sqrt(1 - cos_g_star**2)
+    return np.array(
+        [
+            [a * sin_b, 0.0, a * cos_b],
+            [-b * sin_a * cos_g_star, b * sin_a * sin_g_star, b * cos_a],
+            [0.0, 0.0, c],
+        ]
+    )
+
+
+def check_species(species: tuple[Occupancy, ...], key: str = "species") -> None:
+    """Raise UnusableStructureError unless elements are known and occupancies lie in (0, 1]."""
+    if not species:
+        raise UnusableStructureError(f"{key} is empty: no atoms")
+    for k, site in enumerate(species):
+        unknown = [symbol for symbol in site if symbol not in ELEMENT_SYMBOLS]
+        if unknown:
+            raise UnusableStructureError(f"{key}[{k}]: unknown element {unknown[0]!r}")
+        amounts = list(site.values())
+        if not amounts or not all(a > 0 for a in amounts):
+            raise UnusableStructureError(f"{key}[{k}]: occupancies {dict(site)} must be above 0")
+        if sum(amounts) > 1 + OCCUPANCY_TOLERANCE:
+            raise UnusableStructureError(
+                f"{key}[{k}]: occupancies {dict(site)} sum to {sum(amounts):.4g}, above one"
+            )
+
+
+def check_geometry(lattice: NDArray[np.float64], **points: NDArray[np.float64]) -> None:
+    """Raise UnusableStructureError unless the cell has a volume and all numbers are finite."""
+    if not np.all(np.isfinite(lattice)):
+        raise UnusableStructureError("lattice holds numbers that are not finite (NaN or infinity)")
+    volume = abs(np.linalg.det(lattice))
+    if volume < SMALLEST_VOLUME_A3:
+        raise UnusableStructureError(f"lattice has a volume of {volume:.3g} cubic angstrom")
+    for key, values in points.items():
+        bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+        if len(bad):
+            raise UnusableStructureError(
+                f"{key}[{bad[0]}] = {values[bad[0]].tolist()} is not finite"
+            )
+
+
+def _required(data: Mapping[str, Any], key: str) -> Any:
+    value = data.get(key)
+    if value is None:
+        known = ", ".join(list(data)[:8])
+        raise UnusableStructureError(f"key '{key}' is missing (keys given: {known})")
+    return value
+
+
+def _id(data: Mapping[str, Any], fallback: str | None) -> str:
+    given = data.get("id")
+    if given is None or given == "":
+        given = fallback
+    if given is None:
+        raise UnusableStructureError("key 'id' is missing")
+    return str(given)
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _symbol(value: Any) -> str | None:
+    if value is not None and value not in ELEMENT_SYMBOLS:
+        raise UnusableStructureError(f"working_ion: unknown element {value!r}")
+    return value
+
+
+def _number(data: Mapping[str, Any], key: str) -> float | None:
+    value = data.get(key)
+    if value is None:
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise UnusableStructureError(f"{key} = {value!r} is not a number") from None
+
+
+def _species(value: Any, key: str) -> tuple[Occupancy, ...]:
+    if not isinstance(value, list):
+        raise UnusableStructureError(f"{key} must be a list, got {type(value).__name__}")
+    if not value:
+        raise UnusableStructureError(f"{key} is empty: no atoms")
+    try:  # ordered: the common case, each distinct symbol looked at once
+        whole = {symbol: {symbol: 1.0} for symbol in set(value)}
+    except TypeError:
+        species = tuple(_site(site, f"{key}[{k}]") for k, site in enumerate(value))
+        check_species(species, key)
+        return species
+    for symbol in whole:
+        if symbol not in ELEMENT_SYMBOLS:
+            raise UnusableStructureError(
+                f"{key}[{value.index(symbol)}]: unknown element {symbol!r}"
+            )
+    return tuple(whole[symbol] for symbol in value)
+
+
+def _site(value: Any, where: str) -> Occupancy:
+    if isinstance(value, str):
+        return {value: 1.0}
+    if isinstance(value, dict):
+        try:
+            return {str(symbol): float(amount) for symbol, amount in value.items()}
+        except (TypeError, ValueError):
+            pass
+    raise UnusableStructureError(f"{where} = {value!r} is neither a symbol nor symbol: occupancy")
+
+
+def _lattice(data: Mapping[str, Any]) -> NDArray[np.float64]:
+    key = "lattice" if data.get("lattice") is not None else "cell"
+    given = _required(data, key)
+    shape = (3, 3) if key == "lattice" else (6,)
+    values = _array(given, key)
+    if values.shape != shape:
+        raise UnusableStructureError(f"{key} has shape {values.shape}, expected {shape}")
+    if not np.all(np.isfinite(values)):
+        raise UnusableStructureError(f"{key} = {given} is not finite")
+    lattice = values if key == "lattice" else lattice_from_parameters(*values.tolist())
+    check_geometry(lattice)
+    return lattice
+
+
+def _points(value: Any, key: str, count: int | None) -> NDArray[np.float64]:
+    points = _array(value, key)
+    if points.ndim != 2 or points.shape[1] != 3 or count not in (None, len(points)):
+        expected = f"({'n' if count is None else count}, 3)"
+        raise UnusableStructureError(f"{key} has shape {points.shape}, expected {expected}")
+    finite = np.isfinite(points)
+    if not finite.all():
+        row = int(np.flatnonzero(~finite.all(axis=1))[0])
+        raise UnusableStructureError(f"{key}[{row}] = {points[row].tolist()} is not finite")
+    return points
+
+
+def _array(value: Any, key: str) -> NDArray[np.float64]:
+    try:
+        return np.array(value, dtype=float)
+    except (TypeError, ValueError):
+        raise UnusableStructureError(f"{key} is not a regular table of numbers") from None
+
+
+def _rounded(values: NDArray[np.float64]) -> list[list[float]]:
+    return np.round(values, DECIMALS).tolist()
+
+
+def _species_json(species: tuple[Occupancy, ...]) -> list[Any]:
+    return [
+        next(iter(site)) if len(site) == 1 and next(iter(site.values())) == 1.0 else dict(site)
+        for site in species
+    ]
