@@ -120,7 +120,7 @@ def iter_records(
     for file, name in _files(path):
         for record in _file_records(file, name, None if cifs is None else Path(cifs)):
             if record.id in seen:
-                formula = record.formula
+                formula = "" if isinstance(record, Hop) else record.formula
                 yield FailedRecord(record.id, "duplicate id", formula)
                 continue
             seen.add(record.id)

@@ -18,35 +18,12 @@ SMALLEST_VOLUME_A3 = 1e-3
 DECIMALS = 8
 """Written coordinates: 1e-8 of a cell vector or angstrom."""
 
-_CRYSTAL_KEYS = frozenset(
-    [
-        "id",
-        "formula",
-        "cell",
-        "lattice",
-        "species",
-        "frac",
-        "working_ion",
-        "role",
-        "family",
-        "source",
-    ]
-)
-_HOP_KEYS = frozenset(
-    [
-        "id",
-        "working_ion",
-        "cell",
-        "lattice",
-        "host_species",
-        "host_frac",
-        "path_frac",
-        "barrier_eV",
-        "barrier_backward_eV",
-        "method",
-        "family",
-    ]
-)
+_COMMON_KEYS = ("id", "cell", "lattice", "working_ion", "family")
+_CRYSTAL_KEYS = {*_COMMON_KEYS, "formula", "species", "frac", "role", "source"}
+_HOP_KEYS = {
+    *(*_COMMON_KEYS, "host_species", "host_frac", "path_frac"),
+    *("barrier_eV", "barrier_backward_eV", "method"),
+}
 
 
 def is_hop_json(data: Mapping[str, Any]) -> bool:

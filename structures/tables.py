@@ -19,6 +19,10 @@ LATTICE_COLUMNS = ("a", "b", "c", "alpha", "beta", "gamma")
 SPACE_GROUP_COLUMNS = ("Space group #", "Spacegroup")
 FAMILY_COLUMNS = ("Family", "Type")
 DOI_COLUMNS = ("DOI", "Source")
+_USED_COLUMNS = frozenset(
+    {*ID_COLUMNS, *COMPOSITION_COLUMNS, *CONDUCTIVITY_COLUMNS, *LATTICE_COLUMNS}
+    | {*SPACE_GROUP_COLUMNS, *FAMILY_COLUMNS, *DOI_COLUMNS, "temperature_K"}
+)
 QUANTITY = "log10_conductivity_S_cm"
 
 
@@ -80,8 +84,6 @@ def conductivity_row(row: Mapping[str, str], id: str) -> ConductivityRow | Faile
         composition = _composition(text)
     except ValueError as error:
         return FailedRecord(id, f"composition {text!r}: {error}", formula)
-    used = (*ID_COLUMNS, *COMPOSITION_COLUMNS, *CONDUCTIVITY_COLUMNS, *LATTICE_COLUMNS)
-    used += (*SPACE_GROUP_COLUMNS, *FAMILY_COLUMNS, *DOI_COLUMNS, "temperature_K")
     return ConductivityRow(
         id=id,
         formula=formula,
@@ -91,7 +93,7 @@ def conductivity_row(row: Mapping[str, str], id: str) -> ConductivityRow | Faile
         label=_label(given),
         family=_first(given, FAMILY_COLUMNS),
         doi=_first(given, DOI_COLUMNS),
-        extra={k: v for k, v in given.items() if k not in used},
+        extra={k: v for k, v in given.items() if k not in _USED_COLUMNS},
     )
 
 

@@ -1,0 +1,267 @@
+"""Train and test parts that do not leak: whole frameworks, families or ions on one side.
+
+Every splitter takes records and gives ``Split`` objects of index arrays. Which records go where
+depends on their ids, formulas, families and the seed, never on the order in which they came in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pymatgen.core import Composition
+
+from structures.family_names import FAMILY_ALIASES, canonical_family
+from structures.records import WORKING_IONS, Crystal, Hop
+
+__all__ = [
+    "FAMILY_ALIASES",
+    "SPLITTERS",
+    "FewShotSplit",
+    "GroupedKFold",
+    "LeakReport",
+    "LeaveFamilyOut",
+    "LeaveIonOut",
+    "RandomKFold",
+    "Split",
+    "canonical_family",
+    "framework",
+    "leak_report",
+    "reduced_formula",
+]
+
+Splittable = Any
+"""A record with ``id`` and, as the splitter needs, ``composition``, ``family``, ``working_ion``."""
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """One division of the records.
+
+    Attributes:
+        name: Of the part held out ("fold 3", "spinel", "Mg").
+        train: Indices of the records to learn from.
+        test: Indices of the records held out.
+        dropped: Indices on neither side, because they would leak.
+    """
+
+    name: str
+    train: NDArray[np.intp]
+    test: NDArray[np.intp]
+    dropped: NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class LeakReport:
+    """Reduced formulas that stand on both sides of a split.
+
+    Attributes:
+        formulas: The shared reduced formulas, sorted.
+        n_train: Training records that have one of them.
+        n_test: Test records that have one of them.
+    """
+
+    formulas: tuple[str, ...]
+    n_train: int
+    n_test: int
+
+    @property
+    def is_clean(self) -> bool:
+        """True if nothing is shared."""
+        return not self.formulas
+
+
+@dataclass(frozen=True)
+class RandomKFold:
+    """Records at random into folds. It flatters every model: neighbours sit on both sides."""
+
+    n_folds: int = 10
+    seed: int = 0
+
+    def split(self, records: Sequence[Splittable]) -> Iterator[Split]:
+        """The folds, in order."""
+        keys = [record.id for record in records]
+        yield from _folds(keys, self.n_folds, self.seed)
+
+
+@dataclass(frozen=True)
+class GroupedKFold:
+    """Whole groups into folds of nearly equal size.
+
+    Attributes:
+        n_folds: Number of folds.
+        seed: Of the order in which equally large groups are dealt out.
+        group: Group name of a record; by default its host framework.
+    """
+
+    n_folds: int = 10
+    seed: int = 0
+    group: Callable[[Splittable], str] | None = None
+
+    def split(self, records: Sequence[Splittable]) -> Iterator[Split]:
+        """The folds, in order."""
+        group = self.group or framework
+        yield from _folds([group(record) for record in records], self.n_folds, self.seed)
+
+
+@dataclass(frozen=True)
+class LeaveFamilyOut:
+    """One family held out at a time; the training part keeps no framework of the held-out one.
+
+    Attributes:
+        min_size: Families with fewer records are not held out by themselves but together, as
+            ``others``.
+    """
+
+    min_size: int = 1
+
+    def split(self, records: Sequence[Splittable]) -> Iterator[Split]:
+        """Families by name, ``others`` last."""
+        names = [canonical_family(record.family) for record in records]
+        yield from _leave_out(records, _small_together(names, self.min_size))
+
+
+@dataclass(frozen=True)
+class LeaveIonOut:
+    """One working ion held out at a time; its frameworks are taken out of the training part."""
+
+    min_size: int = 1
+
+    def split(self, records: Sequence[Splittable]) -> Iterator[Split]:
+        """Ions by symbol, ``others`` last."""
+        names = [str(record.working_ion) for record in records]
+        yield from _leave_out(records, _small_together(names, self.min_size))
+
+
+@dataclass(frozen=True)
+class FewShotSplit:
+    """A family held out, but for ``n_shots`` of its records, drawn by ``seed``.
+
+    Shots are drawn framework by framework, so that shots and test share no framework while the
+    family has more frameworks than shots need; where it has too few, the shots' frameworks still
+    leave the test part.
+
+    Attributes:
+        n_shots: Records of the family to learn from.
+        seed: Of the draw.
+        min_test: Families that would keep fewer test records are passed over.
+    """
+
+    n_shots: int = 8
+    seed: int = 0
+    min_test: int = 4
+
+    def split(self, records: Sequence[Splittable]) -> Iterator[Split]:
+        """Families by name; ``Split.train`` holds the other families and the shots."""
+        for base in LeaveFamilyOut().split(records):
+            groups: dict[str, list[int]] = {}
+            for k in sorted(base.test.tolist(), key=lambda i: records[i].id):
+                groups.setdefault(framework(records[k]), []).append(k)
+            shots: list[int] = []
+            used: set[str] = set()
+            for name in sorted(groups, key=lambda g: _hash(g, self.seed)):
+                if len(shots) >= self.n_shots:
+                    break
+                shots += groups[name][: self.n_shots - len(shots)]
+                used.add(name)
+            test = [k for k in base.test if framework(records[k]) not in used]
+            if len(shots) < self.n_shots or len(test) < self.min_test:
+                continue
+            spent = {*shots, *test}
+            dropped = [*base.dropped, *(k for k in base.test if k not in spent)]
+            yield Split(base.name, _index([*base.train, *shots]), _index(test), _index(dropped))
+
+
+SPLITTERS: dict[str, Callable[..., Any]] = {
+    "random": RandomKFold,
+    "grouped": GroupedKFold,
+    "leave-family-out": LeaveFamilyOut,
+    "leave-ion-out": LeaveIonOut,
+    "few-shot": FewShotSplit,
+}
+"""Splitters by name."""
+
+
+def framework(record: Splittable) -> str:
+    """Reduced formula of a record without its working ion: what a grouped split keeps together.
+
+    A record that names no working ion loses the first of ``WORKING_IONS`` that it holds.
+    """
+    if isinstance(record, Hop):
+        return record.framework
+    ion = getattr(record, "working_ion", None)
+    amounts = record.composition.get_el_amt_dict()
+    ion = ion or next((symbol for symbol in WORKING_IONS if symbol in amounts), None)
+    rest = {symbol: amount for symbol, amount in amounts.items() if symbol != ion}
+    return Composition(rest or amounts).reduced_formula
+
+
+def reduced_formula(record: Splittable) -> str:
+    """Reduced formula with the working ion; of a hop, of the host with the moving ion back."""
+    if isinstance(record, Hop):
+        sites = (*record.host_species, {record.working_ion: 1.0})
+        return Crystal(record.id, record.lattice, sites, record.host_frac).formula
+    return record.composition.reduced_formula
+
+
+def leak_report(train: Sequence[Splittable], test: Sequence[Splittable]) -> LeakReport:
+    """Which reduced formulas stand on both sides; ids say nothing, data sets number differently.
+
+    Hops are compared by host framework, which is stricter.
+    """
+
+    def key(record: Splittable) -> str:
+        return framework(record) if isinstance(record, Hop) else reduced_formula(record)
+
+    train_keys, test_keys = [key(r) for r in train], [key(r) for r in test]
+    shared = set(train_keys) & set(test_keys)
+    return LeakReport(
+        formulas=tuple(sorted(shared)),
+        n_train=sum(k in shared for k in train_keys),
+        n_test=sum(k in shared for k in test_keys),
+    )
+
+
+def _folds(keys: Sequence[str], n_folds: int, seed: int) -> Iterator[Split]:
+    """Largest groups first, each to the smallest fold so far; ties by a hash of key and seed."""
+    counts: dict[str, int] = {}
+    for key in keys:
+        counts[key] = counts.get(key, 0) + 1
+    if n_folds < 2 or len(counts) < n_folds:
+        raise ValueError(f"{n_folds} folds need 2 or more and no more than {len(counts)} groups")
+    sizes = [0] * n_folds
+    fold_of: dict[str, int] = {}
+    for key in sorted(counts, key=lambda k: (-counts[k], _hash(k, seed))):
+        fold_of[key] = int(np.argmin(sizes))
+        sizes[fold_of[key]] += counts[key]
+    folds = np.array([fold_of[key] for key in keys])
+    for k in range(n_folds):
+        yield Split(f"fold {k}", np.flatnonzero(folds != k), np.flatnonzero(folds == k), _index([]))
+
+
+def _leave_out(records: Sequence[Splittable], names: Sequence[str]) -> Iterator[Split]:
+    frameworks = [framework(record) for record in records]
+    for name in sorted(set(names), key=lambda n: (n == "others", n)):
+        test = [k for k, n in enumerate(names) if n == name]
+        held = {frameworks[k] for k in test}
+        rest = [k for k, n in enumerate(names) if n != name]
+        train = [k for k in rest if frameworks[k] not in held]
+        dropped = [k for k in rest if frameworks[k] in held]
+        yield Split(name, _index(train), _index(test), _index(dropped))
+
+
+def _small_together(names: Sequence[str], min_size: int) -> list[str]:
+    counts = {name: names.count(name) for name in set(names)}
+    return [name if counts[name] >= min_size else "others" for name in names]
+
+
+def _hash(key: str, seed: int) -> str:
+    return hashlib.sha256(f"{seed}:{key}".encode()).hexdigest()
+
+
+def _index(values: Sequence[int]) -> NDArray[np.intp]:
+    return np.array(values, dtype=np.intp)
