@@ -1,0 +1,554 @@
+"""Bond-valence site energies (BVSE): energy of a mobile ion anywhere in a host.
+
+Force field of S. Adams and R. P. Rao, Phys. Status Solidi A 208, 1746 (2011), as in softBV and
+bvlain: Morse attraction to the anions, screened Coulomb repulsion from the cations,
+
+    E(p) = sum_anions D0/2 ((e^{a (r_min - r)} - 1)^2 - 1)
+         + sum_cations 14.4 q_ion q / sqrt(n_ion n) erfc(r / (0.74 (R_ion + R))) / r .
+
+A disordered site counts with the occupancy of each of its species.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import erfc
+
+from structures.energy_grid import Landscape
+from structures.minimum_energy_path import (
+    lowest_path_on_a_grid,
+    relax_string,
+    resample,
+)
+from structures.neighbors import neighbors_within
+from structures.records import Crystal, Hop, Occupancy, UnusableStructureError
+from structures.softbv import coulomb_pair, ion_charge, morse_pair
+
+Floats = NDArray[np.float64]
+
+SWITCH_WIDTH_A = 1.0
+"""Pair energies go to zero smoothly over this last stretch before the cutoff."""
+
+MIN_DISTANCE_A = 0.1
+"""Pair distances are not taken shorter than this, so that energies stay finite on an atom."""
+
+NEGLIGIBLE_PAIR_EV = 2e-4
+"""Pair energies below this are left out of landscapes and of the search for a first path."""
+
+PATH_STRETCH = 1.5
+PATH_SLACK_A = 1.0
+"""A path stays where |p - start| + |p - end| < 1.5 |end - start| + 1 angstrom."""
+
+_TABLE_SIZE = 1 << 16
+
+
+@dataclass(frozen=True)
+class _Species:
+    """Pair energy of the working ion with one species, per unit of occupancy.
+
+    Attributes:
+        is_anion: Morse (True) or screened Coulomb.
+        strength: D0/2 in eV, or the Coulomb prefactor in eV angstrom.
+        inverse_length: Morse alpha, or the inverse screening length, 1/angstrom.
+        r_min_A: Distance of lowest energy (Morse only).
+    """
+
+    is_anion: bool
+    strength: float
+    inverse_length: float
+    r_min_A: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class BondValenceField:
+    """Energy of one working ion in a periodic host.
+
+    Attributes:
+        lattice: (3, 3) rows, angstrom.
+        frac: (n_entries, 3) fractional coordinates, one entry for each species of each site.
+        weight: (n_entries,) occupancies.
+        kind: (n_entries,) index into `species`; anions come first.
+        species: The distinct pair interactions.
+        working_ion: Symbol of the mobile ion.
+        cutoff_A: Interaction cutoff.
+    """
+
+    lattice: Floats
+    frac: Floats
+    weight: Floats
+    kind: NDArray[np.int64]
+    species: tuple[_Species, ...]
+    working_ion: str
+    cutoff_A: float
+
+    def energy(self, points_cart: ArrayLike) -> Floats:
+        """Energy at arbitrary cartesian points.
+
+        Args:
+            points_cart: (n, 3) points, angstrom, inside or outside the cell.
+
+        Returns:
+            (n,) energies in eV.
+        """
+        points = np.asarray(points_cart, dtype=np.float64).reshape(-1, 3)
+        center, entry, _, distance = neighbors_within(
+            self.lattice, self.frac, points, self.cutoff_A
+        )
+        value, _, _ = self._pair(distance, entry)
+        return np.bincount(center, weights=value, minlength=len(points))
+
+    def energy_and_gradient(self, points_cart: ArrayLike) -> tuple[Floats, Floats]:
+        """Energy and its gradient at arbitrary cartesian points.
+
+        Args:
+            points_cart: (n, 3) points, angstrom.
+
+        Returns:
+            (n,) energies in eV and (n, 3) gradients in eV/angstrom.
+        """
+        points = np.asarray(points_cart, dtype=np.float64).reshape(-1, 3)
+        center, entry, shift, distance = neighbors_within(
+            self.lattice, self.frac, points, self.cutoff_A
+        )
+        value, slope, _ = self._pair(distance, entry)
+        away = points[center] - (self.frac[entry] + shift) @ self.lattice
+        pull = away * (slope / np.maximum(distance, MIN_DISTANCE_A))[:, None]
+        gradient = np.stack(
+            [np.bincount(center, weights=pull[:, k], minlength=len(points)) for k in range(3)], 1
+        )
+        return np.bincount(center, weights=value, minlength=len(points)), gradient
+
+    @cached_property
+    def _parameters(self) -> tuple[Floats, Floats, Floats, int]:
+        """Strength (occupancy-weighted), inverse length and r_min by entry; number of anions."""
+        table = np.array([(s.strength, s.inverse_length, s.r_min_A) for s in self.species])
+        strength, inverse_length, r_min = table[self.kind].T
+        n_anions = int(sum(self.species[k].is_anion for k in self.kind))
+        return strength * self.weight, inverse_length, r_min, n_anions
+
+    def _pair(self, distance: Floats, entry: NDArray[np.int64]) -> tuple[Floats, Floats, Floats]:
+        """Pair energy and its first two radial derivatives, (n,) each."""
+        strength, inverse_length, r_min, n_anions = self._parameters
+        r = np.maximum(distance, MIN_DISTANCE_A)
+        out = np.empty((3, len(r)))
+        anion = entry < n_anions
+        for select, form in ((anion, _morse), (~anion, _coulomb)):
+            e = entry[select]
+            out[:, select] = form(r[select], strength[e], inverse_length[e], r_min[e])
+        return _switched(r, out, self.cutoff_A)
+
+    def _environment(self, center: Floats, radius_A: float) -> _Environment:
+        """The atoms within a radius of a point, as a finite cluster."""
+        _, entry, shift, _ = neighbors_within(self.lattice, self.frac, center[None], radius_A)
+        order = np.argsort(entry, kind="stable")
+        entry = entry[order]
+        return _Environment(self, (self.frac[entry] + shift[order]) @ self.lattice, entry)
+
+    @cached_property
+    def _tables(self) -> tuple[_RadialTable, ...]:
+        """Tabulated pair energies of every species, cut where they are negligible."""
+        return tuple(_radial_table(s, self.cutoff_A) for s in self.species)
+
+
+def _morse(r: Floats, depth: Floats, alpha: Floats, r_min: Floats) -> Floats:
+    """D (x^2 - 2 x) with x = exp(alpha (r_min - r)), and two derivatives: (3, ...)."""
+    x = np.exp(alpha * (r_min - r))
+    return np.stack(
+        [
+            depth * x * (x - 2),
+            -2 * depth * alpha * x * (x - 1),
+            2 * depth * alpha**2 * x * (2 * x - 1),
+        ]
+    )
+
+
+def _coulomb(r: Floats, strength: Floats, inverse_length: Floats, _: Floats) -> Floats:
+    """A erfc(k r) / r and two derivatives: (3, ...)."""
+    scaled = inverse_length * r
+    energy = strength * erfc(scaled) / r
+    bell = strength * inverse_length * (2 / np.sqrt(np.pi)) * np.exp(-(scaled**2))
+    slope = -(energy + bell) / r
+    return np.stack([energy, slope, -2 * slope / r + 2 * bell * inverse_length**2])
+
+
+def _switched(r: Floats, value: Floats, cutoff_A: float) -> tuple[Floats, Floats, Floats]:
+    """Value and derivatives multiplied by a quintic step from 1 to 0 before the cutoff."""
+    t = np.clip((r - cutoff_A) / SWITCH_WIDTH_A + 1, 0.0, 1.0)
+    step = 1 - t**3 * (10 - 15 * t + 6 * t**2)
+    step1 = -30 * t**2 * (1 - t) ** 2 / SWITCH_WIDTH_A
+    step2 = -60 * t * (1 - t) * (1 - 2 * t) / SWITCH_WIDTH_A**2
+    v, v1, v2 = value
+    return v * step, v1 * step + v * step1, v2 * step + 2 * v1 * step1 + v * step2
+
+
+@dataclass(frozen=True, eq=False)
+class _RadialTable:
+    """Pair energy of one species against the squared distance, for nearest-entry lookup.
+
+    Attributes:
+        energy_eV: (n,) float32 values at squared distances ``(i + 0.5) / scale``; the last is zero.
+        scale: Entries per angstrom^2.
+        reach_A: Beyond this distance the energy is negligible; the table ends there.
+    """
+
+    energy_eV: NDArray[np.float32]
+    scale: float
+    reach_A: float
+
+    def __call__(self, index: NDArray[np.float32] | Floats) -> NDArray[np.float32]:
+        """Energies at (non-negative) ``squared distance * scale``; zero beyond the table."""
+        return self.energy_eV.take(index.astype(np.intp), mode="clip")
+
+
+@lru_cache(maxsize=128)
+def _radial_table(species: _Species, cutoff_A: float) -> _RadialTable:
+    r = np.linspace(MIN_DISTANCE_A, cutoff_A, 8000)
+    one = np.ones_like(r)
+    form = _morse if species.is_anion else _coulomb
+    parts = form(r, species.strength * one, species.inverse_length * one, species.r_min_A * one)
+    energy = _switched(r, parts, cutoff_A)[0]
+    loud = np.flatnonzero(np.abs(energy) > NEGLIGIBLE_PAIR_EV)
+    reach = float(r[min(int(loud.max(initial=0)) + 1, len(r) - 1)])
+    scale = _TABLE_SIZE / reach**2
+    table = np.interp(np.sqrt((np.arange(_TABLE_SIZE + 1) + 0.5) / scale), r, energy)
+    table[-1] = 0.0
+    return _RadialTable(table.astype(np.float32), scale, reach)
+
+
+@dataclass(frozen=True, eq=False)
+class _Environment:
+    """A finite cluster of host atoms: the field near one hop without neighbour lists.
+
+    Attributes:
+        field: Where the parameters are.
+        position: (n_atoms, 3) cartesian, angstrom; anions first.
+        entry: (n_atoms,) index into the field's entries.
+    """
+
+    field: BondValenceField
+    position: Floats
+    entry: NDArray[np.int64]
+
+    def near(self, path: Floats, radius_A: float) -> _Environment:
+        """The atoms within a radius of any point of a path."""
+        keep = (_squared_distance(path, self.position) < radius_A**2).any(axis=0)
+        return _Environment(self.field, self.position[keep], self.entry[keep])
+
+    def rough_energy(self, points: Floats) -> Floats:
+        """(n,) tabulated energies, good to a few meV where an ion can be."""
+        energy = np.zeros(len(points))
+        squared = _squared_distance(points, self.position)
+        kind = self.field.kind[self.entry]
+        for k, table in enumerate(self.field._tables):
+            columns = np.flatnonzero(kind == k)
+            if len(columns) == 0:
+                continue
+            values = table(np.maximum(squared[:, columns], 0.0) * table.scale)
+            energy += values @ self.field.weight[self.entry[columns]]
+        return energy
+
+    def derivatives(self, points: Floats) -> tuple[Floats, Floats, Floats]:
+        """Energy (n,), gradient (n, 3) and Hessian (n, 3, 3) at points."""
+        strength, inverse_length, r_min, n_anions = self.field._parameters
+        away = points[:, None] - self.position
+        r = np.maximum(np.sqrt(np.einsum("pak,pak->pa", away, away)), MIN_DISTANCE_A)
+        n = int(np.searchsorted(self.entry, n_anions))
+        e = self.entry
+        parts = [
+            form(r[:, s], strength[e[s]], inverse_length[e[s]], r_min[e[s]])
+            for form, s in ((_morse, slice(0, n)), (_coulomb, slice(n, None)))
+        ]
+        v, v1, v2 = _switched(r, np.concatenate(parts, axis=2), self.field.cutoff_A)
+        across = v1 / r
+        along = (v2 - across) / r**2
+        hessian = np.einsum("pa,pak,pal->pkl", along, away, away, optimize=True)
+        hessian += across.sum(1)[:, None, None] * np.eye(3)
+        return v.sum(1), np.einsum("pa,pak->pk", across, away), hessian
+
+
+def _squared_distance(points: Floats, atoms: Floats) -> Floats:
+    return (
+        np.einsum("pk,pk->p", points, points)[:, None]
+        + np.einsum("ak,ak->a", atoms, atoms)
+        - 2 * points @ atoms.T
+    )
+
+
+def bond_valence_field(
+    crystal: Crystal,
+    working_ion: str,
+    oxidation_states: Sequence[Mapping[str, float]],
+    include_working_ion: bool = False,
+    cutoff_A: float = 8.0,
+) -> BondValenceField:
+    """Bond-valence field of a crystal for one of its (possible) mobile ions.
+
+    Args:
+        crystal: Ordered or disordered crystal.
+        working_ion: Symbol of the mobile ion.
+        oxidation_states: One ``{symbol: oxidation state}`` a site; averages are allowed.
+        include_working_ion: False: the host is empty of working ions (the convention of BVSE
+            landscapes). True: all of them repel the moving one.
+        cutoff_A: Interaction cutoff; pair energies are of the order of 1e-5 eV beyond 8 angstrom.
+
+    Raises:
+        UnusableStructureError: No anion, or a pair without sound softBV parameters.
+    """
+    return _field(
+        crystal.id,
+        crystal.lattice,
+        crystal.species,
+        crystal.frac,
+        working_ion,
+        oxidation_states,
+        include_working_ion,
+        cutoff_A,
+    )
+
+
+def hop_field(
+    hop: Hop,
+    oxidation_states: Sequence[Mapping[str, float]],
+    include_working_ion: bool = True,
+    cutoff_A: float = 8.0,
+) -> BondValenceField:
+    """Bond-valence field around a hop: its host, by default with the remaining working ions.
+
+    Args:
+        hop: The hop; both of its end sites are empty in its host.
+        oxidation_states: One ``{symbol: oxidation state}`` a host atom.
+        include_working_ion: Whether the other working ions repel the moving one.
+        cutoff_A: Interaction cutoff.
+
+    Raises:
+        UnusableStructureError: No anion, or a pair without sound softBV parameters.
+    """
+    return _field(
+        hop.id,
+        hop.lattice,
+        hop.host_species,
+        hop.host_frac,
+        hop.working_ion,
+        oxidation_states,
+        include_working_ion,
+        cutoff_A,
+    )
+
+
+def _field(
+    name: str,
+    lattice: Floats,
+    species: Sequence[Occupancy],
+    frac: Floats,
+    working_ion: str,
+    oxidation_states: Sequence[Mapping[str, float]],
+    include_working_ion: bool,
+    cutoff_A: float,
+) -> BondValenceField:
+    if len(oxidation_states) != len(species):
+        raise ValueError(
+            f"{name}: {len(oxidation_states)} oxidation states for {len(species)} sites; "
+            "give one {symbol: oxidation state} a site"
+        )
+    if cutoff_A <= SWITCH_WIDTH_A:
+        raise ValueError(f"cutoff_A must exceed {SWITCH_WIDTH_A} angstrom, got {cutoff_A}")
+    entries = [
+        (site, symbol, occupancy, oxidation_states[site].get(symbol, 0.0))
+        for site, content in enumerate(species)
+        for symbol, occupancy in content.items()
+        if occupancy > 0
+    ]
+    own = [state for _, symbol, _, state in entries if symbol == working_ion and state > 0]
+    try:
+        charge = ion_charge(working_ion, float(np.mean(own)) if own else None)
+        pairs = {
+            (symbol, state): _species(working_ion, charge, symbol, state)
+            for _, symbol, _, state in entries
+            if state != 0 and (include_working_ion or symbol != working_ion)
+        }
+    except UnusableStructureError as error:
+        raise UnusableStructureError(f"{name}: {error}") from None
+    kinds = sorted(pairs, key=lambda key: (not pairs[key].is_anion, key))
+    if not kinds or not pairs[kinds[0]].is_anion:
+        elements = ", ".join(sorted({symbol for _, symbol, _, _ in entries}))
+        raise UnusableStructureError(
+            f"{name}: no anion (negative oxidation state) among {elements}; "
+            "bond-valence energies need one"
+        )
+    number = {key: k for k, key in enumerate(kinds)}
+    used = [
+        (number[symbol, state], site, occupancy)
+        for site, symbol, occupancy, state in entries
+        if (symbol, state) in number
+    ]
+    used.sort()
+    return BondValenceField(
+        lattice=np.asarray(lattice, dtype=np.float64),
+        frac=np.asarray(frac, dtype=np.float64)[[site for _, site, _ in used]],
+        weight=np.array([occupancy for _, _, occupancy in used]),
+        kind=np.array([k for k, _, _ in used]),
+        species=tuple(pairs[key] for key in kinds),
+        working_ion=working_ion,
+        cutoff_A=cutoff_A,
+    )
+
+
+def _species(ion: str, charge: int, symbol: str, state: float) -> _Species:
+    if state < 0:
+        pair = morse_pair(ion, charge, symbol, state)
+        return _Species(True, pair.depth_eV / 2, pair.alpha_per_A, pair.r_min_A)
+    strength, length = coulomb_pair(ion, charge, symbol)
+    return _Species(False, strength * state, 1 / length)
+
+
+def landscape(field: BondValenceField, resolution_A: float = 0.2) -> Landscape:
+    """Energy of the ion on a regular grid over the cell.
+
+    Every atom adds its tabulated pair energy to the grid points within its reach; the offsets of
+    these points are shared by all atoms of a species. Energies are those of `field.energy` up to
+    the table's rounding (a few meV on steep walls) and pair energies below 0.2 meV.
+
+    Args:
+        field: Usually without working ions (``include_working_ion=False``).
+        resolution_A: Largest grid spacing along the lattice vectors.
+    """
+    lengths = np.linalg.norm(field.lattice, axis=1)
+    shape = np.maximum(np.ceil(lengths / resolution_A - 1e-9).astype(int), 1)
+    steps = field.lattice / shape[:, None]
+    spacing = 1 / np.linalg.norm(np.linalg.inv(steps), axis=0)  # between lattice planes
+    voxel = 0.5 * np.abs(steps).sum(0)
+    slack = float(np.linalg.norm(voxel))
+    reach = max(table.reach_A for table in field._tables) + slack
+    margin = np.ceil(reach / spacing).astype(int) + 1
+    padded = np.zeros(shape + 2 * margin, dtype=np.float32)
+    flat = padded.ravel()
+    strides = np.array([padded.shape[1] * padded.shape[2], padded.shape[2], 1])
+    for k, table in enumerate(field._tables):
+        offset = _offsets_within(steps, spacing, table.reach_A + slack)
+        place = offset @ strides
+        point = offset @ steps
+        squared = (np.einsum("pk,pk->p", point, point) * table.scale).astype(np.float32)
+        point = np.ascontiguousarray(point * (-2 * table.scale), dtype=np.float32)
+        for entry in np.flatnonzero(field.kind == k):
+            on_grid = (field.frac[entry] % 1.0) * shape
+            home = np.rint(on_grid).astype(int)
+            within = (on_grid - home) @ steps
+            index = point @ within.astype(np.float32)
+            index += squared
+            index += np.float32(within @ within * table.scale)
+            np.maximum(index, 0, out=index)
+            found = table(index)
+            if field.weight[entry] != 1:
+                found *= np.float32(field.weight[entry])
+            flat[place + (home + margin) @ strides] += found
+    return Landscape(_fold(padded, shape, margin), field.lattice)
+
+
+def _offsets_within(steps: Floats, spacing: Floats, radius_A: float) -> NDArray[np.int64]:
+    """(n, 3) integer grid offsets within a radius of the origin, in memory order."""
+    reach = np.ceil(radius_A / spacing).astype(int)
+    i, j, k = (np.arange(-n, n + 1) for n in reach)
+    cart = (i[:, None] * steps[0])[:, None, None] + (
+        (j[:, None] * steps[1])[:, None] + k[:, None] * steps[2]
+    )
+    offset = np.argwhere(np.einsum("ijkc,ijkc->ijk", cart, cart) <= radius_A**2)
+    return offset - reach
+
+
+def _fold(
+    padded: NDArray[np.float32], shape: NDArray[np.int64], margin: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Sum a grid with margins back into its periodic cell."""
+    for axis in range(3):
+        n, m = int(shape[axis]), int(margin[axis])
+        moved = np.moveaxis(padded, axis, 0)
+        folded = np.zeros((n, *moved.shape[1:]), dtype=np.float32)
+        for first in range(-n * -(-m // n), n + m, n):
+            low, high = max(first, -m), min(first + n, n + m)
+            if low < high:
+                folded[low - first : high - first] += moved[low + m : high + m]
+        padded = np.moveaxis(folded, 0, axis)
+    return np.ascontiguousarray(padded)
+
+
+def relax_path(
+    field: BondValenceField, start_cart: ArrayLike, end_cart: ArrayLike, n_images: int = 7
+) -> tuple[Floats, Floats]:
+    """Minimum-energy path of the ion between two points.
+
+    The path of least ``integral exp(E/kT) ds`` on a local grid (`lowest_path_on_a_grid`) finds the
+    way round what stands between the points; a string relaxes it (`relax_string`). In an open
+    tunnel the path is nearly straight by itself. The end points stay where they are, and the path
+    from B to A is that from A to B reversed.
+
+    Args:
+        field: The field, usually `hop_field`.
+        start_cart: (3,) start, angstrom.
+        end_cart: (3,) end (unwrapped), angstrom.
+        n_images: Number of images, ends included.
+
+    Returns:
+        (n_images, 3) images equally spaced along the path, and their energies (n_images,) in eV.
+    """
+    start, end = (np.asarray(p, dtype=np.float64).reshape(3) for p in (start_cart, end_cart))
+    distance = float(np.linalg.norm(end - start))
+    if n_images < 2 or not 0.1 < distance < np.inf:
+        raise ValueError(
+            f"a path needs two distinct ends and 2 or more images, got {n_images} images over "
+            f"{distance:.3f} angstrom"
+        )
+    ends = field.energy(np.stack([start, end]))
+    swapped = _comes_first(end, start, ends[1] - ends[0])
+    if swapped:
+        start, end = end, start
+    half_width = 0.5 * PATH_STRETCH * distance + 0.5 * PATH_SLACK_A
+    reach = max(table.reach_A for table in field._tables)
+    around = field._environment(0.5 * (start + end), half_width + reach)
+    rough = lowest_path_on_a_grid(
+        around.rough_energy, start, end, 2 * half_width, _nearest_off_axis(around, start, end)
+    )
+    local = around.near(rough, reach + 0.5)
+    path = resample(relax_string(local.derivatives, rough), n_images)
+    if swapped:
+        path = path[::-1].copy()
+    return path, field.energy(path)
+
+
+def _comes_first(a: Floats, b: Floats, energy_difference_eV: float) -> bool:
+    """Order of the two ends of a path that does not depend on which is called the start."""
+    if abs(energy_difference_eV) > 1e-6:
+        return energy_difference_eV < 0
+    return tuple(np.round(a, 6)) < tuple(np.round(b, 6))
+
+
+def _nearest_off_axis(around: _Environment, start: Floats, end: Floats) -> Floats:
+    """Unit vector across the hop, towards the atom nearest to its middle that is off its axis."""
+    axis = (end - start) / np.linalg.norm(end - start)
+    away = around.position - 0.5 * (start + end)
+    across = away - np.outer(away @ axis, axis)
+    width = np.linalg.norm(across, axis=1)
+    order = np.lexsort((np.round(width, 4), np.round(np.linalg.norm(away, axis=1), 4)))
+    order = order[width[order] > 0.3]
+    if len(order) == 0:
+        across, width, order = np.eye(3) - np.outer(axis, axis), np.ones(3), np.abs(axis).argsort()
+    vector = across[order[0]]
+    return vector / np.linalg.norm(vector)
+
+
+def path_profile(field: BondValenceField, path_cart: ArrayLike) -> Floats:
+    """Energies along a path relative to its first point.
+
+    Args:
+        field: The field.
+        path_cart: (n, 3) points, angstrom.
+
+    Returns:
+        (n,) energies in eV; the first is zero.
+    """
+    energy = field.energy(path_cart)
+    return energy - energy[0]
