@@ -129,12 +129,10 @@ def fit_arrhenius(
     design = np.stack([-x, np.ones_like(x)], axis=1)
     root = np.sqrt(weight)
     (slope, intercept), *_ = np.linalg.lstsq(design * root[:, None], y * root, rcond=None)
-    return ArrheniusFit(
-        activation_energy_eV=float(slope),
-        log10_prefactor=float(intercept),
-        covariance=_variance_scale(design @ [slope, intercept] - y, weight, std is not None)
-        * np.linalg.inv(design.T @ (design * weight[:, None])),
-    )
+    residual = design @ [slope, intercept] - y
+    precision = design.T @ (design * weight[:, None])
+    covariance = _variance_scale(residual, weight, std is not None) * np.linalg.inv(precision)
+    return ArrheniusFit(float(slope), float(intercept), np.asarray(covariance, np.float64))
 
 
 def _variance_scale(

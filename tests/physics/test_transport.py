@@ -24,7 +24,7 @@ from structures.transport import (
 )
 from tests.tolerances import EXACT, STANDARD_ERRORS, TIGHT
 
-HAND_COMPUTED = 5e-4  # the digits quoted
+HAND_COMPUTED = 1e-3  # three to four digits are quoted
 FINITE_LATTICE = 2e-3  # correlation factors on a torus of some 2,000 sites
 TEMPERATURES = np.array([500.0, 600.0, 750.0, 900.0, 1200.0])
 
