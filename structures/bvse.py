@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import product
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -100,7 +101,7 @@ class BondValenceField:
             self.lattice, self.frac, points, self.cutoff_A
         )
         value, _, _ = self._pair(distance, entry)
-        return np.bincount(center, weights=value, minlength=len(points))
+        return _sum_by(center, value, len(points))
 
     def energy_and_gradient(self, points_cart: ArrayLike) -> tuple[Floats, Floats]:
         """Energy and its gradient at arbitrary cartesian points.
@@ -118,10 +119,8 @@ class BondValenceField:
         value, slope, _ = self._pair(distance, entry)
         away = points[center] - (self.frac[entry] + shift) @ self.lattice
         pull = away * (slope / np.maximum(distance, MIN_DISTANCE_A))[:, None]
-        gradient = np.stack(
-            [np.bincount(center, weights=pull[:, k], minlength=len(points)) for k in range(3)], 1
-        )
-        return np.bincount(center, weights=value, minlength=len(points)), gradient
+        gradient = np.stack([_sum_by(center, pull[:, k], len(points)) for k in range(3)], axis=1)
+        return _sum_by(center, value, len(points)), gradient
 
     @cached_property
     def _parameters(self) -> tuple[Floats, Floats, Floats, int]:
@@ -153,6 +152,10 @@ class BondValenceField:
     def _tables(self) -> tuple[_RadialTable, ...]:
         """Tabulated pair energies of every species, cut where they are negligible."""
         return tuple(_radial_table(s, self.cutoff_A) for s in self.species)
+
+
+def _sum_by(group: NDArray[np.int64], values: Floats, n_groups: int) -> Floats:
+    return np.bincount(group, weights=values, minlength=n_groups).astype(np.float64, copy=False)
 
 
 def _morse(r: Floats, depth: Floats, alpha: Floats, r_min: Floats) -> Floats:
@@ -420,60 +423,60 @@ def landscape(field: BondValenceField, resolution_A: float = 0.2) -> Landscape:
     lengths = np.linalg.norm(field.lattice, axis=1)
     shape = np.maximum(np.ceil(lengths / resolution_A - 1e-9).astype(int), 1)
     steps = field.lattice / shape[:, None]
-    spacing = 1 / np.linalg.norm(np.linalg.inv(steps), axis=0)  # between lattice planes
-    voxel = 0.5 * np.abs(steps).sum(0)
-    slack = float(np.linalg.norm(voxel))
-    reach = max(table.reach_A for table in field._tables) + slack
-    margin = np.ceil(reach / spacing).astype(int) + 1
-    padded = np.zeros(shape + 2 * margin, dtype=np.float32)
-    flat = padded.ravel()
-    strides = np.array([padded.shape[1] * padded.shape[2], padded.shape[2], 1])
+    slack = 0.5 * float(np.linalg.norm(np.abs(steps).sum(0)))
+    reach = np.array([table.reach_A + slack for table in field._tables])
+    offset = _offsets_within(steps, float(reach.max()))
+    point = offset @ steps
+    squared = np.einsum("pk,pk->p", point, point)
+    place = np.ravel_multi_index(tuple((offset % shape).T), tuple(shape))
+    energy = np.zeros(shape, dtype=np.float32)
     for k, table in enumerate(field._tables):
-        offset = _offsets_within(steps, spacing, table.reach_A + slack)
-        place = offset @ strides
-        point = offset @ steps
-        squared = (np.einsum("pk,pk->p", point, point) * table.scale).astype(np.float32)
-        point = np.ascontiguousarray(point * (-2 * table.scale), dtype=np.float32)
+        near = squared <= reach[k] ** 2
+        at = place[near]
+        slope = (point[near] * (-2 * table.scale)).astype(np.float32)
+        base = (squared[near] * table.scale).astype(np.float32)
         for entry in np.flatnonzero(field.kind == k):
-            on_grid = (field.frac[entry] % 1.0) * shape
+            on_grid = field.frac[entry] * shape
             home = np.rint(on_grid).astype(int)
             within = (on_grid - home) @ steps
-            index = point @ within.astype(np.float32)
-            index += squared
+            index = slope @ within.astype(np.float32)
+            index += base
             index += np.float32(within @ within * table.scale)
             np.maximum(index, 0, out=index)
-            found = table(index)
-            if field.weight[entry] != 1:
-                found *= np.float32(field.weight[entry])
-            flat[place + (home + margin) @ strides] += found
-    return Landscape(_fold(padded, shape, margin), field.lattice)
+            cell = np.bincount(at, weights=table(index), minlength=energy.size).reshape(shape)
+            _add_rolled(energy, cell, field.weight[entry], home % shape)
+    return Landscape(energy, field.lattice)
 
 
-def _offsets_within(steps: Floats, spacing: Floats, radius_A: float) -> NDArray[np.int64]:
-    """(n, 3) integer grid offsets within a radius of the origin, in memory order."""
-    reach = np.ceil(radius_A / spacing).astype(int)
-    i, j, k = (np.arange(-n, n + 1) for n in reach)
-    cart = (i[:, None] * steps[0])[:, None, None] + (
-        (j[:, None] * steps[1])[:, None] + k[:, None] * steps[2]
-    )
-    offset = np.argwhere(np.einsum("ijkc,ijkc->ijk", cart, cart) <= radius_A**2)
-    return offset - reach
+def _offsets_within(steps: Floats, radius_A: float) -> NDArray[np.int64]:
+    """(n, 3) integer offsets on a grid with the given steps within a radius of the origin."""
+    rows = steps / np.linalg.norm(steps[2])  # in units of the last step
+    radius = radius_A / float(np.linalg.norm(steps[2]))
+    reach = np.ceil(radius * np.linalg.norm(np.linalg.inv(rows), axis=0)).astype(int)
+    i, j = np.meshgrid(*(np.arange(-n, n + 1) for n in reach[:2]), indexing="ij")
+    i, j = i.ravel(), j.ravel()
+    line = i[:, None] * rows[0] + j[:, None] * rows[1]
+    middle = -line @ rows[2]
+    half = radius**2 - np.einsum("lk,lk->l", line, line) + middle**2
+    met = half >= 0
+    i, j, middle, half = i[met], j[met], middle[met], np.sqrt(half[met])
+    first = np.ceil(middle - half).astype(int)
+    count = np.maximum(np.floor(middle + half).astype(int) - first + 1, 0)
+    start = np.cumsum(count) - count
+    k = np.arange(count.sum()) + np.repeat(first - start, count)
+    return np.stack([np.repeat(i, count), np.repeat(j, count), k], axis=1)
 
 
-def _fold(
-    padded: NDArray[np.float32], shape: NDArray[np.int64], margin: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """Sum a grid with margins back into its periodic cell."""
-    for axis in range(3):
-        n, m = int(shape[axis]), int(margin[axis])
-        moved = np.moveaxis(padded, axis, 0)
-        folded = np.zeros((n, *moved.shape[1:]), dtype=np.float32)
-        for first in range(-n * -(-m // n), n + m, n):
-            low, high = max(first, -m), min(first + n, n + m)
-            if low < high:
-                folded[low - first : high - first] += moved[low + m : high + m]
-        padded = np.moveaxis(folded, 0, axis)
-    return np.ascontiguousarray(padded)
+def _add_rolled(
+    total: NDArray[np.float32], part: Floats, weight: float, shift: NDArray[np.int64]
+) -> None:
+    """Add ``weight * np.roll(part, shift)`` to `total` in place."""
+    halves = [
+        ((slice(s, None), slice(0, n - s)), (slice(0, s), slice(n - s, None)))
+        for s, n in zip(map(int, shift), part.shape, strict=True)
+    ]
+    for x, y, z in product(*halves):
+        total[x[0], y[0], z[0]] += weight * part[x[1], y[1], z[1]]
 
 
 def relax_path(

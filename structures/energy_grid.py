@@ -74,14 +74,14 @@ class Landscape:
         Returns:
             ``frac (n, 3)`` in [0, 1), and ``energy (n,)`` in eV above the global minimum.
         """
-        energy = self.energy_eV - self.minimum_eV
+        energy = self.energy_eV.astype(np.float64) - self.minimum_eV
         lowest = (energy == minimum_filter(energy, size=3, mode="wrap")) & (energy <= max_energy_eV)
         index = np.argwhere(lowest)
         value = energy[tuple(index.T)]
         order = np.lexsort((*index.T[::-1], value))
-        index, value = index[order], value[order].astype(np.float64)
+        index, value = index[order], value[order]
         shape = np.array(energy.shape)
-        frac = index / shape
+        frac: NDArray[np.float64] = index / shape
         for axis in range(3):
             step = np.eye(3, dtype=int)[axis]
             left = energy[tuple(((index - step) % shape).T)]
