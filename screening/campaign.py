@@ -1,0 +1,323 @@
+"""A campaign: candidates in, a ranked table, a report and the top hop paths out.
+
+A campaign is a folder. ``campaign.json`` says what is run; ``shards/`` holds finished pieces. Killed
+at any moment, the campaign goes on from there and ends in the same table.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tqdm import tqdm
+
+from models.checkpoint import WEIGHTS, IncompatibleModelError, sha256
+from models.library import DEFAULTS, find
+from screening.candidates import Candidate, checksum, collect
+from screening.conduction import Conditions
+from screening.errors import InputError
+from screening.execution import Executor, executor_from
+from screening.filters import Filters, read_known_formulas
+from screening.hop_paths import write_hop_paths
+from screening.predict import CrystalPredictor, loaded_model
+from screening.ranking import check_objectives, rank
+from screening.report.report import render
+from screening.settings import EMBEDDED_CAMPAIGN, CampaignSettings
+from screening.shards import ShardFolder, write_atomically, write_json
+from screening.table import COLUMNS, Row, failed_row, to_csv
+
+CAMPAIGN_FILE, TABLE_FILE, REPORT_FILE = "campaign.json", "ranked.csv", "report.html"
+VERSIONED = ("ionbridge", "torch", "torch-geometric", "pymatgen", "numpy", "scipy")
+N_TIMED = 16
+"""Candidates that a dry run predicts to estimate the cost of all."""
+
+
+@dataclass(frozen=True)
+class CostEstimate:
+    """What a campaign would run, and how long it would take.
+
+    Attributes:
+        n_candidates: Rows of the table.
+        n_timed: Candidates predicted for the estimate.
+        seconds_each: Mean time of one of them on one core.
+        n_workers: Workers that share the work.
+    """
+
+    n_candidates: int
+    n_timed: int
+    seconds_each: float
+    n_workers: int
+
+    @property
+    def seconds(self) -> float:
+        """Estimated time of the prediction, without start-up and report."""
+        return self.n_candidates * self.seconds_each / self.n_workers
+
+
+class Campaign:
+    """Settings that can be run; after `run`, `results` is the ranked table.
+
+    Args:
+        settings: What to screen, and how to rank it.
+        limit: Keep only the first so many candidates.
+    """
+
+    def __init__(self, settings: CampaignSettings, limit: int | None = None) -> None:
+        self.settings = settings
+        self.limit = limit
+
+    @classmethod
+    def from_yaml(
+        cls, path: str | Path | None = None, limit: int | None = None, seed: int | None = None
+    ) -> Campaign:
+        """A campaign from its file; without one, the campaign that comes with the package.
+
+        Raises:
+            InputError: One line that says what in the file cannot be used.
+        """
+        settings = CampaignSettings.from_yaml(EMBEDDED_CAMPAIGN if path is None else Path(path))
+        if seed is not None:
+            settings = dataclasses.replace(settings, seed=seed)
+        return cls(settings, limit)
+
+    @property
+    def results(self) -> pd.DataFrame:
+        """The rows of ``ranked.csv``, best first; empty cells are missing values."""
+        return pd.DataFrame(self.rows_, columns=list(COLUMNS))
+
+    def candidates(self) -> list[Candidate]:
+        """All candidates, in the order of the shards."""
+        settings = self.settings
+        return collect(settings.candidates, settings.working_ions, settings.seed, self.limit)
+
+    def predictor(self) -> CrystalPredictor:
+        """What is applied to the candidates.
+
+        Raises:
+            InputError: Unknown or broken model, unreadable list of known compounds.
+        """
+        settings = self.settings
+        known = settings.filters.known_compounds
+        predictor = CrystalPredictor(
+            model=settings.model or DEFAULTS["migration_barrier"],
+            conditions=Conditions(
+                temperature_K=settings.temperature_K,
+                attempt_frequency_THz=settings.attempt_frequency_THz,
+                dimensionality_margin_eV=settings.dimensionality_margin_eV,
+                n_draws=settings.n_draws,
+                seed=settings.seed,
+            ),
+            working_ions=settings.working_ions,
+            filters=Filters(
+                settings.filters,
+                frozenset() if known is None else read_known_formulas(Path(known)),
+            ),
+            time_limit_s=settings.time_limit_s,
+        )
+        try:
+            loaded_model(predictor.model)
+        except IncompatibleModelError as error:
+            raise InputError(str(error)) from error
+        return predictor
+
+    def estimate(self, executor: str = "local", workers: int | None = None) -> CostEstimate:
+        """Predict a few candidates, spread over the list, and say what all would cost."""
+        predictor, candidates = self.predictor(), self.candidates()
+        n_timed = min(N_TIMED, len(candidates))
+        sample = [candidates[i * len(candidates) // n_timed] for i in range(n_timed)]
+        started = time.perf_counter()
+        predictor(sample)
+        each = (time.perf_counter() - started) / n_timed
+        n_workers = max(executor_from(executor, workers).n_workers, 1)
+        return CostEstimate(len(candidates), n_timed, each, n_workers)
+
+    def run(
+        self,
+        out: str | Path,
+        resume: bool = False,
+        executor: str = "local",
+        workers: int | None = None,
+        progress: bool | None = None,
+    ) -> Campaign:
+        """Run to the end, or go on from where it was stopped.
+
+        Args:
+            out: Folder of the campaign; not there, empty, or, to resume, of the same campaign.
+            resume: Use what the folder holds.
+            executor: ``local`` or ``dask://HOST:PORT``.
+            workers: Local processes; None for one a core, 0 for none beside this one.
+            progress: Show a progress bar; by default if stderr is a terminal.
+
+        Returns:
+            Itself, with `results`.
+
+        Raises:
+            InputError: The folder, the model or a file cannot be used.
+        """
+        folder = Path(out)
+        check_folder(folder, resume)
+        check_objectives(self.settings.objectives)
+        started = time.time()
+        pool = executor_from(executor, workers)
+        predictor = self.predictor()
+        candidates = self.candidates()
+        record = self._record(predictor, candidates)
+        check_unchanged(folder, record)
+        record["started"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started))
+        write_json(folder / CAMPAIGN_FILE, record)
+        ready = time.time()
+        rows, n_computed = self._predicted_rows(folder, candidates, predictor, pool, progress)
+        predicted = time.time()
+        self.rows_ = rank(rows, self.settings.ranking_objectives(), self.settings.rank_by)
+        write_atomically(folder / TABLE_FILE, to_csv(self.rows_, COLUMNS))
+        write_hop_paths(folder / "paths", self.rows_, candidates, self.settings.n_paths)
+        record |= {
+            "status": "complete",
+            "executor": executor,
+            "n_workers": pool.n_workers,
+            "n_predicted_in_this_run": n_computed,
+            "crystals_per_s": round(n_computed / max(predicted - ready, 1e-6), 2),
+            "counts": dict(Counter(row["status"] for row in rows)),
+            "reasons": reasons(rows),
+        }
+        write_atomically(folder / REPORT_FILE, render(self.rows_, record))
+        record["timings_s"] = {
+            "candidates": round(ready - started, 1),
+            "prediction": round(predicted - ready, 1),
+            "table_and_report": round(time.time() - predicted, 1),
+        }
+        write_json(folder / CAMPAIGN_FILE, record)
+        return self
+
+    def _predicted_rows(
+        self,
+        folder: Path,
+        candidates: Sequence[Candidate],
+        predictor: CrystalPredictor,
+        pool: Executor,
+        progress: bool | None,
+    ) -> tuple[list[Row], int]:
+        """Rows of all candidates in their order, and how many were not there yet."""
+        shards = ShardFolder(folder / "shards")
+        size = self.settings.shard_size
+        pieces = {
+            index: candidates[first : first + size]
+            for index, first in enumerate(range(0, len(candidates), size))
+        }
+        missing = {i: piece for i, piece in pieces.items() if i not in shards.finished()}
+        n_missing = sum(map(len, missing.values()))
+        hidden = not sys.stderr.isatty() if progress is None else not progress
+        with tqdm(
+            total=len(candidates),
+            initial=len(candidates) - n_missing,
+            unit=" crystals",
+            desc=self.settings.name,
+            disable=hidden,
+        ) as bar:
+            for index, rows in pool.map_shards(predictor, missing, failed_row):
+                shards.write(index, rows)
+                bar.update(len(rows))
+        return [row for index in pieces for row in shards.read(index)], n_missing
+
+    def _record(
+        self, predictor: CrystalPredictor, candidates: Sequence[Candidate]
+    ) -> dict[str, Any]:
+        """What ``campaign.json`` says before anything is run."""
+        settings = {**self.settings.to_dict(), "limit": self.limit}
+        decides = {
+            "settings": settings,
+            "model": {
+                "name": predictor.model,
+                "sha256": sha256(find(predictor.model) / WEIGHTS),
+            },
+            "data": {"n_candidates": len(candidates), "sha256": checksum(candidates)},
+            "versions": {name: version(name) for name in VERSIONED},
+        }
+        return {
+            "name": self.settings.name,
+            "status": "running",
+            "fingerprint": hashlib.sha256(
+                json.dumps(decides, sort_keys=True).encode()
+            ).hexdigest(),
+            **decides,
+            "seeds": {"campaign": self.settings.seed},
+        }
+
+
+def check_folder(folder: Path, resume: bool) -> None:
+    """Refuse an output folder that cannot be used, before any work is done.
+
+    Raises:
+        InputError: It is a file, cannot be written, holds something else, or a campaign that was
+            not asked to be resumed.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable.partial"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(
+            f"{folder}: output folder cannot be written ({error.strerror})"
+        ) from error
+    content = [p for p in folder.iterdir() if p.suffix != ".partial"]
+    if not content:
+        return
+    if not resume:
+        raise InputError(
+            f"{folder}: not empty; pass --resume to go on with the campaign in it, or name another "
+            "folder"
+        )
+    if not (folder / CAMPAIGN_FILE).is_file():
+        raise InputError(f"{folder}: holds no {CAMPAIGN_FILE}, so no campaign to resume")
+
+
+def check_unchanged(folder: Path, record: dict[str, Any]) -> None:
+    """Refuse to resume a campaign with other settings, model or candidates.
+
+    Raises:
+        InputError: Naming what is not the same.
+    """
+    path = folder / CAMPAIGN_FILE
+    if not path.is_file():
+        return
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+        parts = ("settings", "model", "data", "versions")
+        changed = [p for p in parts if before[p] != json.loads(json.dumps(record[p]))]
+        settings = before["settings"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not a campaign file of this program ({error})") from error
+    if not changed:
+        return
+    now = json.loads(json.dumps(record["settings"]))
+    keys = [k for k in now if settings.get(k) != now[k]] if "settings" in changed else []
+    raise InputError(
+        f"{folder}: cannot be resumed, changed since: {', '.join(keys or changed)}; "
+        "name another folder, or restore them"
+    )
+
+
+def reasons(rows: Sequence[Row]) -> dict[str, dict[str, int]]:
+    """How often each reason occurs, by status, most frequent first; numbers in it are merged."""
+    result: dict[str, dict[str, int]] = {}
+    for status in ("failed", "filtered"):
+        counts = Counter(reason_kind(r["reason"]) for r in rows if r["status"] == status)
+        result[status] = dict(counts.most_common())
+    return result
+
+
+def reason_kind(reason: str) -> str:
+    """A reason without what differs from row to row: everything in brackets, and numbers."""
+    return re.sub(r"\d+(\.\d+)?", "N", re.sub(r"\s*\([^)]*\)", "", reason))

@@ -1,0 +1,104 @@
+"""The candidates of a campaign: reference crystals, generated ones, and files, in this order."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from screening.errors import InputError
+from screening.settings import CandidateSettings
+from structures.io import crystal_to_json, detect_kind, iter_records
+from structures.records import Crystal, FailedRecord
+from structures.substitution import generate, reference_crystals
+
+Candidate = Crystal | FailedRecord
+
+REFERENCE_SOURCE = "reference"
+"""Source of the well-known crystals that show where a ranking stands."""
+
+
+def collect(
+    settings: CandidateSettings,
+    working_ions: tuple[str, ...],
+    seed: int,
+    limit: int | None = None,
+) -> list[Candidate]:
+    """All candidates in their order; of records with one id all but the first are failed ones.
+
+    Args:
+        settings: The sources.
+        working_ions: Mobile ions of the generated candidates.
+        seed: Seed of the generation.
+        limit: Keep only the first so many.
+
+    Raises:
+        InputError: A file is missing or holds no crystals, a family is unknown, or there is nothing.
+    """
+    candidates: list[Candidate] = []
+    if settings.references:
+        candidates += [replace(c, source=REFERENCE_SOURCE) for c in reference_crystals()]
+    if settings.prototypes is not None:
+        try:
+            candidates += generate(
+                families=list(settings.prototypes.families) or None,
+                working_ions=working_ions,
+                max_count=settings.prototypes.max_count,
+                seed=seed,
+            )
+        except (KeyError, ValueError) as error:
+            raise InputError(f"candidates: prototypes: {error.args[0]}") from error
+    if settings.files:
+        candidates += read_crystals([Path(f) for f in settings.files])
+    if not candidates:
+        raise InputError(
+            "no candidates: the campaign needs candidates with references, prototypes or files"
+        )
+    return without_duplicates(candidates)[:limit]
+
+
+def read_crystals(paths: list[Path]) -> list[Candidate]:
+    """Crystals of files and folders.
+
+    Raises:
+        InputError: A path is missing, unreadable, or holds something else.
+    """
+    try:
+        kind = detect_kind(paths)
+        if kind != "crystals":
+            names = ", ".join(map(str, paths))
+            raise InputError(f"{names}: expected crystals, found {kind.replace('_', ' ')}")
+        records = list(iter_records(paths))
+    except (ValueError, OSError) as error:
+        raise InputError(str(error)) from error
+    return [
+        r if isinstance(r, Crystal | FailedRecord) else FailedRecord(r.id, "not a crystal")
+        for r in records
+    ]
+
+
+def without_duplicates(records: Iterable[Candidate]) -> list[Candidate]:
+    """The same records; one whose id came before is a failed record instead."""
+    seen: set[str] = set()
+    result: list[Candidate] = []
+    for record in records:
+        if record.id in seen and isinstance(record, Crystal):
+            record = FailedRecord(record.id, "duplicate id", record.formula)
+        seen.add(record.id)
+        result.append(record)
+    return result
+
+
+def checksum(candidates: Iterable[Candidate]) -> str:
+    """SHA-256 over the candidates as JSON lines: equal for equal candidates in equal order."""
+    digest = hashlib.sha256()
+    for candidate in candidates:
+        if isinstance(candidate, Crystal):
+            data = crystal_to_json(candidate)
+        else:
+            data = {"id": candidate.id, "reason": candidate.reason}
+        digest.update(json.dumps(data, sort_keys=True, default=str).encode())
+        digest.update(b"\n")
+    return digest.hexdigest()

@@ -1,0 +1,194 @@
+"""From a crystal's hops and their predicted energies to barriers, diffusivity and conductivity.
+
+The network gives each hop the energy of the ion on both of its sites and a kinetically resolved
+barrier (KRA). Here these become one energy for each orbit of sites and one saddle for each orbit of
+hops, and, draw by draw, percolation barriers and the exact diffusion tensor. Uncertainty: a draw
+takes one member of the ensemble for all hops of the crystal, adds the aleatoric part to each orbit
+of hops, and half a decade to the prefactor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import gcd
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.ensemble import HopEnergies
+from screening.sampling import generator_for, member_draws, normal_draws
+from screening.table import Row
+from structures.hop_network import (
+    JumpNetwork,
+    carrier_network,
+    diffusion_tensor,
+    percolation_barriers,
+)
+from structures.records import UnusableStructureError
+from structures.migration_graph import MigrationGraph
+from structures.transport import carrier_density, isotropic_diffusivity, nernst_einstein
+
+PREFACTOR_STD_DECADES = 0.5
+"""Spread of log10 of the attempt frequency and all that multiplies it."""
+
+QUANTILES = (0.05, 0.95)
+
+SMALLEST_DIFFUSIVITY_CM2_S = 1e-300
+"""Below this a diffusivity is nothing; keeps its logarithm finite."""
+
+CHARGE_NUMBER = {"Li": 1, "Na": 1, "K": 1, "Mg": 2, "Ca": 2, "Zn": 2, "Al": 3}
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Under which conditions, and how finely sampled, conduction is predicted.
+
+    Attributes:
+        temperature_K: T in K.
+        attempt_frequency_THz: Attempt frequency of every hop.
+        dimensionality_margin_eV: Energy above the percolation barrier at which directions count.
+        n_draws: Number of samples.
+        seed: Seed of the samples, mixed with the crystal's id.
+    """
+
+    temperature_K: float = 300.0
+    attempt_frequency_THz: float = 10.0
+    dimensionality_margin_eV: float = 0.10
+    n_draws: int = 64
+    seed: int = 0
+
+
+def site_energies(graph: MigrationGraph, energies: HopEnergies) -> NDArray[np.float64]:
+    """(n_members, n_sites) energy of the ion on each site, eV.
+
+    Sites that symmetry makes equal get one energy: the mean over all ends of hops that lie on them.
+    A site that no hop reaches gets the mean of the others; nothing depends on it but the partition
+    of the carriers.
+    """
+    ends = [(hop.extra["start_site"], hop.extra["end_site"]) for hop in graph.hops]
+    orbits = np.concatenate([graph.site_orbit[[e[k] for e in ends]] for k in (0, 1)])
+    values = np.concatenate([energies.start_eV, energies.end_eV], axis=1)
+    result = np.repeat(values.mean(axis=1, keepdims=True), graph.n_sites, axis=1)
+    for orbit in np.unique(orbits):
+        mean = values[:, orbits == orbit].mean(axis=1)
+        result[:, graph.site_orbit == orbit] = mean[:, None]
+    return result
+
+
+def conduction_row(graph: MigrationGraph, energies: HopEnergies, at: Conditions) -> Row:
+    """The columns of the table that describe conduction in one crystal.
+
+    Args:
+        graph: Sites and hops of the crystal.
+        energies: Their energies; columns in the order of ``graph.hops``.
+        at: Conditions and sampling.
+
+    Raises:
+        UnusableStructureError: The hops do not connect the crystal in any direction.
+    """
+    site = site_energies(graph, energies)
+    central = carrier_network(graph, site.mean(axis=0), energies.kra_eV.mean(axis=0))
+    centre = percolation_barriers(central)
+    if not np.isfinite(centre[0]):
+        raise UnusableStructureError(
+            f"{graph.crystal.id}: no path through the crystal: {len(graph.hops)} unique hops "
+            f"between {graph.n_sites} sites of {graph.working_ion} connect it in no direction"
+        )
+    sampled, log10_prefactor = _sampled_network(graph, site, energies, at)
+    barriers = percolation_barriers(sampled)
+    tensors = diffusion_tensor(sampled, at.temperature_K, at.attempt_frequency_THz)
+    log10_D = _log10(isotropic_diffusivity(tensors))
+    density_cm3 = float(carrier_density(graph.n_carriers, graph.crystal.volume_A3))
+    charge = CHARGE_NUMBER[graph.working_ion]
+    to_conductivity = float(
+        _log10(nernst_einstein(1.0, density_cm3, at.temperature_K, charge=charge))
+    )
+    dimensions = int((centre <= centre[0] + at.dimensionality_margin_eV).sum())
+    deciding = _deciding_hops(graph, central, centre[0], at)
+    tensor = diffusion_tensor(central, at.temperature_K, at.attempt_frequency_THz)
+    row: Row = {
+        "working_ion": graph.working_ion,
+        "percolation_barrier_eV": _finite(np.median(barriers[:, 0])),
+        "percolation_barrier_std_eV": _finite(np.std(barriers[:, 0])),
+        "percolation_barrier_2d_eV": _finite(np.median(barriers[:, 1])),
+        "percolation_barrier_3d_eV": _finite(np.median(barriers[:, 2])),
+        "percolation_dimensionality": dimensions,
+        "fast_direction": fast_direction(tensor, graph.crystal.lattice, dimensions),
+        "temperature_K": at.temperature_K,
+        "carrier": graph.carrier,
+        "carrier_density_cm3": density_cm3,
+        "n_hops": len(graph.hops),
+        "percolating_hops": " ".join(map(str, deciding)),
+        "in_domain": bool(energies.in_domain[deciding].all()),
+    }
+    with_prefactor = log10_D + log10_prefactor
+    for name, offset in (("diffusivity", 0.0), ("conductivity", to_conductivity)):
+        low, high = np.quantile(with_prefactor, QUANTILES) + offset
+        unit = "cm2_s" if name == "diffusivity" else "S_cm"
+        row[f"log10_{name}_{unit}"] = float(np.median(log10_D)) + offset
+        row[f"log10_{name}_std"] = float(np.hypot(log10_D.std(), PREFACTOR_STD_DECADES))
+        row[f"log10_{name}_q05"] = float(low)
+        row[f"log10_{name}_q95"] = float(high)
+    return row
+
+
+def _sampled_network(
+    graph: MigrationGraph, site: NDArray[np.float64], energies: HopEnergies, at: Conditions
+) -> tuple[JumpNetwork, NDArray[np.float64]]:
+    """The network with (n_draws,) samples of its energies, and the log10 of the prefactors."""
+    generator = generator_for(graph.crystal.id, at.seed)
+    member = member_draws(at.n_draws, len(site), generator)
+    noise = normal_draws(at.n_draws, len(graph.hops) + 1, generator)
+    kra = energies.kra_eV[member] + noise[:, :-1] * energies.aleatoric_std_eV
+    return carrier_network(graph, site[member], kra), PREFACTOR_STD_DECADES * noise[:, -1]
+
+
+def _deciding_hops(
+    graph: MigrationGraph, network: JumpNetwork, barrier_eV: float, at: Conditions
+) -> NDArray[np.int_]:
+    """Indices of the unique hops up to the percolation barrier and the margin above it."""
+    level = network.site_energy_eV.min() + barrier_eV + at.dimensionality_margin_eV
+    open_edges = network.barred_saddle_eV <= level
+    return np.unique(graph.orbit[open_edges])
+
+
+def fast_direction(
+    tensor: NDArray[np.float64], lattice: NDArray[np.float64], dimensions: int
+) -> str:
+    """Where diffusion is fastest, in the axes of the cell: ``[u v w]`` or ``plane (h k l)``.
+
+    Args:
+        tensor: (3, 3) diffusion tensor, cartesian.
+        lattice: (3, 3) cell vectors as rows, angstrom.
+        dimensions: Percolating directions: 1 names a direction, 2 a plane, others nothing.
+    """
+    values, vectors = np.linalg.eigh(tensor / max(float(np.trace(tensor)), 1e-300))
+    if dimensions == 1 and values[2] > 0:
+        return "[" + _indices(vectors[:, 2] @ np.linalg.inv(lattice)) + "]"
+    if dimensions == 2 and values[1] > 0:
+        return "plane (" + _indices(lattice @ vectors[:, 0]) + ")"
+    return ""
+
+
+def _indices(direction: NDArray[np.float64], largest: int = 6) -> str:
+    """A direction as small whole numbers; to two decimals where there are none."""
+    unit = direction / np.abs(direction).max()
+    for scale in range(1, largest + 1):
+        whole = np.rint(unit * scale)
+        if np.abs(unit * scale - whole).max() < 0.02 * scale:
+            break
+    else:
+        return " ".join(f"{x:.2f}" for x in unit)
+    numbers = whole.astype(int)
+    numbers //= gcd(*(int(n) for n in numbers))
+    first = numbers[np.flatnonzero(numbers)[0]]
+    return " ".join(str(n) for n in numbers * np.sign(first))
+
+
+def _log10(values: NDArray[np.float64] | float) -> NDArray[np.float64]:
+    return np.log10(np.maximum(values, SMALLEST_DIFFUSIVITY_CM2_S))
+
+
+def _finite(value: float | np.floating) -> float | None:
+    """A float, or None (an empty cell) where nothing percolates."""
+    return float(value) if np.isfinite(value) else None

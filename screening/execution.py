@@ -1,0 +1,331 @@
+"""Where shards of work are computed: this process, local worker processes, or a Dask cluster.
+
+All three have one method, ``map_shards``: a function from a list of items to a list of rows is
+applied to every shard, and the results come back as they are ready. A worker that dies (killed for
+memory, crashed in compiled code) costs one row, not the campaign: its shard is tried once more, then
+item by item, and the item that kills its worker becomes a failed row.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from types import FrameType
+from typing import Any, Protocol
+
+from screening.errors import InputError, MissingExtraError
+from screening.table import Row
+
+Work = Callable[[Sequence[Any]], list[Row]]
+FailedRow = Callable[[Any, str], Row]
+
+HARD_LIMIT_FACTOR = 1.5
+"""Compiled code that outlives the time limit by this factor ends with its process."""
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+class Executor(Protocol):
+    """Applies a function to shards of items."""
+
+    @property
+    def n_workers(self) -> int:
+        """How many shards are computed at a time."""
+
+    def map_shards(
+        self, work: Work, shards: Mapping[int, Sequence[Any]], failed_row: FailedRow
+    ) -> Iterator[tuple[int, list[Row]]]:
+        """Yield (index, rows) of every shard, in the order in which they are ready."""
+
+
+class TimeLimitExceededError(Exception):
+    """A piece of work took longer than its limit."""
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise `TimeLimitExceededError` in the body after so many seconds.
+
+    Python code is interrupted by a signal. Compiled code that does not come back ends the whole
+    process somewhat later, which `map_shards` answers with a failed row. Where no signal can be
+    had (outside the main thread), the body runs without a limit.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        raise TimeLimitExceededError(f"took longer than {seconds:g} s")
+
+    in_worker = multiprocessing.parent_process() is not None
+    previous = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    with open(os.devnull, "w") as nowhere:
+        if in_worker:
+            faulthandler.dump_traceback_later(seconds * HARD_LIMIT_FACTOR, exit=True, file=nowhere)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
+            signal.signal(signal.SIGALRM, previous)
+            if in_worker:
+                faulthandler.cancel_dump_traceback_later()
+
+
+@dataclass(frozen=True)
+class ThisProcess:
+    """No workers: everything runs here, one shard after the other."""
+
+    n_workers: int = 1
+
+    def map_shards(
+        self, work: Work, shards: Mapping[int, Sequence[Any]], failed_row: FailedRow
+    ) -> Iterator[tuple[int, list[Row]]]:
+        """See `Executor`; a crash in compiled code is not survived."""
+        for index, items in shards.items():
+            yield index, work(items)
+
+
+@dataclass
+class _Task:
+    """A run of items of one shard, and how often it has been tried."""
+
+    shard: int
+    first: int
+    items: Sequence[Any]
+    attempts: int = 0
+
+
+@dataclass
+class _Worker:
+    """A process, the pipe to it and what it is busy with."""
+
+    process: Any
+    pipe: Connection
+    task: _Task | None = None
+
+
+@dataclass
+class _Collected:
+    """Rows of one shard that arrive in pieces."""
+
+    rows: dict[int, Row] = field(default_factory=dict)
+
+    def add(self, first: int, rows: list[Row]) -> None:
+        self.rows.update(enumerate(rows, start=first))
+
+
+@dataclass(frozen=True)
+class LocalProcesses:
+    """Worker processes on this machine, one thread each.
+
+    Attributes:
+        n_workers: Number of processes; by default one for each available core.
+        preload: Modules that the server process imports once, so that a new worker starts at once.
+    """
+
+    n_workers: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    preload: tuple[str, ...] = ("screening.predict",)
+
+    def map_shards(
+        self, work: Work, shards: Mapping[int, Sequence[Any]], failed_row: FailedRow
+    ) -> Iterator[tuple[int, list[Row]]]:
+        """See `Executor`."""
+        tasks = deque(_Task(index, 0, items) for index, items in shards.items())
+        collected = {index: _Collected() for index in shards}
+        workers: list[_Worker] = []
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(list(self.preload))
+        try:
+            with _single_threaded_children():
+                workers += [
+                    _start(context, work) for _ in range(min(self.n_workers, len(tasks)))
+                ]
+            while tasks or any(w.task for w in workers):
+                for worker in workers:
+                    if worker.task is None and tasks:
+                        worker.task = tasks.popleft()
+                        with contextlib.suppress(OSError):  # a dead worker shows in the wait below
+                            worker.pipe.send(worker.task.items)
+                busy = {w.pipe: w for w in workers if w.task}
+                for pipe in multiprocessing.connection.wait(list(busy)):
+                    worker = busy[pipe]  # type: ignore[index]
+                    task = worker.task
+                    assert task is not None
+                    worker.task = None
+                    try:
+                        outcome = worker.pipe.recv()
+                    except (EOFError, ConnectionResetError):
+                        worker.process.join()
+                        again, lost = _after_death(task, worker.process.exitcode, failed_row)
+                        tasks.extendleft(reversed(again))
+                        outcome = lost
+                        with _single_threaded_children():
+                            workers[workers.index(worker)] = _start(context, work)
+                    if isinstance(outcome, str):
+                        raise RuntimeError(f"a worker failed:\n{outcome}")
+                    shard = collected[task.shard]
+                    shard.add(task.first, outcome)
+                    if len(shard.rows) == len(shards[task.shard]):
+                        del collected[task.shard]
+                        yield task.shard, [shard.rows[i] for i in range(len(shard.rows))]
+        finally:
+            for worker in workers:
+                worker.pipe.close()
+                worker.process.terminate()
+            for worker in workers:
+                worker.process.join()
+
+
+def _after_death(
+    task: _Task, exit_code: int | None, failed_row: FailedRow
+) -> tuple[list[_Task], list[Row]]:
+    """What to try again after a worker died on a task, and the rows that are lost."""
+    if task.attempts == 0:
+        return [_Task(task.shard, task.first, task.items, attempts=1)], []
+    if len(task.items) > 1:
+        return [
+            _Task(task.shard, task.first + i, [item], attempts=1)
+            for i, item in enumerate(task.items)
+        ], []
+    return [], [failed_row(task.items[0], f"worker died ({_cause(exit_code)})")]
+
+
+def _cause(exit_code: int | None) -> str:
+    """How a worker ended, in words."""
+    if exit_code is not None and exit_code < 0:
+        return f"signal {-exit_code}, {signal.Signals(-exit_code).name}"
+    return f"exit status {exit_code}, as when the time limit passes in compiled code"
+
+
+@contextlib.contextmanager
+def _single_threaded_children() -> Iterator[None]:
+    """Processes started in the body use one thread each for linear algebra."""
+    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _start(context: Any, work: Work) -> _Worker:
+    """Start a worker process and hand it the function."""
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(theirs, work), daemon=True)
+    process.start()
+    theirs.close()
+    return _Worker(process, ours)
+
+
+def _serve(pipe: Connection, work: Work) -> None:
+    """Answer item lists with row lists until the pipe closes; runs in the worker."""
+    import torch
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt ends
+    torch.set_num_threads(1)
+    while True:
+        try:
+            items = pipe.recv()
+        except (EOFError, OSError):
+            return
+        outcome: list[Row] | str
+        try:
+            outcome = work(items)
+        except Exception:
+            outcome = traceback.format_exc()
+        try:
+            pipe.send(outcome)
+        except OSError:
+            return
+
+
+@dataclass(frozen=True)
+class DaskCluster:
+    """A running Dask cluster; its workers need ionbridge and the model folder at the same path.
+
+    Attributes:
+        address: ``HOST:PORT`` of the scheduler.
+    """
+
+    address: str
+
+    @property
+    def n_workers(self) -> int:
+        """Threads of the cluster."""
+        with _dask_client(self.address) as client:
+            return sum(client.nthreads().values())
+
+    def map_shards(
+        self, work: Work, shards: Mapping[int, Sequence[Any]], failed_row: FailedRow
+    ) -> Iterator[tuple[int, list[Row]]]:
+        """See `Executor`; the cluster itself tries a shard again when its worker dies."""
+        from distributed import KilledWorker, as_completed
+
+        with _dask_client(self.address) as client:
+            function = client.scatter(work, broadcast=True)
+            futures = {
+                client.submit(_call, function, items, pure=False): index
+                for index, items in shards.items()
+            }
+            for future in as_completed(list(futures)):
+                index = futures.pop(future)
+                try:
+                    rows = future.result()
+                except KilledWorker:
+                    rows = []
+                    for item in shards[index]:
+                        try:
+                            rows += client.submit(_call, function, [item], pure=False).result()
+                        except KilledWorker:
+                            rows.append(failed_row(item, "worker died"))
+                yield index, rows
+
+
+def _call(work: Work, items: Sequence[Any]) -> list[Row]:
+    """Apply a function that lies on the cluster."""
+    return work(items)
+
+
+def _dask_client(address: str) -> Any:
+    """A client of the cluster, or the line that says why there is none."""
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise MissingExtraError("dask", f"--executor dask://{address}") from error
+    try:
+        return Client(address, timeout="10s")
+    except (OSError, TimeoutError, ValueError) as error:
+        raise InputError(f"no Dask scheduler answers at {address} ({error})") from error
+
+
+def executor_from(name: str, workers: int | None) -> Executor:
+    """The executor that a command line names.
+
+    Args:
+        name: ``local`` or ``dask://HOST:PORT``.
+        workers: Local processes; None for one a core, 0 for none (everything in this process).
+    """
+    if name.startswith("dask://"):
+        return DaskCluster(name.removeprefix("dask://"))
+    if name != "local":
+        raise InputError(f"unknown executor '{name}'; known: local, dask://HOST:PORT")
+    if workers is None:
+        return LocalProcesses()
+    if workers < 0:
+        raise InputError(f"--workers: expected 0 or more, got {workers}")
+    return LocalProcesses(workers) if workers else ThisProcess()

@@ -1,0 +1,136 @@
+"""Crystals to rows of the table, many at a time: hops, energies of all hops in one batch, physics.
+
+`CrystalPredictor` is what a worker runs on a shard. One bad crystal is one failed row, whatever it
+does: every step of one crystal runs under a time limit and may fail on its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
+from typing import TypeVar
+
+from models.ensemble import HopEnergies, HopEnsemble
+from models.library import load
+from screening.candidates import Candidate
+from screening.conduction import Conditions, conduction_row
+from screening.errors import InputError
+from screening.execution import TimeLimitExceededError, time_limit
+from screening.filters import Filters
+from screening.table import Row, crystal_row, failed_row
+from structures import composition, families
+from structures.records import Crystal, UnusableStructureError
+from structures.migration_graph import MigrationGraph
+from structures.sites import find_hops
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class CrystalPredictor:
+    """Classifies, filters and predicts crystals; a function from candidates to rows.
+
+    Attributes:
+        model: Name of a shipped model or a model folder.
+        conditions: Temperature and sampling.
+        working_ions: For a crystal that names no ion, the first of these it holds; empty for the
+            general order of precedence.
+        filters: What a crystal must be; others become ``filtered`` rows.
+        time_limit_s: Longest time for one crystal in any step.
+    """
+
+    model: str
+    conditions: Conditions = field(default_factory=Conditions)
+    working_ions: tuple[str, ...] = ()
+    filters: Filters = field(default_factory=Filters)
+    time_limit_s: float = 120.0
+
+    def __call__(self, candidates: Sequence[Candidate]) -> list[Row]:
+        """One row a candidate, in their order."""
+        rows: list[Row | None] = [None] * len(candidates)
+        graphs: dict[int, MigrationGraph] = {}
+        for i, candidate in enumerate(candidates):
+            outcome = self._prepared(candidate)
+            if isinstance(outcome, MigrationGraph):
+                graphs[i] = outcome
+            else:
+                rows[i] = outcome
+        for i, row in zip(graphs, self._predicted(list(graphs.values())), strict=True):
+            rows[i] = row
+        return [row for row in rows if row is not None]
+
+    def _prepared(self, candidate: Candidate) -> MigrationGraph | Row:
+        """The hops of a candidate, or the row that says why there are none."""
+        if not isinstance(candidate, Crystal):
+            return failed_row(candidate, candidate.reason)
+        refusal = self.filters.refusal_by_content(candidate)
+        if refusal is not None:
+            return crystal_row(candidate, status="filtered", reason=refusal)
+        crystal = self._guarded(candidate, lambda: self.classified(candidate))
+        if not isinstance(crystal, Crystal):
+            return crystal
+        refusal = self._other_ion(crystal) or self.filters.refusal_by_class(crystal)
+        if refusal is not None:
+            return crystal_row(crystal, status="filtered", reason=refusal)
+        return self._guarded(crystal, lambda: find_hops(crystal))
+
+    def _guarded(self, crystal: Crystal, step: Callable[[], T]) -> T | Row:
+        """The step's result, or the failed row that says what went wrong in it."""
+        try:
+            with time_limit(self.time_limit_s):
+                return step()
+        except (UnusableStructureError, TimeLimitExceededError) as error:
+            return failed_row(crystal, str(error).removeprefix(f"{crystal.id}: "))
+        except Exception as error:  # one crystal of thousands: a row, with the kind of error
+            return failed_row(crystal, f"{type(error).__name__}: {error}")
+
+    def classified(self, crystal: Crystal) -> Crystal:
+        """The crystal with working ion, role and family filled in where its record lacks them."""
+        wanted = (ion for ion in self.working_ions if crystal.occupancy(ion).any())
+        crystal = replace(crystal, working_ion=crystal.working_ion or next(wanted, None))
+        return replace(
+            crystal,
+            working_ion=composition.working_ion(crystal),
+            role=crystal.role or composition.role(crystal),
+            family=crystal.family or families.family(crystal),
+        )
+
+    def _other_ion(self, crystal: Crystal) -> str | None:
+        """Why the crystal's working ion is not one of those looked for; None if it is."""
+        if self.working_ions and crystal.working_ion not in self.working_ions:
+            return f"working ion {crystal.working_ion}, not in {', '.join(self.working_ions)}"
+        return None
+
+    def _predicted(self, graphs: Sequence[MigrationGraph]) -> list[Row]:
+        """Rows of crystals whose hops are known."""
+        if not graphs:
+            return []
+        model = loaded_model(self.model)
+        try:
+            energies = model.crystal_energies(graphs)
+        except Exception:  # one of them spoils the batch: each on its own shows which
+            return [self._guarded(g.crystal, partial(self._row_alone, g)) for g in graphs]
+        return [
+            self._guarded(graph.crystal, partial(self._row, graph, own))
+            for graph, own in zip(graphs, energies, strict=True)
+        ]
+
+    def _row_alone(self, graph: MigrationGraph) -> Row:
+        return self._row(graph, loaded_model(self.model).crystal_energies([graph])[0])
+
+    def _row(self, graph: MigrationGraph, energies: HopEnergies) -> Row:
+        values = conduction_row(graph, energies, self.conditions)
+        return crystal_row(graph.crystal, status="ok", model=self.model, **values)
+
+
+@lru_cache(maxsize=2)
+def loaded_model(name: str) -> HopEnsemble:
+    """The model, loaded once a process."""
+    model = load(name)
+    if not isinstance(model, HopEnsemble):
+        raise InputError(
+            f"model '{name}' ({type(model).__name__}) gives no site energies and saddles; crystals "
+            f"need one of kind {HopEnsemble.kind}"
+        )
+    return model

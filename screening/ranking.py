@@ -1,0 +1,147 @@
+"""Scores, ranks, the Pareto front, and a line for each top row that says why it is there.
+
+One objective: the score is, oriented so that more is better,
+
+- ``mean``: the value,
+- ``lcb``: the value less one standard deviation (lower confidence bound),
+- ``probability``: P(value beyond target) = Phi((value - target) / std) of a normal distribution.
+
+Several objectives: the score is the mean over objectives of the fraction of rows that a row is
+better than (ties count half) for ``mean`` and ``lcb``, and the product of the probabilities
+(objectives taken as independent) for ``probability``. Either way a row that dominates another one
+never scores below it. ``pareto_front`` is 1 for rows that no other dominates, 2 for those that only
+rows of front 1 dominate, and so on (non-dominated sorting, Deb et al. 2002,
+doi:10.1109/4235.996017).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm, rankdata
+
+from screening.configuration import nearest
+from screening.errors import InputError
+from screening.settings import Objective
+from screening.table import NUMERIC_COLUMNS, STD_COLUMN, Row
+
+N_EXPLAINED = 50
+"""Number of top rows that get a line saying why they rank there."""
+
+
+def check_objectives(objectives: Sequence[Objective]) -> None:
+    """Refuse an objective on a column that holds no numbers.
+
+    Raises:
+        InputError: Naming the nearest column that does.
+    """
+    for objective in objectives:
+        if objective.column not in NUMERIC_COLUMNS:
+            raise InputError(
+                f"objectives: no numeric column '{objective.column}'; "
+                f"{nearest(objective.column, NUMERIC_COLUMNS)}"
+            )
+
+
+def rank(rows: Sequence[Row], objectives: Sequence[Objective], rank_by: str) -> list[Row]:
+    """The rows with rank, score, Pareto front and reason for their place; best first.
+
+    Rows that are not ``ok``, or lack the value of an objective, follow unranked in their order.
+
+    Args:
+        rows: Rows of the table.
+        objectives: What to make large or small.
+        rank_by: ``mean``, ``lcb`` or ``probability``.
+    """
+    complete = [i for i, row in enumerate(rows) if _is_rankable(row, objectives)]
+    utilities = np.array(
+        [[utility(rows[i], o, rank_by) for o in objectives] for i in complete]
+    ).reshape(len(complete), len(objectives))
+    scores = scalarise(utilities, rank_by)
+    fronts = pareto_fronts(utilities)
+    order = np.argsort(-scores, kind="stable")
+    ranked = []
+    for place, k in enumerate(order, start=1):
+        row = dict(rows[complete[k]])
+        row.update(rank=place, score=float(scores[k]), pareto_front=int(fronts[k]))
+        ranked.append(row)
+    for row in ranked[:N_EXPLAINED]:
+        row["why"] = explanation(row, objectives, ranked)
+    chosen = set(complete)
+    return ranked + [dict(row) for i, row in enumerate(rows) if i not in chosen]
+
+
+def _is_rankable(row: Row, objectives: Sequence[Objective]) -> bool:
+    return row["status"] == "ok" and all(row.get(o.column) is not None for o in objectives)
+
+
+def utility(row: Row, objective: Objective, rank_by: str) -> float:
+    """One objective of one row as a number of which more is better."""
+    sign = 1.0 if objective.goal == "max" else -1.0
+    value = sign * float(row[objective.column])
+    std = float(row.get(STD_COLUMN.get(objective.column, "")) or 0.0)
+    if rank_by == "lcb":
+        return value - std
+    if rank_by == "probability":
+        if objective.target is None:
+            raise InputError(f"rank_by: probability needs a target for '{objective.column}'")
+        margin = value - sign * objective.target
+        return float(norm.cdf(margin / std)) if std > 0 else float(margin > 0)
+    return value
+
+
+def scalarise(utilities: NDArray[np.float64], rank_by: str) -> NDArray[np.float64]:
+    """(n,) scores of (n, n_objectives) utilities; see the module's formulas."""
+    n, n_objectives = utilities.shape
+    if n_objectives == 1:
+        return utilities[:, 0]
+    if rank_by == "probability":
+        return np.prod(utilities, axis=1)
+    if n < 2:
+        return np.ones(n)
+    return np.mean((rankdata(utilities, axis=0) - 1.0) / (n - 1.0), axis=1)
+
+
+def pareto_fronts(utilities: NDArray[np.float64]) -> NDArray[np.int_]:
+    """(n,) front numbers from 1; more is better in every column of (n, n_objectives)."""
+    n = len(utilities)
+    # A row can only be dominated by one before it in this order, so one pass sorts it in.
+    order = np.lexsort(utilities.T[::-1])[::-1]
+    fronts = np.zeros(n, dtype=int)
+    for position, i in enumerate(order):
+        before = order[:position]
+        dominates = (utilities[before] >= utilities[i]).all(1) & (
+            utilities[before] > utilities[i]
+        ).any(1)
+        fronts[i] = 1 + max(fronts[before][dominates], default=0)
+    return fronts
+
+
+def explanation(row: Row, objectives: Sequence[Objective], ranked: Sequence[Row]) -> str:
+    """One line that says why a row ranks where it does."""
+    parts = [_standing(row, objective, ranked) for objective in objectives]
+    barrier, std = row["percolation_barrier_eV"], row["percolation_barrier_std_eV"]
+    dimensions = row["percolation_dimensionality"]
+    along = f" {row['fast_direction']}" if row["fast_direction"] else ""
+    parts.append(f"percolates in {dimensions}-D{along} at {barrier:.2f} ± {std:.2f} eV")
+    if len(objectives) > 1:
+        parts.append(f"Pareto front {row['pareto_front']}")
+    if row["in_domain"] is False:
+        parts.append("outside the domain of the model: treat with care")
+    return "; ".join(parts)
+
+
+def _standing(row: Row, objective: Objective, ranked: Sequence[Row]) -> str:
+    """Value and spread of one objective, and its distance from the median of the pool."""
+    value = float(row[objective.column])
+    values = np.array([float(r[objective.column]) for r in ranked])
+    difference = value - float(np.median(values))
+    std = row.get(STD_COLUMN.get(objective.column, ""))
+    spread = f" ± {std:.2g}" if std else ""
+    text = f"{objective.column} {value:.3g}{spread} ({difference:+.2g} from the pool's median)"
+    if objective.target is not None:
+        reached = utility(row, objective, "probability")
+        text += f", P({'>' if objective.goal == 'max' else '<'} {objective.target:g}) {reached:.2f}"
+    return text

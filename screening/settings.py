@@ -1,0 +1,210 @@
+"""The settings of a campaign: a tree of frozen dataclasses, read from YAML.
+
+The keys of the YAML file are the fields of these classes; every one but ``name`` has a default.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from screening.configuration import from_mapping, nearest
+from screening.errors import InputError
+from structures.records import WORKING_IONS
+
+EMBEDDED_CAMPAIGN = Path(__file__).parent / "campaigns" / "embedded.yaml"
+"""The campaign of ``ionbridge screen`` without a file."""
+
+
+@dataclass(frozen=True)
+class PrototypeSettings:
+    """Candidates made by substitution in the known frameworks.
+
+    Attributes:
+        families: Framework families; empty for all of them.
+        max_count: Upper bound of the number of candidates.
+    """
+
+    families: tuple[str, ...] = ()
+    max_count: int = 1000
+
+
+@dataclass(frozen=True)
+class CandidateSettings:
+    """Where the candidates come from; the sources are used in the order of the fields.
+
+    Attributes:
+        references: Put the well-known reference crystals first.
+        prototypes: Generated candidates.
+        files: Files or folders of crystals, relative to the campaign file.
+    """
+
+    references: bool = False
+    prototypes: PrototypeSettings | None = None
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FilterSettings:
+    """What a candidate must be to be predicted; a candidate refused keeps its row and a reason.
+
+    A filter on a value that the record does not carry (energy above hull, band gap) lets the record
+    pass: absence of a value is not evidence against it, and generated candidates carry none.
+
+    Attributes:
+        min_atoms: Smallest number of sites in the cell as given.
+        max_atoms: Largest number of sites in the cell as given.
+        elements_allowed: No other element may occur (the working ion included in the list).
+        elements_excluded: None of these may occur.
+        role: ``electrode`` or ``electrolyte``: keeps mixed conductors out of electrolyte rankings.
+        families: Framework families to keep.
+        max_energy_above_hull_eV_atom: Largest ``energy_above_hull_eV_atom`` of the record.
+        min_band_gap_eV: Smallest ``band_gap_eV`` of the record.
+        known_compounds: Text file, one formula a line; a candidate of a listed reduced formula is
+            not novel and is refused. Relative to the campaign file.
+    """
+
+    min_atoms: int | None = None
+    max_atoms: int | None = None
+    elements_allowed: tuple[str, ...] = ()
+    elements_excluded: tuple[str, ...] = ()
+    role: Literal["electrode", "electrolyte"] | None = None
+    families: tuple[str, ...] = ()
+    max_energy_above_hull_eV_atom: float | None = None
+    min_band_gap_eV: float | None = None
+    known_compounds: str | None = None
+
+
+@dataclass(frozen=True)
+class Objective:
+    """One column of the table to make large or small.
+
+    Attributes:
+        column: A numeric column of ``ranked.csv``.
+        goal: Direction.
+        target: Value to exceed (``max``) or to stay below (``min``); needed to rank by probability.
+    """
+
+    column: str
+    goal: Literal["max", "min"] = "max"
+    target: float | None = None
+
+
+@dataclass(frozen=True)
+class CampaignSettings:
+    """Everything that decides what a campaign's table contains.
+
+    Attributes:
+        name: Name of the campaign.
+        seed: Seed of candidate generation and of the sampled uncertainty.
+        working_ions: Mobile ions of interest; a crystal that names none gets the first it holds.
+        temperature_K: Temperature of diffusivity and conductivity.
+        attempt_frequency_THz: Attempt frequency of every hop.
+        candidates: Sources of candidates.
+        filters: What a candidate must be.
+        model: Shipped model by name, or a model folder; empty for the best shipped one.
+        objectives: What to rank by; empty for diffusivity (conductivity if ``filters.role`` is
+            ``electrolyte``).
+        rank_by: ``mean``, ``lcb`` (one standard deviation on the safe side) or ``probability`` (of
+            reaching the target).
+        n_draws: Samples for the spread of a crystal's results.
+        dimensionality_margin_eV: Energy above the percolation barrier at which percolating
+            directions are counted.
+        time_limit_s: Longest time for one crystal; a slower one is a failed row.
+        shard_size: Crystals of one batch, and of one file of the campaign folder.
+        n_paths: Number of top candidates whose hop paths are written out.
+    """
+
+    name: str
+    seed: int = 0
+    working_ions: tuple[str, ...] = ("Li", "Na")
+    temperature_K: float = 300.0
+    attempt_frequency_THz: float = 10.0
+    candidates: CandidateSettings = field(default_factory=CandidateSettings)
+    filters: FilterSettings = field(default_factory=FilterSettings)
+    model: str | None = None
+    objectives: tuple[Objective, ...] = ()
+    rank_by: Literal["mean", "lcb", "probability"] = "mean"
+    n_draws: int = 64
+    dimensionality_margin_eV: float = 0.10
+    time_limit_s: float = 120.0
+    shard_size: int = 16
+    n_paths: int = 10
+
+    @classmethod
+    def from_yaml(cls, path: Path) -> CampaignSettings:
+        """Read and check a campaign file.
+
+        Raises:
+            InputError: The file is missing, is not YAML, or says something that is not a setting.
+        """
+        try:
+            data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            line = " ".join(str(error).split())
+            raise InputError(f"{path}: not a YAML file ({line})") from error
+        if data is None:
+            raise InputError(f"{path}: empty campaign file; it needs at least 'name' and 'candidates'")
+        settings = from_mapping(cls, data, str(path))
+        settings.check(str(path))
+        return settings.with_files_relative_to(path.parent)
+
+    def check(self, where: str) -> None:
+        """Refuse values that no run could use."""
+        for ion in self.working_ions:
+            if ion not in WORKING_IONS:
+                raise InputError(
+                    f"{where}: working_ions: '{ion}' is not one; {nearest(ion, WORKING_IONS)}"
+                )
+        positive = {
+            "temperature_K": self.temperature_K,
+            "attempt_frequency_THz": self.attempt_frequency_THz,
+            "n_draws": self.n_draws,
+            "time_limit_s": self.time_limit_s,
+            "shard_size": self.shard_size,
+        }
+        for key, value in positive.items():
+            if not 0 < value < float("inf"):
+                raise InputError(f"{where}: {key}: expected a positive number, got {value}")
+        if not self.working_ions:
+            raise InputError(f"{where}: working_ions: expected at least one of {WORKING_IONS}")
+        for i, objective in enumerate(self.objectives):
+            if self.rank_by == "probability" and objective.target is None:
+                raise InputError(
+                    f"{where}: objectives[{i}]: rank_by: probability needs a target for "
+                    f"'{objective.column}'"
+                )
+        if self.rank_by == "probability" and not self.objectives:
+            raise InputError(f"{where}: rank_by: probability needs objectives with a target each")
+
+    def with_files_relative_to(self, folder: Path) -> CampaignSettings:
+        """The same settings with the paths inside resolved against a folder."""
+        candidates = dataclasses.replace(
+            self.candidates, files=tuple(str(folder / f) for f in self.candidates.files)
+        )
+        known = self.filters.known_compounds
+        filters = dataclasses.replace(
+            self.filters, known_compounds=None if known is None else str(folder / known)
+        )
+        model = self.model
+        if model is not None and (folder / model).is_dir():
+            model = str(folder / model)
+        return dataclasses.replace(self, candidates=candidates, filters=filters, model=model)
+
+    def ranking_objectives(self) -> tuple[Objective, ...]:
+        """The objectives as given, or the default one for the role that is screened."""
+        if self.objectives:
+            return self.objectives
+        if self.filters.role == "electrolyte":
+            return (Objective("log10_conductivity_S_cm"),)
+        return (Objective("log10_diffusivity_cm2_s"),)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return dataclasses.asdict(self)
