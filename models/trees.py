@@ -1,0 +1,88 @@
+"""A fitted forest as plain arrays: stored without pickle, evaluated without scikit-learn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Forest:
+    """Regression trees, their nodes one after the other.
+
+    Attributes:
+        roots: (n_trees,) index of each root among all nodes.
+        left: (n_nodes,) child where feature <= threshold; a leaf points to itself.
+        right: (n_nodes,) the other child.
+        feature: (n_nodes,) column that a node looks at.
+        threshold: (n_nodes,) where it divides.
+        value: (n_nodes,) mean target of a node.
+    """
+
+    roots: NDArray[np.int64]
+    left: NDArray[np.int64]
+    right: NDArray[np.int64]
+    feature: NDArray[np.int64]
+    threshold: NDArray[np.float64]
+    value: NDArray[np.float64]
+
+    @classmethod
+    def from_sklearn(cls, trees: Sequence[Any]) -> Forest:
+        """From the ``estimators_`` of a fitted scikit-learn forest with one target."""
+        sizes = [tree.tree_.node_count for tree in trees]
+        starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
+
+        def children(name: str) -> NDArray[np.int64]:
+            parts = []
+            for tree, start, size in zip(trees, starts, sizes, strict=True):
+                child = getattr(tree.tree_, name)
+                parts.append(np.where(child < 0, np.arange(size), child) + start)
+            return np.concatenate(parts).astype(np.int64)
+
+        def column(name: str) -> NDArray[Any]:
+            return np.concatenate([getattr(tree.tree_, name).reshape(-1) for tree in trees])
+
+        return cls(
+            roots=starts,
+            left=children("children_left"),
+            right=children("children_right"),
+            feature=np.maximum(column("feature"), 0).astype(np.int64),
+            threshold=column("threshold").astype(float),
+            value=column("value").astype(float),
+        )
+
+    def predict(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(n_trees, n) prediction of every tree for (n, n_features) inputs."""
+        # scikit-learn compares in single precision
+        x = np.asarray(features, dtype=np.float32)
+        rows = np.arange(len(x))[None, :]
+        node = np.repeat(self.roots[:, None], len(x), axis=1)
+        while True:
+            goes_left = x[rows, self.feature[node]] <= self.threshold[node]
+            following = np.where(goes_left, self.left[node], self.right[node])
+            if np.array_equal(following, node):
+                return self.value[node]
+            node = following
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The arrays by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Forest:
+        """What ``arrays`` gave; child and feature indices are checked.
+
+        Raises:
+            ValueError: If an index points outside.
+        """
+        forest = cls(**{f.name: np.asarray(arrays[f.name]) for f in fields(cls)})
+        n_nodes = len(forest.value)
+        for name in ("roots", "left", "right"):
+            index = getattr(forest, name)
+            if len(index) and not (index.min() >= 0 and index.max() < n_nodes):
+                raise ValueError(f"forest: {name} points outside its {n_nodes} nodes")
+        return forest
