@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from structures.geometry import perpendicular_widths
 from structures.neighbors import periodic_edges
 from structures.records import Crystal, Hop, Occupancy
-from structures.symmetry import SiteImages
+from structures.symmetry import SiteImages, joined
 
 ENVIRONMENT_CUTOFF_A = 6.0
 """Within this distance of a path the host is that of the infinite crystal."""
@@ -140,29 +140,23 @@ def edge_orbits(
         turns it round.
     """
     n_edges = len(edges)
-    i, j = images.index[:, edges.start], images.index[:, edges.end]
-    shift = (
-        images.cell[:, edges.end]
-        - images.cell[:, edges.start]
-        + np.einsum("gab,nb->gna", images.rotation, edges.shift)
-    )
-    forward = _keys(edges.start, edges.end, edges.shift, n_sites)
-    backward = _keys(edges.end, edges.start, -edges.shift, n_sites)
-    known = np.concatenate([forward, backward])
+    start, end = np.concatenate([edges.start, edges.end]), np.concatenate([edges.end, edges.start])
+    shift = np.concatenate([edges.shift, -edges.shift])  # both directions of every edge
+    known = _keys(start, end, shift, n_sites)
     order = np.argsort(known)
-    wanted = _keys(i, j, shift, n_sites)
+    moved = images.cell[:, end] - images.cell[:, start]
+    moved += np.einsum("gab,nb->gna", images.rotation, shift)
+    wanted = _keys(images.index[:, start], images.index[:, end], moved, n_sites)
     place = np.minimum(np.searchsorted(known, wanted, sorter=order), len(known) - 1)
-    hit = order[place]
-    found = known[hit] == wanted
-    image = np.where(found, hit % max(n_edges, 1), n_edges)
-    flipped = hit >= n_edges
-    closed = np.all(found, axis=0)
-    representative = image.min(axis=0)
-    reversed_ = np.ones(n_edges, dtype=bool)
-    chosen = np.flatnonzero(closed & (representative == np.arange(n_edges)))
-    straight = ~flipped[:, chosen]
-    reversed_[image[:, chosen][straight]] = False
-    return closed, representative, reversed_
+    image = order[place]
+    missing = known[image] != wanted
+    directed = joined(np.where(missing, np.arange(2 * n_edges), image))
+    forward, backward = directed[:n_edges], directed[n_edges:]
+    kind = np.minimum(forward, backward)  # a hop and its reverse may be two orbits or one
+    incomplete = np.unique(directed[missing.any(axis=0)])
+    closed = ~(np.isin(forward, incomplete) | np.isin(backward, incomplete))
+    representative = np.unique(kind, return_index=True)[1][np.unique(kind, return_inverse=True)[1]]
+    return closed, representative, forward != forward[representative]
 
 
 def _keys(

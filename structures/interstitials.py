@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from structures.bvse import BondValenceField, landscape
+from structures.neighbors import periodic_edges
 from structures.records import Crystal
 
 MAX_SITE_ENERGY_EV = 1.5
@@ -65,13 +66,11 @@ def _orbit(
         offset -= np.rint(offset)
         near = np.linalg.norm(offset @ lattice, axis=1) < MIN_SEPARATION_A
         point = point + offset[near].mean(axis=0)
-    images = np.mod(rotation @ point + translation, 1.0)
-    images = np.concatenate([np.mod(point, 1.0)[None], images])
-    distinct: list[int] = []
-    for k, image in enumerate(images):
-        if _nearest(image[None], images[distinct], lattice) > _SAME_A:
-            distinct.append(k)
-    return images[distinct]
+    images = np.mod(np.concatenate([point[None], rotation @ point + translation]), 1.0)
+    src, dst, _, _ = periodic_edges(lattice, images, _SAME_A)
+    first = np.arange(len(images))
+    np.minimum.at(first, src, dst)
+    return images[np.unique(first)]
 
 
 def _nearest(a: NDArray[np.float64], b: NDArray[np.float64], lattice: NDArray[np.float64]) -> float:

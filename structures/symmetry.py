@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import spglib
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from structures.records import Crystal
@@ -20,7 +22,7 @@ MAPPING_TOLERANCE_A = 0.1
 
 @dataclass(frozen=True, eq=False)
 class SiteImages:
-    """A group of symmetry operations, as what it does to a list of sites.
+    """Operations that generate a space group, as what they do to a list of sites.
 
     Operation g takes site i to site ``index[g, i]`` in cell ``cell[g, i]``, and lattice vectors n
     (columns) to ``rotation[g] @ n``.
@@ -37,7 +39,21 @@ class SiteImages:
 
     def orbits(self) -> NDArray[np.int64]:
         """(n_sites,) orbit number of each site, counted in order of first appearance."""
-        return np.unique(self.index.min(axis=0), return_inverse=True)[1].astype(np.int64)
+        return joined(self.index)
+
+
+def joined(image: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(n,) orbit number of each of n things, counted in order of first appearance.
+
+    Args:
+        image: (n_operations, n) where every generating operation takes each of them.
+    """
+    n = image.shape[1]
+    source = np.broadcast_to(np.arange(n), image.shape).ravel()
+    links = coo_array((np.ones(image.size, dtype=bool), (source, image.ravel())), shape=(n, n))
+    label = connected_components(links, directed=False)[1]
+    first, inverse = np.unique(label, return_index=True, return_inverse=True)[1:]
+    return np.argsort(np.argsort(first))[inverse].astype(np.int64)
 
 
 def space_group(
@@ -76,7 +92,7 @@ def site_images(
     lattice: NDArray[np.float64],
     frac: NDArray[np.float64],
 ) -> SiteImages:
-    """What a space group does to sites that it maps onto each other.
+    """What the generators of a space group do to sites that it maps onto each other.
 
     Args:
         group: Rotations and translations of :func:`space_group`.
@@ -87,7 +103,7 @@ def site_images(
         The images; those of the identity alone where a site has no image within
         MAPPING_TOLERANCE_A or two sites share one (coordinates too rough for the group).
     """
-    rotation, translation = group
+    rotation, translation = _generators(*group)
     n_sites = len(frac)
     lengths = np.linalg.norm(lattice, axis=1)
     wrapped = np.mod(np.mod(frac, 1.0), 1.0) * lengths
@@ -106,3 +122,13 @@ def site_images(
             cell=np.zeros((1, n_sites, 3), dtype=np.int64),
         )
     return SiteImages(rotation=rotation, index=index, cell=cell)
+
+
+def _generators(
+    rotation: NDArray[np.int64], translation: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """One operation for each rotation, and all pure translations: few even in large supercells."""
+    chosen = np.unique(rotation.reshape(-1, 9), axis=0, return_index=True)[1]
+    pure = np.flatnonzero(np.all(rotation == np.eye(3, dtype=np.int64), axis=(1, 2)))
+    chosen = np.union1d(chosen, pure)
+    return rotation[chosen], translation[chosen]
