@@ -10,20 +10,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from structures.migration_graph import MigrationGraph
 from structures.units import BOLTZMANN_EV_PER_K, CM2_S_PER_A2_PS
-
-if TYPE_CHECKING:
-    from structures.sites import MigrationGraph
 
 Vector = tuple[int, int, int]
 
 SAME_ENERGY_EV = 1e-9
 """Saddles this close are one level: symmetry makes them equal, rounding does not keep them so."""
+SAMPLES_AT_ONCE = 16
+"""Samples eliminated together: enough to share the overhead, few enough to stay in the cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,9 +104,9 @@ def carrier_network(
         The network, with the broadcast leading dimensions of both arguments.
     """
     energy, kra = np.asarray(site_energy_eV, float), np.asarray(kra_eV, float)
-    if energy.shape[-1] != len(graph.site_frac) or kra.shape[-1] != len(graph.hops):
+    if energy.shape[-1] != graph.n_sites or kra.shape[-1] != len(graph.hops):
         raise ValueError(
-            f"{graph.crystal.id}: {energy.shape[-1]} site energies for {len(graph.site_frac)} "
+            f"{graph.crystal.id}: {energy.shape[-1]} site energies for {graph.n_sites} "
             f"sites, {kra.shape[-1]} KRA for {len(graph.hops)} unique hops"
         )
     samples = np.broadcast_shapes(energy.shape[:-1], kra.shape[:-1])
@@ -283,7 +282,8 @@ def diffusion_tensor(
 
     Returns:
         (..., 3, 3) tensor in cm^2/s, cartesian. A hop more than 700 k_B T above the lowest saddle
-        counts as closed.
+        counts as closed. Elements far smaller than the largest one are exact along the cell
+        vectors; turned to other axes they are as good as float64 can hold them beside it.
     """
     kT = BOLTZMANN_EV_PER_K * np.asarray(temperature_K, float)[..., None]
     if not (kT > 0).all():
@@ -296,7 +296,9 @@ def diffusion_tensor(
     conductance = np.exp(lowest_saddle[..., None] - saddle)
     samples = conductance.shape[:-1]
     flat = conductance.reshape(math.prod(samples), len(network.start))
-    cells2 = np.moveaxis(_effective_conductance(network, flat.T), -1, 0).reshape(*samples, 3, 3)
+    blocks = np.split(flat, range(SAMPLES_AT_ONCE, len(flat), SAMPLES_AT_ONCE))
+    cells2 = np.concatenate([_effective_conductance(network, block.T) for block in blocks], axis=-1)
+    cells2 = np.moveaxis(cells2, -1, 0).reshape(*samples, 3, 3)
     partition = np.exp(lowest_site[..., None] - energy).sum(-1)
     frequency = np.asarray(attempt_frequency_THz, float) * CM2_S_PER_A2_PS
     scale = frequency * np.where(percolates, np.exp(lowest_site - lowest_saddle), 0.0) / partition
@@ -375,8 +377,9 @@ class _Mesh:
     def dissipate(self, g: NDArray[np.float64], d: NDArray[np.float64]) -> None:
         """Add sum_e g_e d_e d_e^T; g is (n_edges, n_samples), d is (n_edges, 3, n_samples)."""
         for a in range(3):
+            weighted = g * d[:, a]
             for b in range(a, 3):
-                term = np.einsum("es,es,es->s", g, d[:, a], d[:, b])
+                term = np.einsum("es,es->s", weighted, d[:, b])
                 self.dissipation[a, b] += term
                 if a != b:
                     self.dissipation[b, a] += term

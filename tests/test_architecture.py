@@ -83,11 +83,10 @@ def find_cycle(root: Path) -> list[str]:
     for module, path in modules.items():
         targets = set()
         for name, runs in imports_of(module, path):
-            while runs and name:  # `from package.module import function` names a module's content
-                if name in modules:
-                    targets.add(name)
-                    break
-                name = name.rpartition(".")[0]
+            # What is imported is a module, or something inside the module named before it.
+            known = [m for m in (name, name.rpartition(".")[0]) if m in modules]
+            if runs and known:
+                targets.add(known[0])
         graph[module] = targets - {module}
     try:
         TopologicalSorter(graph).prepare()

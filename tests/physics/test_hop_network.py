@@ -1,7 +1,6 @@
 """Percolation and diffusion on small networks whose answers are known."""
 
 from dataclasses import dataclass, replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +12,8 @@ from structures.hop_network import (
     percolation_barriers,
     percolation_dimensionality,
 )
+from structures.records import Crystal
+from structures.sites import find_hops
 from structures.units import BOLTZMANN_EV_PER_K, CM2_S_PER_A2_PS
 from tests.tolerances import STANDARD_ERRORS, TIGHT
 
@@ -423,58 +424,70 @@ class TestInvariance:
         np.testing.assert_allclose(percolation_barriers(raised), percolation_barriers(net))
 
     def test_samples_are_independent(self):
-        net = random_network(10, samples=(2, 3))
+        net = random_network(10, samples=(2, 30))
         D, barriers = diffusion_tensor(net, T), percolation_barriers(net)
-        assert D.shape == (2, 3, 3, 3)
-        assert barriers.shape == (2, 3, 3)
-        one = replace(net, site_energy_eV=net.site_energy_eV[1, 2], saddle_eV=net.saddle_eV[1, 2])
-        np.testing.assert_allclose(D[1, 2], diffusion_tensor(one, T))
-        np.testing.assert_allclose(barriers[1, 2], percolation_barriers(one))
+        assert D.shape == (2, 30, 3, 3)
+        assert barriers.shape == (2, 30, 3)
+        one = replace(net, site_energy_eV=net.site_energy_eV[1, 22], saddle_eV=net.saddle_eV[1, 22])
+        np.testing.assert_allclose(D[1, 22], diffusion_tensor(one, T))
+        np.testing.assert_allclose(barriers[1, 22], percolation_barriers(one))
 
 
-@pytest.fixture
-def graph():
-    """What carrier_network reads of a migration graph: two sites, two kinds of hop."""
-    return SimpleNamespace(
-        crystal=SimpleNamespace(id="chain", lattice=A * np.eye(3)),
-        site_frac=np.zeros((2, 3)),
+def rocksalt(carrier="vacancy"):
+    """The migration graph of LiF: an fcc net of one hop."""
+    crystal = Crystal(
+        "LiF", FCC_LATTICE, ({"Li": 1.0}, {"F": 1.0}), np.array([[0.0] * 3, [0.5] * 3])
+    )
+    return replace(find_hops(crystal), carrier=carrier)
+
+
+def chain(carrier):
+    """Two sites and two kinds of hop in a row along x."""
+    graph = rocksalt(carrier)
+    return replace(
+        graph,
+        site_frac=np.array([[0.0, 0, 0], [0.5, 0, 0]]),
         start=np.array([0, 1]),
         end=np.array([1, 0]),
         shift=np.array([[0, 0, 0], [1, 0, 0]]),
         orbit=np.array([0, 1]),
-        hops=("first", "second"),
-        carrier="interstitial",
+        hops=(*graph.hops, graph.hops[0].reversed()),
     )
 
 
 class TestCarrierNetwork:
-    def test_interstitial_keeps_the_energies_of_the_ion(self, graph):
-        net = carrier_network(graph, [0.1, 0.3], [0.4, 0.5])
+    def test_rocksalt_is_fcc(self):
+        net = carrier_network(rocksalt(), [0.7], [0.3])
+        expected = diffusion_tensor(network(FCC, 0.3, lattice=FCC_LATTICE), T)
+        np.testing.assert_allclose(diffusion_tensor(net, T), expected, atol=TIGHT * expected.max())
+        np.testing.assert_allclose(percolation_barriers(net), 0.3)
+
+    def test_interstitial_keeps_the_energies_of_the_ion(self):
+        net = carrier_network(chain("interstitial"), [0.1, 0.3], [0.4, 0.5])
         np.testing.assert_allclose(net.site_energy_eV, [0.1, 0.3])
         np.testing.assert_allclose(net.saddle_eV, [0.6, 0.7])
 
-    def test_vacancy_jumps_backwards_over_the_same_barrier(self, graph):
+    def test_vacancy_jumps_backwards_over_the_same_barrier(self):
         """The ion's barrier from 0 to 1 is the vacancy's from 1 to 0."""
-        ion = carrier_network(graph, [0.1, 0.3], [0.4, 0.5])
-        graph.carrier = "vacancy"
-        vacancy = carrier_network(graph, [0.1, 0.3], [0.4, 0.5])
+        ion = carrier_network(chain("interstitial"), [0.1, 0.3], [0.4, 0.5])
+        vacancy = carrier_network(chain("vacancy"), [0.1, 0.3], [0.4, 0.5])
         np.testing.assert_allclose(
-            ion.saddle_eV[0] - ion.site_energy_eV[0],
-            vacancy.saddle_eV[0] - vacancy.site_energy_eV[1],
+            ion.saddle_eV - ion.site_energy_eV[ion.start],
+            vacancy.saddle_eV - vacancy.site_energy_eV[vacancy.end],
         )
 
-    def test_kra_is_at_least_half_the_difference(self, graph):
-        net = carrier_network(graph, [0.0, 1.0], [0.1, 0.6])
+    def test_kra_is_at_least_half_the_difference(self):
+        net = carrier_network(chain("interstitial"), [0.0, 1.0], [0.1, 0.6])
         np.testing.assert_allclose(net.saddle_eV, [1.0, 1.1])
 
-    def test_samples_broadcast(self, graph):
-        net = carrier_network(graph, np.zeros((5, 1, 2)), np.full((4, 2), 0.3))
+    def test_samples_broadcast(self):
+        net = carrier_network(chain("vacancy"), np.zeros((5, 1, 2)), np.full((4, 2), 0.3))
         assert net.saddle_eV.shape == (5, 4, 2)
         assert diffusion_tensor(net, T).shape == (5, 4, 3, 3)
 
-    def test_wrong_sizes_are_named(self, graph):
-        with pytest.raises(ValueError, match="chain: 3 site energies for 2 sites"):
-            carrier_network(graph, np.zeros(3), np.zeros(2))
+    def test_wrong_sizes_are_named(self):
+        with pytest.raises(ValueError, match="LiF: 3 site energies for 2 sites"):
+            carrier_network(chain("vacancy"), np.zeros(3), np.zeros(2))
 
 
 class TestErrors:
