@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from structures.migration_graph import MigrationGraph
+from structures.resistor_network import effective_conductance
 from structures.units import BOLTZMANN_EV_PER_K, CM2_S_PER_A2_PS
 
 Vector = tuple[int, int, int]
@@ -291,124 +292,20 @@ def diffusion_tensor(
     saddle, energy = network.barred_saddle_eV / kT, network.site_energy_eV / kT
     lowest_site = energy.min(-1)
     lowest_saddle = saddle.min(-1, initial=np.inf)
-    percolates = np.isfinite(lowest_saddle)
-    lowest_saddle = np.where(percolates, lowest_saddle, 0.0)
+    any_open = np.isfinite(lowest_saddle)
+    lowest_saddle = np.where(any_open, lowest_saddle, 0.0)
     conductance = np.exp(lowest_saddle[..., None] - saddle)
     samples = conductance.shape[:-1]
     flat = conductance.reshape(math.prod(samples), len(network.start))
     blocks = np.split(flat, range(SAMPLES_AT_ONCE, len(flat), SAMPLES_AT_ONCE))
-    cells2 = np.concatenate([_effective_conductance(network, block.T) for block in blocks], axis=-1)
-    cells2 = np.moveaxis(cells2, -1, 0).reshape(*samples, 3, 3)
+    start, end = np.asarray(network.start, int), np.asarray(network.end, int)
+    tensors = [
+        effective_conductance(network.n_sites, start, end, network.shift, block.T)
+        for block in blocks
+    ]
+    cells2 = np.moveaxis(np.concatenate(tensors, axis=-1), -1, 0).reshape(*samples, 3, 3)
     partition = np.exp(lowest_site[..., None] - energy).sum(-1)
     frequency = np.asarray(attempt_frequency_THz, float) * CM2_S_PER_A2_PS
-    scale = frequency * np.where(percolates, np.exp(lowest_site - lowest_saddle), 0.0) / partition
+    scale = frequency * np.where(any_open, np.exp(lowest_site - lowest_saddle), 0.0) / partition
     lattice = np.asarray(network.lattice, float)
     return scale[..., None, None] * (lattice.T @ cells2 @ lattice)
-
-
-def _effective_conductance(
-    network: JumpNetwork, conductance: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Dissipation of the periodic resistor network for a unit gradient along each cell vector.
-
-    Args:
-        network: Its hops; energies are not read.
-        conductance: (n_edges, n_samples) conductances of the hops.
-
-    Returns:
-        (3, 3, n_samples) tensor in units of cell vectors.
-    """
-    start, end = np.asarray(network.start, int), np.asarray(network.end, int)
-    displacement = np.repeat(np.asarray(network.shift, float)[:, :, None], conductance.shape[1], 2)
-    mesh = _Mesh(network.n_sites, conductance.shape[1])
-    loop = start == end
-    mesh.dissipate(conductance[loop], displacement[loop])
-    # Hops between the same two sites come one round after the other.
-    for hops in _rounds_of_distinct_pairs(start, end, np.flatnonzero(~loop)):
-        mesh.add(start[hops], end[hops], conductance[hops], displacement[hops])
-    neighbors: dict[int, set[int]] = {i: set() for i in range(network.n_sites)}
-    for i, j in zip(start[~loop].tolist(), end[~loop].tolist(), strict=True):
-        neighbors[i].add(j)
-        neighbors[j].add(i)
-    while neighbors:
-        # The site with the fewest neighbours leaves the smallest mesh behind.
-        site = min(neighbors, key=lambda i: len(neighbors[i]))
-        around = neighbors.pop(site)
-        for i in around:
-            neighbors[i] |= around
-            neighbors[i] -= {i, site}
-        mesh.eliminate(site, np.array(sorted(around), int))
-    return mesh.dissipation
-
-
-def _rounds_of_distinct_pairs(
-    start: NDArray[np.int_], end: NDArray[np.int_], hops: NDArray[np.int_]
-) -> list[NDArray[np.int_]]:
-    """Split hops into rounds in which no unordered pair of sites occurs twice."""
-    rounds: list[list[int]] = []
-    seen: dict[tuple[int, int], int] = {}
-    for hop in hops.tolist():
-        pair = (min(start[hop], end[hop]), max(start[hop], end[hop]))
-        turn = seen.get(pair, 0)
-        seen[pair] = turn + 1
-        if turn == len(rounds):
-            rounds.append([])
-        rounds[turn].append(hop)
-    return [np.array(r, int) for r in rounds]
-
-
-class _Mesh:
-    """Periodic resistor network with one mean resistor between any two sites.
-
-    Parallel resistors g1, g2 with displacements d1, d2 act as one, g1 + g2 with the mean
-    displacement, plus the constant g1 g2 / (g1 + g2) (d1 - d2)^2, which no potential can lower.
-
-    Attributes:
-        conductance: (n_sites, n_sites, n_samples), symmetric.
-        displacement: (n_sites, n_sites, 3, n_samples) in cell vectors, antisymmetric.
-        dissipation: (3, 3, n_samples) constants gathered so far.
-    """
-
-    def __init__(self, n_sites: int, n_samples: int) -> None:
-        self.conductance = np.zeros((n_sites, n_sites, n_samples))
-        self.displacement = np.zeros((n_sites, n_sites, 3, n_samples))
-        self.dissipation = np.zeros((3, 3, n_samples))
-
-    def dissipate(self, g: NDArray[np.float64], d: NDArray[np.float64]) -> None:
-        """Add sum_e g_e d_e d_e^T; g is (n_edges, n_samples), d is (n_edges, 3, n_samples)."""
-        for a in range(3):
-            weighted = g * d[:, a]
-            for b in range(a, 3):
-                term = np.einsum("es,es->s", weighted, d[:, b])
-                self.dissipation[a, b] += term
-                if a != b:
-                    self.dissipation[b, a] += term
-
-    def add(
-        self,
-        i: NDArray[np.int_],
-        j: NDArray[np.int_],
-        g: NDArray[np.float64],
-        d: NDArray[np.float64],
-    ) -> None:
-        """Put resistors g with displacements d in parallel to those between i and j."""
-        before, mean = self.conductance[i, j], self.displacement[i, j]
-        share = _ratio(g, before + g)
-        apart = d - mean
-        self.dissipate(before * share, apart)
-        mean = mean + share[:, None] * apart
-        self.conductance[i, j] = self.conductance[j, i] = before + g
-        self.displacement[i, j] = mean
-        self.displacement[j, i] = -mean
-
-    def eliminate(self, site: int, around: NDArray[np.int_]) -> None:
-        """Replace a site by resistors g_i g_j / sum(g) between its neighbours."""
-        g, d = self.conductance[around, site], self.displacement[site, around]
-        share = _ratio(g, g.sum(0))
-        i, j = np.triu_indices(len(around), 1)
-        self.add(around[i], around[j], g[i] * share[j], d[j] - d[i])
-
-
-def _ratio(part: NDArray[np.float64], total: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Part / total, zero where both are."""
-    return np.divide(part, total, out=np.zeros_like(part), where=total > 0)
