@@ -39,13 +39,16 @@ MIN_DISTANCE_A = 0.1
 """Pair distances are not taken shorter than this, so that energies stay finite on an atom."""
 
 NEGLIGIBLE_PAIR_EV = 2e-4
-"""Pair energies below this are left out of landscapes and of the search for a first path."""
+"""Pair energies below this are left out of landscapes and string relaxations."""
+
+ROUGH_PAIR_EV = 5e-3
+"""Pair energies below this are left out of the search for a first path."""
 
 PATH_STRETCH = 1.5
 PATH_SLACK_A = 1.0
 """A path stays where |p - start| + |p - end| < 1.5 |end - start| + 1 angstrom."""
 
-_TABLE_SIZE = 1 << 16
+_FINE_TABLE, _ROUGH_TABLE = 1 << 16, 1 << 13
 
 
 @dataclass(frozen=True)
@@ -151,7 +154,15 @@ class BondValenceField:
     @cached_property
     def _tables(self) -> tuple[_RadialTable, ...]:
         """Tabulated pair energies of every species, cut where they are negligible."""
-        return tuple(_radial_table(s, self.cutoff_A) for s in self.species)
+        return tuple(
+            _radial_table(s, self.cutoff_A, NEGLIGIBLE_PAIR_EV, _FINE_TABLE) for s in self.species
+        )
+
+    @cached_property
+    def _rough_tables(self) -> tuple[_RadialTable, ...]:
+        return tuple(
+            _radial_table(s, self.cutoff_A, ROUGH_PAIR_EV, _ROUGH_TABLE) for s in self.species
+        )
 
 
 def _sum_by(group: NDArray[np.int64], values: Floats, n_groups: int) -> Floats:
@@ -208,17 +219,19 @@ class _RadialTable:
         return self.energy_eV.take(index.astype(np.intp), mode="clip")
 
 
-@lru_cache(maxsize=128)
-def _radial_table(species: _Species, cutoff_A: float) -> _RadialTable:
+@lru_cache(maxsize=256)
+def _radial_table(
+    species: _Species, cutoff_A: float, negligible_eV: float, size: int
+) -> _RadialTable:
     r = np.linspace(MIN_DISTANCE_A, cutoff_A, 8000)
     one = np.ones_like(r)
     form = _morse if species.is_anion else _coulomb
     parts = form(r, species.strength * one, species.inverse_length * one, species.r_min_A * one)
     energy = _switched(r, parts, cutoff_A)[0]
-    loud = np.flatnonzero(np.abs(energy) > NEGLIGIBLE_PAIR_EV)
+    loud = np.flatnonzero(np.abs(energy) > negligible_eV)
     reach = float(r[min(int(loud.max(initial=0)) + 1, len(r) - 1)])
-    scale = _TABLE_SIZE / reach**2
-    table = np.interp(np.sqrt((np.arange(_TABLE_SIZE + 1) + 0.5) / scale), r, energy)
+    scale = size / reach**2
+    table = np.interp(np.sqrt((np.arange(size + 1) + 0.5) / scale), r, energy)
     table[-1] = 0.0
     return _RadialTable(table.astype(np.float32), scale, reach)
 
@@ -243,17 +256,21 @@ class _Environment:
         return _Environment(self.field, self.position[keep], self.entry[keep])
 
     def rough_energy(self, points: Floats) -> Floats:
-        """(n,) tabulated energies, good to a few meV where an ion can be."""
-        energy = np.zeros(len(points))
-        squared = _squared_distance(points, self.position)
+        """(n,) tabulated energies without tails, good enough to choose a route."""
+        energy = np.zeros(len(points), dtype=np.float32)
         kind = self.field.kind[self.entry]
-        for k, table in enumerate(self.field._tables):
-            columns = np.flatnonzero(kind == k)
-            if len(columns) == 0:
-                continue
-            values = table(np.maximum(squared[:, columns], 0.0) * table.scale)
-            energy += values @ self.field.weight[self.entry[columns]]
-        return energy
+        origin = points.mean(axis=0)
+        p, atoms = points - origin, self.position - origin
+        p_squared = np.einsum("pk,pk->p", p, p)
+        left = np.column_stack([p, p_squared, np.ones(len(p))]).astype(np.float32)
+        a_squared = np.einsum("ak,ak->a", atoms, atoms)
+        right = np.column_stack([-2 * atoms, np.ones(len(atoms)), a_squared])
+        for k, table in enumerate(self.field._rough_tables):
+            mine = np.flatnonzero(kind == k)
+            index = left @ (right[mine] * table.scale).astype(np.float32).T
+            weight = self.field.weight[self.entry[mine]].astype(np.float32)
+            energy += table(np.maximum(index, 0, out=index)) @ weight
+        return energy.astype(np.float64)
 
     def derivatives(self, points: Floats) -> tuple[Floats, Floats, Floats]:
         """Energy (n,), gradient (n, 3) and Hessian (n, 3, 3) at points."""
@@ -511,10 +528,12 @@ def relax_path(
         start, end = end, start
     half_width = 0.5 * PATH_STRETCH * distance + 0.5 * PATH_SLACK_A
     reach = max(table.reach_A for table in field._tables)
-    around = field._environment(0.5 * (start + end), half_width + reach)
+    rough_reach = max(table.reach_A for table in field._rough_tables)
+    around = field._environment(0.5 * (start + end), half_width + rough_reach)
     rough = lowest_path_on_a_grid(
         around.rough_energy, start, end, 2 * half_width, _nearest_off_axis(around, start, end)
     )
+    around = field._environment(0.5 * (start + end), half_width + reach)
     local = around.near(rough, reach + 0.5)
     path = resample(relax_string(local.derivatives, rough), n_images)
     if swapped:

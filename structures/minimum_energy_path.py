@@ -20,8 +20,11 @@ GRID_SPACING_A = 0.3
 RESISTANCE_EV = 0.15
 """kT of the resistance exp(E/kT): low enough that a path prefers length to height."""
 
-CEILING_EV = 12.0
-"""Energies more than this above the lower end count as this much."""
+CEILING_EV = 10.0
+"""Grid points this much above both ends are closed, except on the straight line."""
+
+MOST_EV = 40.0
+"""Energies further from that of the lower end count as this far, to keep exp(E/kT) finite."""
 
 N_STRING_IMAGES = 13
 MAX_ITERATIONS = 40
@@ -73,14 +76,20 @@ def lowest_path_on_a_grid(
     to_start = np.sqrt((local**2).sum(-1))
     to_end = np.sqrt(((local - [distance, 0, 0]) ** 2).sum(-1))
     inside = to_start + to_end <= longest_A + 1e-6
-    number = np.full(inside.shape, -1)
-    number[inside] = np.arange(inside.sum())
     points = start + local[inside] @ frame
     height = energy(points)
+    line = np.zeros_like(inside)
+    line[beyond : beyond + n_along + 1, aside, aside] = True
+    ends = np.flatnonzero(line[inside])[[0, -1]]
+    is_open = (height < height[ends].max() + CEILING_EV) | line[inside]
+    inside[inside] = is_open
+    points, height = points[is_open], height[is_open]
+    number = np.full(inside.shape, -1)
+    number[inside] = np.arange(len(points))
     source = int(number[beyond, aside, aside])
     target = int(number[beyond + n_along, aside, aside])
-    floor = min(height[source], height[target])
-    resistance = np.exp(np.clip(height - floor, -CEILING_EV, CEILING_EV) / RESISTANCE_EV)
+    floor = height[[source, target]].min()
+    resistance = np.exp(np.clip(height - floor, -MOST_EV, MOST_EV) / RESISTANCE_EV)
     rows, columns, lengths = _grid_edges(number, spacing)
     cost = lengths * 0.5 * (resistance[rows] + resistance[columns])
     graph = csr_array((cost, (rows, columns)), shape=(len(points), len(points)))
@@ -135,9 +144,11 @@ def relax_string(
     """Relax a path to a minimum-energy path with fixed ends.
 
     A simplified string (W. E, W. Ren, E. Vanden-Eijnden, J. Chem. Phys. 126, 164103 (2007)): images
-    move in the planes across the path and are spaced anew along its arc. The move is a Newton step
-    with the absolute values of the Hessian's eigenvalues in that plane, so that it goes downhill in
-    stiff and in soft directions alike; it is capped.
+    move in the planes across the path and are spaced anew along its arc. The force is that of the
+    maximum-flux path, -grad E + kT curvature: the small tension keeps a path in a flat or falling
+    landscape from wandering. The move is a Newton step with the absolute values of the Hessian's
+    eigenvalues in that plane, so that it goes downhill in stiff and in soft directions alike; it is
+    capped.
 
     Args:
         derivatives: (n, 3) points -> energy (n,), gradient (n, 3), Hessian (n, 3, 3).
@@ -155,9 +166,11 @@ def relax_string(
         _, gradient, hessian = derivatives(images[1:-1])
         plane = np.eye(3) - tangent[:, :, None] * tangent[:, None, :]
         stiffness, mode = np.linalg.eigh(plane @ hessian @ plane)
-        force = -np.einsum("nij,nj->ni", plane, gradient)
+        bend = images[2:] - 2 * images[1:-1] + images[:-2]
+        spring = RESISTANCE_EV / np.mean(np.sum(np.diff(images, axis=0) ** 2, axis=1))
+        force = np.einsum("nij,nj->ni", plane, spring * bend - gradient)
         in_modes = np.einsum("nji,nj->ni", mode, force)
-        in_modes /= np.maximum(np.abs(stiffness), LEAST_STIFFNESS_EV_A2)
+        in_modes /= np.maximum(np.abs(stiffness) + 2 * spring, LEAST_STIFFNESS_EV_A2)
         move = np.einsum("nij,nj->ni", mode, in_modes)
         cap = np.where((move * before).sum(1) < 0, 0.5 * cap, np.minimum(1.2 * cap, MAX_STEP_A))
         size = np.linalg.norm(move, axis=1)
