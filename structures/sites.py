@@ -34,8 +34,8 @@ USUAL_ORBITS = 60
 """Kept symmetry-unique hops, shortest first; more only where fewer would not connect as well."""
 MAX_ORBITS = 250
 """More symmetry-unique hops than this are refused."""
-N_IMAGES = 7
-"""Points of a hop path, both ends included."""
+N_IMAGES = 13
+"""Points of a hop path, both ends included; every second one is an image of the network."""
 OxidationStates = Sequence[Mapping[str, float]]
 
 

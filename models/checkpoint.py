@@ -1,0 +1,112 @@
+"""Models on disk: safetensors weights, JSON config, YAML card. Nothing is pickled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "card.yaml"
+FORMAT_VERSION = 1
+
+
+class IncompatibleModelError(ValueError):
+    """A folder that is not a whole, unaltered model of a known kind."""
+
+
+def sha256(path: Path) -> str:
+    """Hex checksum of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def save_model(
+    directory: Path,
+    tensors: Mapping[str, torch.Tensor],
+    config: Mapping[str, Any],
+    card: Mapping[str, Any],
+) -> None:
+    """Write a model folder; files appear whole or not at all.
+
+    Args:
+        directory: Created if it is not there.
+        tensors: Named tensors of any shape.
+        config: JSON object with at least ``kind``.
+        card: What the model predicts, was trained on and how well it does.
+    """
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+
+    def write(name: str, writer: Any) -> None:
+        temporary = directory / f".{name}.tmp"
+        writer(temporary)
+        os.replace(temporary, directory / name)
+
+    whole = {"format_version": FORMAT_VERSION, **config}
+    write(WEIGHTS, lambda p: save_file({k: v.contiguous() for k, v in tensors.items()}, p))
+    write(CONFIG, lambda p: p.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8"))
+    checksums = {name: sha256(directory / name) for name in (WEIGHTS, CONFIG)}
+    text = yaml.safe_dump({**card, "checksums_sha256": checksums}, sort_keys=False, width=100)
+    write(CARD, lambda p: p.write_text(text, encoding="utf-8"))
+
+
+def load_model(
+    directory: Path,
+) -> tuple[dict[str, torch.Tensor], dict[str, Any], dict[str, Any]]:
+    """Read a model folder back; no code in it is run.
+
+    Args:
+        directory: A folder written by :func:`save_model`.
+
+    Returns:
+        Tensors, config and card.
+
+    Raises:
+        IncompatibleModelError: A file is missing, altered, of a newer format, or not what it
+            says it is (a pickle offered as weights, for example).
+    """
+    directory = Path(directory)
+    for name in (WEIGHTS, CONFIG, CARD):
+        if not (directory / name).is_file():
+            raise IncompatibleModelError(
+                f"{directory}: {name} is missing; a model folder holds {WEIGHTS}, {CONFIG}, {CARD}"
+            )
+    card = _parse(directory / CARD, yaml.safe_load)
+    config = _parse(directory / CONFIG, json.loads)
+    if config.get("format_version") != FORMAT_VERSION:
+        raise IncompatibleModelError(
+            f"{directory}: format_version {config.get('format_version')!r}, this version reads "
+            f"{FORMAT_VERSION}"
+        )
+    checksums = card.get("checksums_sha256") or {}
+    try:
+        tensors = load_file(directory / WEIGHTS)
+    except SafetensorError as error:
+        raise IncompatibleModelError(
+            f"{directory / WEIGHTS}: not a safetensors file ({error}); pickled weights are refused"
+        ) from None
+    for name in (WEIGHTS, CONFIG):
+        if checksums.get(name) != sha256(directory / name):
+            raise IncompatibleModelError(
+                f"{directory / name}: checksum differs from the one in {CARD}; the file was "
+                "altered after the model was saved"
+            )
+    return tensors, config, card
+
+
+def _parse(path: Path, parser: Any) -> dict[str, Any]:
+    try:
+        value = parser(path.read_text(encoding="utf-8"))
+    except (ValueError, yaml.YAMLError) as error:
+        first = str(error).splitlines()[0]
+        raise IncompatibleModelError(f"{path}: cannot be read ({first})") from None
+    if not isinstance(value, dict):
+        raise IncompatibleModelError(f"{path}: holds {type(value).__name__}, not an object")
+    return value

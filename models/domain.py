@@ -1,0 +1,64 @@
+"""Is a hop like those a model was trained on? Distance in embedding space, ions, elements."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+N_NEIGHBORS = 5
+TRAINING_QUANTILE = 0.95
+
+
+@dataclass(frozen=True, eq=False)
+class Domain:
+    """Training embeddings and the distance up to which a new one counts as near them.
+
+    Attributes:
+        center: (n_features,) mean of the training embeddings.
+        scale: (n_features,) their standard deviation.
+        reference: (n_train, n_features) standardised training embeddings.
+        threshold: Mean distance to the nearest N_NEIGHBORS of other groups that
+            TRAINING_QUANTILE of the training rows stay below.
+        elements: Elements seen in training.
+    """
+
+    center: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    reference: NDArray[np.float64]
+    threshold: float
+    elements: frozenset[str]
+
+    @classmethod
+    def fit(
+        cls, embedding: NDArray[np.float64], groups: Sequence[str], elements: frozenset[str]
+    ) -> Domain:
+        """From training embeddings; a row's neighbours are sought in other groups only.
+
+        Args:
+            embedding: (n_train, n_features).
+            groups: Group (host framework) of each row.
+            elements: Elements of the training hosts.
+        """
+        center = embedding.mean(axis=0)
+        scale = embedding.std(axis=0) + 1e-6
+        reference = (embedding - center) / scale
+        labels = np.asarray(groups)
+        own = []
+        for row, label in zip(reference, labels, strict=True):
+            others = reference[labels != label]
+            if len(others):
+                distance = np.sort(np.linalg.norm(others - row, axis=1))
+                own.append(distance[:N_NEIGHBORS].mean())
+        threshold = float(np.quantile(own, TRAINING_QUANTILE)) if own else float("inf")
+        return cls(center, scale, reference, threshold, elements)
+
+    def distance(self, embedding: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(n,) mean distance to the nearest training rows, in units of the threshold."""
+        scaled = (embedding - self.center) / self.scale
+        k = min(N_NEIGHBORS, len(self.reference))
+        distance, _ = cKDTree(self.reference).query(scaled, k=k)
+        return np.asarray(distance).reshape(len(scaled), k).mean(axis=1) / self.threshold

@@ -1,0 +1,63 @@
+"""A pretrained hop encoder: networks that know hops in general and wait for labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from models.checkpoint import load_model, save_model
+from models.network import HopNetworkConfig
+
+
+class HopEncoder:
+    """Weights to start a fine-tuning from.
+
+    Args:
+        network: Sizes of the networks.
+        weights: One ``state_dict`` for each pretrained network.
+        card: What they were pretrained on.
+    """
+
+    kind = "hop_encoder"
+    quantity = "hop_encoding"
+
+    def __init__(
+        self,
+        network: HopNetworkConfig,
+        weights: Sequence[Mapping[str, Tensor]],
+        card: Mapping[str, Any],
+    ) -> None:
+        self.network = network
+        self.weights = weights
+        self.card_ = dict(card)
+
+    def save(self, directory: Path) -> None:
+        """Write the model folder."""
+        tensors = {
+            f"member{k}.{name}": value
+            for k, weights in enumerate(self.weights)
+            for name, value in weights.items()
+        }
+        config = {
+            "kind": self.kind,
+            "quantity": self.quantity,
+            "n_members": len(self.weights),
+            "network": asdict(self.network),
+        }
+        save_model(directory, tensors, config, self.card_)
+
+    @classmethod
+    def load(cls, directory: Path) -> HopEncoder:
+        """Read a model folder."""
+        tensors, config, card = load_model(directory)
+        weights = []
+        for k in range(config["n_members"]):
+            prefix = f"member{k}."
+            weights.append(
+                {n[len(prefix) :]: v for n, v in tensors.items() if n.startswith(prefix)}
+            )
+        return cls(HopNetworkConfig(**config["network"]), weights, card)

@@ -1,0 +1,356 @@
+"""The hop model: an ensemble of hop networks behind fit and predict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch_geometric.data import Batch
+
+from models.calibration import Calibration
+from models.checkpoint import load_model, save_model
+from models.domain import Domain
+from models.finetuning import (
+    FromScratch,
+    HeadsOnly,
+    LowRankAdapters,
+    Strategy,
+    merge_adapters,
+    strategy_from_json,
+    strategy_to_json,
+)
+from models.losses import BarrierLoss
+from models.network import HopNetwork, HopNetworkConfig
+from models.prediction import Prediction
+from models.training import Example, TrainingConfig, fit_network, pick_device
+from models.transforms import LogShift
+from structures.graph import HopData, hop_graph, migration_graph_data
+from structures.hop_profile import profiled
+from structures.records import Hop
+from structures.sites import MigrationGraph
+
+BATCH_SIZE = 64
+_GRAPHS: WeakKeyDictionary[Hop, HopData] = WeakKeyDictionary()
+
+
+class NotFittedError(ValueError, AttributeError):
+    """A model was asked to predict before it was fitted or loaded."""
+
+
+class HopEnergies(NamedTuple):
+    """What every member says of every hop (eV).
+
+    Attributes:
+        start_eV: (n_members, n_hops) energy of the ion on its initial site.
+        end_eV: (n_members, n_hops) on its final site.
+        kra_eV: (n_members, n_hops) saddle above the mean of both.
+        aleatoric_std_eV: (n_hops,) spread of the barrier that more members would not settle.
+        in_domain: (n_hops,) bool.
+    """
+
+    start_eV: NDArray[np.float64]
+    end_eV: NDArray[np.float64]
+    kra_eV: NDArray[np.float64]
+    aleatoric_std_eV: NDArray[np.float64]
+    in_domain: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class HopEnsembleConfig:
+    """Settings of a :class:`HopEnsemble`.
+
+    Attributes:
+        network: Sizes of each member.
+        training: How each member is fitted to labels.
+        n_members: Networks in the ensemble; member k trains with seed ``training.seed + k``.
+        strategy: What moves when there is a pretrained base.
+        target: Space in which barriers are compared.
+    """
+
+    network: HopNetworkConfig = field(default_factory=HopNetworkConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    n_members: int = 5
+    strategy: Strategy = field(default_factory=FromScratch)
+    target: LogShift = field(default_factory=LogShift)
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return {
+            "network": asdict(self.network),
+            "training": asdict(self.training),
+            "n_members": self.n_members,
+            "strategy": strategy_to_json(self.strategy),
+            "target": asdict(self.target),
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> HopEnsembleConfig:
+        """Inverse of :meth:`to_json`."""
+        return cls(
+            network=HopNetworkConfig(**value["network"]),
+            training=TrainingConfig(**value["training"]),
+            n_members=value["n_members"],
+            strategy=strategy_from_json(value["strategy"]),
+            target=LogShift(**value["target"]),
+        )
+
+
+class HopEnsemble:
+    """Migration barriers of hops with their spread; site energies that close every loop.
+
+    Args:
+        config: Settings.
+        base: Weights of one or more pretrained networks (``network.state_dict()``); member k
+            starts from base k modulo their number.
+    """
+
+    kind = "hop_ensemble"
+    quantity = "migration_barrier"
+
+    def __init__(
+        self,
+        config: HopEnsembleConfig | None = None,
+        base: Sequence[Mapping[str, torch.Tensor]] = (),
+    ) -> None:
+        self.config = config or HopEnsembleConfig()
+        self.base = base
+
+    def fit(
+        self,
+        hops: Sequence[Hop],
+        barrier_eV: NDArray[np.float64],
+        progress: str | None = None,
+    ) -> HopEnsemble:
+        """Fit every member to labelled hops.
+
+        Args:
+            hops: Hops with any path; it is relaxed on the bond-valence landscape.
+            barrier_eV: (n_hops,) forward barriers.
+            progress: Name on the progress bar; None shows none.
+
+        Returns:
+            Itself, fitted.
+        """
+        graphs = [graph_of(hop) for hop in hops]
+        scalars = torch.cat([g.scalars for g in graphs])
+        self.networks_ = []
+        for member in range(self.config.n_members):
+            network = self._start(member, scalars)
+            groups = self.config.strategy.prepare(network)
+            data = graphs
+            if self.config.strategy.freezes_host:
+                data = [with_encoded_host(network, graph) for graph in graphs]
+            examples = [
+                Example(graph, {"forward_eV": torch.tensor([value], dtype=torch.float32)})
+                for graph, value in zip(data, barrier_eV, strict=True)
+            ]
+            fit_network(
+                network,
+                examples,
+                BarrierLoss(self.config.target.shift_eV),
+                replace(self.config.training, seed=self.config.training.seed + member),
+                parameter_groups=groups,
+                progress=f"{progress} {member + 1}/{self.config.n_members}" if progress else None,
+            )
+            merge_adapters(network)
+            self.networks_.append(network.cpu().eval())
+        elements = frozenset(k for hop in hops for s in hop.host_species for k in s) | frozenset(
+            hop.working_ion for hop in hops
+        )
+        embedding = self._embedding(graphs)
+        self.domain_ = Domain.fit(embedding, [hop.framework for hop in hops], elements)
+        self.calibration_ = Calibration()
+        self.card_: dict[str, Any] = {}
+        return self
+
+    def predict(self, hops: Sequence[Hop]) -> Prediction:
+        """Forward barriers of hops, eV."""
+        return self.barriers(self.energies([graph_of(hop) for hop in hops]))
+
+    def barriers(self, energies: HopEnergies) -> Prediction:
+        """Forward barriers (saddle minus initial site) from the members' energies, eV."""
+        forward = energies.kra_eV + 0.5 * (energies.end_eV - energies.start_eV)
+        return Prediction(
+            np.median(forward, axis=0), energies.aleatoric_std_eV, forward.std(axis=0)
+        )
+
+    def interval(self, prediction: Prediction) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Calibrated interval (lower, upper), eV."""
+        return self.calibration_.interval(prediction, self.config.target)
+
+    def energies(self, graphs: Sequence[HopData]) -> HopEnergies:
+        """Site energies and saddles of all hops of some graphs, in the order of the graphs.
+
+        Args:
+            graphs: From :func:`structures.graph.hop_graph` or ``migration_graph_data``.
+        """
+        self._check_fitted()
+        rows: list[list[NDArray[np.float64]]] = [[] for _ in range(5)]
+        with torch.no_grad():
+            for first in range(0, len(graphs), BATCH_SIZE):
+                batch = Batch.from_data_list(list(graphs[first : first + BATCH_SIZE]))
+                outputs = [network(batch) for network in self.networks_]
+                start = np.stack([o.start_eV.double().numpy() for o in outputs])
+                end = np.stack([o.end_eV.double().numpy() for o in outputs])
+                kra = np.stack([o.kra_eV.double().numpy() for o in outputs])
+                scale = np.exp(np.stack([o.log_scale.double().numpy() for o in outputs]))
+                forward = np.median(kra + 0.5 * (end - start), axis=0)
+                laplace_std = np.sqrt(2.0) * np.median(scale, axis=0)
+                spread = self.config.target.inverse_std(forward, laplace_std)
+                near = self.domain_.distance(outputs[0].embedding.double().numpy()) <= 1.0
+                for store, value in zip(rows, (start, end, kra, spread, near), strict=True):
+                    store.append(value)
+        n = len(self.networks_)
+        if not graphs:
+            empty = np.zeros((n, 0))
+            return HopEnergies(empty, empty, empty, np.zeros(0), np.zeros(0, dtype=bool))
+        joined = [np.concatenate(values, axis=-1) for values in rows]
+        return HopEnergies(joined[0], joined[1], joined[2], joined[3], joined[4].astype(bool))
+
+    def crystal_energies(self, graphs: Sequence[MigrationGraph]) -> list[HopEnergies]:
+        """The members' energies of the unique hops of each crystal."""
+        data = [migration_graph_data(graph) for graph in graphs]
+        whole = self.energies(data)
+        known = [self._known(graph) for graph in graphs]
+        stops = np.cumsum([len(graph.hops) for graph in graphs])
+        parts = []
+        for seen, stop, graph in zip(known, stops, graphs, strict=True):
+            cut = slice(stop - len(graph.hops), stop)
+            parts.append(
+                HopEnergies(
+                    whole.start_eV[:, cut],
+                    whole.end_eV[:, cut],
+                    whole.kra_eV[:, cut],
+                    whole.aleatoric_std_eV[cut],
+                    whole.in_domain[cut] & seen,
+                )
+            )
+        return parts
+
+    def in_domain(self, hops: Sequence[Hop]) -> NDArray[np.bool_]:
+        """(n,) True where embedding, working ion and elements are like those of the training."""
+        energies = self.energies([graph_of(hop) for hop in hops])
+        seen = [
+            {hop.working_ion, *(k for s in hop.host_species for k in s)} <= self.domain_.elements
+            for hop in hops
+        ]
+        return energies.in_domain & np.array(seen, dtype=bool)
+
+    def save(self, directory: Path, card: Mapping[str, Any] | None = None) -> None:
+        """Write the model folder (safetensors, JSON, card)."""
+        self._check_fitted()
+        tensors = {
+            f"member{k}.{name}": value
+            for k, network in enumerate(self.networks_)
+            for name, value in network.state_dict().items()
+        }
+        tensors |= {
+            "domain.center": torch.tensor(self.domain_.center, dtype=torch.float32),
+            "domain.scale": torch.tensor(self.domain_.scale, dtype=torch.float32),
+            "domain.reference": torch.tensor(self.domain_.reference, dtype=torch.float32),
+        }
+        config = {
+            "kind": self.kind,
+            "quantity": self.quantity,
+            "unit": "eV",
+            **self.config.to_json(),
+            "calibration": asdict(self.calibration_),
+            "domain": {
+                "threshold": self.domain_.threshold,
+                "elements": sorted(self.domain_.elements),
+            },
+        }
+        save_model(directory, tensors, config, card if card is not None else self.card_)
+
+    @classmethod
+    def load(cls, directory: Path) -> HopEnsemble:
+        """Read a model folder; see :func:`models.checkpoint.load_model` for what is refused."""
+        tensors, config, card = load_model(directory)
+        model = cls(HopEnsembleConfig.from_json(config))
+        model.networks_ = []
+        for member in range(model.config.n_members):
+            network = HopNetwork(model.config.network)
+            prefix = f"member{member}."
+            network.load_state_dict(
+                {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+            )
+            model.networks_.append(network.eval())
+        model.domain_ = Domain(
+            tensors["domain.center"].double().numpy(),
+            tensors["domain.scale"].double().numpy(),
+            tensors["domain.reference"].double().numpy(),
+            float(config["domain"]["threshold"]),
+            frozenset(config["domain"]["elements"]),
+        )
+        model.calibration_ = Calibration(**config["calibration"])
+        model.card_ = card
+        return model
+
+    def _known(self, graph: MigrationGraph) -> bool:
+        elements = {k for s in graph.crystal.species for k in s} | {graph.working_ion}
+        return elements <= self.domain_.elements
+
+    def _embedding(self, graphs: Sequence[HopData]) -> NDArray[np.float64]:
+        parts = []
+        with torch.no_grad():
+            for first in range(0, len(graphs), BATCH_SIZE):
+                batch = Batch.from_data_list(list(graphs[first : first + BATCH_SIZE]))
+                parts.append(self.networks_[0](batch).embedding.double().numpy())
+        return np.concatenate(parts)
+
+    def _start(self, member: int, scalars: torch.Tensor) -> HopNetwork:
+        seed = self.config.training.seed * 1009 + member
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = HopNetwork(self.config.network)
+            network.scalar_mean.copy_(scalars.mean(dim=0))
+            network.scalar_std.copy_(scalars.std(dim=0, correction=0) + 1e-3)
+            if self.base and not isinstance(self.config.strategy, FromScratch):
+                weights = dict(self.base[member % len(self.base)])
+                for name in [n for n in weights if n.startswith(("scalar_", "dropout"))]:
+                    del weights[name]
+                network.load_state_dict(weights, strict=False)
+                if network.scalar_branch is not None:  # starts silent: the base never saw it
+                    torch.nn.init.zeros_(network.scalar_branch[-1].weight)
+                    torch.nn.init.zeros_(network.scalar_branch[-1].bias)
+            elif isinstance(self.config.strategy, HeadsOnly | LowRankAdapters):
+                raise ValueError(
+                    f"{type(self.config.strategy).__name__} needs a pretrained base; give one or "
+                    "use the strategy 'scratch'"
+                )
+        return network.to(pick_device(self.config.training.device))
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "networks_"):
+            raise NotFittedError("HopEnsemble is not fitted; call fit() or load() first")
+
+
+def graph_of(hop: Hop) -> HopData:
+    """Graph of a hop on its bond-valence path; kept as long as the hop itself is."""
+    graph = _GRAPHS.get(hop)
+    if graph is None:
+        graph = _GRAPHS[hop] = hop_graph(profiled(hop))
+    return graph
+
+
+def with_encoded_host(network: HopNetwork, graph: HopData) -> HopData:
+    """The graph with its framework already encoded and cut down to the atoms the path sees.
+
+    With a frozen host the encoding never changes, so it need not be done again every epoch.
+    """
+    with torch.no_grad():
+        encoded = network.encode(graph.to(next(network.parameters()).device)).cpu()
+    atoms, local = torch.unique(graph.probe_index[0], return_inverse=True)
+    small = graph.clone()
+    small.x, small.encoded, small.weight = graph.x[atoms], encoded[atoms], graph.weight[atoms]
+    small.probe_index = torch.stack([local, graph.probe_index[1]])
+    small.edge_index = torch.zeros((2, 0), dtype=torch.long)
+    small.edge_length = torch.zeros(0)
+    small.num_nodes = len(atoms)
+    return small

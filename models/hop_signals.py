@@ -1,0 +1,196 @@
+"""Hop signals in bulk: bond-valence profiles of the hops of thousands of crystals.
+
+These labels cost tens of milliseconds a hop and need no data but structures. They are made here,
+kept in shards that a cut-off run goes on from, and used to pretrain hop networks.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from tqdm import tqdm
+
+from models.training import Example
+from structures.composition import working_ion
+from structures.graph import N_IMAGES, HopData, migration_graph_data
+from structures.records import Crystal, UnusableStructureError
+from structures.sites import find_hops
+
+GRAPH_FIELDS = (
+    "x",
+    "weight",
+    "edge_index",
+    "edge_length",
+    "probe_index",
+    "probe_length",
+    "probe_from_ion",
+    "ion",
+    "scalars",
+)
+TARGETS = ("profile_eV", "forward_eV", "backward_eV")
+SHARD_SIZE = 100
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Which crystals give signals, and how many hops each.
+
+    Attributes:
+        working_ions: Ions whose crystals are used, each in its share of ``n_crystals``.
+        n_crystals: Crystals in all.
+        max_atoms: Larger cells are left out.
+        max_hops: Symmetry-unique hops a crystal, drawn at random.
+        seed: Of the draw.
+    """
+
+    working_ions: tuple[str, ...] = ("Li", "Na", "K", "Mg", "Ca", "Zn")
+    n_crystals: int = 6000
+    max_atoms: int = 60
+    max_hops: int = 6
+    seed: int = 0
+
+
+def choose_crystals(
+    crystals: Iterable[Crystal], sampling: Sampling, held_out: frozenset[str]
+) -> tuple[list[Crystal], int]:
+    """Crystals to make signals from; none whose formula belongs to an evaluation set.
+
+    Args:
+        crystals: The pool.
+        sampling: How many, of which ions.
+        held_out: Reduced formulas, and reduced formulas without the working ion, kept out.
+
+    Returns:
+        The chosen crystals with their working ion set, and how many candidates were held out.
+    """
+    pools: dict[str, list[Crystal]] = {ion: [] for ion in sampling.working_ions}
+    n_held_out = 0
+    for crystal in crystals:
+        if crystal.n_sites > sampling.max_atoms:
+            continue
+        try:
+            ion = working_ion(crystal)
+        except UnusableStructureError:
+            continue
+        if ion not in pools:
+            continue
+        if {crystal.formula, framework_formula(crystal, ion)} & held_out:
+            n_held_out += 1
+            continue
+        pools[ion].append(replace(crystal, working_ion=ion))
+    share = sampling.n_crystals // len(pools)
+    rng = np.random.default_rng(sampling.seed)
+    chosen: list[Crystal] = []
+    spare: list[Crystal] = []
+    for pool in pools.values():
+        order = rng.permutation(len(pool))
+        chosen += [pool[i] for i in order[:share]]
+        spare += [pool[i] for i in order[share:]]
+    missing = min(sampling.n_crystals - len(chosen), len(spare))
+    chosen += [spare[i] for i in rng.permutation(len(spare))[:missing]]
+    return [chosen[i] for i in rng.permutation(len(chosen))], n_held_out
+
+
+def framework_formula(crystal: Crystal, ion: str) -> str:
+    """Reduced formula without the working ion; empty where nothing else is there."""
+    rest = crystal.composition.as_dict()
+    rest.pop(ion, None)
+    return type(crystal.composition)(rest).reduced_formula if rest else ""
+
+
+def signal_example(crystal: Crystal, sampling: Sampling) -> Example:
+    """Graph and bond-valence targets of some hops of a crystal.
+
+    Targets: ``profile_eV`` (n_hops, N_IMAGES) above the mean of both ends, ``forward_eV`` and
+    ``backward_eV`` (n_hops,).
+
+    Raises:
+        UnusableStructureError: No hops, or no bond valences for the chemistry.
+    """
+    graph = find_hops(crystal)
+    hops = [hop for hop in graph.hops if "bvse_profile_eV" in hop.extra]
+    if not hops:
+        raise UnusableStructureError(f"{crystal.id}: no bond valences for {crystal.formula}")
+    rng = np.random.default_rng([sampling.seed, crc32(crystal.id.encode())])
+    chosen = [hops[i] for i in rng.permutation(len(hops))[: sampling.max_hops]]
+    data = migration_graph_data(replace(graph, hops=tuple(chosen)))
+    profiles, forward, backward = [], [], []
+    for hop in chosen:
+        energy = np.asarray(hop.extra["bvse_profile_eV"], dtype=float)
+        arc = np.linspace(0.0, 1.0, len(energy))
+        images = np.interp(np.linspace(0.0, 1.0, N_IMAGES), arc, energy)
+        profiles.append(images - 0.5 * (energy[0] + energy[-1]))
+        forward.append(energy.max() - energy[0])
+        backward.append(energy.max() - energy[-1])
+    values = (np.array(profiles), np.array(forward), np.array(backward))
+    targets = {
+        n: torch.tensor(v, dtype=torch.float32) for n, v in zip(TARGETS, values, strict=True)
+    }
+    return Example(data, targets)
+
+
+def make_signals(
+    crystals: Sequence[Crystal], sampling: Sampling, folder: Path, workers: int = 2
+) -> list[Example]:
+    """Signals of all crystals, in shards under ``folder``; shards that are there are not redone.
+
+    Args:
+        crystals: From :func:`choose_crystals`.
+        sampling: How many hops each.
+        folder: Where ``signals-<k>.safetensors`` lie or will lie.
+        workers: Processes.
+
+    Returns:
+        One example for each crystal that has hops.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = [crystals[i : i + SHARD_SIZE] for i in range(0, len(crystals), SHARD_SIZE)]
+    paths = [folder / f"signals-{k:04d}.safetensors" for k in range(len(parts))]
+    todo = [k for k, path in enumerate(paths) if not path.exists()]
+    if todo:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            tasks = [pool.submit(_make_shard, parts[k], sampling, paths[k]) for k in todo]
+            for task in tqdm(tasks, desc="hop signals", unit="shard", disable=None):
+                task.result()
+    return [example for path in paths for example in read_shard(path)]
+
+
+def _make_shard(crystals: Sequence[Crystal], sampling: Sampling, path: Path) -> None:
+    torch.set_num_threads(1)
+    examples = []
+    for crystal in crystals:
+        try:
+            examples.append(signal_example(crystal, sampling))
+        except UnusableStructureError:
+            continue
+    write_shard(path, examples)
+
+
+def write_shard(path: Path, examples: Sequence[Example]) -> None:
+    """Write examples to one safetensors file, whole or not at all."""
+    tensors = {"n_examples": torch.tensor(len(examples))}
+    for k, example in enumerate(examples):
+        tensors |= {f"{k}.{n}": example.graph[n].contiguous() for n in GRAPH_FIELDS}
+        tensors |= {f"{k}.target.{n}": v.contiguous() for n, v in example.targets.items()}
+    temporary = path.with_suffix(".tmp")
+    save_file(tensors, temporary)
+    os.replace(temporary, path)
+
+
+def read_shard(path: Path) -> Iterator[Example]:
+    """Read what :func:`write_shard` wrote."""
+    tensors = load_file(path)
+    for k in range(int(tensors["n_examples"])):
+        fields: dict[str, Tensor] = {n: tensors[f"{k}.{n}"] for n in GRAPH_FIELDS}
+        targets = {n: tensors[f"{k}.target.{n}"] for n in TARGETS}
+        yield Example(HopData(**fields, num_nodes=len(fields["x"])), targets)

@@ -1,0 +1,185 @@
+"""Pretraining of the hop encoder on signals that need no labels, settled by one YAML file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+
+from models.encoder import HopEncoder
+from models.hop_signals import Sampling, choose_crystals, framework_formula, make_signals
+from models.losses import ProfileLoss
+from models.network import HopNetwork, HopNetworkConfig
+from models.training import Example, TrainingConfig, collate, fit_network
+from models.transforms import LogShift
+from structures.configuration import ConfigurationError, from_mapping
+from structures.graph import BVSE_CAP_EV
+from structures.io import iter_records
+from structures.records import Crystal, FailedRecord, Hop
+
+POOL = "materials_project/structures_69k.jsonl.gz"
+EVALUATION_SETS = (
+    "neb_barriers/hops_train.jsonl.gz",
+    "obelix/train.csv",
+    "na_conductivity/na_conductors.csv",
+)
+"""Nothing with a formula of these is pretrained on, so that they can serve as tests."""
+
+
+@dataclass(frozen=True)
+class PretrainingConfig:
+    """One pretraining run.
+
+    Attributes:
+        name: Of the encoder.
+        n_networks: Encoders trained from different seeds; ensembles start from them in turn.
+        network: Their sizes; path scalars are left out, since they hold what is to be learnt.
+        training: How they are fitted.
+        sampling: What they are fitted on.
+        validation_fraction: Share of the crystals kept for early stopping.
+    """
+
+    name: str
+    n_networks: int = 2
+    network: HopNetworkConfig = field(default_factory=HopNetworkConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    sampling: Sampling = field(default_factory=Sampling)
+    validation_fraction: float = 0.05
+
+    @classmethod
+    def from_yaml(cls, path: Path) -> PretrainingConfig:
+        """Read and check a YAML file.
+
+        Raises:
+            ConfigurationError: Unreadable file, unknown key or wrong type.
+        """
+        try:
+            data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except (OSError, yaml.YAMLError) as error:
+            raise ConfigurationError(f"{path}: cannot be read ({error})".splitlines()[0]) from None
+        return from_mapping(cls, data, str(path))
+
+
+def pretrain(
+    config: PretrainingConfig, data: Path, out: Path, workers: int = 2, progress: bool = True
+) -> HopEncoder:
+    """Make the signals, fit the networks, write the encoder to ``out``; goes on where it stopped.
+
+    Args:
+        config: Settings.
+        data: Data folder; POOL is read from it, EVALUATION_SETS are kept out where they are there.
+        out: Model folder; signals and unfinished training are kept in ``out/work``.
+        workers: Processes that make signals.
+        progress: Show progress bars.
+
+    Returns:
+        The encoder, with its validation in the card.
+
+    Raises:
+        ConfigurationError: The pool is not in the data folder.
+    """
+    pool_path = data / POOL
+    if not pool_path.is_file():
+        raise ConfigurationError(f"{pool_path} is missing; --data names the folder that holds it")
+    held_out = evaluation_formulas(data)
+    pool = (r for r in iter_records(pool_path) if isinstance(r, Crystal))
+    crystals, n_held_out = choose_crystals(pool, config.sampling, held_out)
+    work = out / "work"
+    examples = make_signals(crystals, config.sampling, work, workers)
+    n_validation = max(1, int(config.validation_fraction * len(examples)))
+    validation, training = examples[:n_validation], examples[n_validation:]
+    weights, scores = [], []
+    network_config = replace(config.network, use_scalars=False)
+    for k in range(config.n_networks):
+        torch.manual_seed(config.training.seed + k)
+        network = HopNetwork(network_config)
+        fit_network(
+            network,
+            training,
+            ProfileLoss(LogShift().shift_eV, BVSE_CAP_EV),
+            replace(config.training, seed=config.training.seed + k),
+            validation=validation,
+            checkpoint=work / f"network-{k}.safetensors",
+            progress=f"pretrain {k + 1}/{config.n_networks}" if progress else None,
+        )
+        network.cpu()
+        scores.append(profile_scores(network, validation))
+        weights.append(dict(network.state_dict()))
+    card: dict[str, Any] = {
+        "name": config.name,
+        "predicts": "embeddings of hops, for fine-tuning",
+        "working_ions": list(config.sampling.working_ions),
+        "trained_on": [
+            {
+                "name": "bond-valence profiles of hops, made by this project",
+                "structures": "Materials Project, CC BY 4.0",
+                "n_crystals": len(examples),
+                "n_hops": int(sum(len(e.targets["forward_eV"]) for e in examples)),
+            }
+        ],
+        "leak_report": {
+            "evaluation_formulas": len(held_out),
+            "pool_crystals_held_out": n_held_out,
+            "shared_formulas": leaked(crystals, held_out),
+        },
+        "validation": {"split": "random crystals", "networks": scores},
+        "settings": _plain(asdict(config)),
+        "licence": "MIT",
+    }
+    encoder = HopEncoder(network_config, weights, card)
+    encoder.save(out)
+    return encoder
+
+
+def evaluation_formulas(data: Path) -> frozenset[str]:
+    """Reduced formulas, with and without working ion, of the evaluation sets in a data folder."""
+    formulas: set[str] = set()
+    for name in EVALUATION_SETS:
+        if not (data / name).is_file():
+            continue
+        for record in iter_records(data / name):
+            if isinstance(record, FailedRecord):
+                continue
+            if isinstance(record, Hop):
+                formulas.add(record.framework)
+            else:
+                formulas.add(record.composition.reduced_formula)
+    return frozenset(formulas - {""})
+
+
+def leaked(crystals: Sequence[Crystal], held_out: frozenset[str]) -> list[str]:
+    """Formulas of crystals that are in the evaluation sets all the same; should be none."""
+    found = {c.formula for c in crystals}
+    found |= {framework_formula(c, c.working_ion) for c in crystals if c.working_ion}
+    return sorted(found & held_out)
+
+
+def profile_scores(network: HopNetwork, examples: Sequence[Example]) -> dict[str, float]:
+    """Mean absolute error (eV) and rank correlation of the forward barrier it was trained on."""
+    predicted: list[NDArray[np.float64]] = []
+    with torch.no_grad():
+        for first in range(0, len(examples), 32):
+            batch, _ = collate(examples[first : first + 32], torch.device("cpu"))
+            predicted.append(network(batch).forward_eV.double().numpy())
+    truth = np.concatenate([e.targets["forward_eV"].double().numpy() for e in examples])
+    known = truth < BVSE_CAP_EV
+    values = np.concatenate(predicted)[known]
+    return {
+        "n_hops": int(known.sum()),
+        "mae_eV": round(float(np.abs(values - truth[known]).mean()), 4),
+        "spearman": round(float(spearmanr(values, truth[known]).statistic), 4),
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, for YAML."""
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, tuple | list) else value

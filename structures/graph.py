@@ -1,0 +1,344 @@
+"""A hop as a PyG graph: the periodic framework, and probe nodes at the images of the path.
+
+Every field a network may read is defined here, with its shape. The framework (everything but the
+working ion) exchanges messages along periodic edges, so that its features do not depend on which
+site is vacant. Working ions that stay in the host speak to the path alone. Hence a site's energy,
+which is read from the framework, is one number for all the hops that start or end there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pymatgen.core import Element
+from torch_geometric.data import Data
+
+from structures.composition import formula_oxidation_states
+from structures.hops import EXCLUSION_A, SAME_POINT_A
+from structures.neighbors import neighbors_within, periodic_edges
+from structures.records import Hop, Occupancy, UnusableStructureError, site_composition
+from structures.sites import MigrationGraph
+
+HOST_CUTOFF_A = 4.0
+PROBE_CUTOFF_A = 5.0
+N_IMAGES = 7
+SPECIES_FEATURES = (
+    "oxidation_state",
+    "ionic_radius",
+    "electronegativity",
+    "period",
+    "is_anion",
+    "d_electrons",
+    "s_block",
+    "p_block",
+    "d_block",
+    "f_block",
+    "mendeleev",
+    "occupancy",
+)
+PATH_SCALARS = (
+    "bvse_kra",
+    "bvse_site_difference",
+    "bvse_missing",
+    "hop_length",
+    "tortuosity",
+    "bottleneck_anion",
+    "bottleneck_cation",
+    "end_anion",
+    "end_cation",
+    "working_ion_nearest",
+    "end_coordination",
+    "saddle_coordination",
+    "volume_per_atom",
+    "ion_charge",
+    "framework_charge_density",
+)
+OXIDATION_SCALE = 4.0
+SPLIT_SITE_A = 0.2
+BVSE_CAP_EV = 6.0
+"""Bond-valence energies above this carry no more information for the network."""
+
+
+class HopData(Data):
+    """A host and one or more hops in it, or a batch of such.
+
+    Fields (n_host framework and working-ion atoms, n_hops hops of N_IMAGES probes each):
+        x: (n_host, len(SPECIES_FEATURES)) occupancy-weighted species features.
+        weight: (n_host,) total occupancy of the site.
+        edge_index: (2, n_edges) framework to framework, periodic, within HOST_CUTOFF_A.
+        edge_length: (n_edges,) angstrom.
+        probe_index: (2, n_probe_edges) host atom, probe; within PROBE_CUTOFF_A of an image.
+        probe_length: (n_probe_edges,) angstrom.
+        probe_from_ion: (n_probe_edges,) bool, True where the host atom is a working ion.
+        ion: (n_hops, len(SPECIES_FEATURES)) features of the moving ion.
+        scalars: (n_hops, len(PATH_SCALARS)) path geometry and bond-valence numbers.
+    """
+
+    def __inc__(self, key: str, value: Any, *args: Any, **kwargs: Any) -> Any:
+        """Host indices shift by the number of host atoms, probe indices by the number of probes."""
+        if key == "probe_index":
+            return torch.tensor([[self.x.shape[0]], [self.ion.shape[0] * N_IMAGES]])
+        if key == "edge_index":
+            return self.x.shape[0]
+        return super().__inc__(key, value, *args, **kwargs)
+
+    def __cat_dim__(self, key: str, value: Any, *args: Any, **kwargs: Any) -> Any:
+        """Edge indices are joined along their second axis."""
+        if key in ("probe_index", "edge_index"):
+            return 1
+        return super().__cat_dim__(key, value, *args, **kwargs)
+
+
+def hop_graph(hop: Hop) -> HopData:
+    """The graph of a hop whose path avoids the host (see :mod:`structures.hop_profile`).
+
+    Args:
+        hop: Host and path; ``extra["bvse_profile_eV"]`` is used where it is there.
+
+    Returns:
+        A graph of one hop; fields at :class:`HopData`.
+
+    Raises:
+        UnusableStructureError: No framework atom lies within reach of the path.
+    """
+    host = _Host.of(hop.id, hop.lattice, hop.host_species, hop.host_frac, hop)
+    return host.with_hops([hop])
+
+
+def migration_graph_data(graph: MigrationGraph) -> HopData:
+    """The graph of all symmetry-unique hops of a crystal, which share one primitive host.
+
+    Gives the network the same environments as :func:`hop_graph` on each of ``graph.hops`` (whose
+    hosts are supercells), at a fraction of the cost.
+
+    Args:
+        graph: Sites and hops of a crystal.
+
+    Returns:
+        A graph of ``len(graph.hops)`` hops; fields at :class:`HopData`.
+
+    Raises:
+        UnusableStructureError: No framework atom lies within reach of a path.
+    """
+    crystal, hops = graph.crystal, graph.hops
+    host = _Host.of(crystal.id, crystal.lattice, crystal.species, crystal.frac, hops[0])
+    return host.with_hops(list(hops))
+
+
+@dataclass(frozen=True, eq=False)
+class _Host:
+    """The atoms of a cell as graph nodes, with the edges of the framework."""
+
+    id: str
+    lattice: NDArray[np.float64]
+    frac: NDArray[np.float64]
+    x: NDArray[np.float64]
+    weight: NDArray[np.float64]
+    is_ion: NDArray[np.bool_]
+    edge_index: NDArray[np.int64]
+    edge_length: NDArray[np.float64]
+    states: Mapping[str, float]
+
+    @classmethod
+    def of(
+        cls,
+        id: str,
+        lattice: NDArray[np.float64],
+        species: Sequence[Occupancy],
+        site_frac: NDArray[np.float64],
+        hop: Hop,
+    ) -> _Host:
+        states = _oxidation_states(hop)
+        sites, weight, is_ion = _split_sites(species, hop.working_ion)
+        framework = np.flatnonzero(~is_ion)
+        if framework.size == 0:
+            raise UnusableStructureError(f"{id}: the host holds no atom but {hop.working_ion}")
+        frac = site_frac[[s for s, _ in sites]]
+        src, dst, _, length = periodic_edges(lattice, frac[framework], HOST_CUTOFF_A)
+        keep = length > SPLIT_SITE_A  # two species that share a site do not bond
+        return cls(
+            id=id,
+            lattice=lattice,
+            frac=frac,
+            x=np.stack([species_features(part, states) for _, part in sites]),
+            weight=weight,
+            is_ion=is_ion,
+            edge_index=np.stack([framework[src[keep]], framework[dst[keep]]]),
+            edge_length=length[keep],
+            states=states,
+        )
+
+    def with_hops(self, hops: Sequence[Hop]) -> HopData:
+        """Add the probes of every hop (whose own cell may be a supercell of this one)."""
+        paths = [resample_path(hop.path_A, N_IMAGES) for hop in hops]
+        probe, atom, shift, distance = neighbors_within(
+            self.lattice, self.frac, np.concatenate(paths), PROBE_CUTOFF_A
+        )
+        position = (self.frac[atom] + shift) @ self.lattice
+        ends = np.stack([[path[0], path[-1]] for path in paths])[probe // N_IMAGES]
+        to_end = np.linalg.norm(ends - position[:, None], axis=-1).min(axis=1)
+        emptied = (self.is_ion[atom] & (to_end < EXCLUSION_A)) | (to_end < SAME_POINT_A)
+        keep = ~emptied  # both ends are empty in a hop
+        probe, atom, distance = probe[keep], atom[keep], distance[keep]
+        scalars = []
+        for k, (hop, path) in enumerate(zip(hops, paths, strict=True)):
+            mine = probe // N_IMAGES == k
+            if not np.any(~self.is_ion[atom[mine]]):
+                raise UnusableStructureError(
+                    f"{hop.id}: no framework atom within {PROBE_CUTOFF_A} angstrom of the path"
+                )
+            around = probe[mine] - k * N_IMAGES, atom[mine], distance[mine]
+            scalars.append(_path_scalars(hop, path, self, *around))
+        ion = species_features({hops[0].working_ion: 1.0}, self.states)
+        return HopData(
+            x=torch.tensor(self.x, dtype=torch.float32),
+            weight=torch.tensor(self.weight, dtype=torch.float32),
+            edge_index=torch.tensor(self.edge_index, dtype=torch.long),
+            edge_length=torch.tensor(self.edge_length, dtype=torch.float32),
+            probe_index=torch.tensor(np.stack([atom, probe]), dtype=torch.long),
+            probe_length=torch.tensor(distance, dtype=torch.float32),
+            probe_from_ion=torch.tensor(self.is_ion[atom]),
+            ion=torch.tensor(np.repeat(ion[None], len(hops), axis=0), dtype=torch.float32),
+            scalars=torch.tensor(np.stack(scalars), dtype=torch.float32),
+            num_nodes=len(self.x),
+        )
+
+
+def resample_path(path_A: NDArray[np.float64], n_images: int) -> NDArray[np.float64]:
+    """The path at ``n_images`` points equally spaced along its arc.
+
+    Args:
+        path_A: (n, 3) cartesian points, n >= 2.
+        n_images: Number of points to return, the ends included.
+
+    Returns:
+        (n_images, 3) cartesian points.
+    """
+    steps = np.linalg.norm(np.diff(path_A, axis=0), axis=1)
+    arc = np.concatenate([[0.0], np.cumsum(steps)])
+    if arc[-1] < 1e-9:
+        return np.repeat(path_A[:1], n_images, axis=0)
+    target = np.linspace(0.0, arc[-1], n_images)
+    return np.stack([np.interp(target, arc, path_A[:, k]) for k in range(3)], axis=1)
+
+
+def species_features(part: Occupancy, states: Mapping[str, float]) -> NDArray[np.float64]:
+    """(len(SPECIES_FEATURES),) occupancy-weighted features of what sits on one site."""
+    total = sum(part.values())
+    mean = sum(
+        (amount / total) * np.array(_element_features(symbol, round(states.get(symbol, 0.0), 2)))
+        for symbol, amount in part.items()
+    )
+    return np.concatenate([mean, [total]])
+
+
+@lru_cache(maxsize=4096)
+def _element_features(symbol: str, state: float) -> tuple[float, ...]:
+    element = Element(symbol)
+    radii = element.ionic_radii
+    if radii:
+        radius = float(radii[min(radii, key=lambda s: abs(s - state))])
+    else:
+        radius = float(element.atomic_radius or 1.5)
+    electronegativity = float(element.X) if np.isfinite(element.X) else 1.6
+    valence_d = 0.0
+    if element.is_transition_metal:
+        valence_d = float(np.clip(element.group - state, 0.0, 10.0))
+    return (
+        state / OXIDATION_SCALE,
+        radius,
+        electronegativity / 2.0,
+        element.row / 4.0,
+        float(state < 0),
+        valence_d / 10.0,
+        *(float(element.block == block) for block in "spdf"),
+        float(element.mendeleev_no or 50.0) / 100.0,
+    )
+
+
+def _oxidation_states(hop: Hop) -> Mapping[str, float]:
+    known = hop.extra.get("oxidation_states")
+    if known is not None:  # those of the whole crystal, from which the hop was made
+        return known
+    species = [*hop.host_species, {hop.working_ion: 1.0}]
+    return formula_oxidation_states(site_composition(species))
+
+
+def _split_sites(
+    site_species: Sequence[Occupancy], working_ion: str
+) -> tuple[list[tuple[int, dict[str, float]]], NDArray[np.float64], NDArray[np.bool_]]:
+    """Sites shared by the working ion and the framework become one node each."""
+    sites: list[tuple[int, dict[str, float]]] = []
+    for index, species in enumerate(site_species):
+        rest = {k: v for k, v in species.items() if k != working_ion and v > 0}
+        if rest:
+            sites.append((index, rest))
+        if species.get(working_ion, 0.0) > 0:
+            sites.append((index, {working_ion: species[working_ion]}))
+    weights = np.array([sum(part.values()) for _, part in sites])
+    is_ion = np.array([list(part) == [working_ion] for _, part in sites], dtype=bool)
+    return sites, weights, is_ion
+
+
+def _path_scalars(
+    hop: Hop,
+    path: NDArray[np.float64],
+    host: _Host,
+    probe: NDArray[np.int64],
+    atom: NDArray[np.int64],
+    distance: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Numbers of the whole path, the same for the hop and its reverse (see PATH_SCALARS)."""
+    charge, weight, is_ion = host.x[:, 0] * OXIDATION_SCALE, host.weight, host.is_ion
+    kinds = {
+        "anion": (charge < 0) & ~is_ion,
+        "cation": (charge >= 0) & ~is_ion,
+        "ion": is_ion,
+    }
+    nearest = {name: np.full(N_IMAGES, PROBE_CUTOFF_A) for name in kinds}
+    for name, mask in kinds.items():
+        chosen = mask[atom] & (weight[atom] > 0.1)
+        np.minimum.at(nearest[name], probe[chosen], distance[chosen])
+    coordination = np.zeros(N_IMAGES)
+    anion = kinds["anion"][atom]
+    np.add.at(  # a smooth count of anion neighbours
+        coordination,
+        probe[anion],
+        weight[atom[anion]] / (1.0 + np.exp((distance[anion] - 2.9) / 0.15)),
+    )
+    profile = hop.extra.get("bvse_profile_eV")
+    kra = difference = 0.0
+    if profile is not None:
+        energy = np.clip(np.asarray(profile, dtype=float), -BVSE_CAP_EV, BVSE_CAP_EV)
+        kra = min(float(energy.max() - 0.5 * (energy[0] + energy[-1])), BVSE_CAP_EV)
+        difference = abs(float(energy[-1] - energy[0]))
+    length = float(np.linalg.norm(np.diff(path, axis=0), axis=1).sum())
+    straight = float(np.linalg.norm(path[-1] - path[0]))
+    volume = float(abs(np.linalg.det(host.lattice)))
+    framework = np.where(is_ion, 0.0, weight)
+    inner = slice(1, N_IMAGES - 1)
+    return np.array(
+        [
+            kra,
+            difference,
+            float(profile is None),
+            straight / 3.0,
+            length / max(straight, 0.5) - 1.0,
+            nearest["anion"].min(),
+            nearest["cation"][inner].min(),
+            0.5 * (nearest["anion"][0] + nearest["anion"][-1]),
+            0.5 * (nearest["cation"][0] + nearest["cation"][-1]),
+            nearest["ion"][inner].min(),
+            0.5 * (coordination[0] + coordination[-1]) / 4.0,
+            coordination[N_IMAGES // 2] / 4.0,
+            volume / framework.sum() / 10.0,
+            host.states.get(hop.working_ion, 1.0),
+            float((np.clip(charge, 0, None) * framework).sum()) / volume * 10.0,
+        ]
+    )
