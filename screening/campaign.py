@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -242,7 +242,7 @@ class Campaign:
                 "sha256": sha256(find(predictor.model) / WEIGHTS),
             },
             "data": {"n_candidates": len(candidates), "sha256": checksum(candidates)},
-            "versions": {name: version(name) for name in VERSIONED},
+            "versions": {name: installed_version(name) for name in VERSIONED},
         }
         return {
             "name": self.settings.name,
@@ -251,8 +251,17 @@ class Campaign:
                 json.dumps(decides, sort_keys=True).encode()
             ).hexdigest(),
             **decides,
+            "objectives": [dataclasses.asdict(o) for o in self.settings.ranking_objectives()],
             "seeds": {"campaign": self.settings.seed},
         }
+
+
+def installed_version(name: str) -> str:
+    """Version of a distribution; ``not installed`` where the code is run from a bare checkout."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def check_folder(folder: Path, resume: bool) -> None:

@@ -19,6 +19,7 @@ from models.ensemble import HopEnergies
 from screening.sampling import generator_for, member_draws, normal_draws
 from screening.table import Row
 from structures.hop_network import (
+    SAME_ENERGY_EV,
     JumpNetwork,
     carrier_network,
     diffusion_tensor,
@@ -104,7 +105,8 @@ def conduction_row(graph: MigrationGraph, energies: HopEnergies, at: Conditions)
         _log10(nernst_einstein(1.0, density_cm3, at.temperature_K, charge=charge))
     )
     dimensions = int((centre <= centre[0] + at.dimensionality_margin_eV).sum())
-    deciding = _deciding_hops(graph, central, centre[0], at)
+    deciding = _hops_up_to(graph, central, centre[0], at.dimensionality_margin_eV)
+    percolating = _hops_up_to(graph, central, centre[0])
     tensor = diffusion_tensor(central, at.temperature_K, at.attempt_frequency_THz)
     row: Row = {
         "working_ion": graph.working_ion,
@@ -118,7 +120,7 @@ def conduction_row(graph: MigrationGraph, energies: HopEnergies, at: Conditions)
         "carrier": graph.carrier,
         "carrier_density_cm3": density_cm3,
         "n_hops": len(graph.hops),
-        "percolating_hops": " ".join(map(str, deciding)),
+        "percolating_hops": " ".join(map(str, percolating)),
         "in_domain": bool(energies.in_domain[deciding].all()),
     }
     with_prefactor = log10_D + log10_prefactor
@@ -143,13 +145,18 @@ def _sampled_network(
     return carrier_network(graph, site[member], kra), PREFACTOR_STD_DECADES * noise[:, -1]
 
 
-def _deciding_hops(
-    graph: MigrationGraph, network: JumpNetwork, barrier_eV: float, at: Conditions
+def _hops_up_to(
+    graph: MigrationGraph, network: JumpNetwork, barrier_eV: float, margin_eV: float = 0.0
 ) -> NDArray[np.int_]:
-    """Indices of the unique hops up to the percolation barrier and the margin above it."""
-    level = network.site_energy_eV.min() + barrier_eV + at.dimensionality_margin_eV
-    open_edges = network.barred_saddle_eV <= level
-    return np.unique(graph.orbit[open_edges])
+    """Indices of the unique hops up to the level of the percolation barrier and a margin above it.
+
+    The barrier counts from the lowest site of the percolating cluster, which need not be the lowest
+    of all; the level is the saddle that lies this much above some site.
+    """
+    saddle = network.barred_saddle_eV
+    above = saddle[:, None] - network.site_energy_eV[None, :]
+    level = saddle[(np.abs(above - barrier_eV) < SAME_ENERGY_EV).any(axis=1)].min()
+    return np.unique(graph.orbit[saddle <= level + margin_eV + SAME_ENERGY_EV])
 
 
 def fast_direction(

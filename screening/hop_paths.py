@@ -13,6 +13,9 @@ from structures.io import write_cif, write_extxyz, write_json_lines
 from structures.records import Crystal, Hop
 from structures.sites import find_hops
 
+MOST_HOPS = 6
+"""Hops written of one crystal, the shortest first."""
+
 
 def write_hop_paths(
     folder: Path, ranked: Sequence[Row], candidates: Sequence[Candidate], n_top: int
@@ -45,7 +48,7 @@ def write_hop_paths(
 def _percolating_hops(row: Row, crystal: Crystal) -> Iterator[Hop]:
     """The hops of a crystal that its row names."""
     graph = find_hops(replace(crystal, working_ion=row["working_ion"]))
-    for k in row["percolating_hops"].split():
+    for k in row["percolating_hops"].split()[:MOST_HOPS]:
         yield graph.hops[int(k)]
 
 

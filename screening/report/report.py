@@ -1,0 +1,62 @@
+"""The report of a campaign: one self-contained page made from its table and its record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from screening.candidates import REFERENCE_SOURCE
+from screening.report import plots
+from screening.table import Row
+
+PLOTTED = ("log10_diffusivity_cm2_s", "log10_conductivity_S_cm")
+"""Columns that the plots can show; the first objective among them is taken."""
+
+N_SHOWN = 50
+"""Rows of the ranked table on the page; the whole table is beside it as CSV."""
+
+
+def render(rows: Sequence[Row], record: Mapping[str, Any]) -> str:
+    """The page as HTML text.
+
+    Args:
+        rows: The ranked table, best first.
+        record: What ``campaign.json`` says.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    objectives = record["objectives"]
+    column = next((o["column"] for o in objectives if o["column"] in PLOTTED), PLOTTED[0])
+    ranked = [row for row in rows if row["rank"] is not None]
+    references = [row for row in rows if row["source"] == REFERENCE_SOURCE]
+    pictures = {
+        "top": plots.top_candidates(ranked, column),
+        "families": plots.by_family(ranked, column),
+        "barrier": plots.barrier_against(ranked, column),
+        "dimensions": plots.dimension_counts(ranked),
+    }
+    return environment.get_template("page.html").render(
+        record=record,
+        n_rows=len(rows),
+        n_ranked=len(ranked),
+        top=ranked[:N_SHOWN],
+        references=references,
+        reference_source=REFERENCE_SOURCE,
+        plots={name: Markup(svg) for name, svg in pictures.items()},
+        settings=yaml.safe_dump(
+            json.loads(json.dumps(record["settings"])), sort_keys=False, allow_unicode=True
+        ).strip(),
+        several=len(objectives) > 1,
+        n_in_domain=sum(row["in_domain"] is True for row in ranked),
+    )
