@@ -20,6 +20,7 @@ from sklearn.linear_model import QuantileRegressor
 
 from models.checkpoint import load_model, save_model
 from models.prediction import Prediction
+from models.transforms import LogShift
 from models.trees import Forest
 from structures.descriptors import hop_features
 from structures.family_names import canonical_family
@@ -201,7 +202,7 @@ class ExtraTreesBaseline(Baseline):
 
     def _fit(self, hops: Sequence[Hop], barriers: Floats) -> None:
         features, names = hop_features(hops)
-        target = np.log(np.maximum(barriers, 0.0) + self.shift_eV)
+        target = LogShift(self.shift_eV).forward(barriers)
         self.features_ = list(names)
         self.forest_ = self._grow(features, target)
         self.residual_ = self._unexplained(hops, features, target)
@@ -227,15 +228,17 @@ class ExtraTreesBaseline(Baseline):
             )
             error[fold.test] = target[fold.test] - trees.mean(axis=0)
             spread[fold.test] = trees.std(axis=0)
-        return float(np.sqrt(max(np.mean(error**2) - np.mean(spread**2), 0.0)))
+        unexplained = float(np.mean(error**2) - np.mean(spread**2))
+        return max(unexplained, 0.0) ** 0.5
 
     def _predict(self, hops: Sequence[Hop]) -> Prediction:
         trees = self.forest_.predict(hop_features(hops)[0])
-        shifted = np.exp(trees.mean(axis=0))
+        log = LogShift(self.shift_eV)
+        mean = log.inverse(trees.mean(axis=0))
         return Prediction(
-            mean=np.maximum(shifted - self.shift_eV, 0.0),
-            aleatoric_std=shifted * self.residual_,
-            epistemic_std=shifted * trees.std(axis=0),
+            mean=mean,
+            aleatoric_std=log.inverse_std(mean, np.full(len(hops), self.residual_)),
+            epistemic_std=log.inverse_std(mean, trees.std(axis=0)),
         )
 
     def _state(self) -> tuple[Arrays, Mapping[str, Any]]:
@@ -293,8 +296,8 @@ class BondValenceBarrier(Baseline):
     @classmethod
     def _restore(cls, arrays: Arrays, settings: Mapping[str, Any]) -> Self:
         model = cls()
-        line = map(float, arrays["line"])
-        model.offset_, model.slope_, model.median_, model.spread_, model.count_ = line
+        model.offset_, model.slope_, model.median_, model.spread_ = map(float, arrays["line"][:4])
+        model.count_ = int(arrays["line"][4])
         return model
 
 
