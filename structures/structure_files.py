@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import ase.io
-from pymatgen.core import Structure
+from pymatgen.core import DummySpecies, Structure
 from pymatgen.io.ase import AseAtomsAdaptor
 from pymatgen.io.cif import CifParser
 from pymatgen.io.vasp import Poscar
@@ -37,6 +37,7 @@ def crystals_in_text(text: str, form: str) -> Iterator[Crystal | UnusableStructu
         return
     for structure in structures:
         try:
+            _check_elements(structure)
             crystal = Crystal.from_pymatgen(structure, id="")
             check_species(crystal.species, "site")
             check_geometry(crystal.lattice, frac=crystal.frac)
@@ -76,8 +77,18 @@ def _extxyz(text: str) -> list[Structure]:
     return [AseAtomsAdaptor.get_structure(frame) for frame in frames]
 
 
+def _check_elements(structure: Structure) -> None:
+    for species in structure.species_and_occu:
+        for one in species:
+            if isinstance(one, DummySpecies):
+                raise UnusableStructureError(f"unknown element {one.symbol!r}")
+
+
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    text = " ".join(str(error).removeprefix("No structure parsed for section 1 in CIF.").split())
+    if "NaN to integer" in text:
+        text = "coordinates or cell are not finite (NaN)"
+    return text[:200] or type(error).__name__
 
 
 _PARSERS = {"cif": _cif, "poscar": _poscar, "extxyz": _extxyz}
