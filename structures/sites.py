@@ -11,14 +11,15 @@ from structures import composition
 from structures.bvse import BondValenceField, bond_valence_field, relax_path
 from structures.carriers import MIN_OCCUPANCY, carriers
 from structures.geometry import check_geometry
-from structures.hop_network import JumpNetwork, percolation_barriers
-from structures.hops import (
+from structures.hop_edges import (
     Edges,
+    HopOrbits,
     candidate_edges,
+    connecting_levels,
+    connectivity,
     edge_orbits,
-    exclusion_radii,
-    hop_record,
 )
+from structures.hops import exclusion_radii, hop_record, passes_third_site
 from structures.interstitials import interstitial_sites
 from structures.migration_graph import MigrationGraph
 from structures.records import Crystal, Hop, UnusableStructureError
@@ -36,7 +37,9 @@ MAX_ORBITS = 250
 """More symmetry-unique hops than this are refused."""
 N_IMAGES = 13
 """Points of a hop path, both ends included; every second one is an image of the network."""
+
 OxidationStates = Sequence[Mapping[str, float]]
+Path = tuple[NDArray[np.float64], NDArray[np.float64] | None]
 
 
 def find_hops(
@@ -50,7 +53,8 @@ def find_hops(
     Every site that holds the working ion counts, at any occupancy. Sites of a crystal without the
     ion, and further ones where its ions do not connect in any direction by hops up to FAR_HOP_A,
     are minima of the bond-valence landscape. Paths are relaxed on that landscape where bond
-    valences exist for the chemistry, and straight elsewhere (``extra["path"]``).
+    valences exist for the chemistry, and straight elsewhere (``extra["path"]``). A hop whose path
+    leads over a third site is left out: it is two other hops.
 
     Args:
         crystal: Ordered or disordered crystal.
@@ -72,7 +76,7 @@ def find_hops(
     frac = np.mod(np.mod(crystal.frac[mobile], 1.0), 1.0)
     occupancy = occupancy[mobile]
     edges = _connecting_edges(crystal, frac, max_hop_A)
-    if field is not None and not _connects(crystal, len(frac), edges):
+    if field is not None and not _connects(len(frac), edges):
         vacant = interstitial_sites(crystal, ion, field, group)
         if len(vacant):
             frac = np.concatenate([frac, vacant])
@@ -86,7 +90,10 @@ def find_hops(
             "interstitial one found by bond valences; pass another working_ion or drop the record"
         )
     images = site_images(group, crystal.lattice, frac)
-    edges, orbit, reversed_, first = _unique_edges(crystal, edges, images, len(frac))
+    orbits = _unique_hops(crystal, edges, images)
+    paths = _paths(crystal, frac, orbits.representatives, field)
+    elementary = _elementary(crystal, frac, orbits, paths)
+    orbits, paths = orbits.only(elementary), [paths[k] for k in np.flatnonzero(elementary)]
     carrier, n_carriers = carriers(crystal, ion, frac, occupancy)
     return MigrationGraph(
         crystal=crystal,
@@ -94,12 +101,12 @@ def find_hops(
         site_frac=frac,
         site_occupancy=occupancy,
         site_orbit=images.orbits(),
-        start=edges.start,
-        end=edges.end,
-        shift=edges.shift,
-        orbit=orbit,
-        reversed=reversed_,
-        hops=_hop_records(crystal, ion, mobile, frac, edges.select(first), field, states),
+        start=orbits.edges.start,
+        end=orbits.edges.end,
+        shift=orbits.edges.shift,
+        orbit=orbits.orbit,
+        reversed=orbits.reversed,
+        hops=_hop_records(crystal, ion, frac, orbits.representatives, paths, states),
         carrier=carrier,
         n_ions=float(occupancy.sum()),
         n_carriers=n_carriers,
@@ -141,86 +148,76 @@ def _field(
 
 def _connecting_edges(crystal: Crystal, frac: NDArray[np.float64], max_hop_A: float) -> Edges:
     edges = candidate_edges(crystal.lattice, frac, max_hop_A)
-    if max_hop_A < FAR_HOP_A and not _connects(crystal, len(frac), edges):
+    if max_hop_A < FAR_HOP_A and not _connects(len(frac), edges):
         return candidate_edges(crystal.lattice, frac, FAR_HOP_A)
     return edges
 
 
-def _unique_edges(
-    crystal: Crystal, edges: Edges, images: SiteImages, n_sites: int
-) -> tuple[Edges, NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64]]:
-    """Edges with their orbit, direction, and the index of the representative of each orbit."""
-    if len(edges) == 0:
+def _connects(n_sites: int, edges: Edges) -> bool:
+    return bool(np.isfinite(connecting_levels(n_sites, edges)[0]))
+
+
+def _unique_hops(crystal: Crystal, edges: Edges, images: SiteImages) -> HopOrbits:
+    """USUAL_ORBITS, or as many of the shortest as connect in as many directions as all do."""
+    n_sites = images.index.shape[1]
+    orbits = edge_orbits(edges, images)
+    if len(orbits) == 0:
         raise UnusableStructureError(
             f"{crystal.id}: no hop of at most {FAR_HOP_A} angstrom between the {n_sites} sites"
         )
-    closed, representative, reversed_ = edge_orbits(edges, images, n_sites)
-    keep = np.flatnonzero(closed)
-    edges, reversed_ = edges.select(keep), reversed_[keep]
-    orbit = np.unique(representative[keep], return_inverse=True)[1].astype(np.int64)
-    n_kept = _orbits_to_keep(crystal, edges, orbit, n_sites)
-    inside = orbit < n_kept
-    edges, orbit, reversed_ = edges.select(inside), orbit[inside], reversed_[inside]
-    return edges, orbit, reversed_, np.unique(orbit, return_index=True)[1].astype(np.int64)
-
-
-def _orbits_to_keep(crystal: Crystal, edges: Edges, orbit: NDArray[np.int64], n_sites: int) -> int:
-    """USUAL_ORBITS, or as many of the shortest as connect in as many directions as all do."""
-    n_orbits = int(orbit.max(initial=-1)) + 1
-    if n_orbits <= USUAL_ORBITS:
-        return n_orbits
-    last = _connecting_levels(crystal, n_sites, edges, orbit)
+    if len(orbits) <= USUAL_ORBITS:
+        return orbits
+    last = connecting_levels(n_sites, orbits.edges, orbits.orbit)
     needed = int(last[np.isfinite(last)].max(initial=-1)) + 1
     if needed > MAX_ORBITS:
         raise UnusableStructureError(
             f"{crystal.id}: {needed} symmetry-unique hops between {n_sites} sites are needed to "
             f"connect the crystal, at most {MAX_ORBITS} are handled"
         )
-    return max(needed, USUAL_ORBITS)
+    return orbits.only(np.arange(len(orbits)) < max(needed, USUAL_ORBITS))
 
 
-def _connects(crystal: Crystal, n_sites: int, edges: Edges) -> bool:
-    levels = np.zeros(len(edges), dtype=np.int64)
-    return bool(np.isfinite(_connecting_levels(crystal, n_sites, edges, levels)[0]))
+def _paths(
+    crystal: Crystal, frac: NDArray[np.float64], edges: Edges, field: BondValenceField | None
+) -> list[Path]:
+    start = frac[edges.start] @ crystal.lattice
+    end = (frac[edges.end] + edges.shift) @ crystal.lattice
+    if field is None:
+        return [(np.linspace(a, b, N_IMAGES), None) for a, b in zip(start, end, strict=True)]
+    return [relax_path(field, a, b, n_images=N_IMAGES) for a, b in zip(start, end, strict=True)]
 
 
-def _connecting_levels(
-    crystal: Crystal, n_sites: int, edges: Edges, level: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """(3,) lowest levels up to which the edges connect the crystal in 1, 2 and 3 directions."""
-    if len(edges) == 0:
-        return np.full(3, np.inf)
-    network = JumpNetwork(
-        lattice=crystal.lattice,
-        start=edges.start,
-        end=edges.end,
-        shift=edges.shift,
-        site_energy_eV=np.zeros(n_sites),
-        saddle_eV=level.astype(float),
-    )
-    return percolation_barriers(network)
+def _elementary(
+    crystal: Crystal, frac: NDArray[np.float64], orbits: HopOrbits, paths: list[Path]
+) -> NDArray[np.bool_]:
+    """(n_orbits,) False for hops that are two others, unless the crystal needs them to connect."""
+    passing = [passes_third_site(crystal.lattice, frac, path) for path, _ in paths]
+    keep = ~np.array(passing)
+    connected = connectivity(len(frac), orbits.edges)
+    for k in np.flatnonzero(passing):
+        if connectivity(len(frac), orbits.only(keep).edges) == connected:
+            break
+        keep[k] = True
+    return keep
 
 
 def _hop_records(
     crystal: Crystal,
     ion: str,
-    mobile: NDArray[np.bool_],
     frac: NDArray[np.float64],
     edges: Edges,
-    field: BondValenceField | None,
+    paths: list[Path],
     states: dict[str, float],
 ) -> tuple[Hop, ...]:
-    start = frac[edges.start] @ crystal.lattice
-    end = (frac[edges.end] + edges.shift) @ crystal.lattice
+    mobile = crystal.occupancy(ion) > MIN_OCCUPANCY
     radius = exclusion_radii(crystal.lattice, frac)
     hops = []
     for k, (i, j) in enumerate(zip(edges.start, edges.end, strict=True)):
+        path, energy = paths[k]
         extra: dict[str, object] = {"start_site": int(i), "end_site": int(j)}
-        if field is None:
+        if energy is None:
             extra["path"] = "straight"
-            path = np.linspace(start[k], end[k], N_IMAGES)
         else:
-            path, energy = relax_path(field, start[k], end[k], n_images=N_IMAGES)
             extra["path"] = "relaxed"
             extra["oxidation_states"] = states
             extra["bvse_profile_eV"] = (energy - energy[0]).tolist()
