@@ -1,7 +1,7 @@
 """A campaign: candidates in, a ranked table, a report and the top hop paths out.
 
-A campaign is a folder. ``campaign.json`` says what is run; ``shards/`` holds finished pieces. Killed
-at any moment, the campaign goes on from there and ends in the same table.
+A campaign is a folder. ``campaign.json`` says what is run; ``shards/`` holds finished pieces.
+Killed at any moment, the campaign goes on from there and ends in the same table.
 """
 
 from __future__ import annotations
@@ -247,9 +247,7 @@ class Campaign:
         return {
             "name": self.settings.name,
             "status": "running",
-            "fingerprint": hashlib.sha256(
-                json.dumps(decides, sort_keys=True).encode()
-            ).hexdigest(),
+            "fingerprint": hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest(),
             **decides,
             "objectives": [dataclasses.asdict(o) for o in self.settings.ranking_objectives()],
             "seeds": {"campaign": self.settings.seed},
@@ -277,9 +275,7 @@ def check_folder(folder: Path, resume: bool) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise InputError(
-            f"{folder}: output folder cannot be written ({error.strerror})"
-        ) from error
+        raise InputError(f"{folder}: output folder cannot be written ({error.strerror})") from error
     content = [p for p in folder.iterdir() if p.suffix != ".partial"]
     if not content:
         return

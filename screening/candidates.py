@@ -11,8 +11,9 @@ from pathlib import Path
 from screening.errors import InputError
 from screening.settings import CandidateSettings
 from structures.io import crystal_to_json, detect_kind, iter_records
+from structures.prototypes import reference_crystals
 from structures.records import Crystal, FailedRecord
-from structures.substitution import generate, reference_crystals
+from structures.substitution import generate
 
 Candidate = Crystal | FailedRecord
 
@@ -35,7 +36,7 @@ def collect(
         limit: Keep only the first so many.
 
     Raises:
-        InputError: A file is missing or holds no crystals, a family is unknown, or there is nothing.
+        InputError: A file is missing or holds no crystals, a family is unknown, or nothing is left.
     """
     candidates: list[Candidate] = []
     if settings.references:

@@ -25,8 +25,8 @@ from structures.hop_network import (
     diffusion_tensor,
     percolation_barriers,
 )
-from structures.records import UnusableStructureError
 from structures.migration_graph import MigrationGraph
+from structures.records import UnusableStructureError
 from structures.transport import carrier_density, isotropic_diffusivity, nernst_einstein
 
 PREFACTOR_STD_DECADES = 0.5

@@ -2,8 +2,8 @@
 
 All three have one method, ``map_shards``: a function from a list of items to a list of rows is
 applied to every shard, and the results come back as they are ready. A worker that dies (killed for
-memory, crashed in compiled code) costs one row, not the campaign: its shard is tried once more, then
-item by item, and the item that kills its worker becomes a failed row.
+memory, crashed in compiled code) costs one row, not the campaign: its shard is tried once more,
+then item by item, and the item that kills its worker becomes a failed row.
 """
 
 from __future__ import annotations
@@ -148,9 +148,7 @@ class LocalProcesses:
         context.set_forkserver_preload(list(self.preload))
         try:
             with _single_threaded_children():
-                workers += [
-                    _start(context, work) for _ in range(min(self.n_workers, len(tasks)))
-                ]
+                workers += [_start(context, work) for _ in range(min(self.n_workers, len(tasks)))]
             while tasks or any(w.task for w in workers):
                 for worker in workers:
                     if worker.task is None and tasks:

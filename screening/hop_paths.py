@@ -1,4 +1,4 @@
-"""Hop paths of the best candidates as files: CIF to look at, extxyz and JSON lines to compute on."""
+"""Hop paths of the best candidates as files: CIF to look at, extxyz and JSON to compute on."""
 
 from __future__ import annotations
 

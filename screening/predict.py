@@ -20,8 +20,8 @@ from screening.execution import TimeLimitExceededError, time_limit
 from screening.filters import Filters
 from screening.table import Row, crystal_row, failed_row
 from structures import composition, families
-from structures.records import Crystal, UnusableStructureError
 from structures.migration_graph import MigrationGraph
+from structures.records import Crystal, UnusableStructureError
 from structures.sites import find_hops
 
 T = TypeVar("T")

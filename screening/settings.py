@@ -12,8 +12,7 @@ from typing import Any, Literal
 
 import yaml
 
-from screening.configuration import from_mapping, nearest
-from screening.errors import InputError
+from structures.configuration import ConfigurationError, from_mapping, nearest
 from structures.records import WORKING_IONS
 
 EMBEDDED_CAMPAIGN = Path(__file__).parent / "campaigns" / "embedded.yaml"
@@ -140,17 +139,19 @@ class CampaignSettings:
         """Read and check a campaign file.
 
         Raises:
-            InputError: The file is missing, is not YAML, or says something that is not a setting.
+            ConfigurationError: The file is missing, is not YAML, or holds what is no setting.
         """
         try:
             data = yaml.safe_load(path.read_text(encoding="utf-8"))
         except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+            raise ConfigurationError(f"{path}: cannot be read ({error.strerror})") from error
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             line = " ".join(str(error).split())
-            raise InputError(f"{path}: not a YAML file ({line})") from error
+            raise ConfigurationError(f"{path}: not a YAML file ({line})") from error
         if data is None:
-            raise InputError(f"{path}: empty campaign file; it needs at least 'name' and 'candidates'")
+            raise ConfigurationError(
+                f"{path}: empty campaign file; it needs at least 'name' and 'candidates'"
+            )
         settings = from_mapping(cls, data, str(path))
         settings.check(str(path))
         return settings.with_files_relative_to(path.parent)
@@ -159,7 +160,7 @@ class CampaignSettings:
         """Refuse values that no run could use."""
         for ion in self.working_ions:
             if ion not in WORKING_IONS:
-                raise InputError(
+                raise ConfigurationError(
                     f"{where}: working_ions: '{ion}' is not one; {nearest(ion, WORKING_IONS)}"
                 )
         positive = {
@@ -171,17 +172,21 @@ class CampaignSettings:
         }
         for key, value in positive.items():
             if not 0 < value < float("inf"):
-                raise InputError(f"{where}: {key}: expected a positive number, got {value}")
+                raise ConfigurationError(f"{where}: {key}: expected a positive number, got {value}")
         if not self.working_ions:
-            raise InputError(f"{where}: working_ions: expected at least one of {WORKING_IONS}")
+            raise ConfigurationError(
+                f"{where}: working_ions: expected at least one of {WORKING_IONS}"
+            )
         for i, objective in enumerate(self.objectives):
             if self.rank_by == "probability" and objective.target is None:
-                raise InputError(
+                raise ConfigurationError(
                     f"{where}: objectives[{i}]: rank_by: probability needs a target for "
                     f"'{objective.column}'"
                 )
         if self.rank_by == "probability" and not self.objectives:
-            raise InputError(f"{where}: rank_by: probability needs objectives with a target each")
+            raise ConfigurationError(
+                f"{where}: rank_by: probability needs objectives with a target each"
+            )
 
     def with_files_relative_to(self, folder: Path) -> CampaignSettings:
         """The same settings with the paths inside resolved against a folder."""

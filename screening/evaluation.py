@@ -1,0 +1,233 @@
+"""How well a model does on labelled records, beside the simplest models on the same records.
+
+Intervals are 95 % bootstraps over base systems: the host framework of a hop, the composition of a
+conductor. The simple models are fitted on the other base systems of the same input (grouped
+cross-validation), so they see more of this input than a shipped model does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models import metrics
+from models.baselines import ExtraTreesBaseline, FamilyIonMean, GlobalMean
+from screening.errors import InputError
+from screening.predictions import Input, Predictions
+from structures.family_names import canonical_family
+from structures.records import Hop
+from structures.splits import GroupedKFold, framework
+from structures.tables import ConductivityRow
+
+Floats = NDArray[np.float64]
+
+N_FOLDS = 5
+SMALLEST_FAMILY = 3
+"""Families with fewer rows are not listed on their own."""
+HOP_BASELINES = {
+    "global_mean": GlobalMean,
+    "family_mean": FamilyIonMean,
+    "trees": ExtraTreesBaseline,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """Labels and predictions of the labelled rows of an input; NaN where there is no prediction.
+
+    Attributes:
+        quantity: What is compared.
+        true: (n,) labels.
+        predicted: (n,) predictions.
+        lower: (n,) lower end of the 90 % interval.
+        upper: (n,) upper end.
+        is_bound: (n,) True where the label is an upper bound.
+        groups: (n,) base systems.
+        families: (n,) families.
+        baselines: (n,) out-of-fold predictions of simple models, by name.
+    """
+
+    quantity: str
+    true: Floats
+    predicted: Floats
+    lower: Floats
+    upper: Floats
+    is_bound: NDArray[np.bool_]
+    groups: list[str]
+    families: list[str]
+    baselines: dict[str, Floats]
+
+
+def evaluate(data: Input, predictions: Predictions) -> dict[str, Any]:
+    """The report of ``ionbridge evaluate`` as plain values.
+
+    Raises:
+        InputError: The input holds no labels.
+    """
+    if data.kind == "hops":
+        return report(_scored_hops(data, predictions))
+    if data.kind == "conductivity_table":
+        return report(_scored_table(data, predictions))
+    raise InputError(
+        "crystals carry no labels that could be compared; evaluate needs hops with barrier_eV or a "
+        "conductivity table with --cifs"
+    )
+
+
+def report(scored: Scored) -> dict[str, Any]:
+    """Scores, coverage, families and baselines; values scored apart from upper bounds."""
+    known = np.isfinite(scored.predicted)
+    compared = known & ~scored.is_bound
+    bounds = known & scored.is_bound
+    result: dict[str, Any] = {
+        "quantity": scored.quantity,
+        "n": len(scored.true),
+        "n_predicted": int(known.sum()),
+        "n_bounds": int(scored.is_bound.sum()),
+        "coverage": float(known.mean()),
+        **_scores(scored, scored.predicted, compared),
+        "interval_coverage_90": _interval_coverage(scored, compared),
+        "bounds_kept": (
+            float(np.mean(scored.predicted[bounds] <= scored.true[bounds]))
+            if bounds.any()
+            else None
+        ),
+        "per_family": {},
+        "baselines": {
+            name: _scores(scored, values, compared) for name, values in scored.baselines.items()
+        },
+        "baselines_fitted_on": f"other base systems of this input, {N_FOLDS} folds",
+    }
+    families = np.array(scored.families)
+    for family in sorted(set(scored.families)):
+        rows = compared & (families == family)
+        if rows.sum() >= SMALLEST_FAMILY:
+            result["per_family"][family] = {
+                "n": int(rows.sum()),
+                **_scores(scored, scored.predicted, rows),
+            }
+    return result
+
+
+def _scores(scored: Scored, predicted: Floats, rows: NDArray[np.bool_]) -> dict[str, Any]:
+    rows = rows & np.isfinite(predicted)
+    groups = [scored.groups[i] for i in np.flatnonzero(rows)]
+    return {
+        name: _interval(metric, scored.true[rows], predicted[rows], groups=groups)
+        for name, metric in (
+            ("mae", metrics.mae),
+            ("rmse", metrics.rmse),
+            ("r2", metrics.r2),
+            ("spearman", metrics.spearman),
+        )
+    }
+
+
+def _interval_coverage(scored: Scored, rows: NDArray[np.bool_]) -> dict[str, float | None]:
+    groups = [scored.groups[i] for i in np.flatnonzero(rows)]
+    columns = scored.true[rows], scored.lower[rows], scored.upper[rows]
+    return _interval(metrics.interval_coverage, *columns, groups=groups)
+
+
+def _interval(statistic: Any, *columns: Floats, groups: Sequence[str]) -> dict[str, float | None]:
+    """A statistic with its bootstrap interval; nulls where it cannot be had."""
+    if len(columns[0]) < 2:
+        return {"value": None, "lower": None, "upper": None}
+    found = metrics.bootstrap(statistic, *columns, groups=groups)
+    return {
+        name: value if math.isfinite(value) else None
+        for name, value in (
+            ("value", found.value),
+            ("lower", found.lower),
+            ("upper", found.upper),
+        )
+    }
+
+
+def _scored_hops(data: Input, predictions: Predictions) -> Scored:
+    pairs = [
+        (record, row)
+        for record, row in zip(data.records, predictions.rows, strict=True)
+        if isinstance(record, Hop) and record.barrier_eV is not None
+    ]
+    if not pairs:
+        raise InputError("no hop has a barrier_eV to compare with")
+    hops = [hop for hop, _ in pairs]
+    true = np.array([hop.barrier_eV for hop in hops], dtype=float)
+    return Scored(
+        quantity="migration_barrier_eV",
+        true=true,
+        predicted=_column(pairs, "migration_barrier_eV"),
+        lower=_column(pairs, "migration_barrier_lower_eV"),
+        upper=_column(pairs, "migration_barrier_upper_eV"),
+        is_bound=np.zeros(len(hops), dtype=bool),
+        groups=[framework(hop) for hop in hops],
+        families=[canonical_family(hop.family) for hop in hops],
+        baselines=_hop_baselines(hops, true),
+    )
+
+
+def _hop_baselines(hops: Sequence[Hop], true: Floats) -> dict[str, Floats]:
+    """Out-of-fold barriers of the simple models; none where the input is one base system."""
+    if len({framework(hop) for hop in hops}) < N_FOLDS:
+        return {}
+    result = {name: np.full(len(hops), np.nan) for name in HOP_BASELINES}
+    for split in GroupedKFold(N_FOLDS).split(hops):
+        training = [hops[i] for i in split.train]
+        test = [hops[i] for i in split.test]
+        for name, baseline in HOP_BASELINES.items():
+            fitted = baseline().fit(training, true[split.train])
+            result[name][split.test] = fitted.predict(test).mean
+    return result
+
+
+def _scored_table(data: Input, predictions: Predictions) -> Scored:
+    pairs = [
+        (record, row)
+        for record, row in zip(data.records, predictions.rows, strict=True)
+        if isinstance(record, ConductivityRow) and record.label is not None
+    ]
+    if not pairs:
+        raise InputError("no row of the table has a conductivity to compare with")
+    rows = [record for record, _ in pairs]
+    true = np.array([r.label.value for r in rows if r.label is not None])
+    groups = [record.composition.reduced_formula for record in rows]
+    families = [record.family or "unknown" for record in rows]
+    return Scored(
+        quantity="log10_conductivity_S_cm",
+        true=true,
+        predicted=_column(pairs, "log10_conductivity_S_cm"),
+        lower=_column(pairs, "log10_conductivity_lower"),
+        upper=_column(pairs, "log10_conductivity_upper"),
+        is_bound=np.array([r.label is not None and r.label.bound == "<" for r in rows]),
+        groups=groups,
+        families=families,
+        baselines={
+            "global_mean": means_of_others(true, ["all"] * len(rows), groups),
+            "family_mean": means_of_others(true, families, groups),
+        },
+    )
+
+
+def means_of_others(true: Floats, classes: Sequence[str], groups: Sequence[str]) -> Floats:
+    """(n,) mean label of the same class in other groups, or of all other groups."""
+    kinds, group = np.array(classes), np.array(groups)
+    result = np.full(len(true), np.nan)
+    for i in range(len(true)):
+        others = group != group[i]
+        same = others & (kinds == kinds[i])
+        chosen = same if same.any() else others
+        if chosen.any():
+            result[i] = true[chosen].mean()
+    return result
+
+
+def _column(pairs: Sequence[tuple[Any, Any]], name: str) -> Floats:
+    return np.array(
+        [np.nan if row.get(name) is None else float(row[name]) for _, row in pairs], dtype=float
+    )

@@ -1,0 +1,170 @@
+"""What ``ionbridge predict`` does: any input to a table, as many rows out as in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from tqdm import tqdm
+
+from models.library import DEFAULTS
+from screening.conduction import Conditions
+from screening.errors import InputError
+from screening.execution import Executor, Work
+from screening.hop_predictions import HOP_COLUMNS, HopPredictor, any_model, failed_hop_row
+from screening.predict import CrystalPredictor, loaded_model
+from screening.table import COLUMNS, Row, failed_row
+from structures.io import InputKind, InputRecord, read_records, survey
+from structures.records import Crystal, FailedRecord
+from structures.tables import ConductivityRow
+
+Quantity = Literal["migration_barrier", "diffusivity", "conductivity"]
+QUANTITIES: tuple[Quantity, ...] = ("migration_barrier", "diffusivity", "conductivity")
+
+CRYSTAL_COLUMNS = ("id", *COLUMNS)
+CONDUCTIVITY_COLUMNS = (
+    "id",
+    "log10_conductivity_S_cm",
+    "log10_conductivity_std",
+    "log10_conductivity_lower",
+    "log10_conductivity_upper",
+    "in_domain",
+    "status",
+    "reason",
+)
+SHARD_SIZE = 16
+
+
+@dataclass(frozen=True)
+class Input:
+    """Records of an input, and what they are.
+
+    Attributes:
+        kind: ``hops``, ``crystals`` or ``conductivity_table``.
+        records: As they came; what could not be read is a failed record.
+        found: One line that says what was found.
+    """
+
+    kind: InputKind
+    records: list[InputRecord]
+    found: str
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A table of predictions.
+
+    Attributes:
+        columns: Their order.
+        rows: One a record, in the order of the input (for migration barriers of crystals: one a
+            hop).
+    """
+
+    columns: Sequence[str]
+    rows: list[Row]
+
+    @property
+    def n_ok(self) -> int:
+        """Rows with a result."""
+        return sum(row["status"] == "ok" for row in self.rows)
+
+
+def read_input(paths: Sequence[Path], cifs: Path | None = None) -> Input:
+    """Read what the command line names.
+
+    Raises:
+        InputError: Missing, unreadable, of no known form, or of several kinds.
+    """
+    if cifs is not None and not cifs.is_dir():
+        raise InputError(f"--cifs {cifs}: no such folder")
+    try:
+        found = survey(paths)
+        return Input(found.kind, list(read_records(paths, cifs=cifs)), found.message)
+    except (ValueError, OSError) as error:
+        raise InputError(str(error)) from error
+
+
+def predict(
+    data: Input,
+    quantity: Quantity | None,
+    model: str | None,
+    conditions: Conditions,
+    executor: Executor,
+    progress: bool = False,
+) -> Predictions:
+    """Predict every record of an input.
+
+    Args:
+        data: Hops, crystals or rows of a conductivity table.
+        quantity: By default the one that fits the kind of input.
+        model: Name or folder; by default the best shipped one.
+        conditions: Temperature and sampling of crystals.
+        executor: Where the work is done.
+        progress: Whether to show a progress bar.
+
+    Raises:
+        InputError: The quantity cannot be had from this kind of input.
+        IncompatibleModelError: Unknown or broken model.
+    """
+    name = model or DEFAULTS["migration_barrier"]
+    if data.kind == "hops" and quantity not in (None, "migration_barrier"):
+        raise InputError(
+            f"hops give migration_barrier, not {quantity}; give crystals for {quantity}"
+        )
+    if data.kind == "conductivity_table" and quantity not in (None, "conductivity"):
+        raise InputError(f"a conductivity table gives conductivity, not {quantity}")
+    if data.kind == "hops" or quantity == "migration_barrier":
+        any_model(name)
+        rows = _mapped(HopPredictor(name), data.records, failed_hop_row, executor, progress)
+        return Predictions(HOP_COLUMNS, [r for row in rows for r in row.get("hops", [row])])
+    loaded_model(name)
+    predictor = CrystalPredictor(name, conditions)
+    if data.kind == "crystals":
+        rows = _mapped(predictor, data.records, failed_row, executor, progress)
+        return Predictions(CRYSTAL_COLUMNS, [{"id": r["candidate_id"], **r} for r in rows])
+    crystals = [_crystal_of(record) for record in data.records]
+    rows = _mapped(predictor, crystals, failed_row, executor, progress)
+    return Predictions(CONDUCTIVITY_COLUMNS, [_conductivity_row(row) for row in rows])
+
+
+def _crystal_of(record: InputRecord) -> Crystal | FailedRecord:
+    """The crystal of a row of a conductivity table, or why there is none."""
+    if not isinstance(record, ConductivityRow):
+        return record if isinstance(record, FailedRecord) else FailedRecord(record.id, "no table")
+    if record.crystal is None:
+        return FailedRecord(
+            record.id,
+            "no CIF for this row (name their folder with --cifs): the model starts from crystals",
+            record.formula,
+        )
+    return record.crystal
+
+
+def _conductivity_row(row: Row) -> Row:
+    """The columns of a conductivity table from those of a crystal."""
+    return {
+        "id": row["candidate_id"],
+        "log10_conductivity_lower": row["log10_conductivity_q05"],
+        "log10_conductivity_upper": row["log10_conductivity_q95"],
+        **{k: row[k] for k in CONDUCTIVITY_COLUMNS if k in row},
+    }
+
+
+def _mapped(
+    work: Work,
+    records: Sequence[Any],
+    failed: Callable[[Any, str], Row],
+    executor: Executor,
+    progress: bool,
+) -> list[Row]:
+    """Rows of all records in their order."""
+    firsts = range(0, len(records), SHARD_SIZE)
+    shards = {i: records[first : first + SHARD_SIZE] for i, first in enumerate(firsts)}
+    done: dict[int, list[Row]] = {}
+    with tqdm(total=len(records), unit=" records", disable=not progress) as bar:
+        for index, rows in executor.map_shards(work, shards, failed):
+            done[index] = rows
+            bar.update(len(rows))
+    return [row for index in shards for row in done[index]]
