@@ -48,6 +48,9 @@ PATH_STRETCH = 1.5
 PATH_SLACK_A = 1.0
 """A path stays where |p - start| + |p - end| < 1.5 |end - start| + 1 angstrom."""
 
+SHORTEST_PATH_A = 0.1
+"""Ends closer than this are one site."""
+
 _FINE_TABLE, _ROUGH_TABLE = 1 << 16, 1 << 13
 
 
@@ -388,7 +391,7 @@ def _field(
         charge = ion_charge(working_ion, float(np.mean(own)) if own else None)
         pairs = {
             (symbol, state): _species(working_ion, charge, symbol, state)
-            for _, symbol, _, state in entries
+            for symbol, state in {(symbol, state) for _, symbol, _, state in entries}
             if state != 0 and (include_working_ion or symbol != working_ion)
         }
     except UnusableStructureError as error:
@@ -517,10 +520,11 @@ def relax_path(
     """
     start, end = (np.asarray(p, dtype=np.float64).reshape(3) for p in (start_cart, end_cart))
     distance = float(np.linalg.norm(end - start))
-    if n_images < 2 or not 0.1 < distance < np.inf:
-        raise ValueError(
-            f"a path needs two distinct ends and 2 or more images, got {n_images} images over "
-            f"{distance:.3f} angstrom"
+    if n_images < 2:
+        raise ValueError(f"a path needs 2 or more images, got n_images={n_images}")
+    if not SHORTEST_PATH_A < distance < np.inf:
+        raise UnusableStructureError(
+            f"the ends of the hop are {distance:.3f} angstrom apart; expected two distinct sites"
         )
     ends = field.energy(np.stack([start, end]))
     swapped = _comes_first(end, start, ends[1] - ends[0])

@@ -16,7 +16,10 @@ from scipy.sparse.csgraph import dijkstra
 
 Floats = NDArray[np.float64]
 
-GRID_SPACING_A = 0.3
+GRID_SPACING_A = 0.35
+MAX_GRID_POINTS = 8000
+"""The grid of a very long hop is coarser, to hold about this many points."""
+
 RESISTANCE_EV = 0.15
 """kT of the resistance exp(E/kT): low enough that a path prefers length to height."""
 
@@ -26,7 +29,7 @@ CEILING_EV = 10.0
 MOST_EV = 40.0
 """Energies further from that of the lower end count as this far, to keep exp(E/kT) finite."""
 
-N_STRING_IMAGES = 13
+N_STRING_IMAGES = 11
 MAX_ITERATIONS = 40
 MAX_STEP_A = 0.12
 CONVERGED_STEP_A = 0.004
@@ -57,12 +60,14 @@ def lowest_path_on_a_grid(
         (n, 3) points from start to end.
     """
     distance = float(np.linalg.norm(end - start))
-    n_along = max(2, round(distance / GRID_SPACING_A))
-    spacing = np.array([distance / n_along, GRID_SPACING_A, GRID_SPACING_A])
+    volume = np.pi / 6 * longest_A * (longest_A**2 - distance**2)
+    step = max(GRID_SPACING_A, float(np.cbrt(volume / MAX_GRID_POINTS)))
+    n_along = max(2, round(distance / step))
+    spacing = np.array([distance / n_along, step, step])
     axis = (end - start) / distance
     frame = np.stack([axis, across, np.cross(axis, across)])
     beyond = int((0.5 * (longest_A - distance)) / spacing[0])
-    aside = int(0.5 * np.sqrt(max(longest_A**2 - distance**2, 0.0)) / GRID_SPACING_A)
+    aside = int(0.5 * np.sqrt(max(longest_A**2 - distance**2, 0.0)) / step)
     grid = np.stack(
         np.meshgrid(
             np.arange(-beyond, n_along + beyond + 1),

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ase.data import atomic_numbers, covalent_radii
+from ase.data import covalent_radii
 from pymatgen.core import Element
 
 from structures.records import UnusableStructureError
@@ -76,7 +76,7 @@ def ion_charge(ion: str, oxidation_state: float | None = None) -> int:
         ion: Symbol of the cation.
         oxidation_state: Its oxidation state in the crystal, if known.
     """
-    charges = _table("cation.pkl").get(atomic_numbers.get(ion))
+    charges = _table("cation.pkl").get(Element(ion).Z)
     if not charges:
         raise UnusableStructureError(f"no softBV parameters for the working ion '{ion}'")
     return int(min(charges, key=lambda q: (abs(q - oxidation_state) if oxidation_state else 0, q)))
@@ -97,7 +97,7 @@ def morse_pair(ion: str, charge: int, anion: str, oxidation_state: float) -> Mor
         UnusableStructureError: The pair is not tabulated, or its entry is corrupt (bvlain 0.25.1:
             Mg-Se/Te/I, Ca-Br/Te/I, Sr-Br/Te/I have a negative softness).
     """
-    states = _table("cation.pkl")[atomic_numbers[ion]][charge].get(atomic_numbers[anion])
+    states = _table("cation.pkl")[Element(ion).Z][charge].get(Element(anion).Z)
     if not states:
         raise UnusableStructureError(
             f"no softBV parameters for the pair {ion}{charge:+d} and {anion}{oxidation_state:+g}"
@@ -126,10 +126,10 @@ def coulomb_pair(ion: str, charge: int, cation: str) -> tuple[float, float]:
         ``A`` in eV angstrom, ``s`` in angstrom.
     """
     n = principal_quantum_number(ion) * principal_quantum_number(cation)
-    radii = covalent_radii[atomic_numbers[ion]] + covalent_radii[atomic_numbers[cation]]
+    radii = covalent_radii[Element(ion).Z] + covalent_radii[Element(cation).Z]
     return COULOMB_EV_A * charge / float(np.sqrt(n)), SCREENING_FACTOR * float(radii)
 
 
 def principal_quantum_number(symbol: str) -> int:
     """Principal quantum number as tabulated by softBV; the period for elements not tabulated."""
-    return int(_table("quantum_n.pkl").get(atomic_numbers[symbol]) or Element(symbol).row)
+    return int(_table("quantum_n.pkl").get(Element(symbol).Z) or Element(symbol).row)
