@@ -1,0 +1,70 @@
+"""Diffusivities of Li alloys in amorphous phases by AIMD, as series over temperature."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import math
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from structures.sources.source import Loaded, Source
+
+TABLE_FILE = "amorphous_diffusivity/ln_diffusivity_792.csv.gz"
+MIN_TEMPERATURES = 2
+
+
+@dataclass(frozen=True, eq=False)
+class DiffusivitySeries:
+    """ln D of one formula over temperature; the unit of D is not stated, so only slopes count.
+
+    Attributes:
+        formula: As published.
+        inverse_kT: (n,) 1/(k_B T) in 1/eV.
+        ln_diffusivity: (n,) ln D, D in an unstated unit.
+    """
+
+    formula: str
+    inverse_kT: NDArray[np.float64]
+    ln_diffusivity: NDArray[np.float64]
+
+    @property
+    def activation_energy_eV(self) -> float:
+        """Arrhenius slope -d ln D / d(1/kT), eV."""
+        return -float(np.polyfit(self.inverse_kT, self.ln_diffusivity, 1)[0])
+
+
+def load(data_dir: str | Path) -> Loaded[DiffusivitySeries]:
+    """One series a formula, in the order of the file."""
+    points: dict[str, list[tuple[float, float]]] = {}
+    dropped: Counter[str] = Counter()
+    with gzip.open(Path(data_dir) / TABLE_FILE, "rt", encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream):
+            pair = float(row["inverse_kbT"]), float(row["lnD"])
+            if not all(map(math.isfinite, pair)):
+                dropped["not finite"] += 1
+                continue
+            points.setdefault(row["formula"], []).append(pair)
+    series = []
+    for formula, pairs in points.items():
+        inverse_kT, ln_diffusivity = np.array(sorted(pairs)).T
+        if len(set(inverse_kT)) < MIN_TEMPERATURES:
+            dropped["one temperature only"] += len(pairs)
+            continue
+        series.append(DiffusivitySeries(formula, inverse_kT, ln_diffusivity))
+    return Loaded(tuple(series), dict(dropped))
+
+
+SOURCE = Source(
+    name="amorphous_diffusivity",
+    title="AIMD diffusivities in amorphous Li alloys against 1/kT (slopes only)",
+    home="https://github.com/Tinaatucsd/DFT_amorphous_structure",
+    licence="see the repository",
+    citation="https://github.com/Tinaatucsd/DFT_amorphous_structure",
+    files=(TABLE_FILE,),
+    load=load,
+)

@@ -1,0 +1,40 @@
+"""All public sources by name."""
+
+from __future__ import annotations
+
+import difflib
+
+from structures.sources import (
+    amorphous_diffusivity,
+    bvse_barriers,
+    materials_project,
+    na_conductivity,
+    neb_barriers,
+    obelix,
+)
+from structures.sources.source import Source
+
+SOURCES: dict[str, Source] = {
+    source.name: source
+    for source in (
+        neb_barriers.SOURCE,
+        *materials_project.SOURCES,
+        bvse_barriers.SOURCE,
+        obelix.SOURCE,
+        na_conductivity.SOURCE,
+        amorphous_diffusivity.SOURCE,
+    )
+}
+
+
+def find_source(name: str) -> Source:
+    """A source by its name.
+
+    Raises:
+        ValueError: With the known names and the nearest.
+    """
+    if name in SOURCES:
+        return SOURCES[name]
+    near = difflib.get_close_matches(name, SOURCES, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise ValueError(f"unknown data source {name!r}: {hint}known are {', '.join(SOURCES)}")

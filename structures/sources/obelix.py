@@ -1,0 +1,56 @@
+"""OBELiX: measured room-temperature conductivities of Li solid electrolytes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+from structures.family_names import UNKNOWN_FAMILY, canonical_family
+from structures.io import iter_records
+from structures.sources.source import Loaded, Source
+from structures.tables import ConductivityRow
+
+TABLE_FILE = "obelix/train.csv"
+CIF_FOLDER = "obelix/cifs"
+ROOM_TEMPERATURE_K = 298.15
+
+
+def load(data_dir: str | Path) -> Loaded[ConductivityRow]:
+    """Rows with a label; their crystal where a CIF is at hand and holds lithium."""
+    rows: list[ConductivityRow] = []
+    dropped: Counter[str] = Counter()
+    data = Path(data_dir)
+    for record in iter_records(data / TABLE_FILE, cifs=data / CIF_FOLDER):
+        if not isinstance(record, ConductivityRow):
+            dropped["unreadable or duplicate id"] += 1
+        elif record.label is None:
+            dropped["no conductivity"] += 1
+        else:
+            rows.append(_cleaned(record))
+    return Loaded(tuple(rows), dict(dropped))
+
+
+def _cleaned(row: ConductivityRow) -> ConductivityRow:
+    """Temperature and source stated; a CIF that lost its lithium is left out."""
+    assert row.label is not None
+    label = replace(row.label, temperature_K=ROOM_TEMPERATURE_K, source="OBELiX")
+    crystal = row.crystal
+    family = canonical_family(row.family)
+    if crystal is not None:
+        has_lithium = crystal.composition["Li"] > 0
+        crystal = replace(crystal, working_ion="Li", source="OBELiX") if has_lithium else None
+    return replace(
+        row, label=label, crystal=crystal, family=None if family == UNKNOWN_FAMILY else family
+    )
+
+
+SOURCE = Source(
+    name="obelix",
+    title="Measured room-temperature ionic conductivities of Li conductors, with CIFs",
+    home="https://github.com/NRC-Mila/OBELiX",
+    licence="see the repository",
+    citation="arXiv:2502.14234",
+    files=(TABLE_FILE, CIF_FOLDER),
+    load=load,
+)
