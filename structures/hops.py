@@ -19,10 +19,10 @@ PASSING_A = 1.0
 """A path that comes this close to a third site is two hops that meet there."""
 
 
-def passes_third_site(
+def passed_sites(
     lattice: NDArray[np.float64], frac: NDArray[np.float64], path_A: NDArray[np.float64]
-) -> bool:
-    """True if a path comes within PASSING_A of a site that does not exclude one of its ends.
+) -> NDArray[np.float64]:
+    """(n, 3) cartesian sites within PASSING_A of a path that exclude neither of its ends.
 
     Args:
         lattice: (3, 3) rows, angstrom.
@@ -32,9 +32,10 @@ def passes_third_site(
     part = np.linspace(0.0, 1.0, 4, endpoint=False)[:, None]
     points = (path_A[:-1, None] + part * np.diff(path_A, axis=0)[:, None]).reshape(-1, 3)
     _, site, cell, _ = neighbors_within(lattice, frac, points, PASSING_A)
-    position = (frac[site] + cell) @ lattice
+    listed = np.unique(np.column_stack([site, cell]), axis=0)
+    position = (frac[listed[:, 0]] + listed[:, 1:]) @ lattice
     to_ends = np.linalg.norm(position[:, None] - path_A[[0, -1]], axis=2).min(axis=1)
-    return bool(np.any(to_ends > EXCLUSION_A))
+    return np.asarray(position[to_ends > EXCLUSION_A])
 
 
 def exclusion_radii(lattice: NDArray[np.float64], frac: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -51,16 +52,17 @@ def hop_record(
     number: int,
     path_A: NDArray[np.float64],
     mobile: NDArray[np.bool_],
+    emptied_A: NDArray[np.float64],
     exclusion_A: float,
     extra: dict[str, object],
 ) -> Hop:
-    """The hop along a path: the smallest diagonal supercell of the host, both ends emptied.
+    """The hop along a path: the smallest diagonal supercell of the host, its sites emptied.
 
     The supercell is so wide that within ENVIRONMENT_CUTOFF_A of the path it equals the infinite
-    crystal with one emptied pair of ends: every perpendicular width exceeds the cutoff by the
-    extent of the path in that direction. All other working ions stay, with their occupancies.
-    What lies within EXCLUSION_A of an end and is mobile (the same split site), or within
-    SAME_POINT_A (the same mixed site), leaves with it.
+    crystal with one set of emptied sites: every perpendicular width exceeds the cutoff by the
+    extent of path and emptied sites in that direction. All other working ions stay, with their
+    occupancies. What lies within EXCLUSION_A of an emptied site and is mobile (the same split
+    site), or within SAME_POINT_A (the same mixed site), leaves with it.
 
     Args:
         crystal: The whole crystal.
@@ -68,19 +70,19 @@ def hop_record(
         number: Counts the hops of the crystal.
         path_A: (n_images, 3) cartesian points, unwrapped, from site to site.
         mobile: (n_atoms,) True where the crystal holds the working ion.
-        exclusion_A: How far from an end sites may be emptied.
+        emptied_A: (n, 3) cartesian sites to empty: both ends, and third sites on the path.
+        exclusion_A: How far from them the sites lie that they exclude.
         extra: Further keys of the record.
     """
-    ends = path_A[[0, -1]]
-    size = _supercell(crystal.lattice, path_A, exclusion_A)
+    size = _supercell(crystal.lattice, path_A, emptied_A, exclusion_A)
     cells = np.indices(tuple(size)).reshape(3, -1).T
     lattice = crystal.lattice * size[:, None]
     frac = ((crystal.frac[None] + cells[:, None]) / size).reshape(-1, 3)
     mobile = np.tile(mobile, len(cells))
     inverse = np.linalg.inv(lattice)
     emptied = np.zeros(len(frac), dtype=bool)
-    for end in ends @ inverse:
-        offset = frac - end
+    for site in emptied_A @ inverse:
+        offset = frac - site
         distance = np.linalg.norm((offset - np.rint(offset)) @ lattice, axis=1)
         emptied |= (distance < SAME_POINT_A) | (mobile & (distance < EXCLUSION_A))
     kept = np.flatnonzero(~emptied)
@@ -100,15 +102,14 @@ def hop_record(
 
 
 def _supercell(
-    lattice: NDArray[np.float64], path_A: NDArray[np.float64], exclusion_A: float
+    lattice: NDArray[np.float64],
+    path_A: NDArray[np.float64],
+    emptied_A: NDArray[np.float64],
+    exclusion_A: float,
 ) -> NDArray[np.int64]:
-    """(3,) repetitions such that no image of an emptied site is within the cutoff of the path.
-
-    Along the normal of each face, the width has to exceed the cutoff by the extent of the path.
-    """
+    """(3,) repetitions such that no image of an emptied site is within the cutoff of the path."""
     normal = np.linalg.inv(lattice)
     normal /= np.linalg.norm(normal, axis=0)
-    height = path_A @ normal
-    extent = np.abs(height[:, None] - height[[0, -1]]).max(axis=(0, 1)) + exclusion_A
-    needed = (ENVIRONMENT_CUTOFF_A + extent) / perpendicular_widths(lattice)
-    return np.maximum(np.ceil(needed - 1e-9), 1).astype(np.int64)
+    offset = (path_A[:, None] - emptied_A) @ normal
+    needed = ENVIRONMENT_CUTOFF_A + np.abs(offset).max(axis=(0, 1)) + exclusion_A
+    return np.maximum(np.ceil(needed / perpendicular_widths(lattice) - 1e-9), 1).astype(np.int64)

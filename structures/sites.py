@@ -19,7 +19,7 @@ from structures.hop_edges import (
     connectivity,
     edge_orbits,
 )
-from structures.hops import exclusion_radii, hop_record, passes_third_site
+from structures.hops import exclusion_radii, hop_record, passed_sites
 from structures.interstitials import interstitial_sites
 from structures.migration_graph import MigrationGraph
 from structures.records import Crystal, Hop, UnusableStructureError
@@ -54,7 +54,8 @@ def find_hops(
     ion, and further ones where its ions do not connect in any direction by hops up to FAR_HOP_A,
     are minima of the bond-valence landscape. Paths are relaxed on that landscape where bond
     valences exist for the chemistry, and straight elsewhere (``extra["path"]``). A hop whose path
-    leads over a third site is left out: it is two other hops.
+    leads over a third site is two other hops and is left out; where the crystal would fall apart
+    without it, it stays, the third site emptied with the ends (``extra["n_passed_sites"]``).
 
     Args:
         crystal: Ordered or disordered crystal.
@@ -191,13 +192,17 @@ def _elementary(
     crystal: Crystal, frac: NDArray[np.float64], orbits: HopOrbits, paths: list[Path]
 ) -> NDArray[np.bool_]:
     """(n_orbits,) False for hops that are two others, unless the crystal needs them to connect."""
-    passing = [passes_third_site(crystal.lattice, frac, path) for path, _ in paths]
+    passing = [len(passed_sites(crystal.lattice, frac, path)) > 0 for path, _ in paths]
     keep = ~np.array(passing)
     connected = connectivity(len(frac), orbits.edges)
+    reached = connectivity(len(frac), orbits.only(keep).edges)
     for k in np.flatnonzero(passing):
-        if connectivity(len(frac), orbits.only(keep).edges) == connected:
+        if reached == connected:
             break
         keep[k] = True
+        now = connectivity(len(frac), orbits.only(keep).edges)
+        keep[k] = now != reached
+        reached = now
     return keep
 
 
@@ -221,6 +226,10 @@ def _hop_records(
             extra["path"] = "relaxed"
             extra["oxidation_states"] = states
             extra["bvse_profile_eV"] = (energy - energy[0]).tolist()
-        exclusion_A = float(max(radius[i], radius[j]))
-        hops.append(hop_record(crystal, ion, k, path, mobile, exclusion_A, extra))
+        passed = passed_sites(crystal.lattice, frac, path)
+        if len(passed):
+            extra["n_passed_sites"] = len(passed)
+        emptied = np.concatenate([path[[0, -1]], passed])
+        reach = float(radius.max() if len(passed) else max(radius[i], radius[j]))
+        hops.append(hop_record(crystal, ion, k, path, mobile, emptied, reach, extra))
     return tuple(hops)

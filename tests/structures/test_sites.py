@@ -9,7 +9,7 @@ from pymatgen.core import Lattice, Structure
 from structures.carriers import formula_units
 from structures.geometry import check_geometry, perpendicular_widths
 from structures.hop_network import JumpNetwork, percolation_barriers
-from structures.hops import ENVIRONMENT_CUTOFF_A, EXCLUSION_A
+from structures.hops import ENVIRONMENT_CUTOFF_A, EXCLUSION_A, hop_record, passed_sites
 from structures.migration_graph import MigrationGraph
 from structures.neighbors import neighbors_within
 from structures.records import Crystal, Hop, UnusableStructureError
@@ -281,6 +281,20 @@ def test_no_image_of_an_emptied_end_within_the_cutoff(name, request):
             hop.lattice, ends, hop.path_A, ENVIRONMENT_CUTOFF_A - TIGHT
         )
         assert np.all(shift == 0), "the path sees no other copy of its ends"
+
+
+def test_path_over_a_third_site_finds_it_and_its_host_is_empty_there():
+    ions = net(3.0 * np.eye(3), [[0, 0, 0]])
+    detour = np.array([[0, 0, 0], [1.5, 0.1, 0], [2.9, 0.2, 0], [3.0, 1.5, 0], [3.0, 3.0, 0]])
+    passed = passed_sites(ions.lattice, ions.frac, detour)
+    assert passed == pytest.approx(np.array([[3.0, 0, 0]]))
+    assert len(passed_sites(ions.lattice, ions.frac, detour[[0, -1]])) == 0
+    emptied = np.concatenate([detour[[0, -1]], passed])
+    hop = hop_record(ions, "Li", 0, detour, np.array([True]), emptied, 0.0, {})
+    n_cells = round(np.linalg.det(hop.lattice) / ions.volume_A3)
+    assert len(hop.host_species) == n_cells - 3
+    _, atom, _, _ = neighbors_within(hop.lattice, hop.host_frac, hop.path_A, 1.2)
+    assert len(atom) == 0
 
 
 def test_host_of_a_split_site_loses_the_whole_site(garnet):
