@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -242,10 +242,9 @@ class ExtraTreesBaseline(Baseline):
         )
 
     def _state(self) -> tuple[Arrays, Mapping[str, Any]]:
-        settings = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return (
             {**self.forest_.arrays(), "residual": np.array(self.residual_)},
-            {"settings": settings, "features": self.features_},
+            {"settings": asdict(self), "features": self.features_},
         )
 
     @classmethod

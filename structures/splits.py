@@ -127,14 +127,21 @@ class LeaveFamilyOut:
 
 @dataclass(frozen=True)
 class LeaveIonOut:
-    """One working ion held out at a time; its frameworks are taken out of the training part."""
+    """One working ion held out at a time.
+
+    Attributes:
+        min_size: Ions with fewer records are held out together, as ``others``.
+        share_frameworks: Keep frameworks of the held-out ion in training, there with other ions
+            (LiFePO4 helps NaFePO4). False takes them out.
+    """
 
     min_size: int = 1
+    share_frameworks: bool = False
 
     def split(self, records: Sequence[Splittable]) -> Iterator[Split]:
         """Ions by symbol, ``others`` last."""
-        names = [str(record.working_ion) for record in records]
-        yield from _leave_out(records, _small_together(names, self.min_size))
+        names = _small_together([str(record.working_ion) for record in records], self.min_size)
+        yield from _leave_out(records, names, self.share_frameworks)
 
 
 @dataclass(frozen=True)
@@ -243,11 +250,13 @@ def _folds(keys: Sequence[str], n_folds: int, seed: int) -> Iterator[Split]:
         yield Split(f"fold {k}", np.flatnonzero(folds != k), np.flatnonzero(folds == k), _index([]))
 
 
-def _leave_out(records: Sequence[Splittable], names: Sequence[str]) -> Iterator[Split]:
+def _leave_out(
+    records: Sequence[Splittable], names: Sequence[str], share_frameworks: bool = False
+) -> Iterator[Split]:
     frameworks = [framework(record) for record in records]
     for name in sorted(set(names), key=lambda n: (n == "others", n)):
         test = [k for k, n in enumerate(names) if n == name]
-        held = {frameworks[k] for k in test}
+        held = set() if share_frameworks else {frameworks[k] for k in test}
         rest = [k for k, n in enumerate(names) if n != name]
         train = [k for k in rest if frameworks[k] not in held]
         dropped = [k for k in rest if frameworks[k] in held]

@@ -1,0 +1,125 @@
+"""What everything that learns hop barriers promises; a new one joins ``ESTIMATORS``."""
+
+import numpy as np
+import pytest
+
+from models.baselines import BASELINES, ExtraTreesBaseline
+from models.checkpoint import IncompatibleModelError
+from models.prediction import Prediction
+from structures.records import Hop
+
+ESTIMATORS = {
+    name: (lambda: ExtraTreesBaseline(n_trees=20)) if name == "trees" else cls
+    for name, cls in BASELINES.items()
+}
+METALS = ("Fe", "Mn", "Co", "Ni", "Ti", "Al")
+FAMILIES = ("SPINEL", "LAYERED", None)
+
+
+def hop(k, ion="Li", metal=None, family="LAYERED"):
+    """A hop through a square of four anions; longer cells have wider windows."""
+    rng = np.random.default_rng(k)
+    a = 3.2 + 0.8 * rng.random()
+    species = ({metal or METALS[k % len(METALS)]: 1.0}, {"O": 1.0}, {"O": 1.0})
+    host = np.array([[0.0, 0, 0], [0.5, 0.0, 0.0], [0.0, 0.5, 0.0]])
+    path = np.array([[0.5, 0.5, 0.5], [0.5, 0.5, 1.0], [0.5, 0.5, 1.5]])
+    path = path + 0.02 * rng.standard_normal((1, 3))
+    return Hop(f"hop-{k}", ion, a * np.eye(3), species, host, path, family=family)
+
+
+def data(n=30):
+    hops = [hop(k, ion=("Li", "Na")[k % 2], family=FAMILIES[k % len(FAMILIES)]) for k in range(n)]
+    barriers = np.array([0.2 + 0.5 * (4.0 - h.lattice[0, 0]) for h in hops])
+    return hops, barriers
+
+
+def assert_same(a, b):
+    for name in ("mean", "aleatoric_std", "epistemic_std"):
+        assert np.allclose(getattr(a, name), getattr(b, name), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+class TestEveryEstimator:
+    def test_fit_returns_itself_and_predicts_finite_numbers(self, name):
+        hops, barriers = data()
+        model = ESTIMATORS[name]()
+        assert model.fit(hops, barriers) is model
+        prediction = model.predict(hops)
+        assert isinstance(prediction, Prediction)
+        assert len(prediction) == len(hops)
+        for values in (prediction.mean, prediction.aleatoric_std, prediction.epistemic_std):
+            assert np.isfinite(values).all()
+            assert (values >= 0).all()
+
+    def test_prediction_does_not_depend_on_the_batch(self, name):
+        hops, barriers = data()
+        model = ESTIMATORS[name]().fit(hops, barriers)
+        whole = model.predict(hops)
+        for k in (0, 7, 29):
+            assert_same(model.predict([hops[k]]), whole[k : k + 1])
+
+    def test_labels_of_the_records_are_never_looked_at(self, name):
+        hops, barriers = data()
+        model = ESTIMATORS[name]().fit(hops, barriers)
+        labelled = [Hop(**{**_fields(h), "barrier_eV": 99.0}) for h in hops]
+        assert_same(model.predict(labelled), model.predict(hops))
+
+    def test_fitting_twice_gives_the_same_model(self, name):
+        hops, barriers = data()
+        one, two = (ESTIMATORS[name]().fit(hops, barriers) for _ in range(2))
+        assert_same(one.predict(hops), two.predict(hops))
+
+    def test_save_and_load(self, name, tmp_path):
+        hops, barriers = data()
+        model = ESTIMATORS[name]().fit(hops, barriers)
+        model.save(tmp_path / "model")
+        again = type(model).load(tmp_path / "model")
+        assert_same(again.predict(hops), model.predict(hops))
+        assert {p.name for p in (tmp_path / "model").iterdir()} == {
+            "model.safetensors",
+            "config.json",
+            "card.yaml",
+        }
+
+    def test_an_altered_file_is_refused(self, name, tmp_path):
+        hops, barriers = data()
+        ESTIMATORS[name]().fit(hops, barriers).save(tmp_path)
+        config = tmp_path / "config.json"
+        config.write_text(config.read_text().replace("Li", "Na"))
+        with pytest.raises(IncompatibleModelError):
+            BASELINES[name].load(tmp_path)
+
+    def test_a_model_of_another_kind_is_refused(self, name, tmp_path):
+        hops, barriers = data()
+        ESTIMATORS[name]().fit(hops, barriers).save(tmp_path)
+        other = next(cls for kind, cls in BASELINES.items() if kind != name)
+        with pytest.raises(ValueError, match=name):
+            other.load(tmp_path)
+
+    def test_before_fitting_it_says_so(self, name):
+        with pytest.raises(ValueError, match="not fitted"):
+            ESTIMATORS[name]().predict(data(2)[0])
+
+    def test_labels_must_fit_the_records(self, name):
+        hops, barriers = data(6)
+        with pytest.raises(ValueError, match="6 hops"):
+            ESTIMATORS[name]().fit(hops, barriers[:5])
+        with pytest.raises(ValueError, match="finite"):
+            ESTIMATORS[name]().fit(hops, np.full(6, np.nan))
+
+    def test_nothing_in_nothing_out(self, name):
+        hops, barriers = data(12)
+        assert len(ESTIMATORS[name]().fit(hops, barriers).predict([])) == 0
+
+    def test_interval_holds_the_mean_and_the_domain_knows_the_ions(self, name):
+        hops, barriers = data(12)
+        model = ESTIMATORS[name]().fit(hops, barriers)
+        prediction = model.predict(hops)
+        lower, upper = model.interval(prediction)
+        assert (lower <= prediction.mean).all()
+        assert (prediction.mean <= upper).all()
+        assert model.in_domain([hops[0], hop(3, ion="Mg")]).tolist() == [True, False]
+
+
+def _fields(record):
+    return {name: getattr(record, name) for name in record.__dataclass_fields__}

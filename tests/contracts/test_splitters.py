@@ -1,0 +1,162 @@
+"""What every splitter promises; a new one joins ``SPLITTERS`` and inherits these tests."""
+
+import numpy as np
+import pytest
+
+from structures.records import Hop
+from structures.splits import (
+    SPLITTERS,
+    FewShotSplit,
+    GroupedKFold,
+    LeaveFamilyOut,
+    LeaveIonOut,
+    RandomKFold,
+    canonical_family,
+    framework,
+    leak_report,
+)
+
+ANIONS = ("O", "S", "Se")
+METALS = ("Fe", "Mn", "Co", "Ni", "Ti", "V")
+FAMILIES = ("SPINEL", "SPINELS", "LAYERED", "OLIVINE")
+IONS = ("Li", "Na", "Mg")
+
+
+def hop(id, metal, anion, ion, family):
+    frac = np.array([[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0, 0]])
+    species = ({metal: 1.0}, {anion: 1.0}, {ion: 1.0})
+    return Hop(
+        id, ion, 4 * np.eye(3), species, frac, np.array([[0, 0.5, 0], [0, 0.5, 0.5]]), family=family
+    )
+
+
+def hops(n=160, seed=0):
+    rng = np.random.default_rng(seed)
+    rows = []
+    for k in range(n):
+        family = FAMILIES[rng.integers(4)]
+        # families share some frameworks, as real data do
+        metals = METALS[:5] if family == "LAYERED" else METALS[1:]
+        metal, anion = metals[rng.integers(len(metals))], ANIONS[rng.integers(3)]
+        # some frameworks take every ion, most take one
+        ion = IONS[rng.integers(3) if metal == "Mn" else METALS.index(metal) % 3]
+        rows.append(hop(f"hop-{k}", metal, anion, ion, family))
+    return rows
+
+
+CASES = {
+    "random": RandomKFold(5),
+    "grouped": GroupedKFold(5),
+    "leave-family-out": LeaveFamilyOut(),
+    "leave-ion-out": LeaveIonOut(),
+    "few-shot": FewShotSplit(4),
+}
+
+
+def test_every_splitter_is_tested():
+    assert set(CASES) == set(SPLITTERS)
+    assert all(type(CASES[name]) is SPLITTERS[name] for name in CASES)
+
+
+@pytest.mark.parametrize("name", CASES)
+class TestEverySplitter:
+    def test_parts_are_disjoint_and_complete(self, name):
+        records = hops()
+        for split in CASES[name].split(records):
+            parts = np.concatenate([split.train, split.test, split.dropped])
+            assert sorted(parts) == list(range(len(records)))
+            assert len(split.train)
+            assert len(split.test)
+
+    def test_same_records_same_split_whatever_their_order(self, name):
+        records = hops()
+        order = np.random.default_rng(1).permutation(len(records))
+        shuffled = [records[k] for k in order]
+        for a, b in zip(CASES[name].split(records), CASES[name].split(shuffled), strict=True):
+            assert a.name == b.name
+            for part in ("train", "test", "dropped"):
+                first = {records[k].id for k in getattr(a, part)}
+                assert first == {shuffled[k].id for k in getattr(b, part)}
+
+    def test_no_framework_on_both_sides(self, name):
+        if name == "random":
+            pytest.skip("random folds leak by construction")
+        records = hops()
+        for split in CASES[name].split(records):
+            report = leak_report(
+                [records[k] for k in split.train], [records[k] for k in split.test]
+            )
+            assert report.is_clean, report
+
+
+def test_folds_cover_every_record_once_and_are_even():
+    records = hops()
+    for splitter in (RandomKFold(5), GroupedKFold(5)):
+        tests = [split.test for split in splitter.split(records)]
+        assert sorted(np.concatenate(tests)) == list(range(len(records)))
+        sizes = [len(t) for t in tests]
+        largest_group = max(
+            sum(framework(r) == f for r in records) for f in set(map(framework, records))
+        )
+        assert max(sizes) - min(sizes) <= (largest_group if splitter.n_folds else 0)
+
+
+def test_seeds_deal_groups_differently():
+    records = hops()
+    one, two = ([s.test.tolist() for s in RandomKFold(5, seed).split(records)] for seed in (0, 1))
+    assert one != two
+
+
+def test_family_aliases_are_one_family():
+    names = [split.name for split in LeaveFamilyOut().split(hops())]
+    assert names == ["layered", "olivine", "spinel"]
+    aliases = {
+        "spinel": ("SPINEL", "Spinels", " spinel "),
+        "orthosilicate": ("SILICATES", "ORTHOSILICATE"),
+        "post-spinel": ("POST-SPINELS", "POST-SPINEL(CF)", "POST-SPINEL(MAROKITE- CM)"),
+        "argyrodite": ("argyrodites", "argyrodite"),
+        "NASICON": ("NASICON", "nasicon"),
+        "unknown": (None, "", "  "),
+    }
+    for name, written in aliases.items():
+        assert {canonical_family(w) for w in written} == {name}
+    assert canonical_family(canonical_family("LGPS")) == "LGPS"
+
+
+def test_small_families_are_held_out_together():
+    records = [
+        *hops(),
+        hop("rare-1", "W", "Te", "Li", "RARE"),
+        hop("rare-2", "W", "Br", "Li", "ODD"),
+    ]
+    splits = list(LeaveFamilyOut(min_size=5).split(records))
+    assert splits[-1].name == "others"
+    assert {records[k].id for k in splits[-1].test} == {"rare-1", "rare-2"}
+
+
+def test_leave_ion_out_may_share_frameworks():
+    records = hops()
+    for split in LeaveIonOut(share_frameworks=True).split(records):
+        assert len(split.dropped) == 0
+        assert {records[k].working_ion for k in split.test} == {split.name}
+        assert split.name not in {records[k].working_ion for k in split.train}
+
+
+def test_few_shot_gives_as_many_shots_of_the_family():
+    records = hops()
+    for split in FewShotSplit(4).split(records):
+        shots = [k for k in split.train if canonical_family(records[k].family) == split.name]
+        assert len(shots) == 4
+
+
+def test_leak_report_counts_by_reduced_formula():
+    a, b = hop("a", "Fe", "O", "Li", None), hop("b", "Fe", "O", "Na", None)
+    c = hop("c", "Mn", "O", "Na", None)
+    report = leak_report([a, c], [b, b])
+    assert (report.formulas, report.n_train, report.n_test) == (("FeO",), 1, 2)
+    assert leak_report([a], [c]).is_clean
+
+
+def test_too_many_folds_are_refused():
+    with pytest.raises(ValueError, match="folds"):
+        list(GroupedKFold(40).split(hops()))
