@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from models.finetuning import (
     FromScratch,
     HeadsOnly,
     LowRankAdapters,
+    ParameterGroups,
     Strategy,
     merge_adapters,
     strategy_from_json,
@@ -141,8 +143,7 @@ class HopEnsemble:
         scalars = torch.cat([g.scalars for g in graphs])
         self.networks_ = []
         for member in range(self.config.n_members):
-            network = self._start(member, scalars)
-            groups = self.config.strategy.prepare(network)
+            network, groups = self._start(member, scalars)
             data = graphs
             if self.config.strategy.freezes_host:
                 data = [with_encoded_host(network, graph) for graph in graphs]
@@ -304,7 +305,8 @@ class HopEnsemble:
                 parts.append(self.networks_[0](batch).embedding.double().numpy())
         return np.concatenate(parts)
 
-    def _start(self, member: int, scalars: torch.Tensor) -> HopNetwork:
+    def _start(self, member: int, scalars: torch.Tensor) -> tuple[HopNetwork, ParameterGroups]:
+        """A member before its training, and what of it will move."""
         seed = self.config.training.seed * 1009 + member
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -317,14 +319,15 @@ class HopEnsemble:
                     del weights[name]
                 network.load_state_dict(weights, strict=False)
                 if network.scalar_branch is not None:  # starts silent: the base never saw it
-                    torch.nn.init.zeros_(network.scalar_branch[-1].weight)
-                    torch.nn.init.zeros_(network.scalar_branch[-1].bias)
+                    for parameter in network.scalar_branch[-1].parameters():
+                        torch.nn.init.zeros_(parameter)
             elif isinstance(self.config.strategy, HeadsOnly | LowRankAdapters):
                 raise ValueError(
                     f"{type(self.config.strategy).__name__} needs a pretrained base; give one or "
                     "use the strategy 'scratch'"
                 )
-        return network.to(pick_device(self.config.training.device))
+            groups = self.config.strategy.prepare(network)
+        return network.to(pick_device(self.config.training.device)), groups
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "networks_"):
@@ -345,7 +348,8 @@ def with_encoded_host(network: HopNetwork, graph: HopData) -> HopData:
     With a frozen host the encoding never changes, so it need not be done again every epoch.
     """
     with torch.no_grad():
-        encoded = network.encode(graph.to(next(network.parameters()).device)).cpu()
+        device = next(network.parameters()).device
+        encoded = network.encode(copy(graph).to(device)).cpu()  # Data.to moves the graph itself
     atoms, local = torch.unique(graph.probe_index[0], return_inverse=True)
     small = graph.clone()
     small.x, small.encoded, small.weight = graph.x[atoms], encoded[atoms], graph.weight[atoms]

@@ -23,6 +23,8 @@ class GaussianBasis(nn.Module):
         - **output:** (n_edges, n_basis)
     """
 
+    centers: Tensor
+
     def __init__(self, cutoff_A: float, n_basis: int) -> None:
         super().__init__()
         self.cutoff_A = cutoff_A

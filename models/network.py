@@ -98,6 +98,9 @@ class HopNetwork(nn.Module):
         - **output:** a :class:`HopOutput` of n_hops rows
     """
 
+    scalar_mean: Tensor
+    scalar_std: Tensor
+
     def __init__(self, config: HopNetworkConfig) -> None:
         super().__init__()
         self.config = config

@@ -75,9 +75,7 @@ def pick_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError(
-            "no CUDA device is there; use --device cpu"
-        )
+        raise ValueError("no CUDA device is there; use --device cpu")
     return torch.device(name)
 
 
@@ -130,6 +128,8 @@ def fit_network(
         disable=None if progress else True,
     )
     for epoch in bar:
+        if _stale(history, config.patience):
+            break
         rate = config.learning_rate * 0.5 * (1.0 + np.cos(np.pi * epoch / config.epochs))
         for group, given in zip(optimizer.param_groups, groups, strict=True):
             group["lr"] = rate * given.get("lr_factor", 1.0)
@@ -143,10 +143,6 @@ def fit_network(
         bar.set_postfix({k: f"{v:.3f}" for k, v in entry.items() if k != "epoch"})
         if checkpoint is not None:
             _save_progress(checkpoint, network, optimizer, epoch + 1, history, best)
-        if validation and config.patience is not None:
-            losses = [h["validation"] for h in history]
-            if len(losses) - 1 - int(np.argmin(losses)) >= config.patience:
-                break
     if best is not None:
         network.load_state_dict(best[1])
     network.eval()
@@ -193,6 +189,14 @@ def _one_epoch(
             optimizer.step()
             total += float(value.detach()) * len(part)
     return total / len(examples)
+
+
+def _stale(history: Sequence[Mapping[str, float]], patience: int | None) -> bool:
+    """True if the best validation loss is ``patience`` epochs old."""
+    losses = [h["validation"] for h in history if "validation" in h]
+    if patience is None or not losses:
+        return False
+    return len(losses) - 1 - int(np.argmin(losses)) >= patience
 
 
 def _copy_state(network: nn.Module) -> dict[str, Tensor]:

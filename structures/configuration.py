@@ -23,7 +23,7 @@ _TYPE_NAMES = {int: "an integer", float: "a number", str: "a text", bool: "true 
 
 
 def nearest(name: str, known: Sequence[str]) -> str:
-    """`` (did you mean 'x'?)`` for the closest known name, or the list of all of them."""
+    """``did you mean 'x'?`` for the closest known name, or the list of all of them."""
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     if close:
         return f"did you mean '{close[0]}'?"
@@ -61,7 +61,7 @@ def from_mapping(cls: type[T], data: Any, where: str) -> T:
 
 
 def _checked(hint: Any, value: Any, where: str) -> Any:
-    """The value as the annotated type, or an ConfigurationError that names the place."""
+    """The value as the annotated type, or a ConfigurationError that names the place."""
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):
         if value is None and type(None) in get_args(hint):

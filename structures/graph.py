@@ -20,7 +20,7 @@ from pymatgen.core import Element
 from torch_geometric.data import Data
 
 from structures.composition import formula_oxidation_states
-from structures.hops import EXCLUSION_A, SAME_POINT_A
+from structures.hops import EXCLUSION_A, SAME_POINT_A, passed_sites
 from structures.neighbors import neighbors_within, periodic_edges
 from structures.records import Hop, Occupancy, UnusableStructureError, site_composition
 from structures.sites import MigrationGraph
@@ -108,7 +108,7 @@ def hop_graph(hop: Hop) -> HopData:
         UnusableStructureError: No framework atom lies within reach of the path.
     """
     host = _Host.of(hop.id, hop.lattice, hop.host_species, hop.host_frac, hop)
-    return host.with_hops([hop])
+    return host.with_hops([hop], [np.empty((0, 3))])
 
 
 def migration_graph_data(graph: MigrationGraph) -> HopData:
@@ -128,7 +128,8 @@ def migration_graph_data(graph: MigrationGraph) -> HopData:
     """
     crystal, hops = graph.crystal, graph.hops
     host = _Host.of(crystal.id, crystal.lattice, crystal.species, crystal.frac, hops[0])
-    return host.with_hops(list(hops))
+    passed = [passed_sites(crystal.lattice, graph.site_frac, hop.path_A) for hop in hops]
+    return host.with_hops(hops, passed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,17 +175,24 @@ class _Host:
             states=states,
         )
 
-    def with_hops(self, hops: Sequence[Hop]) -> HopData:
-        """Add the probes of every hop (whose own cell may be a supercell of this one)."""
+    def with_hops(self, hops: Sequence[Hop], passed_A: Sequence[NDArray[np.float64]]) -> HopData:
+        """Add the probes of every hop (whose own cell may be a supercell of this one).
+
+        Args:
+            hops: The hops.
+            passed_A: For each hop (n, 3) cartesian sites, emptied with both of its ends.
+        """
         paths = [resample_path(hop.path_A, N_IMAGES) for hop in hops]
         probe, atom, shift, distance = neighbors_within(
             self.lattice, self.frac, np.concatenate(paths), PROBE_CUTOFF_A
         )
         position = (self.frac[atom] + shift) @ self.lattice
-        ends = np.stack([[path[0], path[-1]] for path in paths])[probe // N_IMAGES]
-        to_end = np.linalg.norm(ends - position[:, None], axis=-1).min(axis=1)
-        emptied = (self.is_ion[atom] & (to_end < EXCLUSION_A)) | (to_end < SAME_POINT_A)
-        keep = ~emptied  # both ends are empty in a hop
+        keep = np.ones(len(probe), dtype=bool)
+        for k, (path, passed) in enumerate(zip(paths, passed_A, strict=True)):
+            mine = probe // N_IMAGES == k
+            sites = np.concatenate([path[[0, -1]], passed])
+            distance_A = np.linalg.norm(position[mine, None] - sites, axis=-1)
+            keep[mine] = ~_emptied(distance_A, self.is_ion[atom[mine]], probe[mine] % N_IMAGES)
         probe, atom, distance = probe[keep], atom[keep], distance[keep]
         scalars = []
         for k, (hop, path) in enumerate(zip(hops, paths, strict=True)):
@@ -266,7 +274,7 @@ def _oxidation_states(hop: Hop) -> Mapping[str, float]:
     known = hop.extra.get("oxidation_states")
     if known is not None:  # those of the whole crystal, from which the hop was made
         return known
-    species = [*hop.host_species, {hop.working_ion: 1.0}]
+    species = (*hop.host_species, {hop.working_ion: 1.0})
     return formula_oxidation_states(site_composition(species))
 
 
@@ -284,6 +292,30 @@ def _split_sites(
     weights = np.array([sum(part.values()) for _, part in sites])
     is_ion = np.array([list(part) == [working_ion] for _, part in sites], dtype=bool)
     return sites, weights, is_ion
+
+
+def _emptied(
+    distance_A: NDArray[np.float64], is_ion: NDArray[np.bool_], image: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Which atoms an image does not see, because the sites of a hop are empty.
+
+    Of the framework atoms that share a mixed site with the ion, the first and the last image miss
+    only those on their own site, so that the framework around a site is the same for every hop
+    that starts or ends there.
+
+    Args:
+        distance_A: (n, n_sites) distance of the atom from the emptied sites: the first image, the
+            last one, and what the path leads over.
+        is_ion: (n,) True where the atom is a working ion.
+        image: (n,) index of the image in its path.
+    """
+    shares = distance_A < SAME_POINT_A
+    own = np.zeros_like(shares)
+    own[image == 0, 0] = True
+    own[image == N_IMAGES - 1, 1] = True
+    inner = (image > 0) & (image < N_IMAGES - 1)
+    shared = (shares & (own | inner[:, None])).any(axis=1)
+    return np.asarray(np.where(is_ion, distance_A.min(axis=1) < EXCLUSION_A, shared))
 
 
 def _path_scalars(
@@ -315,8 +347,10 @@ def _path_scalars(
     profile = hop.extra.get("bvse_profile_eV")
     kra = difference = 0.0
     if profile is not None:
-        energy = np.clip(np.asarray(profile, dtype=float), -BVSE_CAP_EV, BVSE_CAP_EV)
-        kra = min(float(energy.max() - 0.5 * (energy[0] + energy[-1])), BVSE_CAP_EV)
+        energy = np.asarray(profile, dtype=float)
+        energy = energy - 0.5 * (energy[0] + energy[-1])  # either way along the path
+        energy = np.clip(energy, -BVSE_CAP_EV, BVSE_CAP_EV)
+        kra = float(energy.max())
         difference = abs(float(energy[-1] - energy[0]))
     length = float(np.linalg.norm(np.diff(path, axis=0), axis=1).sum())
     straight = float(np.linalg.norm(path[-1] - path[0]))

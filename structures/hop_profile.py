@@ -11,6 +11,10 @@ from structures.composition import formula_oxidation_states
 from structures.records import Hop, UnusableStructureError, site_composition
 from structures.sites import N_IMAGES
 
+PATHS = ("relaxed", "straight", "given")
+"""Values of ``extra["path"]`` that say that a hop has its path."""
+MIN_HOP_A = 0.1
+
 
 def profiled(hop: Hop) -> Hop:
     """The hop with its path relaxed on the bond-valence landscape and the energies along it.
@@ -26,9 +30,17 @@ def profiled(hop: Hop) -> Hop:
         The hop with ``extra["path"] = "relaxed"`` and ``extra["bvse_profile_eV"]`` (N_IMAGES
         energies above the first image), or, where no bond valences exist for the chemistry, the
         hop as it came with ``extra["path"] = "given"``. A hop that has its path keeps it.
+
+    Raises:
+        UnusableStructureError: The two ends are one point.
     """
-    if "path" in hop.extra:
+    if hop.extra.get("path") in PATHS:
         return hop
+    if not hop.distance_A > MIN_HOP_A:
+        raise UnusableStructureError(
+            f"{hop.id}: the path ends {hop.distance_A:.3g} angstrom from its start; a hop of more "
+            f"than {MIN_HOP_A} angstrom is expected (path_frac is unwrapped)"
+        )
     sites = (*hop.host_species, {hop.working_ion: 1.0})
     try:
         states = formula_oxidation_states(site_composition(sites))

@@ -185,7 +185,17 @@ class Hop:
         return site_composition(species).reduced_formula
 
     def reversed(self) -> Hop:
-        """The same hop run backwards; forward and backward barriers change places."""
+        """The same hop run backwards; all that goes from one end to the other changes places.
+
+        That is the path, forward and backward barrier, ``start_site`` and ``end_site``, and
+        ``bvse_profile_eV``, which counts from the first image.
+        """
+        extra = dict(self.extra)
+        if "start_site" in extra and "end_site" in extra:
+            extra |= {"start_site": extra["end_site"], "end_site": extra["start_site"]}
+        if "bvse_profile_eV" in extra:
+            profile = [float(e) for e in extra["bvse_profile_eV"]]
+            extra["bvse_profile_eV"] = [e - profile[-1] for e in reversed(profile)]
         return Hop(
             id=self.id,
             working_ion=self.working_ion,
@@ -197,7 +207,7 @@ class Hop:
             barrier_backward_eV=self.barrier_eV,
             method=self.method,
             family=self.family,
-            extra=self.extra,
+            extra=extra,
         )
 
 

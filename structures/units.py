@@ -1,6 +1,6 @@
 """Physical constants and conversion factors; no other module writes one down.
 
-Values: CODATA 2018 (exact SI definitions for k_B, e, N_A). Internally the project uses angstrom, eV,
+Values: CODATA 2018 (exact SI definitions for k_B, e, N_A). The project uses angstrom, eV,
 K, ps; diffusivities are in cm^2/s and conductivities in S/cm.
 """
 
