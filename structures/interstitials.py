@@ -16,6 +16,8 @@ MIN_SEPARATION_A = 1.2
 MIN_ION_DISTANCE_A = 1.5
 """A minimum this close to a site of the ion is that site."""
 RESOLUTION_A = 0.2
+MAX_GRID_POINTS = 500_000
+"""Cells that would need more (above 4,000 cubic angstrom) get a coarser grid."""
 _SAME_A = 0.05
 
 
@@ -39,7 +41,8 @@ def interstitial_sites(
     Returns:
         (n, 3) fractional coordinates within the cell, whole orbits, lowest first.
     """
-    minima, _ = landscape(field, RESOLUTION_A).minima(MAX_SITE_ENERGY_EV, MIN_SEPARATION_A)
+    resolution_A = max(RESOLUTION_A, float(np.cbrt(crystal.volume_A3 / MAX_GRID_POINTS)))
+    minima, _ = landscape(field, resolution_A).minima(MAX_SITE_ENERGY_EV, MIN_SEPARATION_A)
     ions = crystal.frac[crystal.occupancy(working_ion) > 0]
     found = np.zeros((0, 3))
     for minimum in minima:

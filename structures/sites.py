@@ -35,6 +35,8 @@ USUAL_ORBITS = 60
 """Kept symmetry-unique hops, shortest first; more only where fewer would not connect as well."""
 MAX_ORBITS = 250
 """More symmetry-unique hops than this are refused."""
+MIN_HOP_A = 0.1
+"""Sites closer than this are one site listed twice."""
 N_IMAGES = 13
 """Points of a hop path, both ends included; every second one is an image of the network."""
 
@@ -165,6 +167,11 @@ def _unique_hops(crystal: Crystal, edges: Edges, images: SiteImages) -> HopOrbit
     if len(orbits) == 0:
         raise UnusableStructureError(
             f"{crystal.id}: no hop of at most {FAR_HOP_A} angstrom between the {n_sites} sites"
+        )
+    if edges.length_A.min() < MIN_HOP_A:
+        raise UnusableStructureError(
+            f"{crystal.id}: two sites of the working ion are {edges.length_A.min():.3f} angstrom "
+            "apart; merge them into one"
         )
     if len(orbits) <= USUAL_ORBITS:
         return orbits

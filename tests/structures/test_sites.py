@@ -462,6 +462,17 @@ def test_two_half_atoms_may_share_a_point():
     )
 
 
+def test_one_site_listed_twice_is_refused():
+    twice = Crystal(
+        "twice",
+        4.0 * np.eye(3),
+        ({"Li": 0.5}, {"Li": 0.5}),
+        np.array([[0, 0, 0], [0.01, 0, 0]]),
+    )
+    with pytest.raises(UnusableStructureError, match="merge them"):
+        find_hops(twice)
+
+
 def test_wrong_working_ion_is_answered_with_the_right_one(licoo2):
     with pytest.raises(UnusableStructureError, match="pass working_ion='Li'"):
         find_hops(licoo2, working_ion="Na")
