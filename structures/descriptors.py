@@ -214,6 +214,13 @@ def _framework_formula(hop: Hop) -> str:
 _ANION, _CATION, _ION = 0, 1, 2
 
 
+def _kind(symbol: str, state: float, working_ion: str) -> int:
+    if symbol == working_ion:
+        return _ION
+    # an anion of a charge-poor host may come out with state zero
+    return _ANION if state < 0 or (state == 0 and symbol in ANIONS) else _CATION
+
+
 class _Parts:
     """Species of the host, one entry a (site, symbol), as arrays."""
 
@@ -227,12 +234,7 @@ class _Parts:
         symbols = [e[1] for e in entries]
         self.weight = np.array([e[2] for e in entries], dtype=float)
         self.state = np.array([states[s] for s in symbols])
-        self.kind = np.array(
-            [
-                _ION if s == hop.working_ion else _ANION if states[s] < 0 else _CATION
-                for s in symbols
-            ]
-        )
+        self.kind = np.array([_kind(s, states[s], hop.working_ion) for s in symbols])
         self.radius = np.array([_ionic_radius(s, states[s]) for s in symbols])
         self.electronegativity = np.array([_electronegativity(s) for s in symbols])
         order = np.argsort(site, kind="stable")
