@@ -66,6 +66,7 @@ class Prototype:
         source: Paper or database entry.
         sites: Orbits.
         ion_range: Least and largest content of the working ion, relative to that given here.
+        metals: The only metals known on the metal slot; empty where radius and charge decide.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Prototype:
     source: str
     sites: tuple[PrototypeSite, ...] = field(repr=False)
     ion_range: tuple[float, float] = (1.0, 1.0)
+    metals: tuple[str, ...] = ()
 
     @cached_property
     def lattice(self) -> NDArray[np.float64]:
@@ -180,6 +182,7 @@ def _prototype(name: str, entry: Mapping[str, Any]) -> Prototype:
     )
     fields = {**entry, "sites": sites, "cell": tuple(entry["cell"])}
     fields["ion_range"] = tuple(entry.get("ion_range", (1.0, 1.0)))
+    fields["metals"] = tuple(entry.get("metals", ()))
     return Prototype(name=name, **fields)
 
 
