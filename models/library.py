@@ -8,10 +8,15 @@ from typing import Any
 
 from models.baselines import BASELINES
 from models.checkpoint import CONFIG, IncompatibleModelError, load_model
+from models.encoder import HopEncoder
 from models.ensemble import HopEnsemble
 
 LIBRARY = Path(__file__).parent / "library"
-KINDS: dict[str, Any] = {HopEnsemble.kind: HopEnsemble, **BASELINES}
+KINDS: dict[str, Any] = {
+    HopEnsemble.kind: HopEnsemble,
+    HopEncoder.kind: HopEncoder,
+    **BASELINES,
+}
 DEFAULTS = {"migration_barrier": "hop-barrier"}
 """The best shipped model for each quantity."""
 

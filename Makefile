@@ -1,0 +1,34 @@
+# Two commands do everything: `make screen` runs the embedded campaign, `make test` the tests.
+# Both set up .venv on a fresh machine and leave it alone when it is up to date.
+
+PYTHON ?= python3
+VENV := .venv
+STAMP := $(VENV)/.ionbridge-installed
+OUT ?= results/screen
+
+.PHONY: screen test lint clean
+
+screen: $(STAMP)
+	$(VENV)/bin/ionbridge screen --out $(OUT) --resume
+	@echo "Ranked table: $(OUT)/ranked.csv    Report: $(OUT)/report.html"
+
+test: $(STAMP)
+	$(VENV)/bin/python -m pytest -n 2
+	@echo "Tests passed."
+
+lint: $(STAMP)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; set PYTHON=/path/to/python3"; exit 1; }
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --upgrade pip
+	$(VENV)/bin/python -m pip install --quiet -c constraints.txt torch
+	$(VENV)/bin/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $(STAMP)
+
+clean:
+	rm -rf $(VENV) results

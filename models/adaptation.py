@@ -1,0 +1,238 @@
+"""From labels to a calibrated, documented model: fine-tuning as one call.
+
+``adapt`` fits an ensemble from a pretrained base by one strategy, or by the one that grouped
+cross-validation on the labels themselves finds best (``auto``), the simple baselines among the
+candidates. Out-of-fold errors calibrate the intervals and go into the card.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models import library
+from models.baselines import BASELINES, ExtraTreesBaseline, FamilyIonMean
+from models.calibration import Calibration
+from models.encoder import HopEncoder
+from models.ensemble import HopEnsemble, HopEnsembleConfig
+from models.finetuning import STRATEGIES, FromScratch, Strategy
+from models.metrics import interval_coverage, mae, spearman
+from models.network import HopNetworkConfig
+from models.prediction import Prediction
+from models.training import TrainingConfig
+from structures.records import Hop
+from structures.splits import GroupedKFold, Split
+
+Weights = Sequence[Mapping[str, torch.Tensor]]
+
+GRADIENT_STEPS = 1500
+"""Batches that one fine-tuning sees; epochs follow from the number of labels."""
+
+AUTO_CANDIDATES = ("frozen", "full", "scratch", ExtraTreesBaseline.kind, FamilyIonMean.kind)
+"""What ``auto`` compares: transfer, no transfer, and what needs no network at all."""
+
+WORTHWHILE = 0.02
+"""A network must beat the simplest candidate's error by this share to be chosen over it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Base:
+    """Where a fine-tuning starts.
+
+    Attributes:
+        name: Of the base model.
+        network: Sizes of its networks.
+        weights: One state a network; none to start from nothing.
+    """
+
+    name: str
+    network: HopNetworkConfig
+    weights: Weights
+
+    @classmethod
+    def of(cls, name: str | Path) -> Base:
+        """A shipped or saved encoder or hop model as a base.
+
+        Raises:
+            IncompatibleModelError: Unknown name or unusable folder.
+            ValueError: A model without networks to start from.
+        """
+        model = library.load(name)
+        if isinstance(model, HopEncoder):
+            return cls(str(name), model.network, model.weights)
+        if isinstance(model, HopEnsemble):
+            return cls(str(name), model.config.network, [n.state_dict() for n in model.networks_])
+        raise ValueError(
+            f"--base {name}: a {type(model).__name__} has no network to start from; "
+            "give an encoder or a hop model"
+        )
+
+
+def adapt(
+    hops: Sequence[Hop],
+    barrier_eV: NDArray[np.float64],
+    base: Base,
+    strategy: str = "auto",
+    *,
+    seed: int = 0,
+    n_members: int = 5,
+    n_folds: int = 5,
+    device: str = "auto",
+    progress: bool = False,
+) -> Any:
+    """Fit a model to labelled hops and calibrate it by grouped cross-validation.
+
+    Args:
+        hops: (n,) labelled hops.
+        barrier_eV: (n,) forward barriers.
+        base: Pretrained networks.
+        strategy: A name of :data:`models.finetuning.STRATEGIES`, or ``auto``.
+        seed: Of everything drawn.
+        n_members: Networks in the ensemble.
+        n_folds: Of the cross-validation; fewer where there are fewer host frameworks.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        progress: Show progress bars.
+
+    Returns:
+        A fitted model with ``predict``, ``interval``, ``in_domain``, ``save``; what was compared
+        and how well the chosen one does out of fold stands in its ``card_``.
+
+    Raises:
+        ValueError: Unknown strategy, or too few labels.
+    """
+    if strategy != "auto" and strategy not in STRATEGIES:
+        raise ValueError(f"unknown strategy {strategy!r}; known: auto, {', '.join(STRATEGIES)}")
+    if len(hops) < 2:
+        raise ValueError(f"{len(hops)} labelled hop(s); at least 2 are needed to fit a model")
+    frameworks = [hop.framework for hop in hops]
+    folds = list(GroupedKFold(min(n_folds, len(set(frameworks)))).split(hops))
+    compared: dict[str, float] = {}
+    chosen = strategy
+    if strategy == "auto":
+        quick = {
+            name: _maker(name, base, len(hops), seed, n_members=1, device=device)
+            for name in AUTO_CANDIDATES
+        }
+        for name, make in quick.items():
+            prediction = out_of_fold(make, hops, barrier_eV, folds)
+            compared[name] = mae(barrier_eV, prediction.mean)
+        chosen = choose(compared)
+    make = _maker(chosen, base, len(hops), seed, n_members, device)
+    validation = out_of_fold(make, hops, barrier_eV, folds)
+    model = make()
+    _fit(model, hops, barrier_eV, progress)
+    card = _card(chosen, base, hops, compared, seed)
+    if isinstance(model, HopEnsemble):
+        target = model.config.target
+        model.calibration_ = Calibration.fit(validation, barrier_eV, target)
+    lower, upper = model.interval(validation)
+    card["validation"] = {
+        "split": f"grouped by host framework, {len(folds)} folds",
+        "n": len(hops),
+        "mae_eV": round(mae(barrier_eV, validation.mean), 4),
+        "spearman": round(spearman(barrier_eV, validation.mean), 4) if len(hops) > 2 else None,
+        "interval_coverage_90": round(interval_coverage(barrier_eV, lower, upper), 3),
+    }
+    model.card_ = card
+    return model
+
+
+def choose(compared: Mapping[str, float]) -> str:
+    """The candidate with the least error, unless a baseline is as good within WORTHWHILE."""
+    best = min(compared, key=lambda name: compared[name])
+    simple = [name for name in compared if name in BASELINES]
+    simplest = min(simple, key=lambda name: compared[name], default=best)
+    return simplest if compared[simplest] <= (1.0 + WORTHWHILE) * compared[best] else best
+
+
+def out_of_fold(
+    make: Callable[[], Any],
+    hops: Sequence[Hop],
+    barrier_eV: NDArray[np.float64],
+    folds: Sequence[Split],
+) -> Prediction:
+    """Every hop predicted by a model that saw nothing of its fold.
+
+    Args:
+        make: Gives a fresh, unfitted model.
+        hops: (n,) hops.
+        barrier_eV: (n,) labels.
+        folds: Splits whose test parts cover every hop once.
+    """
+    parts = [np.zeros(len(hops)) for _ in range(3)]
+    for fold in folds:
+        if len(fold.train) == 0:  # one framework only: nothing to learn from but itself
+            fold = replace(fold, train=fold.test)
+        model = make()
+        model.fit([hops[i] for i in fold.train], barrier_eV[fold.train])
+        prediction = model.predict([hops[i] for i in fold.test])
+        values = (prediction.mean, prediction.aleatoric_std, prediction.epistemic_std)
+        for store, value in zip(parts, values, strict=True):
+            store[fold.test] = value
+    return Prediction(*parts)
+
+
+def ensemble_config(
+    base: Base, strategy: Strategy, n_labels: int, seed: int, n_members: int, device: str
+) -> HopEnsembleConfig:
+    """Settings of a fine-tuning, from the number of labels."""
+    batch_size = 16
+    batches = max(1, -(-n_labels // batch_size))
+    epochs = int(np.clip(GRADIENT_STEPS / batches, 30, 150))
+    return HopEnsembleConfig(
+        network=replace(base.network, use_scalars=True),
+        training=TrainingConfig(
+            epochs=epochs, batch_size=batch_size, learning_rate=3e-3, seed=seed, device=device
+        ),
+        n_members=n_members,
+        strategy=strategy,
+    )
+
+
+def _maker(
+    name: str, base: Base, n_labels: int, seed: int, n_members: int, device: str
+) -> Callable[[], Any]:
+    if name in BASELINES:
+        return BASELINES[name]
+    strategy: Strategy = STRATEGIES[name]()
+    config = ensemble_config(base, strategy, n_labels, seed, n_members, device)
+    weights = () if isinstance(strategy, FromScratch) else base.weights
+    return lambda: HopEnsemble(config, weights)
+
+
+def _fit(model: Any, hops: Sequence[Hop], barrier_eV: NDArray[np.float64], progress: bool) -> None:
+    if isinstance(model, HopEnsemble):
+        model.fit(hops, barrier_eV, progress="fine-tune" if progress else None)
+    else:
+        model.fit(hops, barrier_eV)
+
+
+def _card(
+    chosen: str, base: Base, hops: Sequence[Hop], compared: Mapping[str, float], seed: int
+) -> dict[str, Any]:
+    families = sorted({hop.family for hop in hops if hop.family})
+    card: dict[str, Any] = {
+        "predicts": "migration barrier of a hop, eV",
+        "quantity": "migration_barrier",
+        "inputs": ["hop"],
+        "working_ions": sorted({hop.working_ion for hop in hops}),
+        "families": families,
+        "trained_on": {
+            "n_hops": len(hops),
+            "n_frameworks": len({hop.framework for hop in hops}),
+            "methods": sorted({hop.method for hop in hops if hop.method}),
+        },
+        "base": base.name,
+        "strategy": chosen,
+        "seed": seed,
+        "licence": "MIT",
+    }
+    if compared:
+        card["compared_mae_eV"] = {name: round(value, 4) for name, value in compared.items()}
+    return card
