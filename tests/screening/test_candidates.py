@@ -1,0 +1,66 @@
+"""Candidates come in a fixed order, one row an id."""
+
+from pathlib import Path
+
+import pytest
+
+from screening.candidates import checksum, collect, read_crystals, without_duplicates
+from screening.errors import InputError
+from screening.settings import CandidateSettings, PrototypeSettings
+from structures.io import write_json_lines
+from structures.records import Crystal, FailedRecord
+from tests.screening.tiny import layered, rocksalt
+
+
+def test_duplicate_ids_keep_their_rows() -> None:
+    records = [layered("a"), rocksalt("b"), layered("a", metal="Ni"), FailedRecord("b", "empty")]
+    result = without_duplicates(records)
+    assert [r.id for r in result] == ["a", "b", "a", "b"]
+    assert [type(r) for r in result] == [Crystal, Crystal, FailedRecord, FailedRecord]
+    assert result[2].reason == "duplicate id"
+    assert result[2].formula == "LiNiO2"
+    assert result[3].reason == "empty"
+
+
+def test_references_prototypes_and_files_in_this_order(tmp_path: Path) -> None:
+    write_json_lines(tmp_path / "mine.jsonl", [rocksalt("mine")])
+    settings = CandidateSettings(
+        references=True,
+        prototypes=PrototypeSettings(max_count=5),
+        files=(str(tmp_path / "mine.jsonl"),),
+    )
+    candidates = collect(settings, ("Li", "Na"), seed=0)
+    formulas = [c.formula for c in candidates]
+    assert {"LiFePO4", "LiCoO2", "LiMn2O4"} <= set(formulas)
+    assert candidates[0].source == "reference"
+    assert [c.id for c in candidates[-1:]] == ["mine"]
+    assert len(candidates[-6:-1]) == 5
+    assert checksum(candidates) == checksum(collect(settings, ("Li", "Na"), seed=0))
+    assert collect(settings, ("Li", "Na"), seed=0, limit=3)[-1].id == candidates[2].id
+    assert checksum(candidates) != checksum(candidates[::-1])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (CandidateSettings(), "no candidates"),
+        (CandidateSettings(files=("/no/such/file.cif",)), "no/such/file.cif"),
+        (
+            CandidateSettings(prototypes=PrototypeSettings(families=("spinnel",))),
+            "unknown families spinnel",
+        ),
+    ],
+)
+def test_nothing_to_screen_is_one_line(settings: CandidateSettings, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        collect(settings, ("Li",), seed=0)
+
+
+def test_hops_are_no_candidates(tmp_path: Path) -> None:
+    (tmp_path / "hops.jsonl").write_text(
+        '{"id": "h", "working_ion": "Li", "lattice": [[9,0,0],[0,9,0],[0,0,9]], '
+        '"host_species": ["O"], "host_frac": [[0,0,0]], "path_frac": [[0.3,0,0],[0.6,0,0]]}\n',
+        encoding="utf-8",
+    )
+    with pytest.raises(InputError, match="expected crystals, found hops"):
+        read_crystals([tmp_path / "hops.jsonl"])

@@ -1,0 +1,151 @@
+"""A crystal's conduction from made-up hop energies, against closed forms."""
+
+from functools import lru_cache
+
+import numpy as np
+import pytest
+from scipy.stats import special_ortho_group
+
+from models.ensemble import HopEnergies
+from screening.conduction import Conditions, conduction_row, fast_direction, site_energies
+from structures.migration_graph import MigrationGraph
+from structures.records import UnusableStructureError
+from structures.sites import find_hops
+from structures.units import (
+    BOLTZMANN_EV_PER_K,
+    CM2_S_PER_A2_PS,
+    CM3_PER_A3,
+    ELEMENTARY_CHARGE_C,
+)
+from tests.screening.tiny import layered, rocksalt
+from tests.tolerances import TIGHT
+
+T, NU, BARRIER = 500.0, 7.0, 0.31
+KT = BOLTZMANN_EV_PER_K * T
+SAMPLING = 0.03
+"""Relative error of a standard deviation from 64 stratified draws."""
+
+
+@lru_cache
+def fcc() -> MigrationGraph:
+    """The cation sublattice of rock salt: an fcc net with one kind of hop."""
+    graph = find_hops(rocksalt())
+    assert len(graph.hops) == 1
+    return graph
+
+
+def energies(graph: MigrationGraph, kra: list[float], aleatoric: float = 0.0) -> HopEnergies:
+    """Equal sites; one barrier for all hops a member."""
+    shape = (len(kra), len(graph.hops))
+    return HopEnergies(
+        np.zeros(shape),
+        np.zeros(shape),
+        np.tile(np.array(kra)[:, None], (1, shape[1])),
+        np.full(shape[1], aleatoric),
+        np.ones(shape[1], dtype=bool),
+    )
+
+
+def at(n_draws: int = 64, seed: int = 0) -> Conditions:
+    return Conditions(T, NU, 0.10, n_draws, seed)
+
+
+def test_fcc_random_walk_and_nernst_einstein() -> None:
+    graph = fcc()
+    row = conduction_row(graph, energies(graph, [BARRIER]), at())
+    length2 = graph.crystal.volume_A3 ** (2 / 3) * 4 ** (2 / 3) / 2  # (a / sqrt 2)^2, V = a^3 / 4
+    rate = NU * np.exp(-BARRIER / KT)
+    D = 12 * length2 * rate / 6 * CM2_S_PER_A2_PS
+    density = graph.n_carriers / (graph.crystal.volume_A3 * CM3_PER_A3)
+    sigma = density * ELEMENTARY_CHARGE_C * D / KT
+    assert row["log10_diffusivity_cm2_s"] == pytest.approx(np.log10(D), abs=TIGHT)
+    assert row["log10_conductivity_S_cm"] == pytest.approx(np.log10(sigma), abs=TIGHT)
+    assert row["percolation_barrier_eV"] == pytest.approx(BARRIER, abs=TIGHT)
+    assert row["percolation_barrier_3d_eV"] == pytest.approx(BARRIER, abs=TIGHT)
+    assert row["percolation_dimensionality"] == 3
+    assert row["percolation_barrier_std_eV"] == pytest.approx(0, abs=TIGHT)
+    assert row["log10_diffusivity_std"] == pytest.approx(0.5, abs=TIGHT)
+    assert row["temperature_K"] == T
+
+
+def test_aleatoric_spread_of_the_only_hop_is_that_of_the_crystal() -> None:
+    row = conduction_row(fcc(), energies(fcc(), [BARRIER], aleatoric=0.05), at())
+    assert row["percolation_barrier_std_eV"] == pytest.approx(0.05, rel=SAMPLING)
+    decades = np.hypot(0.05 / (KT * np.log(10)), 0.5)
+    assert row["log10_diffusivity_std"] == pytest.approx(decades, rel=SAMPLING)
+    assert row["log10_diffusivity_q05"] < row["log10_diffusivity_cm2_s"]
+    assert row["log10_diffusivity_cm2_s"] < row["log10_diffusivity_q95"]
+
+
+def test_members_that_disagree_are_the_epistemic_spread() -> None:
+    row = conduction_row(fcc(), energies(fcc(), [0.2, 0.4]), at())
+    assert row["percolation_barrier_std_eV"] == pytest.approx(0.1, abs=TIGHT)
+
+
+def test_equal_sites_get_one_energy_by_averaging() -> None:
+    graph = find_hops(layered())
+    n = len(graph.hops)
+    values = HopEnergies(
+        np.arange(n, dtype=float)[None],
+        np.ones((1, n)),
+        np.ones((1, n)),
+        np.zeros(n),
+        np.ones(n, bool),
+    )
+    expected = np.mean([*range(n), *[1.0] * n])
+    np.testing.assert_allclose(site_energies(graph, values), expected)
+
+
+def test_draws_depend_on_id_and_seed_alone() -> None:
+    given = energies(fcc(), [0.2, 0.4], aleatoric=0.1)
+    assert conduction_row(fcc(), given, at()) == conduction_row(fcc(), given, at())
+    other = conduction_row(fcc(), given, at(seed=1))
+    assert (
+        other["log10_diffusivity_std"]
+        != conduction_row(fcc(), given, at())["log10_diffusivity_std"]
+    )
+
+
+def test_the_layered_oxide_conducts_in_its_plane() -> None:
+    graph = find_hops(layered())
+    assert len(graph.hops) == 2  # in the plane, and from plane to plane
+    given = energies(graph, [0.3])
+    given.kra_eV[:, 1] = 1.5
+    row = conduction_row(graph, given, at())
+    assert row["percolation_dimensionality"] == 2
+    assert row["fast_direction"] == "plane (1 1 1)"  # of the rhombohedral cell: the basal plane
+    assert row["percolating_hops"] == "0"
+    assert row["percolation_barrier_3d_eV"] == pytest.approx(1.5, abs=TIGHT)
+
+
+def test_only_hops_that_decide_need_to_be_in_the_domain() -> None:
+    graph = find_hops(layered())
+    given = energies(graph, [0.3])
+    given.kra_eV[:, 1] = 1.5
+    for k, expected in ((1, True), (0, False)):
+        flags = np.ones(2, dtype=bool)
+        flags[k] = False
+        row = conduction_row(graph, given._replace(in_domain=flags), at())
+        assert row["in_domain"] is expected
+
+
+def test_ions_that_cannot_cross_the_crystal_are_a_reason() -> None:
+    graph = fcc()
+    closed = MigrationGraph(**{**graph.__dict__, "shift": np.zeros_like(graph.shift)})
+    with pytest.raises(UnusableStructureError, match="no path through the crystal"):
+        conduction_row(closed, energies(graph, [0.3]), at())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_fast_direction_in_any_setting_of_the_cell(seed: int) -> None:
+    turn = special_ortho_group.rvs(3, random_state=seed)
+    lattice = np.diag([10.3, 6.0, 4.7]) @ turn
+    along_b = turn[1]
+    tensor = 1e-9 * np.outer(along_b, along_b) + 1e-20 * np.eye(3)
+    assert fast_direction(tensor, lattice, 1) == "[0 1 0]"
+    assert fast_direction(tensor, lattice[[1, 2, 0]], 1) == "[1 0 0]"
+    skew = np.array([[1, 1, 0], [0, 1, 0], [0, 0, 1]]) @ lattice
+    assert fast_direction(tensor, skew, 1) == "[0 1 0]"
+    plane = 1e-9 * (np.eye(3) - np.outer(along_b, along_b))
+    assert fast_direction(plane, lattice, 2) == "plane (0 1 0)"
+    assert fast_direction(np.eye(3), lattice, 3) == ""
