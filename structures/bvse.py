@@ -13,12 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import product
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import erfc
 
 from structures.energy_grid import Landscape
 from structures.minimum_energy_path import (
@@ -27,16 +26,20 @@ from structures.minimum_energy_path import (
     resample,
 )
 from structures.neighbors import neighbors_within
+from structures.pair_energy import (
+    MIN_DISTANCE_A,
+    SWITCH_WIDTH_A,
+    PairEnergy,
+    RadialTable,
+    coulomb,
+    morse,
+    radial_table,
+    switched,
+)
 from structures.records import Crystal, Hop, Occupancy, UnusableStructureError
 from structures.softbv import coulomb_pair, ion_charge, morse_pair
 
 Floats = NDArray[np.float64]
-
-SWITCH_WIDTH_A = 1.0
-"""Pair energies go to zero smoothly over this last stretch before the cutoff."""
-
-MIN_DISTANCE_A = 0.1
-"""Pair distances are not taken shorter than this, so that energies stay finite on an atom."""
 
 NEGLIGIBLE_PAIR_EV = 2e-4
 """Pair energies below this are left out of landscapes and string relaxations."""
@@ -52,23 +55,6 @@ SHORTEST_PATH_A = 0.1
 """Ends closer than this are one site."""
 
 _FINE_TABLE, _ROUGH_TABLE = 1 << 16, 1 << 13
-
-
-@dataclass(frozen=True)
-class _Species:
-    """Pair energy of the working ion with one species, per unit of occupancy.
-
-    Attributes:
-        is_anion: Morse (True) or screened Coulomb.
-        strength: D0/2 in eV, or the Coulomb prefactor in eV angstrom.
-        inverse_length: Morse alpha, or the inverse screening length, 1/angstrom.
-        r_min_A: Distance of lowest energy (Morse only).
-    """
-
-    is_anion: bool
-    strength: float
-    inverse_length: float
-    r_min_A: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +75,7 @@ class BondValenceField:
     frac: Floats
     weight: Floats
     kind: NDArray[np.int64]
-    species: tuple[_Species, ...]
+    species: tuple[PairEnergy, ...]
     working_ion: str
     cutoff_A: float
 
@@ -142,10 +128,10 @@ class BondValenceField:
         r = np.maximum(distance, MIN_DISTANCE_A)
         out = np.empty((3, len(r)))
         anion = entry < n_anions
-        for select, form in ((anion, _morse), (~anion, _coulomb)):
+        for select, form in ((anion, morse), (~anion, coulomb)):
             e = entry[select]
             out[:, select] = form(r[select], strength[e], inverse_length[e], r_min[e])
-        return _switched(r, out, self.cutoff_A)
+        return switched(r, out, self.cutoff_A)
 
     def _environment(self, center: Floats, radius_A: float) -> _Environment:
         """The atoms within a radius of a point, as a finite cluster."""
@@ -155,88 +141,21 @@ class BondValenceField:
         return _Environment(self, (self.frac[entry] + shift[order]) @ self.lattice, entry)
 
     @cached_property
-    def _tables(self) -> tuple[_RadialTable, ...]:
+    def _tables(self) -> tuple[RadialTable, ...]:
         """Tabulated pair energies of every species, cut where they are negligible."""
         return tuple(
-            _radial_table(s, self.cutoff_A, NEGLIGIBLE_PAIR_EV, _FINE_TABLE) for s in self.species
+            radial_table(s, self.cutoff_A, NEGLIGIBLE_PAIR_EV, _FINE_TABLE) for s in self.species
         )
 
     @cached_property
-    def _rough_tables(self) -> tuple[_RadialTable, ...]:
+    def _rough_tables(self) -> tuple[RadialTable, ...]:
         return tuple(
-            _radial_table(s, self.cutoff_A, ROUGH_PAIR_EV, _ROUGH_TABLE) for s in self.species
+            radial_table(s, self.cutoff_A, ROUGH_PAIR_EV, _ROUGH_TABLE) for s in self.species
         )
 
 
 def _sum_by(group: NDArray[np.int64], values: Floats, n_groups: int) -> Floats:
     return np.bincount(group, weights=values, minlength=n_groups).astype(np.float64, copy=False)
-
-
-def _morse(r: Floats, depth: Floats, alpha: Floats, r_min: Floats) -> Floats:
-    """D (x^2 - 2 x) with x = exp(alpha (r_min - r)), and two derivatives: (3, ...)."""
-    x = np.exp(alpha * (r_min - r))
-    return np.stack(
-        [
-            depth * x * (x - 2),
-            -2 * depth * alpha * x * (x - 1),
-            2 * depth * alpha**2 * x * (2 * x - 1),
-        ]
-    )
-
-
-def _coulomb(r: Floats, strength: Floats, inverse_length: Floats, _: Floats) -> Floats:
-    """A erfc(k r) / r and two derivatives: (3, ...)."""
-    scaled = inverse_length * r
-    energy = strength * erfc(scaled) / r
-    bell = strength * inverse_length * (2 / np.sqrt(np.pi)) * np.exp(-(scaled**2))
-    slope = -(energy + bell) / r
-    return np.stack([energy, slope, -2 * slope / r + 2 * bell * inverse_length**2])
-
-
-def _switched(r: Floats, value: Floats, cutoff_A: float) -> tuple[Floats, Floats, Floats]:
-    """Value and derivatives multiplied by a quintic step from 1 to 0 before the cutoff."""
-    t = np.clip((r - cutoff_A) / SWITCH_WIDTH_A + 1, 0.0, 1.0)
-    step = 1 - t**3 * (10 - 15 * t + 6 * t**2)
-    step1 = -30 * t**2 * (1 - t) ** 2 / SWITCH_WIDTH_A
-    step2 = -60 * t * (1 - t) * (1 - 2 * t) / SWITCH_WIDTH_A**2
-    v, v1, v2 = value
-    return v * step, v1 * step + v * step1, v2 * step + 2 * v1 * step1 + v * step2
-
-
-@dataclass(frozen=True, eq=False)
-class _RadialTable:
-    """Pair energy of one species against the squared distance, for nearest-entry lookup.
-
-    Attributes:
-        energy_eV: (n,) float32 values at squared distances ``(i + 0.5) / scale``; the last is zero.
-        scale: Entries per angstrom^2.
-        reach_A: Beyond this distance the energy is negligible; the table ends there.
-    """
-
-    energy_eV: NDArray[np.float32]
-    scale: float
-    reach_A: float
-
-    def __call__(self, index: NDArray[np.float32] | Floats) -> NDArray[np.float32]:
-        """Energies at (non-negative) ``squared distance * scale``; zero beyond the table."""
-        return self.energy_eV.take(index.astype(np.intp), mode="clip")
-
-
-@lru_cache(maxsize=256)
-def _radial_table(
-    species: _Species, cutoff_A: float, negligible_eV: float, size: int
-) -> _RadialTable:
-    r = np.linspace(MIN_DISTANCE_A, cutoff_A, 8000)
-    one = np.ones_like(r)
-    form = _morse if species.is_anion else _coulomb
-    parts = form(r, species.strength * one, species.inverse_length * one, species.r_min_A * one)
-    energy = _switched(r, parts, cutoff_A)[0]
-    loud = np.flatnonzero(np.abs(energy) > negligible_eV)
-    reach = float(r[min(int(loud.max(initial=0)) + 1, len(r) - 1)])
-    scale = size / reach**2
-    table = np.interp(np.sqrt((np.arange(size + 1) + 0.5) / scale), r, energy)
-    table[-1] = 0.0
-    return _RadialTable(table.astype(np.float32), scale, reach)
 
 
 @dataclass(frozen=True, eq=False)
@@ -284,9 +203,9 @@ class _Environment:
         e = self.entry
         parts = [
             form(r[:, s], strength[e[s]], inverse_length[e[s]], r_min[e[s]])
-            for form, s in ((_morse, slice(0, n)), (_coulomb, slice(n, None)))
+            for form, s in ((morse, slice(0, n)), (coulomb, slice(n, None)))
         ]
-        v, v1, v2 = _switched(r, np.concatenate(parts, axis=2), self.field.cutoff_A)
+        v, v1, v2 = switched(r, np.concatenate(parts, axis=2), self.field.cutoff_A)
         across = v1 / r
         along = (v2 - across) / r**2
         hessian = np.einsum("pa,pak,pal->pkl", along, away, away, optimize=True)
@@ -390,7 +309,7 @@ def _field(
     try:
         charge = ion_charge(working_ion, float(np.mean(own)) if own else None)
         pairs = {
-            (symbol, state): _species(working_ion, charge, symbol, state)
+            (symbol, state): _pair_energy(working_ion, charge, symbol, state)
             for symbol, state in {(symbol, state) for _, symbol, _, state in entries}
             if state != 0 and (include_working_ion or symbol != working_ion)
         }
@@ -421,12 +340,12 @@ def _field(
     )
 
 
-def _species(ion: str, charge: int, symbol: str, state: float) -> _Species:
+def _pair_energy(ion: str, charge: int, symbol: str, state: float) -> PairEnergy:
     if state < 0:
         pair = morse_pair(ion, charge, symbol, state)
-        return _Species(True, pair.depth_eV / 2, pair.alpha_per_A, pair.r_min_A)
+        return PairEnergy(True, pair.depth_eV / 2, pair.alpha_per_A, pair.r_min_A)
     strength, length = coulomb_pair(ion, charge, symbol)
-    return _Species(False, strength * state, 1 / length)
+    return PairEnergy(False, strength * state, 1 / length)
 
 
 def landscape(field: BondValenceField, resolution_A: float = 0.2) -> Landscape:
