@@ -40,7 +40,11 @@ MAX_MATCHED_SITES = 80
 """Largest primitive framework that StructureMatcher is given."""
 
 _REACH = 3.0
-"""Pair distributions reach so far, in units of the mean cation-anion bond."""
+"""Pair distributions reach so far, in units of the framework's length."""
+
+_ISOLATED_UNIT = 0.65
+"""Length unit of isolated polyanions, whose packing and not whose bonds set the framework's size,
+relative to the cube root of the volume per site: about the bond of thiophosphates."""
 
 _WIDTH = 0.15
 """Gaussian width of the pair distributions, in the same unit."""
@@ -59,13 +63,14 @@ class Framework:
         lattice: (3, 3) rows, angstrom.
         frac: (n, 3) fractional coordinates.
         classes: (n,) 0 anion, 1 metal, 2 centre of a polyanion.
-        bond_A: Mean bond of the metals (of the centres where there are none), angstrom.
+        unit_A: Unit of length, angstrom: the mean bond of the metals; where there are none,
+            `_ISOLATED_UNIT` times the cube root of the volume per site.
     """
 
     lattice: NDArray[np.float64]
     frac: NDArray[np.float64]
     classes: NDArray[np.int64]
-    bond_A: float
+    unit_A: float
 
     @property
     def stoichiometry(self) -> tuple[int, int, int]:
@@ -78,10 +83,10 @@ class Framework:
     def pair_distribution(self) -> NDArray[np.float64]:
         """(6, n_r) smeared neighbour density by pair of classes, per square of the distance.
 
-        Distances are in units of the bond, rows AA, AM, AX, MM, MX, XX; per framework site.
+        Distances are in units of ``unit_A``, rows AA, AM, AX, MM, MX, XX; per framework site.
         """
-        src, dst, _, distance = periodic_edges(self.lattice, self.frac, _REACH * self.bond_A)
-        r = distance / self.bond_A
+        src, dst, _, distance = periodic_edges(self.lattice, self.frac, _REACH * self.unit_A)
+        r = distance / self.unit_A
         first, second = self.classes[src], self.classes[dst]
         low, high = np.minimum(first, second), np.maximum(first, second)
         row = np.array([[0, 1, 2], [1, 3, 4], [2, 4, 5]])[low, high]
@@ -139,13 +144,15 @@ def framework(crystal: Crystal) -> Framework:
     length = np.bincount(src[bonds], weights=distance[bonds], minlength=len(kept))
     charge = np.array([states[e] for e in elements])
     centre = ~is_anion & (((charge >= 3.5) & (number <= 4)) | ((charge >= 2.5) & (number <= 3)))
-    cations = ~is_anion & np.isfinite(nearest)
-    if not cations.any():
+    if not np.any(~is_anion & (number > 0)):
         raise UnusableStructureError(f"{crystal.id}: no cation within 3.6 angstrom of an anion")
     classes = np.where(is_anion, _A, np.where(centre, _X, _M))
-    reference = cations & ~centre if np.any(cations & ~centre) else cations
-    bond = float(length[reference].sum() / number[reference].sum())
-    return Framework(crystal.lattice, frac, classes, bond)
+    metal = (classes == _M) & (number > 0)
+    if metal.any():
+        unit = float(length[metal].sum() / number[metal].sum())
+    else:
+        unit = _ISOLATED_UNIT * (crystal.volume_A3 / len(kept)) ** (1 / 3)
+    return Framework(crystal.lattice, frac, classes, unit)
 
 
 def family(crystal: Crystal) -> str:

@@ -106,7 +106,7 @@ def test_framework_classes_of_olivine() -> None:
     own = framework(PROTOTYPES["LiFePO4-olivine"].build())
     assert own.stoichiometry == (4, 1, 1)
     assert own.distance(own) == 0.0
-    assert own.bond_A == pytest.approx(2.157, abs=0.01)
+    assert own.unit_A == pytest.approx(2.157, abs=0.01)
 
 
 def test_a_thousand_crystals_take_seconds() -> None:

@@ -30,7 +30,7 @@ def bonds(prototype: Prototype, centre: str, ligands: str, cutoff: float) -> lis
 def test_neutral_dense_and_named(prototype: Prototype) -> None:
     crystal = prototype.build()
     assert is_charge_balanced(crystal.composition)
-    assert 1.2 < crystal.to_pymatgen().density < 6.5
+    assert 1.2 < crystal.to_pymatgen().density < 7.2
     assert prototype.working_ion in crystal.composition
     assert len(prototype.source) > 20
 
