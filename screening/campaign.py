@@ -39,6 +39,7 @@ from screening.table import COLUMNS, Row, failed_row, to_csv
 
 CAMPAIGN_FILE, TABLE_FILE, REPORT_FILE = "campaign.json", "ranked.csv", "report.html"
 VERSIONED = ("ionbridge", "torch", "torch-geometric", "pymatgen", "numpy", "scipy")
+STATUSES = ("ok", "filtered", "failed")
 N_TIMED = 16
 """Candidates that a dry run predicts to estimate the cost of all."""
 
@@ -188,7 +189,7 @@ class Campaign:
             "n_workers": pool.n_workers,
             "n_predicted_in_this_run": n_computed,
             "crystals_per_s": round(n_computed / max(predicted - ready, 1e-6), 2),
-            "counts": dict(Counter(row["status"] for row in rows)),
+            "counts": {s: sum(row["status"] == s for row in rows) for s in STATUSES},
             "reasons": reasons(rows),
         }
         write_atomically(folder / REPORT_FILE, render(self.rows_, record))

@@ -1,0 +1,141 @@
+"""Campaigns from file to table: rows in = rows out, killed and resumed, changed and refused."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from screening import Campaign
+from screening.errors import InputError
+from screening.table import COLUMNS
+from structures.io import write_json_lines
+from tests.screening.tiny import layered, rocksalt
+
+METALS = ("Co", "Ni", "Mn", "Fe", "V", "Cr", "Ti", "Al", "Ga", "In", "Sc", "Rh")
+
+
+def write_campaign(folder: Path, model: Path, n: int = 12, **lines: str) -> Path:
+    """A campaign over n small crystals, with a bad one and a duplicate among them."""
+    crystals = [layered(f"c{k} {METALS[k % 12]}", METALS[k % 12]) for k in range(max(n, 12))]
+    crystals[3] = rocksalt("halide")
+    crystals[5] = rocksalt("no ion", ion="Cs")
+    crystals[7] = layered("c0 Co", "Ni")
+    write_json_lines(folder / "pool.jsonl", crystals[:n])
+    text = {
+        "name": "test",
+        "model": str(model),
+        "n_draws": "8",
+        "shard_size": "4",
+        "n_paths": "2",
+        "candidates": "{files: [pool.jsonl]}",
+        **lines,
+    }
+    path = folder / "campaign.yaml"
+    path.write_text("".join(f"{k}: {v}\n" for k, v in text.items()), encoding="utf-8")
+    return path
+
+
+def table(folder: Path) -> str:
+    return (folder / "ranked.csv").read_text(encoding="utf-8")
+
+
+def test_rows_in_rows_out_and_all_files(tmp_path: Path, tiny_model: Path) -> None:
+    campaign = Campaign.from_yaml(write_campaign(tmp_path, tiny_model))
+    results = campaign.run(tmp_path / "out", workers=0).results
+    assert len(results) == 12
+    assert list(results.columns) == list(COLUMNS)
+    assert dict(results["status"].value_counts()) == {"ok": 10, "failed": 2}
+    assert results["rank"].dropna().tolist() == list(range(1, 11))
+    assert results["score"].dropna().is_monotonic_decreasing
+    failed = results[results["status"] == "failed"].set_index("candidate_id")["reason"]
+    assert failed["c0 Co"] == "duplicate id"
+    assert "no working ion" in failed["no ion"]
+    written = pd.read_csv(tmp_path / "out" / "ranked.csv")
+    assert written["candidate_id"].tolist() == results["candidate_id"].tolist()
+    record = json.loads((tmp_path / "out" / "campaign.json").read_text())
+    assert record["status"] == "complete"
+    assert record["counts"] == {"ok": 10, "filtered": 0, "failed": 2}
+    assert record["reasons"]["failed"]["duplicate id"] == 1
+    assert len(record["model"]["sha256"]) == 64
+    assert (tmp_path / "out" / "report.html").stat().st_size > 10_000
+    paths = sorted(p.name for p in (tmp_path / "out" / "paths").iterdir())
+    assert any(p.startswith("001_") and p.endswith(".cif") for p in paths)
+    assert any(p.startswith("002_") and p.endswith(".extxyz") for p in paths)
+
+
+def test_workers_and_reruns_do_not_change_the_table(tmp_path: Path, tiny_model: Path) -> None:
+    path = write_campaign(tmp_path, tiny_model)
+    Campaign.from_yaml(path).run(tmp_path / "a", workers=0)
+    Campaign.from_yaml(path).run(tmp_path / "b", workers=2)
+    Campaign.from_yaml(path).run(tmp_path / "b", resume=True, workers=0)
+    assert table(tmp_path / "a") == table(tmp_path / "b")
+
+
+def test_killed_and_resumed_gives_the_same_table(tmp_path: Path, tiny_model: Path) -> None:
+    path = write_campaign(tmp_path, tiny_model, n=48, shard_size="2")
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "screening.cli", "screen", str(path), "--out", str(out)]
+    process = subprocess.Popen([*command, "--workers", "1"], start_new_session=True)
+    shards = out / "shards"
+    deadline = time.monotonic() + 90
+    while len(list(shards.glob("[0-9]*.jsonl")) if shards.is_dir() else []) < 2:
+        assert process.poll() is None, "finished before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    n_left = 24 - len(list(shards.glob("[0-9]*.jsonl")))
+    assert n_left > 0
+    assert not (out / "ranked.csv").exists()
+    campaign = Campaign.from_yaml(path).run(out, resume=True, workers=0)
+    record = json.loads((out / "campaign.json").read_text())
+    assert record["n_predicted_in_this_run"] == 2 * n_left
+    assert len(campaign.results) == 48
+    Campaign.from_yaml(path).run(tmp_path / "whole", workers=0)
+    assert table(out) == table(tmp_path / "whole")
+
+
+def test_what_was_changed_is_named(tmp_path: Path, tiny_model: Path) -> None:
+    path = write_campaign(tmp_path, tiny_model, n=4)
+    out = tmp_path / "out"
+    Campaign.from_yaml(path, limit=2).run(out, workers=0)
+    with pytest.raises(InputError, match="not empty; pass --resume"):
+        Campaign.from_yaml(path, limit=2).run(out, workers=0)
+    write_campaign(tmp_path, tiny_model, n=4, temperature_K="400")
+    with pytest.raises(InputError, match="changed since: temperature_K"):
+        Campaign.from_yaml(path, limit=2).run(out, resume=True, workers=0)
+    write_campaign(tmp_path, tiny_model, n=4)
+    write_json_lines(tmp_path / "pool.jsonl", [rocksalt(), layered()])
+    with pytest.raises(InputError, match="changed since: data"):
+        Campaign.from_yaml(path, limit=2).run(out, resume=True, workers=0)
+
+
+def test_filters_and_probability_of_two_targets(tmp_path: Path, tiny_model: Path) -> None:
+    path = write_campaign(
+        tmp_path,
+        tiny_model,
+        rank_by="probability",
+        filters="{role: electrolyte}",
+        objectives="[{column: log10_conductivity_S_cm, target: -6}, "
+        "{column: percolation_barrier_eV, goal: min, target: 0.5}]",
+    )
+    results = Campaign.from_yaml(path).run(tmp_path / "out", workers=0).results
+    ok = results[results["status"] == "ok"]
+    assert set(ok["role"]) == {"electrolyte"}
+    assert "halide" in set(ok["candidate_id"])
+    assert ok["score"].between(0, 1).all()
+    assert ok["pareto_front"].min() == 1
+    assert results["reason"].str.contains("role is electrode").sum() > 0
+
+
+def test_an_estimate_without_running(tmp_path: Path, tiny_model: Path) -> None:
+    cost = Campaign.from_yaml(write_campaign(tmp_path, tiny_model)).estimate(workers=2)
+    assert cost.n_candidates == 12
+    assert cost.n_timed == 12
+    assert cost.seconds == pytest.approx(12 * cost.seconds_each / 2)

@@ -1,0 +1,128 @@
+"""The command line as a script sees it: files, exit statuses, one line on stderr."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from screening.cli import main, parser
+from structures.io import write_cif, write_json_lines
+from tests.integration.test_campaign import write_campaign
+from tests.screening.tiny import layered, rocksalt, tiny_hops
+
+Capture = pytest.CaptureFixture[str]
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_screen(tmp_path: Path, tiny_model: Path, capsys: Capture) -> None:
+    campaign = write_campaign(tmp_path, tiny_model)
+    out = tmp_path / "out"
+    command = ["screen", str(campaign), "--out", str(out), "--workers", "0", "--limit", "6"]
+    assert main(command) == 0
+    assert len(rows(out / "ranked.csv")) == 6
+    assert "5 ok, 1 failed" in capsys.readouterr().err
+    assert main(command) == 2
+    assert "pass --resume" in capsys.readouterr().err
+    assert main([*command, "--resume"]) == 0
+
+
+def test_screen_dry_run_writes_nothing(tmp_path: Path, tiny_model: Path, capsys: Capture) -> None:
+    campaign = write_campaign(tmp_path, tiny_model)
+    out = tmp_path / "out"
+    command = ["screen", str(campaign), "--out", str(out), "--dry-run", "--limit", "4"]
+    assert main([*command, "--workers", "2"]) == 0
+    assert "4 candidates" in capsys.readouterr().out
+    assert not out.exists()
+
+
+def test_predict_crystals_of_a_folder(tmp_path: Path, tiny_model: Path, capsys: Capture) -> None:
+    folder = tmp_path / "Kristalle µ"
+    (folder / "sub").mkdir(parents=True)
+    write_cif(layered(), folder / "b.cif")
+    write_cif(rocksalt(), folder / "sub" / "a.cif")
+    out = tmp_path / "new" / "out.csv"
+    command = ["predict", str(folder), "--model", str(tiny_model), "--workers", "0"]
+    assert main([*command, "--temperature-K", "500", "--out", str(out)]) == 0
+    table = rows(out)
+    assert [r["id"] for r in table] == ["b", "sub/a"]
+    assert {r["temperature_K"] for r in table} == {"500"}
+    assert {r["status"] for r in table} == {"ok"}
+    assert "found crystals: 2 CIF" in capsys.readouterr().err
+
+
+def test_predict_and_evaluate_hops(tmp_path: Path, tiny_model: Path) -> None:
+    hops = tmp_path / "hops.jsonl.gz"
+    write_json_lines(hops, tiny_hops())
+    model = ["--model", str(tiny_model), "--workers", "0"]
+    assert main(["predict", str(hops), *model, "--out", str(tmp_path / "p.csv")]) == 0
+    assert [r["id"] for r in rows(tmp_path / "p.csv")] == [h.id for h in tiny_hops()]
+    assert main(["evaluate", str(hops), *model, "--out", str(tmp_path / "e.json")]) == 0
+    scores = json.loads((tmp_path / "e.json").read_text())
+    assert scores["quantity"] == "migration_barrier_eV"
+    assert scores["n"] == scores["n_predicted"] == len(tiny_hops())
+    assert {"value", "lower", "upper"} == set(scores["mae"])
+
+
+def test_label_bvse_gives_hops_that_can_be_learnt_from(tmp_path: Path, tiny_model: Path) -> None:
+    write_json_lines(tmp_path / "c.jsonl", [layered(), rocksalt()])
+    labels = tmp_path / "hops.jsonl"
+    assert main(["label", "bvse", str(tmp_path / "c.jsonl"), "--out", str(labels)]) == 0
+    assert main(["evaluate", str(labels), "--model", str(tiny_model), "--workers", "0",
+                 "--out", str(tmp_path / "e.json")]) == 0  # fmt: skip
+    assert json.loads((tmp_path / "e.json").read_text())["n"] == 3
+
+
+def test_models(tiny_model: Path, capsys: Capture) -> None:
+    assert main(["models", "list"]) == 0
+    assert main(["models", "show", str(tiny_model)]) == 0
+    assert "for tests" in capsys.readouterr().out
+    assert main(["models", "check", str(tiny_model)]) == 0
+    assert "files whole" in capsys.readouterr().out
+
+
+def test_data(tmp_path: Path, capsys: Capture) -> None:
+    assert main(["data", "list"]) == 0
+    assert "obelix" in capsys.readouterr().out
+    assert main(["data", "fetch", "obelix"]) == 0
+    assert main(["data", "fetch", "obelics"]) == 2
+    assert "did you mean 'obelix'" in capsys.readouterr().err
+    assert main(["data", "check", "--data", str(tmp_path)]) == 2
+    assert main(["data", "convert", "obelix", "--data", str(tmp_path), "--out",
+                 str(tmp_path / "x.jsonl")]) == 2  # fmt: skip
+
+
+def test_help_teaches_without_loading_torch() -> None:
+    script = (
+        "import sys; from screening.cli import main\n"
+        "try: main(['screen', '--help'])\n"
+        "except SystemExit as e: assert e.code == 0\n"
+        "assert 'torch' not in sys.modules"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "example:\n  ionbridge screen" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "command", ["screen", "predict", "evaluate", "pretrain", "finetune", "label", "models", "data"]
+)
+def test_every_command_has_an_example(command: str, capsys: Capture) -> None:
+    with pytest.raises(SystemExit) as stop:
+        parser().parse_args([command, "--help"])
+    assert stop.value.code == 0
+    assert f"ionbridge {command}" in capsys.readouterr().out.split("example:")[1]
+
+
+@pytest.mark.parametrize("arguments", [["screan"], ["predict"], ["screen", "--limit", "x"], []])
+def test_bad_arguments_are_one_line(arguments: list[str], capsys: Capture) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1

@@ -1,0 +1,227 @@
+"""Whatever is wrong with the input ends in a row with a reason, or in one line and status 2."""
+
+import csv
+import gzip
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from screening.cli import main
+from structures.io import write_cif, write_json_lines
+from structures.records import Crystal
+from tests.screening.tiny import layered, rocksalt
+
+Capture = pytest.CaptureFixture[str]
+
+GOOD = """data_good
+_cell_length_a 5.13
+_cell_length_b 5.13
+_cell_length_c 5.13
+_cell_angle_alpha 90
+_cell_angle_beta 90
+_cell_angle_gamma 90
+_symmetry_space_group_name_H-M 'F m -3 m'
+_symmetry_Int_Tables_number 225
+loop_
+_atom_site_label
+_atom_site_type_symbol
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+_atom_site_occupancy
+Li1 Li 0 0 0 1.0
+Cl1 Cl 0.5 0.5 0.5 1.0
+"""
+
+BAD_CIFS = {
+    "empty": "",
+    "truncated": GOOD[:330],
+    "overfull": GOOD.replace("0 0 0 1.0", "0 0 0 1.7"),
+    "no_ion": GOOD.replace("Li", "Cs"),
+    "unknown_element": GOOD.replace("Li1 Li", "Xx1 Xx"),
+    "not_a_number": GOOD.replace("Li 0 0 0", "Li nan 0 0"),
+    "two_on_a_point": GOOD.replace("Cl 0.5 0.5 0.5", "Cl 0.0 0.0 0.0"),
+    "one_atom": GOOD.replace("Cl1 Cl 0.5 0.5 0.5 1.0\n", ""),
+}
+
+
+def predict(paths: list[Path], model: Path, out: Path) -> tuple[int, list[dict[str, str]]]:
+    command = ["predict", *map(str, paths), "--model", str(model), "--workers", "0"]
+    status = main([*command, "--out", str(out)])
+    if not out.exists():
+        return status, []
+    with out.open(newline="", encoding="utf-8") as file:
+        return status, list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("name", BAD_CIFS)
+def test_a_bad_cif_is_a_row_with_a_reason(
+    name: str, tmp_path: Path, tiny_model: Path, capsys: Capture
+) -> None:
+    path = tmp_path / f"{name}.cif"
+    path.write_text(BAD_CIFS[name], encoding="utf-8")
+    status, table = predict([path], tiny_model, tmp_path / "out.csv")
+    assert status == 2  # not one usable row
+    assert [(r["id"], r["status"]) for r in table] == [(name, "failed")]
+    assert table[0]["reason"]
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_bad_ones_do_not_harm_a_good_one(tmp_path: Path, tiny_model: Path) -> None:
+    for name, text in {**BAD_CIFS, "gut_µ_良": GOOD}.items():
+        (tmp_path / f"{name}.cif").write_text(text, encoding="utf-8")
+    status, table = predict([tmp_path], tiny_model, tmp_path / "out.csv")
+    assert status == 0
+    assert len(table) == len(BAD_CIFS) + 1
+    assert [r["id"] for r in table if r["status"] == "ok"] == ["gut_µ_良"]
+    assert all(r["reason"] for r in table if r["status"] == "failed")
+
+
+def test_two_thousand_atoms(tmp_path: Path, tiny_model: Path) -> None:
+    """A supercell of 10 x 10 x 10: an answer or a reason, in time."""
+    small = rocksalt()
+    shifts = np.stack(np.meshgrid(*[np.arange(10)] * 3), axis=-1).reshape(-1, 3)
+    large = Crystal(
+        id="large",
+        lattice=10 * small.lattice,
+        species=small.species * len(shifts),
+        frac=(shifts[:, None, :] + small.frac[None]).reshape(-1, 3) / 10,
+    )
+    write_json_lines(tmp_path / "large.jsonl", [large, small])
+    status, table = predict([tmp_path / "large.jsonl"], tiny_model, tmp_path / "out.csv")
+    assert status == 0
+    assert table[1]["status"] == "ok"
+    assert table[0]["status"] == "ok" or table[0]["reason"]
+
+
+def test_duplicate_ids(tmp_path: Path, tiny_model: Path) -> None:
+    write_json_lines(tmp_path / "c.jsonl", [rocksalt("a"), layered("b"), layered("a")])
+    status, table = predict([tmp_path / "c.jsonl"], tiny_model, tmp_path / "out.csv")
+    assert status == 0
+    assert [(r["id"], r["reason"]) for r in table] == [("a", ""), ("b", ""), ("a", "duplicate id")]
+
+
+def test_a_gz_that_ends_early(tmp_path: Path, tiny_model: Path) -> None:
+    path = tmp_path / "cut.jsonl.gz"
+    rng = np.random.default_rng(0)
+    crystals = [
+        replace(rocksalt(f"c{k}"), lattice=rocksalt().lattice * rng.uniform(0.98, 1.02))
+        for k in range(40)
+    ]
+    write_json_lines(path, crystals)
+    path.write_bytes(path.read_bytes()[:-60])
+    with pytest.raises(EOFError):
+        gzip.decompress(path.read_bytes())
+    status, table = predict([path], tiny_model, tmp_path / "out.csv")
+    assert status == 0
+    assert table[0]["status"] == "ok"
+    assert table[-1]["status"] == "failed"
+    assert table[-1]["reason"]
+
+
+def test_numbers_that_are_none(tmp_path: Path, tiny_model: Path) -> None:
+    record = {"id": "n", "lattice": [[4, 0, 0], [0, 4, 0], [0, 0, 4]], "species": ["Li", "Cl"]}
+    lines = [
+        json.dumps({**record, "frac": [[0, 0, 0], [0.5, 0.5, float("nan")]]}),
+        json.dumps({**record, "id": "m", "frac": [[0, 0, 0]]}),
+        "{not json",
+    ]
+    (tmp_path / "c.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    status, table = predict([tmp_path / "c.jsonl"], tiny_model, tmp_path / "out.csv")
+    assert status == 2
+    assert [r["status"] for r in table] == ["failed"] * 3
+
+
+def one_line(capsys: Capture) -> str:
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+def test_an_output_that_cannot_be_written(
+    tmp_path: Path, tiny_model: Path, capsys: Capture
+) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    write_cif(rocksalt(), tmp_path / "a.cif")
+    status, _ = predict([tmp_path / "a.cif"], tiny_model, tmp_path / "file" / "out.csv")
+    assert status == 2
+    assert "output cannot be written" in one_line(capsys)
+    assert main(["screen", "--out", str(tmp_path / "file")]) == 2
+    assert "cannot be written" in one_line(capsys)
+    assert main(["screen", "--out", "/proc/nowhere/out"]) == 2
+    assert "cannot be written" in one_line(capsys)
+
+
+@pytest.mark.parametrize("name", ["hop-barier", "/no/such/folder"])
+def test_an_unknown_model(name: str, tmp_path: Path, capsys: Capture) -> None:
+    write_cif(rocksalt(), tmp_path / "a.cif")
+    status, table = predict([tmp_path / "a.cif"], Path(name), tmp_path / "out.csv")
+    assert status == 2
+    assert table == []
+    assert "unknown model" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("damage", ["missing", "altered", "pickled"])
+@pytest.mark.parametrize("file", ["model.safetensors", "config.json"])
+def test_a_damaged_model_folder(
+    damage: str, file: str, tmp_path: Path, tiny_model: Path, capsys: Capture
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(tiny_model, model)
+    path = model / file
+    if damage == "missing":
+        path.unlink()
+    elif damage == "altered":
+        path.write_bytes(path.read_bytes().replace(b"8", b"9"))
+    else:
+        path.write_bytes(b"\x80\x04cposix\nsystem\n(S'touch stolen'\ntR.")
+    write_cif(rocksalt(), tmp_path / "a.cif")
+    status, table = predict([tmp_path / "a.cif"], model, tmp_path / "out.csv")
+    assert status == 2
+    assert table == []
+    assert file in capsys.readouterr().err.splitlines()[-1]
+    assert not Path("stolen").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: a\ncandidates: {files: [none.jsonl]}\n", "none.jsonl"),
+        ("name: a\ncanditates: {}\n", "did you mean 'candidates'"),
+        ("name: a\ncandidates: {references: true}\nmodel: nonsense\n", "unknown model 'nonsense'"),
+        (
+            "name: a\ncandidates: {references: true}\nobjectives: [{column: log10_D}]\n",
+            "no numeric column 'log10_D'",
+        ),
+    ],
+)
+def test_a_campaign_that_cannot_run(
+    text: str, message: str, tmp_path: Path, tiny_model: Path, capsys: Capture
+) -> None:
+    (tmp_path / "c.yaml").write_text(
+        text if "model" in text else f"{text}model: {tiny_model}\n", encoding="utf-8"
+    )
+    assert main(["screen", str(tmp_path / "c.yaml"), "--out", str(tmp_path / "o")]) == 2
+    assert message in one_line(capsys)
+
+
+def test_no_row_is_usable(tmp_path: Path, tiny_model: Path, capsys: Capture) -> None:
+    write_json_lines(tmp_path / "p.jsonl", [rocksalt("x", ion="Cs")])
+    (tmp_path / "c.yaml").write_text(
+        f"name: a\nmodel: {tiny_model}\ncandidates: {{files: [p.jsonl]}}\n", encoding="utf-8"
+    )
+    command = ["screen", str(tmp_path / "c.yaml"), "--out", str(tmp_path / "o"), "--workers", "0"]
+    assert main(command) == 2
+    assert (tmp_path / "o" / "ranked.csv").exists()
+    assert "not one usable row of 1" in capsys.readouterr().err
+
+
+def test_a_folder_without_crystals(tmp_path: Path, tiny_model: Path, capsys: Capture) -> None:
+    (tmp_path / "in").mkdir()
+    status, _ = predict([tmp_path / "in"], tiny_model, tmp_path / "out.csv")
+    assert status == 2
+    assert "no hops, crystals or conductivity rows found" in one_line(capsys)

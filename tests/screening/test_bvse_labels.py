@@ -1,0 +1,32 @@
+"""Bond-valence labels are those of the relaxed path, and nothing is lost on the way."""
+
+from dataclasses import replace
+
+import pytest
+
+from models.baselines import bond_valence_barriers
+from screening.labelling.bvse import bvse_label, bvse_labels
+from structures.io import hop_from_json
+from structures.records import FailedRecord
+from structures.sites import find_hops
+from tests.screening.tiny import layered, rocksalt
+from tests.tolerances import TIGHT
+
+
+def test_barrier_and_method() -> None:
+    hop = find_hops(rocksalt()).hops[0]
+    label = bvse_label(hop)
+    assert label.method == "bvse"
+    assert label.barrier_eV == pytest.approx(bond_valence_barriers([hop])[0], abs=TIGHT)
+    assert label.barrier_backward_eV == pytest.approx(label.barrier_eV, abs=1e-3)  # by symmetry
+
+
+def test_records_in_records_out() -> None:
+    hop = find_hops(layered()).hops[0]
+    metal = replace(hop, id="metal", host_species=({"Co": 1.0},) * len(hop.host_species), extra={})
+    given = [rocksalt(), FailedRecord("bad", "empty file"), hop, metal]
+    labels = list(bvse_labels(given))
+    assert [x["id"] for x in labels] == ["LiCl#hop0", "bad", hop.id, "metal"]
+    assert [x["status"] for x in labels] == ["ok", "failed", "ok", "failed"]
+    assert labels[1]["reason"] == "empty file"
+    assert hop_from_json(labels[0]).barrier_eV == pytest.approx(labels[0]["barrier_eV"])

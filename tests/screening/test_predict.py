@@ -1,0 +1,86 @@
+"""Batches of crystals: as many rows out as in, whatever is among them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from screening import predict as module
+from screening.conduction import Conditions
+from screening.filters import Filters
+from screening.predict import CrystalPredictor
+from screening.settings import FilterSettings
+from structures.records import Crystal, FailedRecord
+from tests.screening.tiny import layered, rocksalt
+from tests.tolerances import INVARIANCE
+
+
+def predictor(model: Path, **changes: object) -> CrystalPredictor:
+    return replace(CrystalPredictor(str(model), Conditions(n_draws=8)), **changes)
+
+
+def test_good_and_bad_together(tiny_model: Path) -> None:
+    crystals = [
+        layered(),
+        FailedRecord("unread", "file is empty", "X"),
+        replace(rocksalt("none"), species=({"Cs": 1.0}, {"Cl": 1.0})),
+        replace(layered("touching"), frac=np.zeros((4, 3))),
+        replace(layered("metal"), species=({"Li": 1.0}, {"Co": 1.0}, {"Ni": 1.0}, {"Ni": 1.0})),
+        rocksalt(),
+    ]
+    rows = predictor(tiny_model)(crystals)
+    assert [r["candidate_id"] for r in rows] == [c.id for c in crystals]
+    assert [r["status"] for r in rows] == ["ok", "failed", "failed", "failed", "failed", "ok"]
+    assert rows[1]["reason"] == "file is empty"
+    assert "no working ion" in rows[2]["reason"]
+    assert all(r["reason"] and "\n" not in r["reason"] for r in rows[1:5])
+    assert rows[0]["role"] == "electrode"
+    assert rows[5]["role"] == "electrolyte"
+
+
+def test_a_row_does_not_depend_on_its_batch(tiny_model: Path) -> None:
+    crystals = [layered(), rocksalt(), layered("NaMnO2", "Mn", "Na")]
+    together = predictor(tiny_model)(crystals)
+    for crystal, row in zip(crystals, together, strict=True):
+        (alone,) = predictor(tiny_model)([crystal])
+        assert alone.keys() == row.keys()
+        for key, value in row.items():
+            if isinstance(value, float):
+                assert alone[key] == pytest.approx(value, abs=100 * INVARIANCE), key
+            else:
+                assert alone[key] == value, key
+
+
+def test_filtered_rows_have_a_reason_and_no_prediction(tiny_model: Path) -> None:
+    filters = Filters(FilterSettings(role="electrolyte", elements_excluded=("Cl",)))
+    rows = predictor(tiny_model, filters=filters)(
+        [layered(), rocksalt(), rocksalt("b", anion="Br")]
+    )
+    assert [r["status"] for r in rows] == ["filtered", "filtered", "ok"]
+    assert rows[0]["reason"] == "role is electrode, wanted electrolyte"
+    assert rows[1]["reason"] == "holds Cl, in elements_excluded"
+    assert rows[0]["log10_diffusivity_cm2_s"] is None
+
+
+def test_working_ions_of_interest(tiny_model: Path) -> None:
+    mixed = replace(layered("mixed"), species=({"Li": 0.5, "Na": 0.5}, *layered().species[1:]))
+    only_sodium = predictor(tiny_model, working_ions=("Na",))
+    rows = only_sodium([mixed, layered(), layered("own", working_ion="Li")])
+    assert rows[0]["working_ion"] == "Na"
+    assert rows[1]["reason"] == "working ion Li, not in Na"
+    assert rows[2]["reason"] == "working ion Li, not in Na"
+
+
+def test_a_slow_crystal_is_a_row(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = module.find_hops
+
+    def slow(crystal: Crystal) -> object:
+        while crystal.id == "slow":
+            pass
+        return real(crystal)
+
+    monkeypatch.setattr(module, "find_hops", slow)
+    rows = predictor(tiny_model, time_limit_s=2.0)([layered("slow"), layered()])
+    assert [r["status"] for r in rows] == ["failed", "ok"]
+    assert rows[0]["reason"] == "took longer than 2 s"

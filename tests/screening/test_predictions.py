@@ -1,0 +1,101 @@
+"""One verb for every kind of input."""
+
+import gzip
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from screening.conduction import Conditions
+from screening.errors import InputError
+from screening.execution import ThisProcess
+from screening.hop_predictions import HOP_COLUMNS
+from screening.predictions import (
+    CONDUCTIVITY_COLUMNS,
+    CRYSTAL_COLUMNS,
+    Predictions,
+    Quantity,
+    predict,
+    read_input,
+)
+from structures.io import write_cif, write_json_lines
+from tests.screening.tiny import layered, rocksalt, tiny_hops
+
+FEW = Conditions(n_draws=4)
+
+
+def predicted(path: Path, model: Path, quantity: Quantity | None = None, **kwargs) -> Predictions:
+    data = read_input([path], **kwargs)
+    return predict(data, quantity, str(model), FEW, ThisProcess())
+
+
+def test_hops_and_a_broken_one(tmp_path: Path, tiny_model: Path) -> None:
+    hops = tiny_hops()
+    write_json_lines(tmp_path / "hops.jsonl", hops)
+    with (tmp_path / "hops.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"id": "broken", "host_species": ["O"], "path_frac": [[0, 0]]}\n')
+    result = predicted(tmp_path / "hops.jsonl", tiny_model)
+    assert result.columns == HOP_COLUMNS
+    assert [r["id"] for r in result.rows] == [*[h.id for h in hops], "broken"]
+    for row in result.rows[:-1]:
+        lower, upper = row["migration_barrier_lower_eV"], row["migration_barrier_upper_eV"]
+        assert lower <= row["migration_barrier_eV"] <= upper
+        assert row["migration_barrier_std_eV"] > 0
+    assert result.rows[-1]["status"] == "failed"
+    assert result.n_ok == len(hops)
+
+
+def test_labels_of_the_input_are_not_used(tmp_path: Path, tiny_model: Path) -> None:
+    hops = tiny_hops()
+    write_json_lines(tmp_path / "a.jsonl", hops)
+    write_json_lines(tmp_path / "b.jsonl", [replace(h, barrier_eV=9.9) for h in hops])
+    a = predicted(tmp_path / "a.jsonl", tiny_model)
+    b = predicted(tmp_path / "b.jsonl", tiny_model)
+    assert a.rows == b.rows
+
+
+def test_crystals_by_crystal_and_by_hop(tmp_path: Path, tiny_model: Path) -> None:
+    write_json_lines(tmp_path / "c.jsonl.gz", [layered(), rocksalt()])
+    rows = predicted(tmp_path / "c.jsonl.gz", tiny_model)
+    assert rows.columns == CRYSTAL_COLUMNS
+    assert [r["id"] for r in rows.rows] == ["LiCoO2", "LiCl"]
+    assert all(r["rank"] is None and r["status"] == "ok" for r in rows.rows)
+    hops = predicted(tmp_path / "c.jsonl.gz", tiny_model, "migration_barrier")
+    assert [r["id"] for r in hops.rows] == ["LiCoO2#hop0", "LiCoO2#hop1", "LiCl#hop0"]
+
+
+def test_a_table_with_some_cifs(tmp_path: Path, tiny_model: Path) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text(
+        "ID,Reduced Composition,Ionic conductivity (S cm-1)\nx1,LiCl,1e-7\nx2,LiBr,<1E-10\n",
+        encoding="utf-8",
+    )
+    (tmp_path / "cifs").mkdir()
+    write_cif(rocksalt(), tmp_path / "cifs" / "x1.cif")
+    result = predicted(table, tiny_model, cifs=tmp_path / "cifs")
+    assert result.columns == CONDUCTIVITY_COLUMNS
+    assert [(r["id"], r["status"]) for r in result.rows] == [("x1", "ok"), ("x2", "failed")]
+    assert "--cifs" in result.rows[1]["reason"]
+    assert result.rows[0]["log10_conductivity_S_cm"] is not None
+
+
+def test_what_cannot_be_had_is_one_line(tmp_path: Path, tiny_model: Path) -> None:
+    write_json_lines(tmp_path / "hops.jsonl", tiny_hops())
+    with pytest.raises(InputError, match="hops give migration_barrier, not conductivity"):
+        predicted(tmp_path / "hops.jsonl", tiny_model, "conductivity")
+    with pytest.raises(InputError, match="no such folder"):
+        read_input([tmp_path / "hops.jsonl"], cifs=tmp_path / "none")
+    (tmp_path / "notes.txt").write_text("hello", encoding="utf-8")
+    with pytest.raises(InputError, match=r"notes\.txt"):
+        read_input([tmp_path / "notes.txt"])
+
+
+def test_a_gz_that_ends_early_keeps_what_came_before(tmp_path: Path, tiny_model: Path) -> None:
+    whole = tmp_path / "whole.jsonl.gz"
+    write_json_lines(whole, [layered(f"c{k}") for k in range(200)])
+    text = gzip.decompress(whole.read_bytes())
+    cut = tmp_path / "cut.jsonl.gz"
+    cut.write_bytes(gzip.compress(text)[:-40])
+    data = read_input([cut])
+    assert data.records
+    assert "cut" in data.records[-1].id or "ends" in getattr(data.records[-1], "reason", "")
