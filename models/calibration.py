@@ -45,7 +45,12 @@ class Calibration:
             truth_eV: (n,) labels.
             transform: The space in which spreads are alike.
             level: Wanted coverage.
+
+        Raises:
+            ValueError: No rows.
         """
+        if not len(truth_eV):
+            raise ValueError("no out-of-fold rows to calibrate on; at least one is needed")
         residual = transform.forward(truth_eV) - transform.forward(prediction.mean)
         spread = transform.forward_std(prediction.mean, prediction.std)
         scores = np.sort(np.abs(residual) / np.maximum(spread, 1e-6))

@@ -85,7 +85,9 @@ def load_model(
             f"{directory}: format_version {config.get('format_version')!r}, this version reads "
             f"{FORMAT_VERSION}"
         )
-    checksums = card.get("checksums_sha256") or {}
+    checksums = card.get("checksums_sha256")
+    if not isinstance(checksums, dict):
+        raise IncompatibleModelError(f"{directory / CARD}: checksums_sha256 is missing")
     try:
         tensors = load_file(directory / WEIGHTS)
     except SafetensorError as error:

@@ -11,6 +11,8 @@ from scipy.spatial import cKDTree
 
 N_NEIGHBORS = 5
 TRAINING_QUANTILE = 0.95
+SMALLEST_THRESHOLD = 1e-6
+"""Training rows that are all alike still leave a distance to divide by."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +56,7 @@ class Domain:
                 distance = np.sort(np.linalg.norm(others - row, axis=1))
                 own.append(distance[:N_NEIGHBORS].mean())
         threshold = float(np.quantile(own, TRAINING_QUANTILE)) if own else float("inf")
-        return cls(center, scale, reference, threshold, elements)
+        return cls(center, scale, reference, max(threshold, SMALLEST_THRESHOLD), elements)
 
     def distance(self, embedding: NDArray[np.float64]) -> NDArray[np.float64]:
         """(n,) mean distance to the nearest training rows, in units of the threshold."""

@@ -138,7 +138,12 @@ class HopEnsemble:
 
         Returns:
             Itself, fitted.
+
+        Raises:
+            ValueError: No hops.
         """
+        if not len(hops):
+            raise ValueError("no labelled hops were given to fit on; at least one is needed")
         graphs = [graph_of(hop) for hop in hops]
         scalars = torch.cat([g.scalars for g in graphs])
         self.networks_ = []

@@ -168,7 +168,16 @@ LAYERED = Crystal(
     frac=np.array([[0.5, 0.5, 0.5], [0, 0, 0], [0.2395] * 3, [0.7605] * 3]),
     working_ion="Li",
 )
-"""Primitive cell of layered LiCoO2 (R-3m); every hop is its own reverse by symmetry."""
+"""Primitive cell of layered LiCoO2 (R-3m)."""
+
+ROCK_SALT = Crystal(
+    id="LiCl",
+    lattice=5.13 * (np.ones((3, 3)) - np.eye(3)) / 2,
+    species=({"Li": 1.0}, {"Cl": 1.0}),
+    frac=np.array([[0.0, 0, 0], [0.5, 0.5, 0.5]]),
+    working_ion="Li",
+)
+"""Primitive cell of LiCl (Fm-3m): one hop, by way of a tetrahedron, its own reverse."""
 
 
 def supercell(crystal: Crystal, size: tuple[int, int, int]) -> Crystal:
