@@ -13,8 +13,14 @@ ELECTRONIC_GAP_eV = 1.5
 """A computed (semi-local DFT) band gap below this makes an electronic conductor."""
 
 REDUCTION_LIMIT_V = 2.3
-"""A filled-shell transition metal reduced above this potential (V5+, Mo6+) makes an electrode; one
+"""An empty-shell transition metal reduced above this potential (V5+, Mo6+) makes an electrode; one
 reduced below (Ti4+, Nb5+, W6+, Zr4+) may be part of an electrolyte."""
+
+OXIDISED_ANION = 0.25
+"""An anion oxidised by more than this on average (peroxide, polysulfide) makes an electrode; less is
+what refined occupancies of electrolytes leave over."""
+
+_ALKALI = ("Li", "Na", "K", "Rb", "Cs")
 
 OXIDATION_LIMIT_V = 4.4
 """A closed-shell d10 metal oxidised below this potential (Cu+) makes an electrode."""
@@ -80,8 +86,9 @@ def oxidation_states(crystal: Crystal) -> tuple[dict[str, float], ...]:
 def role(crystal: Crystal) -> str:
     """``electrode`` or ``electrolyte``, from redox-active elements and the band gap where known.
 
-    Electrode: a transition metal with a partly filled d shell, a filled-shell one that is reduced
-    above `REDUCTION_LIMIT_V` or oxidised below `OXIDATION_LIMIT_V`, an oxidised anion (peroxide,
+    Electrode: a transition metal with a partly filled d shell, a filled-shell one that is oxidised
+    below `OXIDATION_LIMIT_V`, an empty-shell one that is reduced above `REDUCTION_LIMIT_V` and makes
+    up half of the cations beside alkali ions, an oxidised anion (peroxide,
     polysulfide), an electron count that usual states cannot explain by more than 5 %, or a
     ``band_gap_eV`` in ``extra`` below `ELECTRONIC_GAP_eV`. Everything else is an electrolyte.
     """
@@ -91,15 +98,22 @@ def role(crystal: Crystal) -> str:
     assignment = _crystal_assignment(crystal)
     if abs(assignment.residual) > 0.05:
         return "electrode"
-    redox = any(_is_redox_active(symbol, state) for symbol, state in assignment.states.items())
+    amounts = _amounts(crystal)
+    cations = {k: n for k, n in amounts.items() if assignment.states[k] > 0 and k not in _ALKALI}
+    total = sum(cations.values()) or 1.0
+    redox = any(
+        _is_redox_active(symbol, state, cations.get(symbol, 0.0) / total)
+        for symbol, state in assignment.states.items()
+    )
     return "electrode" if redox else "electrolyte"
 
 
-def _is_redox_active(symbol: str, state: float) -> bool:
+def _is_redox_active(symbol: str, state: float, share: float) -> bool:
+    """Whether an element in a state, with a share of the cations beside alkalis, is redox active."""
     element = Element(symbol)
     usual = BRANCHES[symbol][0]
     if symbol in BOND_VALENCE_ANIONS and state < 0:
-        return state > usual.lowest + 0.05
+        return state > usual.lowest + OXIDISED_ANION
     if not element.is_transition_metal or symbol in ("La", "Ac", "Y", "Sc"):
         return False
     d_electrons = element.group - state
@@ -107,7 +121,8 @@ def _is_redox_active(symbol: str, state: float) -> bool:
         return True
     done = round(state) - usual.lowest
     if d_electrons <= 0.05:
-        return 0 < done <= len(usual.steps_V) and usual.steps_V[done - 1] > REDUCTION_LIMIT_V
+        steps = usual.steps_V[:done]
+        return share >= 0.5 and bool(steps) and steps[-1] > REDUCTION_LIMIT_V
     return done < len(usual.steps_V) and usual.steps_V[done] < OXIDATION_LIMIT_V
 
 

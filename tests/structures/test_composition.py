@@ -110,7 +110,8 @@ def test_working_ion_by_precedence_and_by_name() -> None:
 
 
 ELECTROLYTES = ["Li7La3Zr2O12", "Li6PS5Cl", "LiTi2(PO4)3", "Li10GeP2S12", "Li3YCl6", "NaAlCl4",
-                "Na3Zr2Si2PO12", "Li3OCl", "Li5La3Ta2O12", "Na3PS4", "LiZnPS4"]  # fmt: skip
+                "Na3Zr2Si2PO12", "Li3OCl", "Li5La3Ta2O12", "Na3PS4", "LiZnPS4",
+                "Li15VGe3O16", "Li45.9La24Zr11.8Ta3.95O96"]  # fmt: skip
 ELECTRODES = ["LiFePO4", "FePO4", "LiCoO2", "Li4Mn5O12", "V2O5", "LiTi2O4", "Li2CuO2", "Li2O2",
               "Na3V2(PO4)3", "MoO3", "FeS2", "Na2FePO4F"]  # fmt: skip
 
