@@ -17,8 +17,8 @@ REDUCTION_LIMIT_V = 2.3
 reduced below (Ti4+, Nb5+, W6+, Zr4+) may be part of an electrolyte."""
 
 OXIDISED_ANION = 0.25
-"""An anion oxidised by more than this on average (peroxide, polysulfide) makes an electrode; less is
-what refined occupancies of electrolytes leave over."""
+"""An anion oxidised by more than this on average (peroxide, polysulfide) makes an electrode; less
+is what refined occupancies of electrolytes leave over."""
 
 _ALKALI = ("Li", "Na", "K", "Rb", "Cs")
 
@@ -87,10 +87,9 @@ def role(crystal: Crystal) -> str:
     """``electrode`` or ``electrolyte``, from redox-active elements and the band gap where known.
 
     Electrode: a transition metal with a partly filled d shell, a filled-shell one that is oxidised
-    below `OXIDATION_LIMIT_V`, an empty-shell one that is reduced above `REDUCTION_LIMIT_V` and makes
-    up half of the cations beside alkali ions, an oxidised anion (peroxide,
-    polysulfide), an electron count that usual states cannot explain by more than 5 %, or a
-    ``band_gap_eV`` in ``extra`` below `ELECTRONIC_GAP_eV`. Everything else is an electrolyte.
+    below `OXIDATION_LIMIT_V`, an empty-shell one that is reduced above `REDUCTION_LIMIT_V` and
+    makes up half of the cations beside alkali ions, an oxidised anion (peroxide, polysulfide), an
+    electron count that usual states cannot explain by more than 5 %, or a ``band_gap_eV`` in ``extra`` below `ELECTRONIC_GAP_eV`. Everything else is an electrolyte.
     """
     gap = crystal.extra.get("band_gap_eV")
     if isinstance(gap, int | float) and gap < ELECTRONIC_GAP_eV:
@@ -109,7 +108,7 @@ def role(crystal: Crystal) -> str:
 
 
 def _is_redox_active(symbol: str, state: float, share: float) -> bool:
-    """Whether an element in a state, with a share of the cations beside alkalis, is redox active."""
+    """Whether an element in a state is redox active; its share is of the non-alkali cations."""
     element = Element(symbol)
     usual = BRANCHES[symbol][0]
     if symbol in BOND_VALENCE_ANIONS and state < 0:
