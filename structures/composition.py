@@ -89,7 +89,8 @@ def role(crystal: Crystal) -> str:
     Electrode: a transition metal with a partly filled d shell, a filled-shell one that is oxidised
     below `OXIDATION_LIMIT_V`, an empty-shell one that is reduced above `REDUCTION_LIMIT_V` and
     makes up half of the cations beside alkali ions, an oxidised anion (peroxide, polysulfide), an
-    electron count that usual states cannot explain by more than 5 %, or a ``band_gap_eV`` in ``extra`` below `ELECTRONIC_GAP_eV`. Everything else is an electrolyte.
+    electron count that usual states cannot explain by more than 5 %, or a ``band_gap_eV`` in
+    ``extra`` below `ELECTRONIC_GAP_eV`. Everything else is an electrolyte.
     """
     gap = crystal.extra.get("band_gap_eV")
     if isinstance(gap, int | float) and gap < ELECTRONIC_GAP_eV:
