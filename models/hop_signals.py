@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from zlib import crc32
@@ -148,7 +149,7 @@ def make_signals(
         crystals: From :func:`choose_crystals`.
         sampling: How many hops each.
         folder: Where ``signals-<k>.safetensors`` lie or will lie.
-        workers: Processes.
+        workers: Processes; with one, the work is done in this one.
 
     Returns:
         One example for each crystal that has hops.
@@ -157,16 +158,20 @@ def make_signals(
     parts = [crystals[i : i + SHARD_SIZE] for i in range(0, len(crystals), SHARD_SIZE)]
     paths = [folder / f"signals-{k:04d}.safetensors" for k in range(len(parts))]
     todo = [k for k, path in enumerate(paths) if not path.exists()]
-    if todo:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            tasks = [pool.submit(_make_shard, parts[k], sampling, paths[k]) for k in todo]
-            for task in tqdm(tasks, desc="hop signals", unit="shard", disable=None):
-                task.result()
+    tasks = [(parts[k], sampling, paths[k]) for k in todo]
+    bar = partial(tqdm, total=len(todo), desc="hop signals", unit="shard", disable=None)
+    if workers == 1:
+        for task in bar(tasks):
+            _make_shard(*task)
+    elif todo:
+        spawn = get_context("spawn")
+        with ProcessPoolExecutor(workers, spawn, torch.set_num_threads, (1,)) as pool:
+            for future in bar([pool.submit(_make_shard, *task) for task in tasks]):
+                future.result()
     return [example for path in paths for example in read_shard(path)]
 
 
 def _make_shard(crystals: Sequence[Crystal], sampling: Sampling, path: Path) -> None:
-    torch.set_num_threads(1)
     examples = []
     for crystal in crystals:
         try:

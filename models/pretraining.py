@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +86,8 @@ def pretrain(
         The encoder, with its validation in the card.
 
     Raises:
-        ConfigurationError: The pool is not in the data folder.
+        ConfigurationError: The pool is not in the data folder, or ``out/work`` belongs to a run
+            with other settings or crystals.
     """
     pool_path = data / POOL
     if not pool_path.is_file():
@@ -92,6 +96,7 @@ def pretrain(
     pool = (r for r in iter_records(pool_path) if isinstance(r, Crystal))
     crystals, n_held_out = choose_crystals(pool, config.sampling, held_out)
     work = out / "work"
+    _check_same_run(work, config, crystals)
     examples = make_signals(crystals, config.sampling, work, workers)
     n_validation = max(1, int(config.validation_fraction * len(examples)))
     validation, training = examples[:n_validation], examples[n_validation:]
@@ -176,6 +181,29 @@ def profile_scores(network: HopNetwork, examples: Sequence[Example]) -> dict[str
         "mae_eV": round(float(np.abs(values - truth[known]).mean()), 4),
         "spearman": round(float(spearmanr(values, truth[known]).statistic), 4),
     }
+
+
+def _check_same_run(work: Path, config: PretrainingConfig, crystals: Sequence[Crystal]) -> None:
+    """Note in the work folder what is run; refuse to go on with something else."""
+    same_anywhere = replace(config, training=replace(config.training, device="auto"))
+    run = {
+        "settings": _plain(asdict(same_anywhere)),
+        "crystals_sha256": sha256("\n".join(c.id for c in crystals).encode()).hexdigest(),
+    }
+    note = work / "run.json"
+    if note.is_file():
+        before = json.loads(note.read_text(encoding="utf-8"))
+        changed = [k for k in run["settings"] if before["settings"].get(k) != run["settings"][k]]
+        if before != run:
+            raise ConfigurationError(
+                f"{work}: holds a pretraining with other {', '.join(changed) or 'crystals'}; "
+                "give the settings and data that it was started with, or another --out"
+            )
+        return
+    work.mkdir(parents=True, exist_ok=True)
+    temporary = note.with_suffix(".tmp")
+    temporary.write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
+    os.replace(temporary, note)
 
 
 def _plain(value: Any) -> Any:
