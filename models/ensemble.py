@@ -320,10 +320,11 @@ class HopEnsemble:
             network.scalar_std.copy_(scalars.std(dim=0, correction=0) + 1e-3)
             if self.base and not isinstance(self.config.strategy, FromScratch):
                 weights = dict(self.base[member % len(self.base)])
-                for name in [n for n in weights if n.startswith(("scalar_", "dropout"))]:
-                    del weights[name]
+                knows_scalars = any(name.startswith("scalar_branch.") for name in weights)
+                if not knows_scalars:
+                    del weights["scalar_mean"], weights["scalar_std"]
                 network.load_state_dict(weights, strict=False)
-                if network.scalar_branch is not None:  # starts silent: the base never saw it
+                if network.scalar_branch is not None and not knows_scalars:  # starts silent
                     for parameter in network.scalar_branch[-1].parameters():
                         torch.nn.init.zeros_(parameter)
             elif isinstance(self.config.strategy, HeadsOnly | LowRankAdapters):

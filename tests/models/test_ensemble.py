@@ -214,6 +214,14 @@ def test_members_start_from_the_bases_in_turn(base):
         assert (state["scalar_branch.2.weight"] == 0).all()
 
 
+def test_a_hop_model_as_a_base_keeps_what_it_knows_of_path_scalars(model):
+    """A second fine-tuning starts where the first one ended, scaling of the scalars included."""
+    still = replace(SETTINGS.training, epochs=1, learning_rate=0.0)
+    config = replace(SETTINGS, strategy=FullFineTuning(), training=still)
+    again = HopEnsemble(config, weights(model)).fit(HOPS[:3], BARRIERS[:3])
+    np.testing.assert_allclose(again.predict(HOPS).mean, model.predict(HOPS).mean, atol=INVARIANCE)
+
+
 def test_scratch_forgets_the_base(base):
     still = replace(SETTINGS.training, epochs=1, learning_rate=0.0)
     config = replace(SETTINGS, training=still)
