@@ -29,6 +29,9 @@ def collect(
 ) -> list[Candidate]:
     """All candidates in their order; of records with one id all but the first are failed ones.
 
+    Of generated candidates those that repeat a reference crystal (same family and formula) are
+    left out.
+
     Args:
         settings: The sources.
         working_ions: Mobile ions of the generated candidates.
@@ -41,9 +44,10 @@ def collect(
     candidates: list[Candidate] = []
     if settings.references:
         candidates += [replace(c, source=REFERENCE_SOURCE) for c in reference_crystals()]
+    known = {(c.family, c.formula) for c in candidates if isinstance(c, Crystal)}
     if settings.prototypes is not None:
         try:
-            candidates += generate(
+            generated = generate(
                 families=list(settings.prototypes.families) or None,
                 working_ions=working_ions,
                 max_count=settings.prototypes.max_count,
@@ -51,6 +55,7 @@ def collect(
             )
         except (KeyError, ValueError) as error:
             raise InputError(f"candidates: prototypes: {error.args[0]}") from error
+        candidates += [c for c in generated if (c.family, c.formula) not in known]
     if settings.files:
         candidates += read_crystals([Path(f) for f in settings.files])
     if not candidates:

@@ -22,8 +22,10 @@ LABELS = {
     "log10_conductivity_S_cm": "log$_{10}$ conductivity (S/cm)",
     "percolation_barrier_eV": "percolation barrier (eV)",
 }
-N_FAMILIES = 14
+N_FAMILIES = 32
 N_TOP = 25
+LABEL_WIDTH, LABEL_HEIGHT = 0.17, 0.045
+"""Size of a name on a plot, as a share of its axes."""
 LOWEST_SHOWN = -30.0
 """Decades below this are drawn at the edge: nobody compares diffusivities of 1e-40 cm^2/s."""
 
@@ -40,7 +42,7 @@ def by_family(rows: Sequence[Row], column: str) -> str:
         groups[row["family"] or "unknown"].append(max(float(row[column]), LOWEST_SHOWN))
     names = sorted(groups, key=lambda name: -len(groups[name]))[:N_FAMILIES]
     names.sort(key=lambda name: float(np.median(groups[name])))
-    figure, axes = _axes(7.2, 0.8 + 0.34 * max(len(names), 3))
+    figure, axes = _axes(7.2, 0.8 + 0.24 * max(len(names), 3))
     if names:
         drawn = axes.boxplot(
             [groups[name] for name in names],
@@ -95,23 +97,42 @@ def barrier_against(rows: Sequence[Row], column: str) -> str:
         if points:
             x, y = np.array(points).T
             axes.plot(x, y, ".", ms=4, alpha=0.5, color=color, label=f"{dimension}-D")
-    for row in shown:
-        if row["source"] == REFERENCE_SOURCE:
-            point = float(row["percolation_barrier_eV"]), max(float(row[column]), LOWEST_SHOWN)
-            axes.plot(*point, "D", ms=5, color=ORANGE, mec=INK, mew=0.6, zorder=3)
-            axes.annotate(
-                _subscripts(row["formula"]),
-                point,
-                xytext=(6, 4),
-                textcoords="offset points",
-                fontsize=7.5,
-                bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.7},
-            )
+    references = [row for row in shown if row["source"] == REFERENCE_SOURCE]
+    points = [
+        (float(row["percolation_barrier_eV"]), max(float(row[column]), LOWEST_SHOWN))
+        for row in references
+    ]
+    for point in points:
+        axes.plot(*point, "D", ms=5, color=ORANGE, mec=INK, mew=0.6, zorder=3)
+    for k in apart(points, axes.get_xlim(), axes.get_ylim()):
+        axes.annotate(
+            _subscripts(references[k]["formula"]),
+            points[k],
+            xytext=(7, 3),
+            textcoords="offset points",
+            fontsize=8,
+            bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.75},
+            zorder=4,
+        )
     if shown:
         axes.legend(frameon=False, title="percolates in")
     axes.set_xlabel(label("percolation_barrier_eV"))
     axes.set_ylabel(label(column))
     return _svg(figure, f"percolation barrier against {column}")
+
+
+def apart(
+    points: Sequence[tuple[float, float]], x_range: Sequence[float], y_range: Sequence[float]
+) -> list[int]:
+    """Indices of points that can be named without writing over each other, first come first."""
+    chosen: list[int] = []
+    size = np.array([LABEL_WIDTH, LABEL_HEIGHT])
+    span = np.array([x_range[1] - x_range[0], y_range[1] - y_range[0]])
+    placed = np.array(points).reshape(-1, 2) / span
+    for k in range(len(points)):
+        if all((np.abs(placed[k] - placed[j]) > size).any() for j in chosen):
+            chosen.append(k)
+    return chosen
 
 
 def dimension_counts(rows: Sequence[Row]) -> str:
