@@ -6,6 +6,7 @@ kept in shards that a cut-off run goes on from, and used to pretrain hop network
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -17,7 +18,8 @@ from zlib import crc32
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
@@ -137,7 +139,7 @@ def signal_example(crystal: Crystal, sampling: Sampling) -> Example:
     targets = {
         n: torch.tensor(v, dtype=torch.float32) for n, v in zip(TARGETS, values, strict=True)
     }
-    return Example(data, targets)
+    return Example(data, targets, framework_formula(crystal, graph.working_ion))
 
 
 def make_signals(
@@ -183,19 +185,22 @@ def _make_shard(crystals: Sequence[Crystal], sampling: Sampling, path: Path) -> 
 
 def write_shard(path: Path, examples: Sequence[Example]) -> None:
     """Write examples to one safetensors file, whole or not at all."""
-    tensors = {"n_examples": torch.tensor(len(examples))}
+    tensors: dict[str, Tensor] = {"n_examples": torch.tensor(len(examples))}
     for k, example in enumerate(examples):
         tensors |= {f"{k}.{n}": example.graph[n].contiguous() for n in GRAPH_FIELDS}
         tensors |= {f"{k}.target.{n}": v.contiguous() for n, v in example.targets.items()}
     temporary = path.with_suffix(".tmp")
-    save_file(tensors, temporary)
+    groups = json.dumps([example.group for example in examples])
+    save_file(tensors, temporary, metadata={"groups": groups})
     os.replace(temporary, path)
 
 
 def read_shard(path: Path) -> Iterator[Example]:
     """Read what :func:`write_shard` wrote."""
-    tensors = load_file(path)
-    for k in range(int(tensors["n_examples"])):
+    with safe_open(path, framework="pt") as file:
+        groups = json.loads(file.metadata()["groups"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    for k, group in enumerate(groups):
         fields: dict[str, Tensor] = {n: tensors[f"{k}.{n}"] for n in GRAPH_FIELDS}
         targets = {n: tensors[f"{k}.target.{n}"] for n in TARGETS}
-        yield Example(HopData(**fields, num_nodes=len(fields["x"])), targets)
+        yield Example(HopData(**fields, num_nodes=len(fields["x"])), targets, group)

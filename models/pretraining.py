@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -46,7 +47,7 @@ class PretrainingConfig:
         network: Their sizes; path scalars are left out, since they hold what is to be learnt.
         training: How they are fitted.
         sampling: What they are fitted on.
-        validation_fraction: Share of the crystals kept for early stopping.
+        validation_fraction: Share of the host frameworks kept for early stopping.
     """
 
     name: str
@@ -98,8 +99,7 @@ def pretrain(
     work = out / "work"
     _check_same_run(work, config, crystals)
     examples = make_signals(crystals, config.sampling, work, workers)
-    n_validation = max(1, int(config.validation_fraction * len(examples)))
-    validation, training = examples[:n_validation], examples[n_validation:]
+    training, validation = split_by_group(examples, config.validation_fraction)
     weights, scores = [], []
     network_config = replace(config.network, use_scalars=False)
     for k in range(config.n_networks):
@@ -134,13 +134,25 @@ def pretrain(
             "pool_crystals_held_out": n_held_out,
             "shared_formulas": leaked(crystals, held_out),
         },
-        "validation": {"split": "random crystals", "networks": scores},
+        "validation": {"split": "whole host frameworks held out", "networks": scores},
         "settings": _plain(asdict(config)),
         "licence": "MIT",
     }
     encoder = HopEncoder(network_config, weights, card)
     encoder.save(out)
     return encoder
+
+
+def split_by_group(
+    examples: Sequence[Example], fraction: float
+) -> tuple[list[Example], list[Example]]:
+    """Training and validation part; a framework is on one side, chosen by a hash of its formula."""
+    limit = fraction * 2**32
+    held = [crc32(example.group.encode()) < limit for example in examples]
+    if not any(held) or all(held):  # too few frameworks for the share: the first one validates
+        held = [example.group == examples[0].group for example in examples]
+    training = [e for e, out in zip(examples, held, strict=True) if not out]
+    return training or list(examples), [e for e, out in zip(examples, held, strict=True) if out]
 
 
 def evaluation_formulas(data: Path) -> frozenset[str]:

@@ -50,10 +50,12 @@ class Example:
     Attributes:
         graph: A host with n_hops hops.
         targets: Tensors with n_hops rows; NaN where unknown.
+        group: What a split keeps together (the host framework).
     """
 
     graph: HopData
     targets: Mapping[str, Tensor] = field(default_factory=dict)
+    group: str = ""
 
 
 Loss = Callable[[Any, Mapping[str, Tensor]], Tensor]
