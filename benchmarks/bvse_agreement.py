@@ -59,7 +59,7 @@ def olivine() -> Crystal:
 
 
 def edge_product(crystal: Crystal) -> float:
-    """Product of the edges, cubic angstrom: grid points times the cube of the resolution, in any cell."""
+    """Product of the cell edges: grid points times the cube of the resolution."""
     return float(np.linalg.norm(crystal.lattice, axis=1).prod())
 
 

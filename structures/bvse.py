@@ -365,20 +365,21 @@ def landscape(field: BondValenceField, resolution_A: float = 0.2) -> Landscape:
     slack = 0.5 * float(np.linalg.norm(np.abs(steps).sum(0)))
     reach = np.array([table.reach_A + slack for table in field._tables])
     offset = _offsets_within(steps, float(reach.max()))
-    point = offset @ steps
-    squared = np.einsum("pk,pk->p", point, point)
-    place = np.ravel_multi_index(tuple((offset % shape).T), tuple(shape))
+    point = steps.T @ offset.astype(np.float64)
+    squared = np.einsum("kp,kp->p", point, point)
+    point = point.astype(np.float32)
+    place = _wrapped(offset, shape)
     energy = np.zeros(shape, dtype=np.float32)
     for k, table in enumerate(field._tables):
         near = squared <= reach[k] ** 2
         at = place[near]
-        slope = (point[near] * (-2 * table.scale)).astype(np.float32)
+        slope = np.compress(near, point, axis=1) * np.float32(-2 * table.scale)
         base = (squared[near] * table.scale).astype(np.float32)
         for entry in np.flatnonzero(field.kind == k):
             on_grid = field.frac[entry] * shape
             home = np.rint(on_grid).astype(int)
             within = (on_grid - home) @ steps
-            index = slope @ within.astype(np.float32)
+            index = within.astype(np.float32) @ slope
             index += base
             index += np.float32(within @ within * table.scale)
             np.maximum(index, 0, out=index)
@@ -388,7 +389,7 @@ def landscape(field: BondValenceField, resolution_A: float = 0.2) -> Landscape:
 
 
 def _offsets_within(steps: Floats, radius_A: float) -> NDArray[np.int64]:
-    """(n, 3) integer offsets on a grid with the given steps within a radius of the origin."""
+    """(3, n) integer offsets on a grid with the given steps within a radius of the origin."""
     rows = steps / np.linalg.norm(steps[2])  # in units of the last step
     radius = radius_A / float(np.linalg.norm(steps[2]))
     reach = np.ceil(radius * np.linalg.norm(np.linalg.inv(rows), axis=0)).astype(int)
@@ -403,7 +404,17 @@ def _offsets_within(steps: Floats, radius_A: float) -> NDArray[np.int64]:
     count = np.maximum(np.floor(middle + half).astype(int) - first + 1, 0)
     start = np.cumsum(count) - count
     k = np.arange(count.sum()) + np.repeat(first - start, count)
-    return np.stack([np.repeat(i, count), np.repeat(j, count), k], axis=1)
+    return np.stack([np.repeat(i, count), np.repeat(j, count), k])
+
+
+def _wrapped(offset: NDArray[np.int64], shape: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(n,) flat index of each offset (3, n) from the origin of a periodic grid."""
+    flat = np.zeros(offset.shape[1], dtype=np.int64)
+    stride = np.array([shape[1] * shape[2], shape[2], 1])
+    for along, n, s in zip(offset, shape, stride, strict=True):
+        low = along.min()
+        flat += (np.arange(low, along.max() + 1) % n * s)[along - low]
+    return flat
 
 
 def _add_rolled(
