@@ -7,7 +7,6 @@ from copy import copy
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -27,18 +26,17 @@ from models.finetuning import (
     strategy_from_json,
     strategy_to_json,
 )
+from models.hop_graphs import graph_of
 from models.losses import BarrierLoss
-from models.network import HopNetwork, HopNetworkConfig
+from models.network import HopNetwork, HopNetworkConfig, HopOutput
 from models.prediction import Prediction
 from models.training import Example, TrainingConfig, fit_network, pick_device
 from models.transforms import LogShift
-from structures.graph import HopData, hop_graph, migration_graph_data
-from structures.hop_profile import profiled
+from structures.graph import HopData, migration_graph_data
 from structures.records import Hop
 from structures.sites import MigrationGraph
 
 BATCH_SIZE = 64
-_GRAPHS: WeakKeyDictionary[Hop, HopData] = WeakKeyDictionary()
 
 
 class NotFittedError(ValueError, AttributeError):
@@ -190,6 +188,13 @@ class HopEnsemble:
         """Calibrated interval (lower, upper), eV."""
         return self.calibration_.interval(prediction, self.config.target)
 
+    def to(self, device: str) -> HopEnsemble:
+        """Move the networks to ``auto``, ``cpu`` or ``cuda``; predictions are made there."""
+        self._check_fitted()
+        for network in self.networks_:
+            network.to(pick_device(device))
+        return self
+
     def energies(self, graphs: Sequence[HopData]) -> HopEnergies:
         """Site energies and saddles of all hops of some graphs, in the order of the graphs.
 
@@ -197,11 +202,12 @@ class HopEnsemble:
             graphs: From :func:`structures.graph.hop_graph` or ``migration_graph_data``.
         """
         self._check_fitted()
+        device = next(self.networks_[0].parameters()).device
         rows: list[list[NDArray[np.float64]]] = [[] for _ in range(5)]
         with torch.no_grad():
             for first in range(0, len(graphs), BATCH_SIZE):
-                batch = Batch.from_data_list(list(graphs[first : first + BATCH_SIZE]))
-                outputs = [network(batch) for network in self.networks_]
+                batch = Batch.from_data_list(list(graphs[first : first + BATCH_SIZE])).to(device)
+                outputs = [HopOutput(*(x.cpu() for x in net(batch))) for net in self.networks_]
                 start = np.stack([o.start_eV.double().numpy() for o in outputs])
                 end = np.stack([o.end_eV.double().numpy() for o in outputs])
                 kra = np.stack([o.kra_eV.double().numpy() for o in outputs])
@@ -338,14 +344,6 @@ class HopEnsemble:
     def _check_fitted(self) -> None:
         if not hasattr(self, "networks_"):
             raise NotFittedError("HopEnsemble is not fitted; call fit() or load() first")
-
-
-def graph_of(hop: Hop) -> HopData:
-    """Graph of a hop on its bond-valence path; kept as long as the hop itself is."""
-    graph = _GRAPHS.get(hop)
-    if graph is None:
-        graph = _GRAPHS[hop] = hop_graph(profiled(hop))
-    return graph
 
 
 def with_encoded_host(network: HopNetwork, graph: HopData) -> HopData:

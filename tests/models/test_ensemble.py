@@ -13,7 +13,6 @@ from models.ensemble import (
     HopEnsemble,
     HopEnsembleConfig,
     NotFittedError,
-    graph_of,
     with_encoded_host,
 )
 from models.finetuning import (
@@ -24,6 +23,7 @@ from models.finetuning import (
     HeadsOnly,
     LowRankAdapters,
 )
+from models.hop_graphs import graph_of
 from models.library import load
 from models.network import HopNetwork, HopNetworkConfig
 from models.training import TrainingConfig

@@ -1,0 +1,95 @@
+"""The two verbs and the folder form shared by all models of hop barriers that are not networks."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from models.checkpoint import load_model, save_model
+from models.prediction import Prediction
+from structures.records import Hop
+
+Floats = NDArray[np.float64]
+Arrays = Mapping[str, NDArray[Any]]
+
+HALF_WIDTH_90 = 1.645
+"""Half width of a normal distribution's 90 % interval in standard deviations."""
+
+
+class Baseline(ABC):
+    """A model of hop barriers; subclasses say what fitting finds and how it is stored."""
+
+    kind: ClassVar[str]
+
+    def fit(self, records: Sequence[Hop], labels: ArrayLike) -> Self:
+        """Learn from hops and their forward barriers.
+
+        Args:
+            records: (n,) hops; their own labels are not looked at.
+            labels: (n,) barriers, eV.
+        """
+        barriers = np.asarray(labels, dtype=float)
+        if barriers.shape != (len(records),) or not len(records):
+            raise ValueError(f"{len(records)} hops and labels of shape {barriers.shape}")
+        if not np.isfinite(barriers).all():
+            raise ValueError("labels must be finite; drop hops without a barrier")
+        self.ions_ = sorted({hop.working_ion for hop in records})
+        self._fit(records, barriers)
+        return self
+
+    def predict(self, records: Sequence[Hop]) -> Prediction:
+        """Barriers of hops, eV."""
+        if not hasattr(self, "ions_"):
+            raise ValueError(f"{type(self).__name__} is not fitted; call fit(records, labels)")
+        if not records:
+            return Prediction(np.zeros(0), np.zeros(0), np.zeros(0))
+        return self._predict(records)
+
+    def interval(self, prediction: Prediction) -> tuple[Floats, Floats]:
+        """Lower and upper end of the 90 % interval of a normal distribution, eV."""
+        half = HALF_WIDTH_90 * prediction.std
+        return prediction.mean - half, prediction.mean + half
+
+    def in_domain(self, records: Sequence[Hop]) -> NDArray[np.bool_]:
+        """(n,) True where the working ion was among the training hops."""
+        return np.array([hop.working_ion in self.ions_ for hop in records], dtype=bool)
+
+    def save(self, directory: str | Path, card: Mapping[str, Any] | None = None) -> None:
+        """Write the model folder."""
+        arrays, settings = self._state()
+        save_model(
+            Path(directory),
+            {name: torch.tensor(values) for name, values in arrays.items()},
+            {"kind": self.kind, "ions": self.ions_, **settings},
+            card or {"name": self.kind, "quantity": "migration_barrier_eV"},
+        )
+
+    @classmethod
+    def load(cls, directory: str | Path) -> Self:
+        """Read a model folder; see ``models.checkpoint.load_model`` for what is refused."""
+        tensors, settings, _ = load_model(Path(directory))
+        if settings.get("kind") != cls.kind:
+            raise ValueError(f"{directory} holds a {settings.get('kind')!r}, not a {cls.kind!r}")
+        arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+        model = cls._restore(arrays, settings)
+        model.ions_ = list(settings["ions"])
+        return model
+
+    @abstractmethod
+    def _fit(self, hops: Sequence[Hop], barriers: Floats) -> None: ...
+
+    @abstractmethod
+    def _predict(self, hops: Sequence[Hop]) -> Prediction: ...
+
+    @abstractmethod
+    def _state(self) -> tuple[Arrays, Mapping[str, Any]]: ...
+
+    @classmethod
+    @abstractmethod
+    def _restore(cls, arrays: Arrays, settings: Mapping[str, Any]) -> Self: ...
