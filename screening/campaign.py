@@ -102,8 +102,11 @@ class Campaign:
         settings = self.settings
         return collect(settings.candidates, settings.working_ions, settings.seed, self.limit)
 
-    def predictor(self) -> CrystalPredictor:
+    def predictor(self, device: str = "auto") -> CrystalPredictor:
         """What is applied to the candidates.
+
+        Args:
+            device: Where the networks run: ``auto``, ``cpu`` or ``cuda``.
 
         Raises:
             InputError: Unknown or broken model, unreadable list of known compounds.
@@ -124,10 +127,11 @@ class Campaign:
                 settings.filters,
                 frozenset() if known is None else read_known_formulas(Path(known)),
             ),
+            device=device,
             time_limit_s=settings.time_limit_s,
         )
         try:
-            loaded_model(predictor.model)
+            loaded_model(predictor.model, device)
         except IncompatibleModelError as error:
             raise InputError(str(error)) from error
         return predictor
@@ -149,6 +153,7 @@ class Campaign:
         resume: bool = False,
         executor: str = "local",
         workers: int | None = None,
+        device: str = "auto",
         progress: bool | None = None,
     ) -> Campaign:
         """Run to the end, or go on from where it was stopped.
@@ -158,6 +163,7 @@ class Campaign:
             resume: Use what the folder holds.
             executor: ``local`` or ``dask://HOST:PORT``.
             workers: Local processes; None for one a core, 0 for none beside this one.
+            device: Where the networks run: ``auto``, ``cpu`` or ``cuda``.
             progress: Show a progress bar; by default if stderr is a terminal.
 
         Returns:
@@ -171,7 +177,7 @@ class Campaign:
         check_objectives(self.settings.objectives)
         started = time.time()
         pool = executor_from(executor, workers)
-        predictor = self.predictor()
+        predictor = self.predictor(device)
         candidates = self.candidates()
         record = self._record(predictor, candidates)
         check_unchanged(folder, record)
@@ -186,6 +192,7 @@ class Campaign:
         record |= {
             "status": "complete",
             "executor": executor,
+            "device": device,
             "n_workers": pool.n_workers,
             "n_predicted_in_this_run": n_computed,
             "crystals_per_s": round(n_computed / max(predicted - ready, 1e-6), 2),

@@ -113,6 +113,12 @@ def _add_screen(commands: Any) -> None:
         "--executor", default="local", metavar="WHERE", help="local (default) or dask://HOST:PORT"
     )
     _add_workers(command)
+    command.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="where the networks run (default: auto, CUDA where there is one)",
+    )
 
 
 def _add_predict(commands: Any) -> None:
@@ -317,7 +323,7 @@ def _screen(args: argparse.Namespace) -> int:
     if args.out is None:
         raise InputError("--out DIR is missing: the folder of the campaign")
     check_folder(args.out, args.resume)
-    campaign.run(args.out, args.resume, args.executor, args.workers)
+    campaign.run(args.out, args.resume, args.executor, args.workers, args.device)
     counts = Counter(row["status"] for row in campaign.rows_)
     _say(f"wrote {args.out / TABLE_FILE} ({_counted(counts)}) and report.html beside it")
     return _status(counts["ok"] + counts["filtered"], campaign.rows_)

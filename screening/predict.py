@@ -37,6 +37,7 @@ class CrystalPredictor:
         working_ions: For a crystal that names no ion, the first of these it holds; empty for the
             general order of precedence.
         filters: What a crystal must be; others become ``filtered`` rows.
+        device: Where the networks run: ``auto`` (CUDA where there is one), ``cpu`` or ``cuda``.
         time_limit_s: Longest time for one crystal in any step.
     """
 
@@ -44,6 +45,7 @@ class CrystalPredictor:
     conditions: Conditions = field(default_factory=Conditions)
     working_ions: tuple[str, ...] = ()
     filters: Filters = field(default_factory=Filters)
+    device: str = "auto"
     time_limit_s: float = 120.0
 
     def __call__(self, candidates: Sequence[Candidate]) -> list[Row]:
@@ -106,7 +108,7 @@ class CrystalPredictor:
         """Rows of crystals whose hops are known."""
         if not graphs:
             return []
-        model = loaded_model(self.model)
+        model = loaded_model(self.model, self.device)
         try:
             energies = model.crystal_energies(graphs)
         except Exception:  # one of them spoils the batch: each on its own shows which
@@ -117,7 +119,7 @@ class CrystalPredictor:
         ]
 
     def _row_alone(self, graph: MigrationGraph) -> Row:
-        return self._row(graph, loaded_model(self.model).crystal_energies([graph])[0])
+        return self._row(graph, loaded_model(self.model, self.device).crystal_energies([graph])[0])
 
     def _row(self, graph: MigrationGraph, energies: HopEnergies) -> Row:
         values = conduction_row(graph, energies, self.conditions)
@@ -125,12 +127,20 @@ class CrystalPredictor:
 
 
 @lru_cache(maxsize=2)
-def loaded_model(name: str) -> HopEnsemble:
-    """The model, loaded once a process."""
+def loaded_model(name: str, device: str = "auto") -> HopEnsemble:
+    """The model, loaded once a process.
+
+    Raises:
+        IncompatibleModelError: Unknown or broken model.
+        InputError: A model of another kind, or no such device.
+    """
     model = load(name)
     if not isinstance(model, HopEnsemble):
         raise InputError(
             f"model '{name}' ({type(model).__name__}) gives no site energies and saddles; crystals "
             f"need one of kind {HopEnsemble.kind}"
         )
-    return model
+    try:
+        return model.to(device)
+    except ValueError as error:
+        raise InputError(str(error)) from error

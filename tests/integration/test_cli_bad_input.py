@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from screening.cli import main
 from structures.io import write_cif, write_json_lines
@@ -225,3 +226,14 @@ def test_a_folder_without_crystals(tmp_path: Path, tiny_model: Path, capsys: Cap
     status, _ = predict([tmp_path / "in"], tiny_model, tmp_path / "out.csv")
     assert status == 2
     assert "no hops, crystals or conductivity rows found" in one_line(capsys)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA device")
+def test_a_device_that_is_not_there(tmp_path: Path, tiny_model: Path, capsys: Capture) -> None:
+    write_json_lines(tmp_path / "p.jsonl", [rocksalt()])
+    (tmp_path / "c.yaml").write_text(
+        f"name: a\nmodel: {tiny_model}\ncandidates: {{files: [p.jsonl]}}\n", encoding="utf-8"
+    )
+    command = ["screen", str(tmp_path / "c.yaml"), "--out", str(tmp_path / "o")]
+    assert main([*command, "--device", "cuda"]) == 2
+    assert "no CUDA device" in one_line(capsys)
