@@ -10,9 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pymatgen.optimization.neighbors import find_points_in_spheres
 
-NeighborList = tuple[
-    NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]
-]
+NeighborList = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
 
 _PERIODIC = np.ones(3, dtype=np.int64)
 _SAME_POINT_A = 1e-8
