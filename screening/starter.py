@@ -1,0 +1,30 @@
+"""The starter data: a few hops and crystals that come with the package, to try everything on.
+
+The labels are the project's own, computed by ``benchmarks/make_starter_hops.py``.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+
+from structures.io import read_records
+from structures.prototypes import reference_crystals
+from structures.records import Crystal, Hop
+
+BVSE_HOPS_FILE = "starter_hops_bvse.jsonl.gz"
+
+
+def starter_hops() -> list[Hop]:
+    """Hops of the starter crystals with bond-valence barriers (``method`` is ``bvse``).
+
+    ``extra`` says where a hop comes from (``source``, ``reference``), with which parameters its
+    barrier was computed (``parameters``), and holds the bond-valence energies along its path
+    (``bvse_profile_eV``).
+    """
+    with resources.as_file(resources.files("screening") / "data" / BVSE_HOPS_FILE) as path:
+        return [record for record in read_records(path) if isinstance(record, Hop)]
+
+
+def starter_crystals() -> list[Crystal]:
+    """Well-known conductors and electrodes as measured: the prototypes of all frameworks."""
+    return reference_crystals()

@@ -1,0 +1,55 @@
+"""The starter data are what they say: hops of the starter crystals, their labels reproducible."""
+
+from collections import Counter
+from importlib.resources import files
+
+import numpy as np
+import pytest
+
+from screening.labelling.bvse import bvse_label
+from screening.starter import BVSE_HOPS_FILE, starter_crystals, starter_hops
+from structures.sites import find_hops
+
+ROUNDING_EV = 0.02
+"""Coordinates are stored to 1e-5 of a cell vector, energies to 1e-4 eV."""
+
+
+def test_every_hop_says_where_it_comes_from() -> None:
+    crystals = {crystal.id: crystal for crystal in starter_crystals()}
+    hops = starter_hops()
+    assert len({hop.id for hop in hops}) == len(hops) > 100
+    for hop in hops:
+        crystal = crystals[hop.extra["source"].removeprefix("prototype:")]
+        assert hop.id.split("#")[0] == crystal.id
+        assert hop.family == crystal.family
+        assert hop.working_ion == crystal.working_ion
+        assert hop.method == "bvse"
+        assert "bvlain" in hop.extra["parameters"]
+        assert hop.extra["reference"] == crystal.extra["reference"]
+
+
+def test_labels_are_those_of_the_hops_found_today() -> None:
+    wanted = ("LiFePO4-olivine", "LiCoO2-layered", "LiMn2O4-spinel", "Li3OCl-anti-perovskite")
+    stored = {hop.id: hop for hop in starter_hops()}
+    crystals = [crystal for crystal in starter_crystals() if crystal.id in wanted]
+    for crystal in crystals:
+        hop = find_hops(crystal).hops[0]
+        assert stored[hop.id].barrier_eV == pytest.approx(
+            bvse_label(hop).barrier_eV, abs=ROUNDING_EV
+        )
+        assert np.allclose(stored[hop.id].path_A, hop.path_A, atol=1e-3)
+
+
+def test_barriers_are_those_of_the_profiles() -> None:
+    for hop in starter_hops():
+        profile = hop.extra["bvse_profile_eV"]
+        assert hop.barrier_eV == pytest.approx(max(profile) - profile[0])
+        assert hop.barrier_backward_eV == pytest.approx(max(profile) - profile[-1])
+        assert 0 <= hop.barrier_eV <= 5
+
+
+def test_several_families_and_both_ions_in_a_small_file() -> None:
+    hops = starter_hops()
+    assert len(Counter(hop.family for hop in hops)) >= 20
+    assert set(Counter(hop.working_ion for hop in hops)) == {"Li", "Na"}
+    assert len((files("screening") / "data" / BVSE_HOPS_FILE).read_bytes()) < 300_000
