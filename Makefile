@@ -9,7 +9,7 @@ OUT ?= results/screen
 .PHONY: screen test lint clean
 
 screen: $(STAMP)
-	$(VENV)/bin/ionbridge screen --out $(OUT) --resume
+	$(VENV)/bin/ionbridge screen --out $(OUT) --renew
 	@echo "Ranked table: $(OUT)/ranked.csv    Report: $(OUT)/report.html"
 
 test: $(STAMP)

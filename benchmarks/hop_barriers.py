@@ -23,6 +23,7 @@ from models.adaptation import Base, ensemble_config, out_of_fold
 from models.baselines import BASELINES
 from models.ensemble import HopEnsemble
 from models.finetuning import STRATEGIES, FromScratch
+from models.checkpoint import sha256
 from models.metrics import bootstrap, mae, paired_bootstrap, r2, spearman
 from models.prediction import Prediction
 from structures.family_names import canonical_family
@@ -63,7 +64,6 @@ def run(
         "n_members": n_members,
         "seconds": round(time.perf_counter() - started),
         "n": len(hops),
-        "data_sha256": neb_barriers.SHA256,
         "ids": [hop.id for hop in hops],
         "mean_eV": np.round(prediction.mean, 4).tolist(),
         "aleatoric_std_eV": np.round(prediction.aleatoric_std, 4).tolist(),
@@ -74,6 +74,7 @@ def run(
 def scores(barrier: NDArray[np.float64], prediction: Prediction, hops: list[Hop]) -> dict[str, Any]:
     groups = [hop.framework for hop in hops]
     low = barrier <= UP_TO_EV
+    sound = np.array([not neb_barriers.is_implausible(hop) for hop in hops])
     error = bootstrap(mae, barrier, prediction.mean, groups=groups)
     families = np.array([canonical_family(hop.family) for hop in hops])
     within = [
@@ -86,6 +87,7 @@ def scores(barrier: NDArray[np.float64], prediction: Prediction, hops: list[Hop]
         "r2": round(r2(barrier, prediction.mean), 3),
         "spearman": round(spearman(barrier, prediction.mean), 3),
         "mae_up_to_2_eV": round(mae(barrier[low], prediction.mean[low]), 3),
+        "mae_without_implausible_rows_eV": round(mae(barrier[sound], prediction.mean[sound]), 3),
         "spearman_within_families": round(float(np.mean(within)), 3) if within else None,
     }
 
@@ -100,7 +102,7 @@ def main() -> None:
     parser.add_argument("--members", type=int, default=3)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    hops = list(neb_barriers.load(args.data))
+    hops = list(neb_barriers.load(args.data).records)
     base = Base.of(args.base)
     RESULTS.mkdir(parents=True, exist_ok=True)
     for protocol in args.protocol:
@@ -110,10 +112,10 @@ def main() -> None:
                 result = run(protocol, name, hops, base, args.seed, args.members)
                 path.write_text(json.dumps(result) + "\n", encoding="utf-8")
             print(f"{protocol} {name} done", flush=True)
-    table(hops)
+    table(hops, sha256(args.data / neb_barriers.HOPS_FILE))
 
 
-def table(hops: list[Hop]) -> None:
+def table(hops: list[Hop], checksum: str) -> None:
     """Print and store every score, and the paired difference to the trees and family mean."""
     barrier = np.array([hop.barrier_eV for hop in hops], dtype=float)
     groups = [hop.framework for hop in hops]
@@ -135,7 +137,7 @@ def table(hops: list[Hop]) -> None:
         entry |= {k: stored[k] for k in ("seed", "n_members", "seconds")}
         summary.setdefault(stored["protocol"], {})[stored["model"]] = entry
         print(f"{stored['protocol']:18s} {stored['model']:18s} {entry}")
-    text = json.dumps({"n": len(hops), "data_sha256": neb_barriers.SHA256, **summary}, indent=1)
+    text = json.dumps({"n": len(hops), "data_sha256": checksum, **summary}, indent=1)
     (RESULTS.parent / "hop_barriers.json").write_text(text + "\n", encoding="utf-8")
 
 

@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 import re
+import shutil
 import sys
 import time
 from collections import Counter
@@ -155,6 +156,7 @@ class Campaign:
         workers: int | None = None,
         device: str = "auto",
         progress: bool | None = None,
+        renew: bool = False,
     ) -> Campaign:
         """Run to the end, or go on from where it was stopped.
 
@@ -165,6 +167,7 @@ class Campaign:
             workers: Local processes; None for one a core, 0 for none beside this one.
             device: Where the networks run: ``auto``, ``cpu`` or ``cuda``.
             progress: Show a progress bar; by default if stderr is a terminal.
+            renew: Resume, but start afresh where settings, model, candidates or versions changed.
 
         Returns:
             Itself, with `results`.
@@ -173,14 +176,21 @@ class Campaign:
             InputError: The folder, the model or a file cannot be used.
         """
         folder = Path(out)
-        check_folder(folder, resume)
+        check_folder(folder, resume or renew)
         check_objectives(self.settings.objectives)
         started = time.time()
         pool = executor_from(executor, workers)
         predictor = self.predictor(device)
         candidates = self.candidates()
         record = self._record(predictor, candidates)
-        check_unchanged(folder, record)
+        changed = changes(folder, record)
+        if changed and not renew:
+            raise InputError(
+                f"{folder}: cannot be resumed, changed since: {', '.join(changed)}; name another "
+                "folder, restore them, or pass --renew to start afresh in this one"
+            )
+        if changed:
+            discard(folder)
         record["started"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started))
         write_json(folder / CAMPAIGN_FILE, record)
         ready = time.time()
@@ -296,15 +306,15 @@ def check_folder(folder: Path, resume: bool) -> None:
         raise InputError(f"{folder}: holds no {CAMPAIGN_FILE}, so no campaign to resume")
 
 
-def check_unchanged(folder: Path, record: dict[str, Any]) -> None:
-    """Refuse to resume a campaign with other settings, model or candidates.
+def changes(folder: Path, record: dict[str, Any]) -> list[str]:
+    """What is not the same as in the campaign that a folder holds; nothing if it holds none.
 
     Raises:
-        InputError: Naming what is not the same.
+        InputError: The folder's campaign file cannot be understood.
     """
     path = folder / CAMPAIGN_FILE
     if not path.is_file():
-        return
+        return []
     try:
         before = json.loads(path.read_text(encoding="utf-8"))
         parts = ("settings", "model", "data", "versions")
@@ -312,14 +322,17 @@ def check_unchanged(folder: Path, record: dict[str, Any]) -> None:
         settings = before["settings"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not a campaign file of this program ({error})") from error
-    if not changed:
-        return
     now = json.loads(json.dumps(record["settings"]))
     keys = [k for k in now if settings.get(k) != now[k]] if "settings" in changed else []
-    raise InputError(
-        f"{folder}: cannot be resumed, changed since: {', '.join(keys or changed)}; "
-        "name another folder, or restore them"
-    )
+    return keys or changed
+
+
+def discard(folder: Path) -> None:
+    """Remove what a campaign wrote into its folder, and nothing else."""
+    for name in ("shards", "paths"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for name in (CAMPAIGN_FILE, TABLE_FILE, REPORT_FILE):
+        (folder / name).unlink(missing_ok=True)
 
 
 def reasons(rows: Sequence[Row]) -> dict[str, dict[str, int]]:

@@ -105,6 +105,11 @@ def _add_screen(commands: Any) -> None:
         "--resume", action="store_true", help="go on with the campaign that is in DIR"
     )
     command.add_argument(
+        "--renew",
+        action="store_true",
+        help="like --resume, but start afresh where settings, model or versions changed",
+    )
+    command.add_argument(
         "--dry-run", action="store_true", help="say what would run and what it would cost"
     )
     command.add_argument("--limit", type=int, metavar="N", help="only the first N candidates")
@@ -322,8 +327,8 @@ def _screen(args: argparse.Namespace) -> int:
         return USABLE
     if args.out is None:
         raise InputError("--out DIR is missing: the folder of the campaign")
-    check_folder(args.out, args.resume)
-    campaign.run(args.out, args.resume, args.executor, args.workers, args.device)
+    check_folder(args.out, args.resume or args.renew)
+    campaign.run(args.out, args.resume, args.executor, args.workers, args.device, renew=args.renew)
     counts = Counter(row["status"] for row in campaign.rows_)
     _say(f"wrote {args.out / TABLE_FILE} ({_counted(counts)}) and report.html beside it")
     return _status(counts["ok"] + counts["filtered"], campaign.rows_)
