@@ -12,6 +12,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,9 @@ from numpy.typing import NDArray
 
 from models.adaptation import Base, ensemble_config, out_of_fold
 from models.baselines import BASELINES
+from models.checkpoint import sha256
 from models.ensemble import HopEnsemble
 from models.finetuning import STRATEGIES, FromScratch
-from models.checkpoint import sha256
 from models.metrics import bootstrap, mae, paired_bootstrap, r2, spearman
 from models.prediction import Prediction
 from structures.family_names import canonical_family
@@ -37,15 +38,19 @@ PROTOCOLS: dict[str, Any] = {
     "leave-family-out": LeaveFamilyOut(),
     "leave-ion-out": LeaveIonOut(),
 }
-MODELS = (*BASELINES, *(f"network-{name}" for name in STRATEGIES))
+MODELS = (*BASELINES, *(f"{kind}-{name}" for kind in ("network", "mixed") for name in STRATEGIES))
+"""``network``: the ensemble of networks alone; ``mixed``: averaged with the Gaussian process."""
 UP_TO_EV = 2.0
 
 
 def maker(name: str, base: Base, n_labels: int, seed: int, n_members: int) -> Callable[[], Any]:
     if name in BASELINES:
         return BASELINES[name]
-    strategy = STRATEGIES[name.removeprefix("network-")]()
+    kind, chosen = name.split("-")
+    strategy = STRATEGIES[chosen]()
     config = ensemble_config(base, strategy, n_labels, seed, n_members, "cpu")
+    if kind == "network":
+        config = replace(config, process_weight=0.0)
     weights = () if isinstance(strategy, FromScratch) else base.weights
     return lambda: HopEnsemble(config, weights)
 

@@ -22,6 +22,7 @@ from models.calibration import Calibration
 from models.encoder import HopEncoder
 from models.ensemble import HopEnsemble, HopEnsembleConfig
 from models.finetuning import STRATEGIES, FromScratch, Strategy
+from models.gaussian_process import PathProcess
 from models.metrics import interval_coverage, mae, spearman
 from models.network import HopNetworkConfig
 from models.prediction import Prediction
@@ -49,11 +50,13 @@ class Base:
         name: Of the base model.
         network: Sizes of its networks.
         weights: One state a network; none to start from nothing.
+        process: Gaussian process of a hop model, whose labels are kept.
     """
 
     name: str
     network: HopNetworkConfig
     weights: Weights
+    process: PathProcess | None = None
 
     @classmethod
     def of(cls, name: str | Path) -> Base:
@@ -67,7 +70,8 @@ class Base:
         if isinstance(model, HopEncoder):
             return cls(str(name), model.network, model.weights)
         if isinstance(model, HopEnsemble):
-            return cls(str(name), model.config.network, [n.state_dict() for n in model.networks_])
+            weights = [network.state_dict() for network in model.networks_]
+            return cls(str(name), model.config.network, weights, model.process_)
         raise ValueError(
             f"--base {name}: a {type(model).__name__} has no network to start from; "
             "give an encoder or a hop model"
@@ -202,8 +206,9 @@ def _maker(
         return BASELINES[name]
     strategy: Strategy = STRATEGIES[name]()
     config = ensemble_config(base, strategy, n_labels, seed, n_members, device)
-    weights = () if isinstance(strategy, FromScratch) else base.weights
-    return lambda: HopEnsemble(config, weights)
+    if isinstance(strategy, FromScratch):
+        return lambda: HopEnsemble(config)
+    return lambda: HopEnsemble(config, base.weights, base.process)
 
 
 def _fit(model: Any, hops: Sequence[Hop], barrier_eV: NDArray[np.float64], progress: bool) -> None:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.stats import norm
 from torch_geometric.data import Batch
 
 from models.calibration import Calibration
@@ -26,6 +27,7 @@ from models.finetuning import (
     strategy_from_json,
     strategy_to_json,
 )
+from models.gaussian_process import PathProcess
 from models.hop_graphs import graph_of
 from models.losses import BarrierLoss
 from models.network import HopNetwork, HopNetworkConfig, HopOutput
@@ -71,6 +73,8 @@ class HopEnsembleConfig:
         n_members: Networks in the ensemble; member k trains with seed ``training.seed + k``.
         strategy: What moves when there is a pretrained base.
         target: Space in which barriers are compared.
+        process_weight: Share of a Gaussian process on the path scalars in every barrier, in the
+            space of the target; 0 for none. Each member has its own draw of the process.
     """
 
     network: HopNetworkConfig = field(default_factory=HopNetworkConfig)
@@ -78,6 +82,7 @@ class HopEnsembleConfig:
     n_members: int = 5
     strategy: Strategy = field(default_factory=FromScratch)
     target: LogShift = field(default_factory=LogShift)
+    process_weight: float = 0.5
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object."""
@@ -87,6 +92,7 @@ class HopEnsembleConfig:
             "n_members": self.n_members,
             "strategy": strategy_to_json(self.strategy),
             "target": asdict(self.target),
+            "process_weight": self.process_weight,
         }
 
     @classmethod
@@ -98,6 +104,7 @@ class HopEnsembleConfig:
             n_members=value["n_members"],
             strategy=strategy_from_json(value["strategy"]),
             target=LogShift(**value["target"]),
+            process_weight=value["process_weight"],
         )
 
 
@@ -108,6 +115,7 @@ class HopEnsemble:
         config: Settings.
         base: Weights of one or more pretrained networks (``network.state_dict()``); member k
             starts from base k modulo their number.
+        known: Gaussian process of a base model; its labels are kept and the new ones added.
     """
 
     kind = "hop_ensemble"
@@ -117,9 +125,11 @@ class HopEnsemble:
         self,
         config: HopEnsembleConfig | None = None,
         base: Sequence[Mapping[str, torch.Tensor]] = (),
+        known: PathProcess | None = None,
     ) -> None:
         self.config = config or HopEnsembleConfig()
         self.base = base
+        self.known = known
 
     def fit(
         self,
@@ -167,6 +177,14 @@ class HopEnsemble:
         elements = frozenset(k for hop in hops for s in hop.host_species for k in s) | frozenset(
             hop.working_ion for hop in hops
         )
+        self.process_: PathProcess | None = None
+        if self.config.process_weight > 0:
+            target = self.config.target.forward(np.asarray(barrier_eV, dtype=float))
+            inputs = scalars.double().numpy()
+            if self.known is not None:
+                inputs = np.concatenate([self.known.inputs, inputs])
+                target = np.concatenate([self.known.target, target])
+            self.process_ = PathProcess(inputs, target)
         embedding = self._embedding(graphs)
         self.domain_ = Domain.fit(embedding, [hop.framework for hop in hops], elements)
         self.calibration_ = Calibration()
@@ -211,6 +229,7 @@ class HopEnsemble:
                 start = np.stack([o.start_eV.double().numpy() for o in outputs])
                 end = np.stack([o.end_eV.double().numpy() for o in outputs])
                 kra = np.stack([o.kra_eV.double().numpy() for o in outputs])
+                kra = self._with_process(kra, end - start, batch.scalars.cpu().double().numpy())
                 scale = np.exp(np.stack([o.log_scale.double().numpy() for o in outputs]))
                 forward = np.median(kra + 0.5 * (end - start), axis=0)
                 laplace_std = np.sqrt(2.0) * np.median(scale, axis=0)
@@ -224,6 +243,26 @@ class HopEnsemble:
             return HopEnergies(empty, empty, empty, np.zeros(0), np.zeros(0, dtype=bool))
         joined = [np.concatenate(values, axis=-1) for values in rows]
         return HopEnergies(joined[0], joined[1], joined[2], joined[3], joined[4].astype(bool))
+
+    def _with_process(
+        self,
+        kra_eV: NDArray[np.float64],
+        difference_eV: NDArray[np.float64],
+        scalars: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """(n_members, n_hops) barriers averaged with each member's draw of the Gaussian process.
+
+        The average is geometric (in the space of the target). The draws are quantiles of the
+        posterior, the same for all hops, so that members disagree where the process is unsure.
+        """
+        if self.process_ is None:
+            return kra_eV
+        weight, target = self.config.process_weight, self.config.target
+        mean, spread = self.process_.predict(scalars)
+        n = len(kra_eV)
+        quantile = norm.ppf((np.arange(n) + 0.5) / n)[:, None]
+        t = (1.0 - weight) * target.forward(kra_eV) + weight * (mean + quantile * spread)
+        return np.asarray(np.maximum(target.inverse(t), 0.5 * np.abs(difference_eV)))
 
     def crystal_energies(self, graphs: Sequence[MigrationGraph]) -> list[HopEnergies]:
         """The members' energies of the unique hops of each crystal."""
@@ -262,6 +301,12 @@ class HopEnsemble:
             for k, network in enumerate(self.networks_)
             for name, value in network.state_dict().items()
         }
+        if self.process_ is not None:
+            tensors |= {
+                "process.inputs": torch.tensor(self.process_.inputs),
+                "process.target": torch.tensor(self.process_.target),
+                "process.theta": torch.tensor(self.process_.theta),
+            }
         tensors |= {
             "domain.center": torch.tensor(self.domain_.center, dtype=torch.float32),
             "domain.scale": torch.tensor(self.domain_.scale, dtype=torch.float32),
@@ -293,6 +338,10 @@ class HopEnsemble:
                 {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
             )
             model.networks_.append(network.eval())
+        model.process_ = None
+        if model.config.process_weight > 0:
+            parts = (tensors[f"process.{name}"].numpy() for name in ("inputs", "target", "theta"))
+            model.process_ = PathProcess(*parts)
         model.domain_ = Domain(
             tensors["domain.center"].double().numpy(),
             tensors["domain.scale"].double().numpy(),

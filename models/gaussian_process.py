@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import DotProduct, Kernel, Matern, WhiteKernel
 
@@ -20,15 +22,60 @@ CLIP = 4.0
 """Standardised inputs are clipped to plus and minus this: beyond it a line knows nothing."""
 
 
-@dataclass
-class GaussianProcessBaseline(Baseline):
+class PathProcess:
     """Matern 3/2 plus a linear kernel on the path scalars, target ln(barrier + shift).
 
     Inputs are the numbers of :data:`structures.graph.PATH_SCALARS` (bond-valence barrier, path
     geometry, coordination). The linear part carries trends to families never seen; the Matern part
     bends them where there are labels. Hyperparameters maximise the marginal likelihood (Rasmussen
-    and Williams, Gaussian Processes for Machine Learning, MIT Press 2006). The noise is aleatoric,
-    the posterior spread epistemic. A hop and its reverse get one value.
+    and Williams, Gaussian Processes for Machine Learning, MIT Press 2006). A hop and its reverse
+    get one value.
+
+    Args:
+        inputs: (n, len(PATH_SCALARS)) scalars of the labelled hops.
+        target: (n,) barriers in the space of a :class:`models.transforms.LogShift`.
+        theta: Log hyperparameters; None finds them.
+    """
+
+    def __init__(self, inputs: Floats, target: Floats, theta: Floats | None = None) -> None:
+        self.inputs, self.target = inputs, target
+        self.center, self.scale = inputs.mean(axis=0), inputs.std(axis=0) + 1e-6
+        kernel = _kernel() if theta is None else _kernel().clone_with_theta(theta)
+        search = "fmin_l_bfgs_b" if theta is None and len(inputs) > 2 else None
+        self._process = GaussianProcessRegressor(kernel, normalize_y=True, optimizer=search)
+        with warnings.catch_warnings():  # a hyperparameter at its bound is as good as any
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            self._process.fit(self._scaled(inputs), target)
+
+    @property
+    def theta(self) -> Floats:
+        """Log hyperparameters."""
+        return np.asarray(self._process.kernel_.theta)
+
+    @property
+    def noise(self) -> float:
+        """Standard deviation of the labels' noise, in the space of the target."""
+        return float(self._process._y_train_std * np.sqrt(self._process.kernel_.k2.noise_level))
+
+    def predict(self, inputs: Floats) -> tuple[Floats, Floats]:
+        """Mean and posterior standard deviation (without noise), in the space of the target.
+
+        Args:
+            inputs: (n, len(PATH_SCALARS)).
+
+        Returns:
+            Two arrays (n,).
+        """
+        mean, total = self._process.predict(self._scaled(inputs), return_std=True)
+        return mean, np.sqrt(np.maximum(total**2 - self.noise**2, 0.0))
+
+    def _scaled(self, inputs: Floats) -> Floats:
+        return np.clip((inputs - self.center) / self.scale, -CLIP, CLIP)
+
+
+@dataclass
+class GaussianProcessBaseline(Baseline):
+    """A :class:`PathProcess` on its own: noise is aleatoric, posterior spread epistemic.
 
     Attributes:
         shift_eV: Keeps the logarithm of the smallest barriers at bay.
@@ -39,49 +86,28 @@ class GaussianProcessBaseline(Baseline):
     kind: ClassVar[str] = "gaussian_process"
 
     def _fit(self, hops: Sequence[Hop], barriers: Floats) -> None:
-        inputs = path_scalars(hops)
-        self.center_, self.scale_ = inputs.mean(axis=0), inputs.std(axis=0) + 1e-6
-        self.inputs_ = self._scaled(inputs)
-        self.target_ = LogShift(self.shift_eV).forward(barriers)
-        self._condition(_kernel(), optimise=len(hops) > 2)
-
-    def _scaled(self, inputs: Floats) -> Floats:
-        return np.clip((inputs - self.center_) / self.scale_, -CLIP, CLIP)
-
-    def _condition(self, kernel: Kernel, optimise: bool) -> None:
-        self.process_ = GaussianProcessRegressor(
-            kernel, normalize_y=True, optimizer="fmin_l_bfgs_b" if optimise else None
-        ).fit(self.inputs_, self.target_)
+        target = LogShift(self.shift_eV).forward(barriers)
+        self.process_ = PathProcess(path_scalars(hops), target)
 
     def _predict(self, hops: Sequence[Hop]) -> Prediction:
-        mean, total = self.process_.predict(self._scaled(path_scalars(hops)), return_std=True)
-        unit = float(self.process_._y_train_std)
-        noise = unit * np.sqrt(self.process_.kernel_.k2.noise_level)
+        mean, spread = self.process_.predict(path_scalars(hops))
         log = LogShift(self.shift_eV)
         barrier = log.inverse(mean)
-        epistemic = np.sqrt(np.maximum(total**2 - noise**2, 0.0))
         return Prediction(
             mean=barrier,
-            aleatoric_std=log.inverse_std(barrier, np.full(len(hops), noise)),
-            epistemic_std=log.inverse_std(barrier, epistemic),
+            aleatoric_std=log.inverse_std(barrier, np.full(len(hops), self.process_.noise)),
+            epistemic_std=log.inverse_std(barrier, spread),
         )
 
     def _state(self) -> tuple[Arrays, Mapping[str, Any]]:
-        arrays = {
-            "inputs": self.inputs_,
-            "target": self.target_,
-            "center": self.center_,
-            "scale": self.scale_,
-            "theta": self.process_.kernel_.theta,
-        }
+        process = self.process_
+        arrays = {"inputs": process.inputs, "target": process.target, "theta": process.theta}
         return arrays, {"settings": asdict(self)}
 
     @classmethod
     def _restore(cls, arrays: Arrays, settings: Mapping[str, Any]) -> Self:
         model = cls(**settings["settings"])
-        model.inputs_, model.target_ = arrays["inputs"], arrays["target"]
-        model.center_, model.scale_ = arrays["center"], arrays["scale"]
-        model._condition(_kernel().clone_with_theta(arrays["theta"]), optimise=False)
+        model.process_ = PathProcess(arrays["inputs"], arrays["target"], arrays["theta"])
         return model
 
 

@@ -214,12 +214,37 @@ def test_members_start_from_the_bases_in_turn(base):
         assert (state["scalar_branch.2.weight"] == 0).all()
 
 
-def test_a_hop_model_as_a_base_keeps_what_it_knows_of_path_scalars(model):
+def test_a_hop_model_as_a_base_keeps_what_it_knows_of_path_scalars():
     """A second fine-tuning starts where the first one ended, scaling of the scalars included."""
+    alone = replace(SETTINGS, process_weight=0.0)
+    first = HopEnsemble(alone).fit(HOPS, BARRIERS)
     still = replace(SETTINGS.training, epochs=1, learning_rate=0.0)
-    config = replace(SETTINGS, strategy=FullFineTuning(), training=still)
-    again = HopEnsemble(config, weights(model)).fit(HOPS[:3], BARRIERS[:3])
-    np.testing.assert_allclose(again.predict(HOPS).mean, model.predict(HOPS).mean, atol=INVARIANCE)
+    config = replace(alone, strategy=FullFineTuning(), training=still)
+    again = HopEnsemble(config, weights(first)).fit(HOPS[:3], BARRIERS[:3])
+    np.testing.assert_allclose(again.predict(HOPS).mean, first.predict(HOPS).mean, atol=INVARIANCE)
+
+
+def test_the_process_of_a_base_keeps_its_labels(model):
+    """Few new labels are added to those that the base knows; they do not replace them."""
+    again = HopEnsemble(SETTINGS, known=model.process_).fit(HOPS[:3], BARRIERS[:3])
+    assert len(again.process_.target) == len(HOPS) + 3
+    np.testing.assert_array_equal(again.process_.inputs[: len(HOPS)], model.process_.inputs)
+
+
+def test_the_process_alone_and_the_networks_alone_bracket_their_mixture(model):
+    """The geometric average lies between its parts, hop by hop."""
+    graphs = [graph_of(hop) for hop in HOPS]
+    both = model.energies(graphs).kra_eV
+    networks, model.process_ = model.process_, None
+    alone = model.energies(graphs).kra_eV
+    model.process_ = networks
+    mean, _ = model.process_.predict(np.concatenate([g.scalars.numpy() for g in graphs]))
+    process = SETTINGS.target.inverse(mean)
+    middle = len(both) // 2
+    if len(both) % 2:  # the middle member carries the median of the process
+        low, high = np.minimum(alone[middle], process), np.maximum(alone[middle], process)
+        assert (both[middle] >= low - INVARIANCE).all()
+        assert (both[middle] <= high + INVARIANCE).all()
 
 
 def test_scratch_forgets_the_base(base):
