@@ -17,7 +17,7 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 from models.library import DEFAULTS, names
-from screening.starter import starter_hops
+from screening.starter import starter_crystals, starter_hops
 from screening.table import COLUMNS
 from structures.io import read_records, write_json_lines
 from structures.records import Hop
@@ -28,7 +28,6 @@ N_CANDIDATES = 12
 TIMEOUT_S = 240
 Run = tuple[NotebookNode, dict[str, Any]]
 DIMENSIONS = {"LiFePO4-olivine": 1, "LiCoO2-layered": 2, "LiMn2O4-spinel": 3}
-
 
 EXPLORED = """{
     "dimensions": percolation.percolation_dimensionality.to_dict(),
@@ -79,89 +78,65 @@ def pictures(notebook: NotebookNode) -> int:
     return sum("image/png" in output.get("data", {}) for output in outputs)
 
 
-@pytest.fixture(scope="module")
-def explored(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return executed("01_explore_data.ipynb", tmp_path_factory.mktemp("explore"), EXPLORED)
+def test_explore_data(tmp_path: Path) -> None:
+    notebook, values = executed("01_explore_data.ipynb", tmp_path, EXPLORED)
+    # the starter data, as no folder is named
+    assert values["n_hops"] == len(starter_hops())
+    assert values["n_crystals"] == len(starter_crystals())
+    assert values["rho"] is None
+    assert pictures(notebook) == 5
+    # tunnels along b of Pnma, planes, space
+    assert values["dimensions"] == DIMENSIONS
+    assert values["direction"] == "[0 1 0]"
+    fastest = max(range(3), key=lambda k: values["along_axes"][k])
+    assert values["axis_lengths"][fastest] == pytest.approx(6.0, abs=0.1)
+    assert values["bow"] > 0.5  # the path in olivine is curved
+    # where hops of one kind join into a way, its barrier is theirs
+    easiest = values["easiest"]
+    for name in DIMENSIONS:
+        assert values["barriers"][name] == pytest.approx(easiest[name], abs=0.01)
+    assert easiest["Li6PS5Cl-argyrodite"] < easiest["LiFePO4-olivine"]
+    assert easiest["NaFePO4-olivine"] < easiest["NaFePO4-maricite"]
 
 
-@pytest.fixture(scope="module")
-def screened(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    assert DEFAULTS["migration_barrier"] in names(), "the shipped model is missing"
-    return executed(
-        "03_screen.ipynb",
-        tmp_path_factory.mktemp("screen"),
-        SCREENED,
-        IONBRIDGE_N_CANDIDATES=str(N_CANDIDATES),
+def test_explore_a_named_folder(tmp_path: Path) -> None:
+    """Where the labels are bond-valence barriers themselves, the order agrees perfectly."""
+    write_json_lines(tmp_path / "data" / HOPS_FILE, starter_hops()[:40])
+    notebook, values = executed(
+        "01_explore_data.ipynb", tmp_path, EXPLORED, IONBRIDGE_DATA=str(tmp_path / "data")
     )
+    assert values["rho"] == pytest.approx(1.0)
+    assert pictures(notebook) == 7
 
 
-class TestExploreData:
-    def test_dimensionalities(self, explored: Run) -> None:
-        _, values = explored
-        assert values["dimensions"] == DIMENSIONS
-        assert values["direction"] == "[0 1 0]"
-        fastest = max(range(3), key=lambda k: values["along_axes"][k])
-        assert values["axis_lengths"][fastest] == pytest.approx(6.0, abs=0.1)
-
-    def test_percolation_of_one_kind_of_hop_is_its_barrier(self, explored: Run) -> None:
-        _, values = explored
-        for name in DIMENSIONS:
-            assert values["barriers"][name] == pytest.approx(values["easiest"][name], abs=0.01)
-
-    def test_known_orders(self, explored: Run) -> None:
-        _, values = explored
-        easiest = values["easiest"]
-        assert easiest["Li6PS5Cl-argyrodite"] < easiest["LiFePO4-olivine"]
-        assert easiest["NaFePO4-olivine"] < easiest["NaFePO4-maricite"]
-        assert values["bow"] > 0.5  # the path in olivine is curved
-
-    def test_starter_data_are_shown_where_no_folder_is_named(self, explored: Run) -> None:
-        notebook, values = explored
-        assert values["n_hops"] == len(starter_hops())
-        assert values["n_crystals"] > 50
-        assert values["rho"] is None
-        assert pictures(notebook) == 5
-
-    def test_a_named_folder_is_used(self, tmp_path: Path) -> None:
-        """Where the labels are bond-valence barriers themselves, the order agrees perfectly."""
-        write_json_lines(tmp_path / "data" / HOPS_FILE, starter_hops()[:40])
-        notebook, values = executed(
-            "01_explore_data.ipynb", tmp_path, EXPLORED, IONBRIDGE_DATA=str(tmp_path / "data")
-        )
-        assert values["rho"] == pytest.approx(1.0)
-        assert pictures(notebook) == 7
-
-
-class TestScreen:
-    def test_every_candidate_has_its_row(self, screened: Run) -> None:
-        notebook, values = screened
-        assert values["columns"] == list(COLUMNS)
-        assert values["n_rows"] == values["n_candidates"] == sum(values["counts"].values())
-        assert values["ranks"] == sorted(values["ranks"])
-        assert values["ranks"][0] == 1
-        assert min(values["spread"]) > 0
-        assert pictures(notebook) == 3
-
-    def test_references_come_out_as_known(self, screened: Run) -> None:
-        _, values = screened
-        found = values["dimensions"]
-        assert {name: found[name] for name in DIMENSIONS} == DIMENSIONS
-        assert found["Li7La3Zr2O12-garnet"] == 3
-        assert values["direction"] == "[0 1 0]"
-
-    def test_bad_input_is_a_row_with_its_reason(self, screened: Run) -> None:
-        _, values = screened
-        assert "not a readable CIF" in values["failed"]["broken"]
-        assert "no working ion" in values["failed"]["iron"]
-
-    def test_files_lie_where_the_notebook_says(self, screened: Run) -> None:
-        _, values = screened
-        out = Path(values["out"])
-        assert (out / "ranked.csv").is_file()
-        assert (out / "report.html").is_file()
-        hops = read_records(out / "paths" / "hops.jsonl")
-        assert hops
-        assert all(isinstance(hop, Hop) for hop in hops)
+def test_screen(tmp_path: Path) -> None:
+    assert DEFAULTS["migration_barrier"] in names(), "the shipped model is missing"
+    notebook, values = executed(
+        "03_screen.ipynb", tmp_path, SCREENED, IONBRIDGE_N_CANDIDATES=str(N_CANDIDATES)
+    )
+    assert pictures(notebook) == 3
+    # as many rows as candidates, all with their columns, ranked, with a spread
+    assert values["columns"] == list(COLUMNS)
+    assert values["n_rows"] == values["n_candidates"] == sum(values["counts"].values())
+    assert values["n_candidates"] > len(starter_crystals())
+    assert values["ranks"] == list(range(1, values["counts"]["ok"] + 1))
+    assert min(values["spread"]) > 0
+    # references as known
+    found = values["dimensions"]
+    assert {name: found[name] for name in DIMENSIONS} == DIMENSIONS
+    assert found["Li7La3Zr2O12-garnet"] == 3
+    assert values["direction"] == "[0 1 0]"
+    # bad input is a row with its reason
+    assert "not a readable CIF" in values["failed"]["broken"]
+    assert "no working ion" in values["failed"]["iron"]
+    # files lie where the notebook says
+    out = Path(values["out"])
+    assert out.is_relative_to(tmp_path)
+    assert (out / "ranked.csv").is_file()
+    assert (out / "report.html").is_file()
+    hops = read_records(out / "paths" / "hops.jsonl")
+    assert hops
+    assert all(isinstance(hop, Hop) for hop in hops)
 
 
 @pytest.mark.parametrize("name", ["01_explore_data.ipynb", "03_screen.ipynb"])
