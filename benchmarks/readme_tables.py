@@ -26,8 +26,8 @@ def hop_barriers(result: dict[str, Any]) -> str:
     protocols = [p for p in ("grouped", "leave-family-out", "leave-ion-out") if p in result]
     lines = [
         f"Migration barriers of {result['n']} DFT-NEB hops, out of fold: MAE in eV [95 % bootstrap "
-        "over host frameworks] / Spearman. `grouped` keeps host frameworks together, `leave-family-out` and "
-        "`leave-ion-out` hold out whole families and ions "
+        "over host frameworks] / Spearman. `grouped` keeps host frameworks together, "
+        "`leave-family-out` and `leave-ion-out` hold out whole families and ions "
         "(`python -m benchmarks.hop_barriers`).",
         "",
         "| model | " + " | ".join(protocols) + " |",
@@ -51,8 +51,8 @@ def pool_campaign(result: dict[str, Any]) -> str:
     counts = result["counts"]
     share = 100.0 * counts.get("failed", 0) / result["n_candidates"]
     return (
-        f"The {result['n_candidates']:,} Li crystals of the Materials Project pool, screened to the "
-        f"end on {result['n_workers']} CPU cores: {result['crystals_per_s']:.1f} crystals a second, "
+        f"The {result['n_candidates']:,} Li crystals of the Materials Project pool, screened to "
+        f"the end on {result['n_workers']} CPU cores: {result['crystals_per_s']:.1f} crystals/s, "
         f"{counts['ok']:,} with a result, {share:.1f} % without, each with a reason "
         "(`python -m benchmarks.pool_campaign`)."
     )
