@@ -27,6 +27,7 @@ from models.metrics import interval_coverage, mae, spearman
 from models.network import HopNetworkConfig
 from models.prediction import Prediction
 from models.training import TrainingConfig
+from structures.family_names import canonical_family
 from structures.records import Hop
 from structures.splits import GroupedKFold, Split
 
@@ -221,7 +222,7 @@ def _fit(model: Any, hops: Sequence[Hop], barrier_eV: NDArray[np.float64], progr
 def _card(
     chosen: str, base: Base, hops: Sequence[Hop], compared: Mapping[str, float], seed: int
 ) -> dict[str, Any]:
-    families = sorted({hop.family for hop in hops if hop.family})
+    families = sorted({canonical_family(hop.family) for hop in hops if hop.family})
     card: dict[str, Any] = {
         "predicts": "migration barrier of a hop, eV",
         "quantity": "migration_barrier",
