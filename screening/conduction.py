@@ -76,13 +76,19 @@ def site_energies(graph: MigrationGraph, energies: HopEnergies) -> NDArray[np.fl
     return result
 
 
-def conduction_row(graph: MigrationGraph, energies: HopEnergies, at: Conditions) -> Row:
+def conduction_row(
+    graph: MigrationGraph,
+    energies: HopEnergies,
+    at: Conditions,
+    axes: NDArray[np.float64] | None = None,
+) -> Row:
     """The columns of the table that describe conduction in one crystal.
 
     Args:
         graph: Sites and hops of the crystal.
         energies: Their energies; columns in the order of ``graph.hops``.
         at: Conditions and sampling.
+        axes: (3, 3) cell vectors in which directions are named; by default those of the graph.
 
     Raises:
         UnusableStructureError: The hops do not connect the crystal in any direction.
@@ -115,7 +121,9 @@ def conduction_row(graph: MigrationGraph, energies: HopEnergies, at: Conditions)
         "percolation_barrier_2d_eV": _finite(np.median(barriers[:, 1])),
         "percolation_barrier_3d_eV": _finite(np.median(barriers[:, 2])),
         "percolation_dimensionality": dimensions,
-        "fast_direction": fast_direction(tensor, graph.crystal.lattice, dimensions),
+        "fast_direction": fast_direction(
+            tensor, graph.crystal.lattice if axes is None else axes, dimensions
+        ),
         "temperature_K": at.temperature_K,
         "carrier": graph.carrier,
         "carrier_density_cm3": density_cm3,

@@ -51,18 +51,18 @@ class CrystalPredictor:
     def __call__(self, candidates: Sequence[Candidate]) -> list[Row]:
         """One row a candidate, in their order."""
         rows: list[Row | None] = [None] * len(candidates)
-        graphs: dict[int, MigrationGraph] = {}
+        ready: dict[int, _Prepared] = {}
         for i, candidate in enumerate(candidates):
             outcome = self._prepared(candidate)
-            if isinstance(outcome, MigrationGraph):
-                graphs[i] = outcome
+            if isinstance(outcome, _Prepared):
+                ready[i] = outcome
             else:
                 rows[i] = outcome
-        for i, row in zip(graphs, self._predicted(list(graphs.values())), strict=True):
+        for i, row in zip(ready, self._predicted(list(ready.values())), strict=True):
             rows[i] = row
         return [row for row in rows if row is not None]
 
-    def _prepared(self, candidate: Candidate) -> MigrationGraph | Row:
+    def _prepared(self, candidate: Candidate) -> _Prepared | Row:
         """The hops of a candidate, or the row that says why there are none."""
         if not isinstance(candidate, Crystal):
             return failed_row(candidate, candidate.reason)
@@ -75,7 +75,7 @@ class CrystalPredictor:
         refusal = self._other_ion(crystal) or self.filters.refusal_by_class(crystal)
         if refusal is not None:
             return crystal_row(crystal, status="filtered", reason=refusal)
-        return self._guarded(crystal, lambda: find_hops(crystal))
+        return self._guarded(crystal, lambda: _Prepared(crystal, find_hops(crystal)))
 
     def _guarded(self, crystal: Crystal, step: Callable[[], T]) -> T | Row:
         """The step's result, or the failed row that says what went wrong in it."""
@@ -104,26 +104,35 @@ class CrystalPredictor:
             return f"working ion {crystal.working_ion}, not in {', '.join(self.working_ions)}"
         return None
 
-    def _predicted(self, graphs: Sequence[MigrationGraph]) -> list[Row]:
+    def _predicted(self, ready: Sequence[_Prepared]) -> list[Row]:
         """Rows of crystals whose hops are known."""
-        if not graphs:
+        if not ready:
             return []
         model = loaded_model(self.model, self.device)
         try:
-            energies = model.crystal_energies(graphs)
+            energies = model.crystal_energies([one.graph for one in ready])
         except Exception:  # one of them spoils the batch: each on its own shows which
-            return [self._guarded(g.crystal, partial(self._row_alone, g)) for g in graphs]
+            return [self._guarded(one.crystal, partial(self._row_alone, one)) for one in ready]
         return [
-            self._guarded(graph.crystal, partial(self._row, graph, own))
-            for graph, own in zip(graphs, energies, strict=True)
+            self._guarded(one.crystal, partial(self._row, one, own))
+            for one, own in zip(ready, energies, strict=True)
         ]
 
-    def _row_alone(self, graph: MigrationGraph) -> Row:
-        return self._row(graph, loaded_model(self.model, self.device).crystal_energies([graph])[0])
+    def _row_alone(self, one: _Prepared) -> Row:
+        model = loaded_model(self.model, self.device)
+        return self._row(one, model.crystal_energies([one.graph])[0])
 
-    def _row(self, graph: MigrationGraph, energies: HopEnergies) -> Row:
-        values = conduction_row(graph, energies, self.conditions)
-        return crystal_row(graph.crystal, status="ok", model=self.model, **values)
+    def _row(self, one: _Prepared, energies: HopEnergies) -> Row:
+        values = conduction_row(one.graph, energies, self.conditions, one.crystal.lattice)
+        return crystal_row(one.crystal, status="ok", model=self.model, **values)
+
+
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    """A crystal as it was given, and its hops (in a primitive cell)."""
+
+    crystal: Crystal
+    graph: MigrationGraph
 
 
 @lru_cache(maxsize=2)

@@ -23,7 +23,7 @@ from structures.hops import exclusion_radii, hop_record, passed_sites
 from structures.interstitials import interstitial_sites
 from structures.migration_graph import MigrationGraph
 from structures.records import Crystal, Hop, UnusableStructureError
-from structures.symmetry import SiteImages, site_images, space_group
+from structures.symmetry import SiteImages, primitive_cell, site_images, space_group
 
 MAX_HOP_A = 5.0
 """Longest hop looked for first."""
@@ -50,7 +50,7 @@ def find_hops(
     oxidation: OxidationStates | None = None,
     max_hop_A: float = MAX_HOP_A,
 ) -> MigrationGraph:
-    """Sites, hops and carriers of the mobile ion.
+    """Sites, hops and carriers of the mobile ion, in a primitive cell of the crystal.
 
     Every site that holds the working ion counts, at any occupancy. Sites of a crystal without the
     ion, and further ones where its ions do not connect in any direction by hops up to FAR_HOP_A,
@@ -70,6 +70,8 @@ def find_hops(
             MAX_SITES of them, no hop between them, or more than MAX_ORBITS unique hops.
     """
     check_geometry(crystal)
+    if oxidation is None:  # states given site by site belong to the cell as it is
+        crystal = primitive_cell(crystal)
     ion = working_ion or composition.working_ion(crystal)
     occupancy = crystal.occupancy(ion)
     mobile = occupancy > MIN_OCCUPANCY

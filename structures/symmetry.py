@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import spglib
@@ -12,7 +14,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from structures.records import Crystal
+from structures.records import Crystal, Occupancy
 
 SYMPREC_A = 0.02
 """Displacements up to this are taken for rounding of the coordinates."""
@@ -56,6 +58,30 @@ def joined(image: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.argsort(np.argsort(first))[inverse].astype(np.int64)
 
 
+def primitive_cell(crystal: Crystal, symprec_A: float = SYMPREC_A) -> Crystal:
+    """The crystal in a primitive cell, neither turned nor idealised; itself where it has one.
+
+    Args:
+        crystal: Ordered or disordered crystal.
+        symprec_A: Distance tolerance, angstrom.
+    """
+    numbers, kinds = _site_kinds(crystal)
+    cell = (crystal.lattice.tolist(), crystal.frac.tolist(), numbers)
+    found = _quietly(
+        lambda: spglib.standardize_cell(
+            cell, to_primitive=True, no_idealize=True, symprec=symprec_A
+        )
+    )
+    if found is None or len(found[2]) >= crystal.n_sites:
+        return crystal
+    return replace(
+        crystal,
+        lattice=np.asarray(found[0], dtype=float),
+        frac=np.asarray(found[1], dtype=float),
+        species=tuple(kinds[k] for k in found[2]),
+    )
+
+
 def space_group(
     crystal: Crystal, symprec_A: float = SYMPREC_A
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -68,23 +94,32 @@ def space_group(
         crystal: Ordered or disordered crystal.
         symprec_A: Distance tolerance, angstrom.
     """
-    kinds: dict[tuple[tuple[str, float], ...], int] = {}
-    numbers = [
-        kinds.setdefault(tuple(sorted((k, round(v, 3)) for k, v in s.items())), len(kinds) + 1)
-        for s in crystal.species
-    ]
-    found = None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            found = spglib.get_symmetry(
-                (crystal.lattice.tolist(), crystal.frac.tolist(), numbers), symprec=symprec_A
-            )
-        except Exception:  # spglib's error classes differ between its versions
-            found = None
+    numbers, _ = _site_kinds(crystal)
+    cell = (crystal.lattice.tolist(), crystal.frac.tolist(), numbers)
+    found = _quietly(lambda: spglib.get_symmetry(cell, symprec=symprec_A))
     if found is None:
         return np.eye(3, dtype=np.int64)[None], np.zeros((1, 3))
     return found["rotations"].astype(np.int64), np.asarray(found["translations"], dtype=float)
+
+
+def _site_kinds(crystal: Crystal) -> tuple[list[int], dict[int, Occupancy]]:
+    """A number for each site, the same for the same content, and the content of each number."""
+    known: dict[tuple[tuple[str, float], ...], int] = {}
+    numbers = [
+        known.setdefault(tuple(sorted((k, round(v, 3)) for k, v in s.items())), len(known) + 1)
+        for s in crystal.species
+    ]
+    return numbers, dict(zip(numbers, crystal.species, strict=True))
+
+
+def _quietly(search: Callable[[], Any]) -> Any:
+    """What spglib finds; None where it fails, in whatever way."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return search()
+        except Exception:  # spglib's error classes differ between its versions
+            return None
 
 
 def site_images(

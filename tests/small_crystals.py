@@ -77,7 +77,9 @@ def translated(hop: Hop) -> Hop:
 def wrapped(hop: Hop) -> Hop:
     """Host atoms put into the cell one by one, the path moved by a lattice vector."""
     return replace(
-        hop, host_frac=np.mod(hop.host_frac + 0.5, 1.0) - 0.5, path_frac=hop.path_frac + [1, -2, 3]
+        hop,
+        host_frac=np.mod(hop.host_frac + 0.5, 1.0) - 0.5,
+        path_frac=hop.path_frac + np.array([1, -2, 3]),
     )
 
 

@@ -202,13 +202,13 @@ def test_path_scalars_of_a_known_geometry():
 
 def test_a_host_of_working_ions_alone_is_refused():
     hop = replace(one_atom_hop(), host_species=({"Li": 1.0},))
-    with pytest.raises(UnusableStructureError, match="one-atom.*no atom but Li"):
+    with pytest.raises(UnusableStructureError, match=r"one-atom.*no atom but Li"):
         hop_graph(hop)
 
 
 def test_a_path_far_from_the_framework_is_refused():
     hop = replace(one_atom_hop(), lattice=30.0 * np.eye(3))
-    with pytest.raises(UnusableStructureError, match="one-atom.*5.0 angstrom of the path"):
+    with pytest.raises(UnusableStructureError, match=r"one-atom.*5.0 angstrom of the path"):
         hop_graph(hop)
 
 
