@@ -136,6 +136,7 @@ def adapt(
     if isinstance(model, HopEnsemble):
         target = model.config.target
         model.calibration_ = Calibration.fit(validation, barrier_eV, target)
+        validation = model.calibration_.calibrated(validation)
     lower, upper = model.interval(validation)
     card["validation"] = {
         "split": f"grouped by host framework, {len(folds)} folds",

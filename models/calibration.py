@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 
 from models.prediction import Prediction
 from models.transforms import LogShift
@@ -26,7 +27,7 @@ class Calibration:
         n_rows: Out-of-fold rows it rests on.
     """
 
-    factor: float = 1.645
+    factor: float = 1.6448536269514722
     level: float = 0.9
     n_rows: int = 0
 
@@ -57,18 +58,35 @@ class Calibration:
         rank = int(np.ceil(level * (len(scores) + 1))) - 1
         return cls(float(scores[min(rank, len(scores) - 1)]), level, len(scores))
 
+    @property
+    def inflation(self) -> float:
+        """What predicted spreads are multiplied with to be one sigma of the errors found."""
+        return self.factor / self._normal_half_width
+
+    def calibrated(self, prediction: Prediction) -> Prediction:
+        """The prediction with both of its spreads inflated."""
+        return Prediction(
+            prediction.mean,
+            prediction.aleatoric_std * self.inflation,
+            prediction.epistemic_std * self.inflation,
+        )
+
+    @property
+    def _normal_half_width(self) -> float:
+        return float(norm.ppf(0.5 * (1.0 + self.level)))
+
     def interval(
         self, prediction: Prediction, transform: LogShift
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Lower and upper end of the calibrated interval, eV.
+        """Lower and upper end of the interval of a calibrated prediction, eV.
 
         Args:
-            prediction: n rows.
+            prediction: n rows of :meth:`calibrated`.
             transform: The transform used in :meth:`fit`.
 
         Returns:
             Two arrays (n,), lower <= mean <= upper.
         """
         t = transform.forward(prediction.mean)
-        half = self.factor * transform.forward_std(prediction.mean, prediction.std)
+        half = self._normal_half_width * transform.forward_std(prediction.mean, prediction.std)
         return transform.inverse(t - half), transform.inverse(t + half)

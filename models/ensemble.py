@@ -62,6 +62,18 @@ class HopEnergies(NamedTuple):
     aleatoric_std_eV: NDArray[np.float64]
     in_domain: NDArray[np.bool_]
 
+    def inflated(self, factor: float) -> HopEnergies:
+        """Members moved away from their mean, and the aleatoric spread widened, by a factor.
+
+        Site energies and barriers move alike, so every loop of hops still closes.
+        """
+        start, end, kra = (
+            v.mean(axis=0) + factor * (v - v.mean(axis=0))
+            for v in (self.start_eV, self.end_eV, self.kra_eV)
+        )
+        kra = np.maximum(kra, 0.5 * np.abs(end - start))
+        return HopEnergies(start, end, kra, factor * self.aleatoric_std_eV, self.in_domain)
+
 
 @dataclass(frozen=True)
 class HopEnsembleConfig:
@@ -192,8 +204,9 @@ class HopEnsemble:
         return self
 
     def predict(self, hops: Sequence[Hop]) -> Prediction:
-        """Forward barriers of hops, eV."""
-        return self.barriers(self.energies([graph_of(hop) for hop in hops]))
+        """Forward barriers of hops, eV, with calibrated spreads."""
+        raw = self.barriers(self.energies([graph_of(hop) for hop in hops]))
+        return self.calibration_.calibrated(raw)
 
     def barriers(self, energies: HopEnergies) -> Prediction:
         """Forward barriers (saddle minus initial site) from the members' energies, eV."""
@@ -203,7 +216,7 @@ class HopEnsemble:
         )
 
     def interval(self, prediction: Prediction) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Calibrated interval (lower, upper), eV."""
+        """Calibrated interval (lower, upper) of what :meth:`predict` gave, eV."""
         return self.calibration_.interval(prediction, self.config.target)
 
     def to(self, device: str) -> HopEnsemble:
@@ -265,9 +278,9 @@ class HopEnsemble:
         return np.asarray(np.maximum(target.inverse(t), 0.5 * np.abs(difference_eV)))
 
     def crystal_energies(self, graphs: Sequence[MigrationGraph]) -> list[HopEnergies]:
-        """The members' energies of the unique hops of each crystal."""
+        """The members' energies of the unique hops of each crystal, with calibrated spreads."""
         data = [migration_graph_data(graph) for graph in graphs]
-        whole = self.energies(data)
+        whole = self.energies(data).inflated(self.calibration_.inflation)
         known = [self._known(graph) for graph in graphs]
         stops = np.cumsum([len(graph.hops) for graph in graphs])
         parts = []

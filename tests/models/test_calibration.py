@@ -26,7 +26,7 @@ def test_nine_in_ten_are_covered_whatever_the_spread_said(over):
     n_fit, n_test = 500, 2000
     calibration = Calibration.fit(*synthetic(rng, n_fit, over), TRANSFORM)
     prediction, truth = synthetic(rng, n_test, over)
-    lower, upper = calibration.interval(prediction, TRANSFORM)
+    lower, upper = calibration.interval(calibration.calibrated(prediction), TRANSFORM)
     covered = np.mean((lower <= truth) & (truth <= upper))
     standard_error = np.sqrt(0.9 * 0.1 * (1 / n_fit + 1 / n_test))
     assert abs(covered - 0.9) < STANDARD_ERRORS * standard_error
@@ -40,7 +40,7 @@ def test_small_samples_are_covered_on_average():
     for _ in range(300):
         calibration = Calibration.fit(*synthetic(rng, 19, 1.0), TRANSFORM)
         prediction, truth = synthetic(rng, 20, 1.0)
-        lower, upper = calibration.interval(prediction, TRANSFORM)
+        lower, upper = calibration.interval(calibration.calibrated(prediction), TRANSFORM)
         covered.append(np.mean((lower <= truth) & (truth <= upper)))
     standard_error = np.std(covered) / np.sqrt(len(covered))
     assert np.mean(covered) > 0.9 - STANDARD_ERRORS * standard_error
@@ -51,8 +51,8 @@ def test_other_levels_give_nested_intervals():
     rng = np.random.default_rng(2)
     data = synthetic(rng, 400, 1.0)
     narrow, wide = (Calibration.fit(*data, TRANSFORM, level=level) for level in (0.5, 0.95))
-    lower, upper = narrow.interval(data[0], TRANSFORM)
-    outer_lower, outer_upper = wide.interval(data[0], TRANSFORM)
+    lower, upper = narrow.interval(narrow.calibrated(data[0]), TRANSFORM)
+    outer_lower, outer_upper = wide.interval(wide.calibrated(data[0]), TRANSFORM)
     assert (outer_lower <= lower).all()
     assert (upper <= outer_upper).all()
 
@@ -75,3 +75,13 @@ def test_without_rows_there_is_nothing_to_calibrate():
     empty = Prediction(np.zeros(0), np.zeros(0), np.zeros(0))
     with pytest.raises(ValueError, match="no out-of-fold rows"):
         Calibration.fit(empty, np.zeros(0), TRANSFORM)
+
+
+def test_calibrated_spreads_are_those_of_the_errors():
+    """For normal errors one calibrated sigma is one standard deviation, whatever was stated."""
+    rng = np.random.default_rng(3)
+    mean = np.full(4000, 1.0)
+    truth = TRANSFORM.inverse(TRANSFORM.forward(mean) + 0.2 * rng.normal(size=4000))
+    stated = Prediction(mean, TRANSFORM.inverse_std(mean, np.full(4000, 0.05)), np.zeros(4000))
+    spread = Calibration.fit(stated, truth, TRANSFORM).calibrated(stated)
+    assert TRANSFORM.forward_std(mean, spread.std) == pytest.approx(0.2, rel=0.05)

@@ -1,0 +1,340 @@
+"""Conductivity at room temperature from what a table says: composition, space group, cell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import chain, combinations
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.ensemble import ExtraTreesRegressor
+
+from models.calibration import Calibration
+from models.checkpoint import load_model, save_model
+from models.domain import Domain
+from models.prediction import Prediction
+from models.transforms import LogShift
+from models.trees import Forest
+from structures.conductor_descriptors import (
+    OPTIONAL_BLOCKS,
+    composition_block,
+    conductor_descriptors,
+    conductor_ion,
+    known_blocks,
+)
+from structures.records import Label
+from structures.splits import GroupedKFold
+from structures.tables import ConductivityRow
+
+Floats = NDArray[np.float64]
+
+N_FOLDS = 10
+"""Folds of the out-of-fold errors that calibrate the intervals."""
+BLOCK_SHARE = 0.5
+"""A block of columns is learnt from where at least this share of an ion's rows has it."""
+FEWEST_ROWS = 8
+"""An ion with fewer rows gets no forest."""
+SCALE = LogShift(0.1)
+"""Forests learn ln(-log10 sigma + 0.1): a poor conductor's decades are less well known."""
+_STORED = {"i": np.int32, "f": np.float32}
+_FOREST = ("roots", "left", "right", "feature", "threshold", "value")
+_DOMAIN = ("center", "scale", "reference")
+
+
+def source_group(row: ConductivityRow) -> str:
+    """The paper of a row, else the row itself: what grouped validation keeps together."""
+    return row.doi.strip().lower() if row.doi else f"row {row.id}"
+
+
+@dataclass(frozen=True, eq=False)
+class Branch:
+    """The forest for one ion and one choice of blocks.
+
+    Attributes:
+        ion: Working ion.
+        blocks: Which of ``OPTIONAL_BLOCKS`` it looks at.
+        forest: Trees on ``conductor_descriptors``, target on ``SCALE``.
+        residual: Spread on ``SCALE`` that the trees do not account for.
+        calibration: Of the 90 % interval.
+    """
+
+    ion: str
+    blocks: tuple[str, ...]
+    forest: Forest
+    residual: float
+    calibration: Calibration
+
+    @property
+    def name(self) -> str:
+        """For example ``Li.space_group.cell``."""
+        return ".".join((self.ion, *self.blocks))
+
+
+@dataclass
+class ConductivityTrees:
+    """Extremely randomised trees on composition statistics and, where known, the lattice.
+
+    One forest an ion and set of known blocks: neither are ions pooled, whose labels come from
+    different tables and temperatures, nor are missing cells filled with medians. Both were measured
+    and made errors larger. Trees: Geurts et al., Mach. Learn. 63, 3 (2006). An upper bound is
+    learnt from as a value half a decade below it, and never scored as one. An ion without a forest
+    gets mean and spread of all labels and counts as outside the domain.
+
+    Attributes:
+        n_trees: Number of trees in a forest.
+        min_leaf: Fewest rows in a leaf.
+        max_features: Share of the columns tried at a division.
+        bound_step: How far below an upper bound its row is taken to lie, decades.
+        seed: Of the trees and folds.
+    """
+
+    n_trees: int = 100
+    min_leaf: int = 2
+    max_features: float = 0.3
+    bound_step: float = 0.5
+    seed: int = 0
+
+    kind: ClassVar[str] = "conductivity_trees"
+
+    def fit(self, records: Sequence[ConductivityRow], labels: Sequence[Label]) -> Self:
+        """Learn from rows and their labels.
+
+        Args:
+            records: (n,) rows; their own labels are not looked at.
+            labels: (n,) log10 of the conductivity in S/cm, values or bounds.
+
+        Raises:
+            ValueError: Numbers of rows and labels differ, or a label is not finite.
+            UnusableStructureError: A row without a working ion.
+        """
+        if len(records) != len(labels) or not len(records):
+            raise ValueError(f"{len(records)} rows and {len(labels)} labels")
+        value = np.array([label.value for label in labels], dtype=float)
+        if not np.isfinite(value).all():
+            raise ValueError("labels must be finite; drop rows without a conductivity")
+        # trees draw at random: rows in one order give one model
+        order = sorted(range(len(records)), key=lambda i: (records[i].id, value[i]))
+        rows = [records[i] for i in order]
+        value = value[order]
+        bound = np.array([labels[i].bound for i in order])
+        step = self.bound_step * ((bound == ">").astype(float) - (bound == "<"))
+        self.elements_ = sorted({str(e) for row in rows for e in row.composition})
+        self.moments_ = np.array([value.mean(), value.std()])
+        self.branches_: list[Branch] = []
+        self.domains_: dict[str, Domain] = {}
+        ions = np.array([conductor_ion(row) for row in rows])
+        for ion in sorted(set(ions)):
+            own = np.flatnonzero(ions == ion)
+            if len(own) >= FEWEST_ROWS:
+                self._fit_ion(ion, [rows[i] for i in own], (value + step)[own], (bound == "=")[own])
+        return self
+
+    def _fit_ion(
+        self, ion: str, rows: Sequence[ConductivityRow], target: Floats, exact: NDArray[np.bool_]
+    ) -> None:
+        known = [set(known_blocks(row)) for row in rows]
+        for blocks in _choices():
+            chosen = np.array([set(blocks) <= k for k in known])
+            if chosen.mean() >= BLOCK_SHARE and chosen.sum() >= FEWEST_ROWS:
+                picked = [row for row, c in zip(rows, chosen, strict=True) if c]
+                self.branches_.append(
+                    self._branch(ion, blocks, picked, target[chosen], exact[chosen])
+                )
+        self.domains_[ion] = Domain.fit(
+            np.array([composition_block(row) for row in rows]),
+            [source_group(row) for row in rows],
+            frozenset(str(e) for row in rows for e in row.composition),
+        )
+
+    def _branch(
+        self,
+        ion: str,
+        blocks: tuple[str, ...],
+        rows: Sequence[ConductivityRow],
+        target: Floats,
+        exact: NDArray[np.bool_],
+    ) -> Branch:
+        features = self._features(rows, blocks)
+        t = SCALE.forward(-target)
+        held_out = self._out_of_fold(rows, features, t)
+        mean, spread = held_out.mean(axis=0)[exact], held_out.std(axis=0)[exact]
+        error = t[exact] - mean
+        residual = max(float(np.mean(error**2) - np.mean(spread**2)), 0.0) ** 0.5
+        decades = _prediction(mean, spread, residual)
+        return Branch(
+            ion,
+            blocks,
+            self._grow(features, t),
+            residual,
+            Calibration.fit(decades, -target[exact], SCALE),
+        )
+
+    def _out_of_fold(
+        self, rows: Sequence[ConductivityRow], features: Floats, t: Floats
+    ) -> Floats:
+        """(n_trees, n) predictions by trees that saw no row of the same paper."""
+        n_folds = min(N_FOLDS, len({source_group(row) for row in rows}))
+        result = np.full((self.n_trees, len(rows)), t.mean())
+        if n_folds > 1:
+            for fold in GroupedKFold(n_folds, self.seed, source_group).split(rows):
+                trees = self._grow(features[fold.train], t[fold.train])
+                result[:, fold.test] = trees.predict(features[fold.test])
+        return result
+
+    def _grow(self, features: Floats, t: Floats) -> Forest:
+        regressor = ExtraTreesRegressor(
+            n_estimators=self.n_trees,
+            min_samples_leaf=self.min_leaf,
+            max_features=self.max_features,
+            random_state=self.seed,
+        )
+        whole = Forest.from_sklearn(regressor.fit(features, t).estimators_)
+        return Forest.from_arrays(
+            {k: v.astype(_STORED[v.dtype.kind]) for k, v in whole.arrays().items()}
+        )
+
+    def _features(self, rows: Sequence[ConductivityRow], blocks: Sequence[str]) -> Floats:
+        return np.array([conductor_descriptors(row, self.elements_, blocks) for row in rows])
+
+    def predict(self, records: Sequence[ConductivityRow]) -> Prediction:
+        """log10 of the conductivity in S/cm at room temperature.
+
+        Raises:
+            UnusableStructureError: A row without a working ion.
+        """
+        mean, aleatoric, epistemic = np.zeros((3, len(records)))
+        for branch, own in self._by_branch(records):
+            if branch is None:
+                mean[own], aleatoric[own] = self.moments_
+                epistemic[own] = self.moments_[1]
+                continue
+            features = self._features([records[i] for i in own], branch.blocks)
+            trees = branch.forest.predict(features).astype(float)
+            found = _prediction(trees.mean(axis=0), trees.std(axis=0), branch.residual)
+            mean[own] = -found.mean
+            aleatoric[own], epistemic[own] = found.aleatoric_std, found.epistemic_std
+        return Prediction(mean, aleatoric, epistemic)
+
+    def interval(
+        self, records: Sequence[ConductivityRow], prediction: Prediction
+    ) -> tuple[Floats, Floats]:
+        """Lower and upper end of the calibrated 90 % interval, log10 of S/cm.
+
+        Args:
+            records: (n,) rows.
+            prediction: What :meth:`predict` gave for them.
+        """
+        lower, upper = np.zeros((2, len(records)))
+        for branch, own in self._by_branch(records):
+            calibration = branch.calibration if branch else Calibration()
+            part = prediction[own]
+            decades = Prediction(-part.mean, part.aleatoric_std, part.epistemic_std)
+            low, high = calibration.interval(decades, SCALE)
+            lower[own], upper[own] = -high, -low
+        return np.minimum(lower, prediction.mean), np.maximum(upper, prediction.mean)
+
+    def in_domain(self, records: Sequence[ConductivityRow]) -> NDArray[np.bool_]:
+        """(n,) True where ion and elements are known and the composition is near training rows."""
+        return np.array([self._is_in_domain(row) for row in records], dtype=bool)
+
+    def _is_in_domain(self, row: ConductivityRow) -> bool:
+        domain = self.domains_.get(conductor_ion(row))
+        if domain is None or not {str(e) for e in row.composition} <= domain.elements:
+            return False
+        return float(domain.distance(composition_block(row)[None])[0]) <= 1.0
+
+    def _by_branch(
+        self, records: Sequence[ConductivityRow]
+    ) -> Iterator[tuple[Branch | None, NDArray[np.intp]]]:
+        """The branches in use and the rows of each; None for ions without a forest."""
+        if not hasattr(self, "branches_"):
+            raise ValueError("ConductivityTrees is not fitted; call fit(records, labels)")
+        chosen = [self._branch_of(row) for row in records]
+        for branch in (*self.branches_, None):
+            own = np.array([i for i, b in enumerate(chosen) if b is branch], dtype=np.intp)
+            if len(own):
+                yield branch, own
+
+    def _branch_of(self, row: ConductivityRow) -> Branch | None:
+        """The branch of the row's ion that uses most of what is known of the row."""
+        ion, known = conductor_ion(row), set(known_blocks(row))
+        usable = [b for b in self.branches_ if b.ion == ion and set(b.blocks) <= known]
+        return max(usable, key=lambda b: (len(b.blocks), b.blocks), default=None)
+
+    def save(self, directory: str | Path, card: Mapping[str, Any] | None = None) -> None:
+        """Write the model folder."""
+        arrays: dict[str, NDArray[Any]] = {"moments": self.moments_}
+        for b in self.branches_:
+            arrays |= {f"{b.name}/{k}": v for k, v in b.forest.arrays().items()}
+        for ion, domain in self.domains_.items():
+            arrays |= {f"{ion}/domain/{k}": getattr(domain, k) for k in _DOMAIN}
+        save_model(
+            Path(directory),
+            {name: torch.from_numpy(np.ascontiguousarray(v)) for name, v in arrays.items()},
+            {
+                "kind": self.kind,
+                "settings": asdict(self),
+                "elements": self.elements_,
+                "branches": [
+                    {
+                        "ion": b.ion,
+                        "blocks": list(b.blocks),
+                        "residual": b.residual,
+                        "calibration": asdict(b.calibration),
+                    }
+                    for b in self.branches_
+                ],
+                "domains": {
+                    ion: {"threshold": d.threshold, "elements": sorted(d.elements)}
+                    for ion, d in self.domains_.items()
+                },
+            },
+            card or {"name": self.kind, "quantity": "conductivity"},
+        )
+
+    @classmethod
+    def load(cls, directory: str | Path) -> Self:
+        """Read a model folder; see ``models.checkpoint.load_model`` for what is refused."""
+        tensors, config, _ = load_model(Path(directory))
+        if config.get("kind") != cls.kind:
+            raise ValueError(f"{directory} holds a {config.get('kind')!r}, not a {cls.kind!r}")
+        arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+        model = cls(**config["settings"])
+        model.elements_ = list(config["elements"])
+        model.moments_ = arrays["moments"]
+        model.branches_ = []
+        for stored in config["branches"]:
+            ion, blocks = stored["ion"], tuple(stored["blocks"])
+            name = ".".join((ion, *blocks))
+            forest = Forest.from_arrays({k: arrays[f"{name}/{k}"] for k in _FOREST})
+            calibration = Calibration(**stored["calibration"])
+            model.branches_.append(Branch(ion, blocks, forest, stored["residual"], calibration))
+        model.domains_ = {
+            ion: Domain(
+                *(arrays[f"{ion}/domain/{k}"] for k in _DOMAIN),
+                stored["threshold"],
+                frozenset(stored["elements"]),
+            )
+            for ion, stored in config["domains"].items()
+        }
+        return model
+
+
+def _choices() -> Iterator[tuple[str, ...]]:
+    """All subsets of the optional blocks, the empty one first."""
+    sizes = range(len(OPTIONAL_BLOCKS) + 1)
+    return chain.from_iterable(combinations(OPTIONAL_BLOCKS, k) for k in sizes)
+
+
+def _prediction(mean_t: Floats, spread_t: Floats, residual_t: float) -> Prediction:
+    """Decades -log10 sigma from values on ``SCALE``."""
+    mean = SCALE.inverse(mean_t)
+    return Prediction(
+        mean,
+        SCALE.inverse_std(mean, np.full(len(mean), residual_t)),
+        SCALE.inverse_std(mean, spread_t),
+    )
