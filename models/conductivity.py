@@ -32,7 +32,7 @@ from structures.tables import ConductivityRow
 
 Floats = NDArray[np.float64]
 
-N_FOLDS = 10
+N_FOLDS = 5
 """Folds of the out-of-fold errors that calibrate the intervals."""
 BLOCK_SHARE = 0.5
 """A block of columns is learnt from where at least this share of an ion's rows has it."""
@@ -173,9 +173,7 @@ class ConductivityTrees:
             Calibration.fit(decades, -target[exact], SCALE),
         )
 
-    def _out_of_fold(
-        self, rows: Sequence[ConductivityRow], features: Floats, t: Floats
-    ) -> Floats:
+    def _out_of_fold(self, rows: Sequence[ConductivityRow], features: Floats, t: Floats) -> Floats:
         """(n_trees, n) predictions by trees that saw no row of the same paper."""
         n_folds = min(N_FOLDS, len({source_group(row) for row in rows}))
         result = np.full((self.n_trees, len(rows)), t.mean())
@@ -315,9 +313,9 @@ class ConductivityTrees:
             model.branches_.append(Branch(ion, blocks, forest, stored["residual"], calibration))
         model.domains_ = {
             ion: Domain(
-                *(arrays[f"{ion}/domain/{k}"] for k in _DOMAIN),
-                stored["threshold"],
-                frozenset(stored["elements"]),
+                **{k: arrays[f"{ion}/domain/{k}"] for k in _DOMAIN},
+                threshold=stored["threshold"],
+                elements=frozenset(stored["elements"]),
             )
             for ion, stored in config["domains"].items()
         }

@@ -8,6 +8,7 @@ from typing import Any
 
 from models.baselines import BASELINES
 from models.checkpoint import CONFIG, IncompatibleModelError, load_model
+from models.conductivity import ConductivityTrees
 from models.encoder import HopEncoder
 from models.ensemble import HopEnsemble
 
@@ -15,9 +16,10 @@ LIBRARY = Path(__file__).parent / "library"
 KINDS: dict[str, Any] = {
     HopEnsemble.kind: HopEnsemble,
     HopEncoder.kind: HopEncoder,
+    ConductivityTrees.kind: ConductivityTrees,
     **BASELINES,
 }
-DEFAULTS = {"migration_barrier": "hop-barrier"}
+DEFAULTS = {"migration_barrier": "hop-barrier", "conductivity": "conductivity-trees"}
 """The best shipped model for each quantity."""
 
 

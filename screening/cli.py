@@ -263,9 +263,7 @@ def _add_models(commands: Any) -> None:
     )
     for verb in (show, check):
         verb.add_argument("name", metavar="NAME", help="shipped model or model folder")
-    check.add_argument(
-        "--data", type=Path, metavar="DIR", help="labelled hops to compare its predictions with"
-    )
+    check.add_argument("--data", type=Path, metavar="DIR", help="labelled records to compare with")
 
 
 def _add_data(commands: Any) -> None:
@@ -478,9 +476,10 @@ def _models_check(args: argparse.Namespace) -> int:
         data = read_input([args.data])
         scores = evaluate(data, predict(data, None, args.name, Conditions(), ThisProcess()))
         mae = scores["mae"]
+        unit = "eV" if scores["quantity"].endswith("_eV") else "decades"
         print(
-            f"{data.found}: MAE {mae['value']:.3f} [{mae['lower']:.3f}, {mae['upper']:.3f}] eV on "
-            f"{scores['n_predicted']} of {scores['n']} labelled hops"
+            f"{data.found}: MAE {mae['value']:.3f} [{mae['lower']:.3f}, {mae['upper']:.3f}] {unit} "
+            f"on {scores['n_predicted']} of {scores['n']} labelled records"
         )
     return USABLE
 

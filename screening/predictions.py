@@ -9,8 +9,14 @@ from typing import Any, Literal
 
 from tqdm import tqdm
 
+from models.conductivity import ConductivityTrees
 from models.library import DEFAULTS
 from screening.conduction import Conditions
+from screening.conductivity_predictions import (
+    CONDUCTIVITY_COLUMNS,
+    ROOM_TEMPERATURE_K,
+    conductivity_rows,
+)
 from screening.errors import InputError
 from screening.execution import Executor, Work
 from screening.hop_predictions import HOP_COLUMNS, HopPredictor, any_model, failed_hop_row
@@ -24,16 +30,6 @@ Quantity = Literal["migration_barrier", "diffusivity", "conductivity"]
 QUANTITIES: tuple[Quantity, ...] = ("migration_barrier", "diffusivity", "conductivity")
 
 CRYSTAL_COLUMNS = ("id", *COLUMNS)
-CONDUCTIVITY_COLUMNS = (
-    "id",
-    "log10_conductivity_S_cm",
-    "log10_conductivity_std",
-    "log10_conductivity_lower",
-    "log10_conductivity_upper",
-    "in_domain",
-    "status",
-    "reason",
-)
 SHARD_SIZE = 16
 
 
@@ -99,24 +95,30 @@ def predict(
     Args:
         data: Hops, crystals or rows of a conductivity table.
         quantity: By default the one that fits the kind of input.
-        model: Name or folder; by default the best shipped one.
+        model: Name or folder; by default the best shipped one. A hop model predicts those rows
+            of a conductivity table that have a CIF.
         conditions: Temperature and sampling of crystals.
         executor: Where the work is done.
         progress: Whether to show a progress bar.
 
     Raises:
-        InputError: The quantity cannot be had from this kind of input.
+        InputError: The quantity, or the temperature, cannot be had from this kind of input.
         IncompatibleModelError: Unknown or broken model.
     """
-    name = model or DEFAULTS["migration_barrier"]
+    is_table = data.kind == "conductivity_table"
+    name = model or DEFAULTS["conductivity" if is_table else "migration_barrier"]
     if data.kind == "hops" and quantity not in (None, "migration_barrier"):
         raise InputError(
             f"hops give migration_barrier, not {quantity}; give crystals for {quantity}"
         )
-    if data.kind == "conductivity_table" and quantity not in (None, "conductivity"):
+    if is_table and quantity not in (None, "conductivity"):
         raise InputError(f"a conductivity table gives conductivity, not {quantity}")
+    if is_table and isinstance(trees := any_model(name), ConductivityTrees):
+        _check_room_temperature(name, conditions.temperature_K)
+        return Predictions(CONDUCTIVITY_COLUMNS, conductivity_rows(trees, data.records))
     if data.kind == "hops" or quantity == "migration_barrier":
-        any_model(name)
+        if isinstance(any_model(name), ConductivityTrees):
+            raise InputError(f"model '{name}' predicts conductivity tables, not barriers of hops")
         rows = _mapped(HopPredictor(name), data.records, failed_hop_row, executor, progress)
         return Predictions(HOP_COLUMNS, [r for row in rows for r in row.get("hops", [row])])
     loaded_model(name)
@@ -129,6 +131,15 @@ def predict(
     return Predictions(CONDUCTIVITY_COLUMNS, [_conductivity_row(row) for row in rows])
 
 
+def _check_room_temperature(name: str, temperature_K: float) -> None:
+    low, high = ROOM_TEMPERATURE_K
+    if not low <= temperature_K <= high:
+        raise InputError(
+            f"model '{name}' knows room temperature only ({low:g} to {high:g} K), not "
+            f"{temperature_K:g} K; a hop model with --cifs takes any temperature"
+        )
+
+
 def _crystal_of(record: InputRecord) -> Crystal | FailedRecord:
     """The crystal of a row of a conductivity table, or why there is none."""
     if not isinstance(record, ConductivityRow):
@@ -136,7 +147,7 @@ def _crystal_of(record: InputRecord) -> Crystal | FailedRecord:
     if record.crystal is None:
         return FailedRecord(
             record.id,
-            "no CIF for this row (name their folder with --cifs): the model starts from crystals",
+            "no CIF for this row (name their folder with --cifs): this model starts from crystals",
             record.formula,
         )
     return record.crystal

@@ -11,7 +11,7 @@ import pytest
 from screening.cli import main, parser
 from structures.io import write_cif, write_json_lines
 from tests.integration.test_campaign import write_campaign
-from tests.screening.tiny import layered, rocksalt, tiny_hops
+from tests.screening.tiny import layered, rocksalt, save_table_model, tiny_hops
 
 Capture = pytest.CaptureFixture[str]
 
@@ -68,6 +68,31 @@ def test_predict_and_evaluate_hops(tmp_path: Path, tiny_model: Path) -> None:
     assert scores["quantity"] == "migration_barrier_eV"
     assert scores["n"] == scores["n_predicted"] == len(tiny_hops())
     assert {"value", "lower", "upper"} == set(scores["mae"])
+
+
+def test_predict_and_evaluate_a_table(tmp_path: Path, capsys: Capture) -> None:
+    model = save_table_model(tmp_path / "trees")
+    table = tmp_path / "table.csv"
+    table.write_text(
+        "ID,Reduced Composition,Ionic conductivity (S cm-1)\n"
+        "a,Li2ZrO3,1e-7\nb,Li2TiO3,<1E-10\nc,Qq2O,1e-5\nd,Li3GeO4,1e-6\n",
+        encoding="utf-8",
+    )
+    command = [str(table), "--model", str(model), "--workers", "0", "--out"]
+    assert main(["predict", *command, str(tmp_path / "p.csv")]) == 0
+    found = rows(tmp_path / "p.csv")
+    assert [(r["id"], r["status"]) for r in found] == [
+        ("a", "ok"), ("b", "ok"), ("c", "failed"), ("d", "ok"),
+    ]  # fmt: skip
+    assert found[2]["reason"]
+    assert "found conductivity table" in capsys.readouterr().err
+    assert main(["evaluate", *command, str(tmp_path / "e.json")]) == 0
+    scores = json.loads((tmp_path / "e.json").read_text())
+    assert (scores["n"], scores["n_predicted"], scores["n_bounds"]) == (3, 3, 1)
+    assert main(["models", "check", str(model), "--data", str(table)]) == 0
+    assert "decades on 3 of 3 labelled records" in capsys.readouterr().out
+    assert main(["predict", *command, str(tmp_path / "q.csv"), "--temperature-K", "600"]) == 2
+    assert "room temperature only" in capsys.readouterr().err
 
 
 def test_label_bvse_gives_hops_that_can_be_learnt_from(tmp_path: Path, tiny_model: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from screening.conduction import Conditions
 from screening.errors import InputError
+from screening.evaluation import evaluate
 from screening.execution import ThisProcess
 from screening.hop_predictions import HOP_COLUMNS
 from screening.predictions import (
@@ -19,7 +20,7 @@ from screening.predictions import (
     read_input,
 )
 from structures.io import write_cif, write_json_lines
-from tests.screening.tiny import layered, rocksalt, tiny_hops
+from tests.screening.tiny import METALS, layered, rocksalt, save_table_model, tiny_hops
 
 FEW = Conditions(n_draws=4)
 
@@ -64,7 +65,7 @@ def test_crystals_by_crystal_and_by_hop(tmp_path: Path, tiny_model: Path) -> Non
     assert [r["id"] for r in hops.rows] == ["LiCoO2#hop0", "LiCoO2#hop1", "LiCl#hop0"]
 
 
-def test_a_table_with_some_cifs(tmp_path: Path, tiny_model: Path) -> None:
+def test_a_table_with_some_cifs_by_a_hop_model(tmp_path: Path, tiny_model: Path) -> None:
     table = tmp_path / "table.csv"
     table.write_text(
         "ID,Reduced Composition,Ionic conductivity (S cm-1)\nx1,LiCl,1e-7\nx2,LiBr,<1E-10\n",
@@ -77,6 +78,67 @@ def test_a_table_with_some_cifs(tmp_path: Path, tiny_model: Path) -> None:
     assert [(r["id"], r["status"]) for r in result.rows] == [("x1", "ok"), ("x2", "failed")]
     assert "--cifs" in result.rows[1]["reason"]
     assert result.rows[0]["log10_conductivity_S_cm"] is not None
+
+
+def test_a_table_by_the_trees(tmp_path: Path) -> None:
+    model = save_table_model(tmp_path / "trees")
+    table = tmp_path / "table.csv"
+    table.write_text(
+        "ID,Reduced Composition,True Composition,Space group #,a,b,c,alpha,beta,gamma,"
+        "Ionic conductivity (S cm-1)\n"
+        "whole,Li2ZrO3,Li4Zr2O6,63,5.1,5.2,5.3,90,100,90,1e-7\n"
+        "bound,Li2TiO3,Li2TiO3,,,,,,,,<1E-10\n"
+        "odd,LiXx2O4,,,,,,,,,1e-5\n"
+        "iron,Fe2O3,,,,,,,,,\n"
+        "zinc,ZnZrO3,,,,,,,,,\n"
+        "whole,Li2ZrO3,,,,,,,,,1e-7\n",
+        encoding="utf-8",
+    )
+    result = predicted(table, model)
+    assert result.columns == CONDUCTIVITY_COLUMNS
+    rows = {r["id"]: r for r in result.rows[:-1]}
+    assert [r["id"] for r in result.rows] == ["whole", "bound", "odd", "iron", "zinc", "whole"]
+    for name in ("whole", "bound", "zinc"):
+        row = rows[name]
+        assert row["status"] == "ok"
+        low, high = row["log10_conductivity_lower"], row["log10_conductivity_upper"]
+        assert low <= row["log10_conductivity_S_cm"] <= high
+        assert row["log10_conductivity_std"] > 0
+    assert rows["whole"]["in_domain"]
+    assert not rows["zinc"]["in_domain"]
+    assert "unknown element 'Xx" in rows["odd"]["reason"]
+    assert rows["iron"]["reason"].startswith("no working ion")
+    assert result.rows[-1]["reason"] == "duplicate id"
+
+
+def test_evaluate_a_table_beside_trees_of_its_own(tmp_path: Path) -> None:
+    model = save_table_model(tmp_path / "trees")
+    table = tmp_path / "table.csv"
+    lines = [f"r{k},Li{1 + k / 10:.1f}{m}O3,1e-{4 + k % 5}" for k, m in enumerate(METALS * 4)]
+    text = "\n".join(["ID,Reduced Composition,Ionic conductivity (S cm-1)", *lines])
+    table.write_text(text + "\nlow,Li4SiO4,<1E-10\n", encoding="utf-8")
+    data = read_input([table])
+    scores = evaluate(data, predict(data, None, str(model), FEW, ThisProcess()))
+    assert scores["coverage"] == 1
+    assert (scores["n"], scores["n_bounds"]) == (len(lines) + 1, 1)
+    assert set(scores["baselines"]) == {"global_mean", "family_mean", "trees"}
+    assert scores["baselines"]["trees"]["mae"]["value"] > 0
+
+
+def test_the_trees_say_what_they_cannot_do(tmp_path: Path) -> None:
+    model = save_table_model(tmp_path / "trees")
+    table = tmp_path / "table.csv"
+    table.write_text("Formula\nLi2ZrO3\n", encoding="utf-8")
+    with pytest.raises(InputError, match="room temperature only"):
+        predict(read_input([table]), None, str(model), Conditions(500.0), ThisProcess())
+    with pytest.raises(InputError, match="a conductivity table gives conductivity"):
+        predicted(table, model, "diffusivity")
+    write_json_lines(tmp_path / "hops.jsonl", tiny_hops())
+    with pytest.raises(InputError, match="not barriers of hops"):
+        predicted(tmp_path / "hops.jsonl", model)
+    write_json_lines(tmp_path / "c.jsonl", [rocksalt()])
+    with pytest.raises(InputError, match="no site energies"):
+        predicted(tmp_path / "c.jsonl", model)
 
 
 def test_what_cannot_be_had_is_one_line(tmp_path: Path, tiny_model: Path) -> None:

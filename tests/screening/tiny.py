@@ -6,12 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from pymatgen.core import Composition
 
+from models.conductivity import ConductivityTrees
 from models.ensemble import HopEnsemble, HopEnsembleConfig
 from models.network import HopNetworkConfig
 from models.training import TrainingConfig
-from structures.records import Crystal, Hop
+from structures.records import Crystal, Hop, Label
 from structures.sites import find_hops
+from structures.tables import QUANTITY, ConductivityRow
 
 LAYERED_A = (2.83, 14.05)
 """Hexagonal cell of LiCoO2 (R-3m), angstrom."""
@@ -65,4 +68,28 @@ def save_tiny_model(folder: Path) -> Path:
     )
     model = HopEnsemble(config).fit(hops, np.array([h.barrier_eV for h in hops]))
     model.save(folder, {"name": "tiny", "predicts": "migration barriers, for tests"})
+    return folder
+
+
+METALS = ("Zr", "Ti", "Sn", "Hf", "Ge")
+
+
+def save_table_model(folder: Path) -> Path:
+    """Trees on a dozen oxides, some with a lattice: enough for a table of a few rows."""
+    rows = []
+    for k in range(15):
+        metal = METALS[k % 5]
+        formula = f"Li{1 + k / 8:.2f}{metal}O3"
+        rows.append(
+            ConductivityRow(
+                id=f"t{k}",
+                formula=formula,
+                composition=Composition(formula),
+                cell=(4.0, 4.0, 4.0 + k / 20, 90.0, 90.0, 90.0) if k % 3 else None,
+                space_group=63 + k if k % 3 else None,
+                doi=f"10.1/{k}",
+            )
+        )
+    labels = [Label(QUANTITY, -9.0 + k / 3) for k in range(15)]
+    ConductivityTrees(n_trees=8).fit(rows, labels).save(folder)
     return folder

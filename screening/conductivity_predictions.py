@@ -1,0 +1,67 @@
+"""Rows of a conductivity table to rows of results, from composition and what is known of the cell.
+
+Thousands of rows take seconds: no worker is worth its start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from models.conductivity import ConductivityTrees
+from screening.table import Row
+from structures.io import InputRecord
+from structures.records import FailedRecord, UnusableStructureError
+from structures.tables import ConductivityRow
+
+CONDUCTIVITY_COLUMNS = (
+    "id",
+    "log10_conductivity_S_cm",
+    "log10_conductivity_std",
+    "log10_conductivity_lower",
+    "log10_conductivity_upper",
+    "in_domain",
+    "status",
+    "reason",
+)
+ROOM_TEMPERATURE_K = (288.0, 308.0)
+"""Temperatures that count as room temperature, which the labels of the model were measured at."""
+
+
+def conductivity_rows(model: ConductivityTrees, records: Sequence[InputRecord]) -> list[Row]:
+    """One row a record, in their order."""
+    rows = [r for r in records if isinstance(r, ConductivityRow)]
+    found = iter(_rows(model, rows))
+    return [next(found) if isinstance(r, ConductivityRow) else _failed(r) for r in records]
+
+
+def _rows(model: ConductivityTrees, rows: Sequence[ConductivityRow]) -> list[Row]:
+    if not rows:
+        return []
+    try:
+        prediction = model.predict(rows)
+        lower, upper = model.interval(rows, prediction)
+        in_domain = model.in_domain(rows)
+    except Exception as error:  # one row spoils the batch: each on its own shows which
+        if len(rows) > 1:
+            return [_rows(model, [row])[0] for row in rows]
+        known = isinstance(error, UnusableStructureError)
+        reason = str(error) if known else f"{type(error).__name__}: {error}"
+        return [_failed(FailedRecord(rows[0].id, reason))]
+    return [
+        {
+            "id": row.id,
+            "log10_conductivity_S_cm": float(prediction.mean[i]),
+            "log10_conductivity_std": float(prediction.std[i]),
+            "log10_conductivity_lower": float(lower[i]),
+            "log10_conductivity_upper": float(upper[i]),
+            "in_domain": bool(in_domain[i]),
+            "status": "ok",
+        }
+        for i, row in enumerate(rows)
+    ]
+
+
+def _failed(record: InputRecord) -> Row:
+    reason = record.reason if isinstance(record, FailedRecord) else "not a row of a table"
+    reason = " ".join(reason.removeprefix(f"{record.id}: ").split())
+    return {"id": record.id, "status": "failed", "reason": reason}
