@@ -77,7 +77,7 @@ def out_of_fold(
         for name, view in VIEWS.items():
             test = [view(rows[i]) for i in fold.test]
             prediction = model.predict(test)
-            ends = model.interval(test, prediction)
+            ends = model.interval(prediction)
             result[name][:, fold.test] = np.array([prediction.mean, *ends])
     return result
 

@@ -39,7 +39,7 @@ def _rows(model: ConductivityTrees, rows: Sequence[ConductivityRow]) -> list[Row
         return []
     try:
         prediction = model.predict(rows)
-        lower, upper = model.interval(rows, prediction)
+        lower, upper = model.interval(prediction)
         in_domain = model.in_domain(rows)
     except Exception as error:  # one row spoils the batch: each on its own shows which
         if len(rows) > 1:
