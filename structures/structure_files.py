@@ -66,7 +66,10 @@ def _cif(text: str) -> list[Structure]:
 
 
 def _poscar(text: str) -> list[Structure]:
-    return [Poscar.from_str(text, read_velocities=False).structure]
+    poscar = Poscar.from_str(text, read_velocities=False)
+    if not poscar.true_names:  # the parser would call them H, He, Li, ...
+        raise ValueError("no element symbols (VASP 4 form); add their line above the atom counts")
+    return [poscar.structure]
 
 
 def _extxyz(text: str) -> list[Structure]:

@@ -323,6 +323,17 @@ class TestStructureFiles:
         for record in records:
             same_crystal(record, rock_salt())
 
+    @pytest.mark.parametrize("comment", ["Li Cl", "some title"])
+    def test_poscar_without_elements_is_refused_not_guessed(self, tmp_path, comment):
+        lines = Poscar(rock_salt().to_pymatgen()).get_str().splitlines()
+        lines[0] = comment
+        names = lines.pop(5).split()
+        bare = [" ".join(w for w in line.split() if w not in names) for line in lines[1:]]
+        (tmp_path / "POSCAR").write_text("\n".join([comment, *bare]) + "\n")
+        (record,) = read_records(tmp_path)
+        assert isinstance(record, FailedRecord), record
+        assert "no element symbols" in record.reason
+
     def test_extxyz_frames_are_numbered(self, tmp_path):
         write_extxyz(hop(), tmp_path / "path.extxyz")
         records = read_records(tmp_path)
