@@ -12,6 +12,8 @@ MIN_DISTANCE_A = 0.5
 """Two fully occupied sites closer than this are one point; no bond is shorter (H-H: 0.74)."""
 MIN_VOLUME_PER_ATOM_A3 = 2.0
 """Diamond, the densest solid by number, has 5.7."""
+MAX_VOLUME_PER_ATOM_A3 = 10_000.0
+"""An ideal gas at ambient pressure has 41,000 a molecule; no solid comes near."""
 MAX_SITE_OCCUPANCY = 1.02
 """Rounded occupancies of published refinements add up to this at most."""
 
@@ -34,7 +36,8 @@ def check_geometry(crystal: Crystal) -> None:
 
     Raises:
         UnusableStructureError: No site, shapes that disagree, a number that is not finite, an
-            occupancy outside 0 to 1, a flat or overfull cell, or two atoms on one point.
+            occupancy outside 0 to 1, a flat, overfull or all but empty cell, or two atoms on one
+            point.
     """
     name = crystal.id
     if crystal.n_sites == 0:
@@ -65,6 +68,11 @@ def check_geometry(crystal: Crystal) -> None:
         raise UnusableStructureError(
             f"{name}: {volume:.3g} cubic angstrom for {total.sum():.3g} atoms, less than "
             f"{MIN_VOLUME_PER_ATOM_A3} an atom; check the cell and its units"
+        )
+    if volume > MAX_VOLUME_PER_ATOM_A3 * max(total.sum(), 1.0):
+        raise UnusableStructureError(
+            f"{name}: {volume:.3g} cubic angstrom for {total.sum():.3g} atoms, more than "
+            f"{MAX_VOLUME_PER_ATOM_A3:g} an atom; check the cell and its units"
         )
     _check_distances(crystal, total)
 

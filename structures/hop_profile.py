@@ -8,12 +8,16 @@ import numpy as np
 
 from structures.bvse import hop_field, relax_path
 from structures.composition import formula_oxidation_states
+from structures.geometry import MIN_DISTANCE_A
+from structures.neighbors import neighbors_within
 from structures.records import Hop, UnusableStructureError, site_composition
 from structures.sites import N_IMAGES
 
 PATHS = ("relaxed", "straight", "given")
 """Values of ``extra["path"]`` that say that a hop has its path."""
 MIN_HOP_A = 0.1
+SURELY_THERE = 0.98
+"""Occupancy above which a host site is no vacancy to hop into."""
 
 
 def profiled(hop: Hop) -> Hop:
@@ -32,7 +36,7 @@ def profiled(hop: Hop) -> Hop:
         hop as it came with ``extra["path"] = "given"``. A hop that has its path keeps it.
 
     Raises:
-        UnusableStructureError: The two ends are one point.
+        UnusableStructureError: The two ends are one point, or one of them is on a host atom.
     """
     if hop.extra.get("path") in PATHS:
         return hop
@@ -41,6 +45,7 @@ def profiled(hop: Hop) -> Hop:
             f"{hop.id}: the path ends {hop.distance_A:.3g} angstrom from its start; a hop of more "
             f"than {MIN_HOP_A} angstrom is expected (path_frac is unwrapped)"
         )
+    _check_ends(hop)
     sites = (*hop.host_species, {hop.working_ion: 1.0})
     try:
         states = formula_oxidation_states(site_composition(sites))
@@ -52,3 +57,21 @@ def profiled(hop: Hop) -> Hop:
     profile = [float(e) for e in energy - energy[0]]
     extra = {**hop.extra, "path": "relaxed", "bvse_profile_eV": profile, "oxidation_states": states}
     return replace(hop, path_frac=path @ np.linalg.inv(hop.lattice), extra=extra)
+
+
+def _check_ends(hop: Hop) -> None:
+    """Refuse a hop that starts or ends on a host atom (one that is surely there).
+
+    Raises:
+        UnusableStructureError: The atom, the end and their distance.
+    """
+    ends = hop.path_A[[0, -1]]
+    end, atom, _, distance = neighbors_within(hop.lattice, hop.host_frac, ends, MIN_DISTANCE_A)
+    for k in np.argsort(distance):
+        species = hop.host_species[atom[k]]
+        if sum(species.values()) > SURELY_THERE:
+            raise UnusableStructureError(
+                f"{hop.id}: the {'final' if end[k] else 'initial'} image is {distance[k]:.2f} "
+                f"angstrom from host atom {atom[k]} ({'+'.join(species)}), at least "
+                f"{MIN_DISTANCE_A} expected; host_species must not hold the moving ion itself"
+            )

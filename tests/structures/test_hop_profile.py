@@ -95,3 +95,22 @@ def test_a_path_without_length_is_refused_by_name():
     hop = raw(replace(one_atom_hop(), path_frac=np.full((2, 3), 0.5)))
     with pytest.raises(UnusableStructureError, match="one-atom: the path ends 0 angstrom"):
         profiled(hop)
+
+
+@pytest.mark.parametrize(("image", "name"), [(0, "initial"), (-1, "final")])
+def test_an_end_on_a_host_atom_is_refused_in_any_cell(layered_hop, image, name):
+    path = layered_hop.path_frac[[0, -1]].copy()
+    path[image] = layered_hop.host_frac[3] + [1, 0, -2] + 1e-3
+    with pytest.raises(UnusableStructureError, match=f"the {name} image is 0.0. angstrom from"):
+        profiled(raw(replace(layered_hop, path_frac=path)))
+
+
+def test_a_site_of_the_host_that_is_partly_empty_may_be_hopped_into(layered_hop):
+    path = layered_hop.path_frac[[0, -1]]
+    host = replace(
+        layered_hop,
+        path_frac=path,
+        host_species=(*layered_hop.host_species, {layered_hop.working_ion: 0.5}),
+        host_frac=np.vstack([layered_hop.host_frac, path[-1]]),
+    )
+    assert profiled(raw(host)).extra["path"] == "relaxed"

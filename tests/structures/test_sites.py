@@ -438,6 +438,7 @@ def test_partial_occupancy_lowers_the_symmetry():
         ({"species": ({"Li": float("nan")}, {"O": 1.0})}, "add up to nan"),
         ({"species": (), "frac": np.zeros((0, 3))}, "no atoms"),
         ({"species": ({"C": 1.0}, {"O": 1.0})}, "no working ion"),
+        ({"lattice": 1e6 * np.eye(3)}, "more than 10000 an atom"),
     ],
 )
 def test_impossible_crystals_are_refused_in_one_line(change, message):
