@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
 from pymatgen.core import Composition
@@ -38,11 +37,6 @@ class Filters:
     def refusal_by_class(self, crystal: Crystal) -> Refusal:
         """Why the crystal is refused by its role or family, which must be filled in."""
         return next((r for f in CLASS_FILTERS if (r := f(crystal, self))), None)
-
-    @cached_property
-    def needs_class(self) -> bool:
-        """True if a filter asks for role or family."""
-        return bool(self.settings.role or self.settings.families)
 
 
 def read_known_formulas(path: Path) -> frozenset[str]:
