@@ -68,8 +68,34 @@ def bvse_agreement(result: dict[str, Any]) -> str:
     )
 
 
+def conductivity(result: dict[str, Any]) -> str:
+    names = {
+        "global_mean": "global mean",
+        "trees_composition": "extra trees, composition",
+        "shipped": "**shipped**: extra trees, composition + space group + cell",
+    }
+    ions = [ion for ion in ("Li", "Na") if ion in result["grouped_by_paper"]]
+    lines = [
+        "Room-temperature conductivity from a table row, out of fold and grouped by paper: MAE in "
+        "decades [95 % bootstrap over papers] / Spearman "
+        "(`python -m benchmarks.conductivity`; nearly all Na rows are NASICON).",
+        "",
+        "| model | " + " | ".join(f"{ion}, {result['n'][ion]} rows" for ion in ions) + " |",
+        "|---|" + "---|" * len(ions),
+    ]
+    for name, title in names.items():
+        cells = []
+        for ion in ions:
+            entry = result["grouped_by_paper"][ion][name]
+            value, low, high = entry["mae"]
+            cells.append(f"{value:.2f} [{low:.2f}, {high:.2f}] / {entry['spearman'][0]:.2f}")
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "hop_barriers": hop_barriers,
+    "conductivity": conductivity,
     "pool_campaign": pool_campaign,
     "bvse_agreement": bvse_agreement,
 }
