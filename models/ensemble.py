@@ -62,16 +62,17 @@ class HopEnergies(NamedTuple):
     aleatoric_std_eV: NDArray[np.float64]
     in_domain: NDArray[np.bool_]
 
-    def inflated(self, factor: float) -> HopEnergies:
+    def inflated(self, factor: float, target: LogShift) -> HopEnergies:
         """Members moved away from their mean, and the aleatoric spread widened, by a factor.
 
-        Site energies and barriers move alike, so every loop of hops still closes.
+        Barriers move in the space of the target, where errors are alike for low and high ones, so
+        that none is driven to zero. Site energies move as they are, so every loop still closes.
         """
-        start, end, kra = (
-            v.mean(axis=0) + factor * (v - v.mean(axis=0))
-            for v in (self.start_eV, self.end_eV, self.kra_eV)
+        t = target.forward(self.kra_eV)
+        start, end, t = (
+            v.mean(axis=0) + factor * (v - v.mean(axis=0)) for v in (self.start_eV, self.end_eV, t)
         )
-        kra = np.maximum(kra, 0.5 * np.abs(end - start))
+        kra = np.maximum(target.inverse(t), 0.5 * np.abs(end - start))
         return HopEnergies(start, end, kra, factor * self.aleatoric_std_eV, self.in_domain)
 
 
@@ -280,7 +281,7 @@ class HopEnsemble:
     def crystal_energies(self, graphs: Sequence[MigrationGraph]) -> list[HopEnergies]:
         """The members' energies of the unique hops of each crystal, with calibrated spreads."""
         data = [migration_graph_data(graph) for graph in graphs]
-        whole = self.energies(data).inflated(self.calibration_.inflation)
+        whole = self.energies(data).inflated(self.calibration_.inflation, self.config.target)
         known = [self._known(graph) for graph in graphs]
         stops = np.cumsum([len(graph.hops) for graph in graphs])
         parts = []

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.ensemble import HopEnergies
+from models.transforms import LogShift
 from screening.sampling import generator_for, member_draws, normal_draws
 from screening.table import Row
 from structures.hop_network import (
@@ -149,7 +150,9 @@ def _sampled_network(
     generator = generator_for(graph.crystal.id, at.seed)
     member = member_draws(at.n_draws, len(site), generator)
     noise = normal_draws(at.n_draws, len(graph.hops) + 1, generator)
-    kra = energies.kra_eV[member] + noise[:, :-1] * energies.aleatoric_std_eV
+    log = LogShift()  # errors of barriers are alike on this scale, and none is driven to zero
+    spread = log.forward_std(energies.kra_eV, energies.aleatoric_std_eV)[member]
+    kra = log.inverse(log.forward(energies.kra_eV[member]) + noise[:, :-1] * spread)
     return carrier_network(graph, site[member], kra), PREFACTOR_STD_DECADES * noise[:, -1]
 
 

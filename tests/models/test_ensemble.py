@@ -290,8 +290,9 @@ def test_a_model_fitted_on_a_gpu_predicts_on_the_cpu(strategy, base):
 def test_inflated_members_keep_their_mean_and_close_every_loop(model):
     """Spread grows by the factor; forward minus backward stays a difference of site energies."""
     energies = model.energies([graph_of(hop) for hop in HOPS])
-    wide = energies.inflated(2.0)
+    target = SETTINGS.target
+    wide = energies.inflated(2.0, target)
     np.testing.assert_allclose(wide.start_eV.mean(axis=0), energies.start_eV.mean(axis=0))
     np.testing.assert_allclose(wide.start_eV.std(axis=0), 2.0 * energies.start_eV.std(axis=0))
     assert (wide.kra_eV >= 0.5 * np.abs(wide.end_eV - wide.start_eV)).all()
-    assert energies.inflated(1.0).kra_eV == pytest.approx(energies.kra_eV)
+    assert energies.inflated(1.0, target).kra_eV == pytest.approx(energies.kra_eV)
