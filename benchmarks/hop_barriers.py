@@ -12,7 +12,9 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ from models.prediction import Prediction
 from structures.family_names import canonical_family
 from structures.records import Hop
 from structures.sources import neb_barriers
-from structures.splits import GroupedKFold, LeaveFamilyOut, LeaveIonOut
+from structures.splits import GroupedKFold, LeaveFamilyOut, LeaveIonOut, Split
 
 RESULTS = Path(__file__).parent / "results" / "hop_barriers"
 PROTOCOLS: dict[str, Any] = {
@@ -41,6 +43,7 @@ PROTOCOLS: dict[str, Any] = {
 MODELS = (*BASELINES, *(f"{kind}-{name}" for kind in ("network", "mixed") for name in STRATEGIES))
 """``network``: the ensemble of networks alone; ``mixed``: averaged with the Gaussian process."""
 UP_TO_EV = 2.0
+N_PROCESSES = 2
 
 
 def maker(name: str, base: Base, n_labels: int, seed: int, n_members: int) -> Callable[[], Any]:
@@ -55,13 +58,33 @@ def maker(name: str, base: Base, n_labels: int, seed: int, n_members: int) -> Ca
     return lambda: HopEnsemble(config, weights)
 
 
+def run_folds(
+    name: str,
+    base: Base,
+    seed: int,
+    n_members: int,
+    hops: list[Hop],
+    barrier: NDArray[np.float64],
+    folds: list[Split],
+) -> Prediction:
+    return out_of_fold(maker(name, base, len(hops), seed, n_members), hops, barrier, folds)
+
+
 def run(
     protocol: str, name: str, hops: list[Hop], base: Base, seed: int, n_members: int
 ) -> dict[str, Any]:
     folds = list(PROTOCOLS[protocol].split(hops))
     barrier = np.array([hop.barrier_eV for hop in hops], dtype=float)
     started = time.perf_counter()
-    prediction = out_of_fold(maker(name, base, len(hops), seed, n_members), hops, barrier, folds)
+    setting = name, base, seed, n_members, hops, barrier
+    with ProcessPoolExecutor(N_PROCESSES, mp_context=get_context("fork")) as pool:
+        tasks = [
+            pool.submit(run_folds, *setting, folds[k::N_PROCESSES]) for k in range(N_PROCESSES)
+        ]
+        parts = [task.result() for task in tasks]  # each is zero where it has no fold
+    prediction = Prediction(
+        *(sum(getattr(p, f) for p in parts) for f in ("mean", "aleatoric_std", "epistemic_std"))
+    )
     return {
         "protocol": protocol,
         "model": name,
