@@ -18,7 +18,7 @@ MODEL_NAMES = {
     "gaussian_process": "Gaussian process on path scalars",
     "network-scratch": "network, from scratch",
     "network-frozen": "network, pretrained, host frozen",
-    "mixed-frozen": "**shipped**: pretrained network + Gaussian process",
+    "mixed-frozen": "**shipped recipe** (one member): pretrained network + Gaussian process",
 }
 
 
