@@ -47,6 +47,28 @@ class FullFineTuning:
 
 
 @dataclass(frozen=True)
+class GradualUnfreezing:
+    """Heads first, then the path layers, then the framework (Howard & Ruder, arXiv:1801.06146).
+
+    Attributes:
+        path_from: Share of the epochs after which the path layers move.
+        host_from: Share of the epochs after which the framework layers move.
+    """
+
+    path_from: float = 0.25
+    host_from: float = 0.5
+    freezes_host: ClassVar[bool] = False
+
+    def prepare(self, network: HopNetwork) -> ParameterGroups:
+        """All parameters; ``from_fraction`` says when each group begins to move."""
+        parts = ((HEADS, 0.0), (MIDDLE, self.path_from), (GENERAL, self.host_from))
+        return [
+            {"params": _parameters(network, names), "lr_factor": 1.0, "from_fraction": begin}
+            for names, begin in parts
+        ]
+
+
+@dataclass(frozen=True)
 class FrozenHost:
     """The classical recipe: general layers are kept, the path layers and heads retrained."""
 
@@ -108,9 +130,12 @@ class FromScratch:
         return [{"params": list(network.parameters()), "lr_factor": 1.0}]
 
 
-Strategy = FullFineTuning | FrozenHost | HeadsOnly | LowRankAdapters | FromScratch
+Strategy = (
+    FullFineTuning | GradualUnfreezing | FrozenHost | HeadsOnly | LowRankAdapters | FromScratch
+)
 STRATEGIES: dict[str, type[Strategy]] = {
     "full": FullFineTuning,
+    "gradual": GradualUnfreezing,
     "frozen": FrozenHost,
     "heads": HeadsOnly,
     "lora": LowRankAdapters,

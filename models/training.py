@@ -99,7 +99,9 @@ def fit_network(
         examples: Training graphs with targets.
         loss: Scalar loss of an output and its targets.
         config: Settings.
-        parameter_groups: AdamW groups (``params`` and ``lr_factor``); all parameters by default.
+        parameter_groups: AdamW groups (``params`` and ``lr_factor``, and
+            ``from_fraction``: the share of the epochs after which a group begins to move); all
+            parameters by default.
         validation: Graphs for early stopping; keep whole groups on one side.
         checkpoint: File for weights, optimiser and epoch; a fit that was cut off goes on from it
             and ends with the same weights.
@@ -134,7 +136,8 @@ def fit_network(
             break
         rate = config.learning_rate * 0.5 * (1.0 + np.cos(np.pi * epoch / config.epochs))
         for group, given in zip(optimizer.param_groups, groups, strict=True):
-            group["lr"] = rate * given.get("lr_factor", 1.0)
+            begun = epoch >= given.get("from_fraction", 0.0) * config.epochs
+            group["lr"] = rate * given.get("lr_factor", 1.0) * begun
         entry = {"epoch": float(epoch)}
         entry["train"] = _one_epoch(network, examples, loss, config, optimizer, epoch, device)
         if validation:

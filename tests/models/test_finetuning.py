@@ -136,5 +136,17 @@ def test_strategies_survive_json(name):
 
 
 def test_an_unknown_strategy_names_the_known_ones():
-    with pytest.raises(ValueError, match="unknown strategy 'half'; known: full, frozen, heads"):
+    with pytest.raises(ValueError, match="unknown strategy 'half'; known: full, gradual, frozen"):
         strategy_from_json({"name": "half"})
+
+
+def test_gradual_unfreezing_begins_with_the_heads_and_ends_with_everything():
+    network = HopNetwork(HopNetworkConfig(n_features=6, n_layers=1, n_basis=5))
+    groups = STRATEGIES["gradual"]().prepare(network)
+    begins = [group["from_fraction"] for group in groups]
+    assert begins == sorted(begins)
+    assert begins[0] == 0.0
+    heads = {id(p) for p in network.barrier_head.parameters()}
+    assert heads <= {id(p) for p in groups[0]["params"]}
+    host = {id(p) for p in network.host_layers.parameters()}
+    assert host <= {id(p) for p in groups[-1]["params"]}
