@@ -1,0 +1,1 @@
+"""The commands of ``ionbridge``, one module each: ``add(commands)`` adds the parser."""

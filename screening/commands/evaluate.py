@@ -1,0 +1,55 @@
+"""``ionbridge evaluate``: predictions against labels."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from screening.commands.command import (
+    add_command,
+    add_input,
+    add_workers,
+    check_output,
+    say,
+    status,
+)
+
+
+def add(commands: Any) -> None:
+    """Add the parser."""
+    command = add_command(
+        commands,
+        "evaluate",
+        _run,
+        "compare predictions with the labels of an input, and with simple models",
+        "ionbridge evaluate hops.jsonl.gz --out scores.json",
+    )
+    add_input(command, many=False)
+    command.add_argument("--out", type=Path, required=True, metavar="FILE.json", help="the scores")
+    add_workers(command)
+
+
+def _run(args: argparse.Namespace) -> int:
+    from screening.conduction import Conditions
+    from screening.evaluation import evaluate
+    from screening.execution import executor_from
+    from screening.predictions import predict, read_input
+    from screening.shards import write_json
+
+    check_output(args.out)
+    data = read_input(args.input, args.cifs)
+    say(data.found)
+    predictions = predict(
+        data,
+        args.quantity,
+        args.model,
+        Conditions(),
+        executor_from("local", args.workers),
+        progress=sys.stderr.isatty(),
+    )
+    result = evaluate(data, predictions)
+    write_json(args.out, result)
+    say(f"wrote {args.out} ({result['n_predicted']} of {result['n']} labelled rows predicted)")
+    return status(result["n_predicted"], predictions.rows)

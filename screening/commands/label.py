@@ -1,0 +1,21 @@
+"""``ionbridge label``: labels by simulation, one method each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from screening.commands import label_bvse
+
+METHODS = (label_bvse,)
+
+
+def add(commands: Any) -> None:
+    """Add the parser with those of the methods."""
+    command = commands.add_parser(
+        "label",
+        help="make labels by simulation",
+        description="Make labels by simulation: barriers of hops, diffusivities of crystals.",
+    )
+    methods = command.add_subparsers(metavar="METHOD", required=True)
+    for method in METHODS:
+        method.add(methods)

@@ -1,0 +1,45 @@
+"""``ionbridge label bvse``: bond-valence barriers."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from screening.commands.command import add_command, check_output, counted, say, status
+
+
+def add(methods: Any) -> None:
+    """Add the parser."""
+    method = add_command(
+        methods,
+        "bvse",
+        _run,
+        "bond-valence barriers of hops, or of the hops of crystals",
+        "ionbridge label bvse crystals.jsonl --out hops.jsonl",
+    )
+    method.add_argument("input", nargs="+", type=Path, metavar="INPUT", help="hops or crystals")
+    method.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="hop records (.jsonl, .jsonl.gz)"
+    )
+
+
+def _run(args: argparse.Namespace) -> int:
+    from screening.errors import InputError
+    from screening.labelling.bvse import bvse_labels
+    from screening.predictions import read_input
+    from structures.io import write_json_lines
+    from structures.records import Crystal, FailedRecord, Hop
+
+    check_output(args.out)
+    data = read_input(args.input)
+    if data.kind == "conductivity_table":
+        raise InputError("label bvse needs hops or crystals, not a conductivity table")
+    say(data.found)
+    records = [r for r in data.records if isinstance(r, Crystal | Hop | FailedRecord)]
+    labels = list(bvse_labels(records))
+    write_json_lines(args.out, labels)
+    counts = Counter(label["status"] for label in labels)
+    say(f"wrote {args.out} ({counted(counts)})")
+    return status(counts["ok"], labels)

@@ -1,0 +1,67 @@
+"""``ionbridge predict``: one row out for each record in."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from screening.commands.command import (
+    add_command,
+    add_input,
+    add_workers,
+    check_output,
+    counted,
+    say,
+    status,
+)
+
+
+def add(commands: Any) -> None:
+    """Add the parser."""
+    command = add_command(
+        commands,
+        "predict",
+        _run,
+        "predict hops, crystals or a conductivity table: one row out for each in",
+        "ionbridge predict LiFePO4.cif --out predictions.csv",
+    )
+    add_input(command, many=True)
+    command.add_argument(
+        "--temperature-K",
+        type=float,
+        default=300.0,
+        metavar="T",
+        help="of diffusivity and conductivity (default: 300)",
+    )
+    command.add_argument("--out", type=Path, required=True, metavar="FILE.csv", help="the table")
+    add_workers(command)
+
+
+def _run(args: argparse.Namespace) -> int:
+    from screening.conduction import Conditions
+    from screening.errors import InputError
+    from screening.execution import executor_from
+    from screening.predictions import predict, read_input
+    from screening.shards import write_atomically
+    from screening.table import to_csv
+
+    if not 0 < args.temperature_K < float("inf"):
+        raise InputError(f"--temperature-K: expected a positive number, got {args.temperature_K}")
+    check_output(args.out)
+    data = read_input(args.input, args.cifs)
+    say(data.found)
+    predictions = predict(
+        data,
+        args.quantity,
+        args.model,
+        Conditions(temperature_K=args.temperature_K),
+        executor_from("local", args.workers),
+        progress=sys.stderr.isatty(),
+    )
+    write_atomically(args.out, to_csv(predictions.rows, predictions.columns))
+    counts = Counter(row["status"] for row in predictions.rows)
+    say(f"wrote {args.out} ({counted(counts)})")
+    return status(predictions.n_ok, predictions.rows)
