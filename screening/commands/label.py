@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from typing import Any
 
 from screening.commands import label_bvse
@@ -15,6 +16,8 @@ def add(commands: Any) -> None:
         "label",
         help="make labels by simulation",
         description="Make labels by simulation: barriers of hops, diffusivities of crystals.",
+        epilog="example:\n  ionbridge label bvse crystals.jsonl --out hops.jsonl",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     methods = command.add_subparsers(metavar="METHOD", required=True)
     for method in METHODS:
