@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from models.ensemble import HopEnergies
 from models.transforms import LogShift
-from screening.sampling import generator_for, member_draws, normal_draws
+from screening.sampling import draws
 from screening.table import Row
 from structures.hop_network import (
     SAME_ENERGY_EV,
@@ -32,6 +32,9 @@ from structures.transport import carrier_density, isotropic_diffusivity, nernst_
 
 PREFACTOR_STD_DECADES = 0.5
 """Spread of log10 of the attempt frequency and all that multiplies it."""
+
+N_DRAWS = 512
+"""Samples after which the spread of a crystal's results differs little between seeds."""
 
 QUANTILES = (0.05, 0.95)
 
@@ -49,14 +52,14 @@ class Conditions:
         temperature_K: T in K.
         attempt_frequency_THz: Attempt frequency of every hop.
         dimensionality_margin_eV: Energy above the percolation barrier at which directions count.
-        n_draws: Number of samples.
-        seed: Seed of the samples, mixed with the crystal's id.
+        n_draws: Number of samples, at least; see :func:`screening.sampling.draws`.
+        seed: Seed of the samples, the same ones for every crystal.
     """
 
     temperature_K: float = 300.0
     attempt_frequency_THz: float = 10.0
     dimensionality_margin_eV: float = 0.10
-    n_draws: int = 64
+    n_draws: int = N_DRAWS
     seed: int = 0
 
 
@@ -146,14 +149,18 @@ def conduction_row(
 def _sampled_network(
     graph: MigrationGraph, site: NDArray[np.float64], energies: HopEnergies, at: Conditions
 ) -> tuple[JumpNetwork, NDArray[np.float64]]:
-    """The network with (n_draws,) samples of its energies, and the log10 of the prefactors."""
-    generator = generator_for(graph.crystal.id, at.seed)
-    member = member_draws(at.n_draws, len(site), generator)
-    noise = normal_draws(at.n_draws, len(graph.hops) + 1, generator)
+    """The network with (n_draws,) samples of its energies, and the log10 of the prefactors.
+
+    Hops take their variables in the order of their barriers, so that the order in which atoms
+    and hops came changes nothing.
+    """
+    member, normal = draws(at.n_draws, len(site), len(graph.hops) + 1, at.seed)
+    noise = np.empty((len(member), len(graph.hops)))
+    noise[:, np.argsort(np.median(energies.kra_eV, axis=0), kind="stable")] = normal[:, 1:]
     log = LogShift()  # errors of barriers are alike on this scale, and none is driven to zero
     spread = log.forward_std(energies.kra_eV, energies.aleatoric_std_eV)[member]
-    kra = log.inverse(log.forward(energies.kra_eV[member]) + noise[:, :-1] * spread)
-    return carrier_network(graph, site[member], kra), PREFACTOR_STD_DECADES * noise[:, -1]
+    kra = log.inverse(log.forward(energies.kra_eV[member]) + noise * spread)
+    return carrier_network(graph, site[member], kra), PREFACTOR_STD_DECADES * normal[:, 0]
 
 
 def _hops_up_to(

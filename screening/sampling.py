@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.stats import norm, qmc
+
+SMALLEST_PROBABILITY = 1e-12
+"""Keeps a quasi-random point that lies on the edge of its interval a finite normal draw."""
 
 
-def generator_for(id: str, seed: int) -> np.random.Generator:
-    """A random generator that depends on the crystal's id and the seed, and on nothing else.
+def draws(
+    n_draws: int, n_members: int, n_variables: int, seed: int
+) -> tuple[NDArray[np.int_], NDArray[np.float64]]:
+    """Quasi-random draws of an ensemble member and of standard normal variables.
 
-    So a result does not depend on the batch, the worker or the order in which it was computed.
+    Each member has its own scrambled Sobol points (A. B. Owen, J. Complexity 14, 466 (1998)), a
+    power of two of them, so that every variable of every member has one draw in each of equally
+    probable intervals, and medians and spreads settle with few draws. The draws depend on the
+    arguments alone: a crystal gets the same ones under any id, in any batch, on any worker.
+
+    Args:
+        n_draws: At least so many; every member gets the next power of two above its share.
+        n_members: Members of the ensemble.
+        n_variables: Normal variables of a draw.
+        seed: Of the scrambling.
+
+    Returns:
+        (n,) member and (n, n_variables) normal variables, n >= n_draws.
     """
-    digest = hashlib.sha256(f"{seed}:{id}".encode()).digest()
-    return np.random.default_rng(np.frombuffer(digest, dtype=np.uint64))
-
-
-def member_draws(n_draws: int, n_members: int, generator: np.random.Generator) -> NDArray[np.int_]:
-    """(n_draws,) ensemble member of each draw, every member as often as the others (to one)."""
-    return generator.permutation(np.arange(n_draws) % n_members)
-
-
-def normal_draws(
-    n_draws: int, n_variables: int, generator: np.random.Generator
-) -> NDArray[np.float64]:
-    """(n_draws, n_variables) standard normal draws by Latin hypercube sampling.
-
-    Each variable has one draw in each of n_draws equally probable intervals (M. D. McKay et al.,
-    Technometrics 21, 239 (1979)), so few draws already have the right median and spread.
-    """
-    ranks = generator.permuted(np.tile(np.arange(n_draws), (n_variables, 1)), axis=1).T
-    return np.asarray(norm.ppf((ranks + generator.random((n_draws, n_variables))) / n_draws))
+    share = -(-n_draws // n_members)
+    exponent = (share - 1).bit_length()
+    points = [
+        qmc.Sobol(n_variables, scramble=True, rng=np.random.default_rng([seed, k])).random_base2(
+            exponent
+        )
+        for k in range(n_members)
+    ]
+    probability = np.clip(np.concatenate(points), SMALLEST_PROBABILITY, 1.0 - SMALLEST_PROBABILITY)
+    member = np.repeat(np.arange(n_members), 2**exponent)
+    return member, np.asarray(norm.ppf(probability))

@@ -52,6 +52,33 @@ def test_a_row_does_not_depend_on_its_batch(tiny_model: Path) -> None:
                 assert alone[key] == value, key
 
 
+def test_one_crystal_however_it_is_written_down(tiny_model: Path) -> None:
+    """Another id, order of atoms, origin or a supercell is the same crystal: the same numbers."""
+    crystal = replace(layered(), family="layered")
+    order = [2, 0, 3, 1]
+    permuted = replace(
+        crystal,
+        id="permuted",
+        species=tuple(crystal.species[i] for i in order),
+        frac=(crystal.frac[order] + [0.1, 0.2, 0.3]) % 1.0,
+    )
+    doubled = replace(
+        crystal,
+        id="doubled",
+        lattice=crystal.lattice * [[2.0], [1.0], [1.0]],
+        species=crystal.species * 2,
+        frac=np.vstack([(crystal.frac + [k, 0, 0]) / [2, 1, 1] for k in range(2)]),
+    )
+    named = replace(crystal, id="another id")
+    first, *others = predictor(tiny_model)([crystal, named, permuted, doubled])
+    for other in others:
+        for key, value in first.items():
+            if isinstance(value, float):
+                assert other[key] == pytest.approx(value, abs=100 * INVARIANCE), key
+            elif key not in ("candidate_id", "n_sites", "fast_direction"):
+                assert other[key] == value, key
+
+
 def test_filtered_rows_have_a_reason_and_no_prediction(tiny_model: Path) -> None:
     filters = Filters(FilterSettings(role="electrolyte", elements_excluded=("Cl",)))
     rows = predictor(tiny_model, filters=filters)(
