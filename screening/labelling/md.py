@@ -1,0 +1,216 @@
+"""Molecular dynamics with any ASE calculator: crystal -> trajectories, one a temperature.
+
+The canonical ensemble is kept by stochastic velocity rescaling (G. Bussi, D. Donadio and
+M. Parrinello, J. Chem. Phys. 126, 014101 (2007)), which leaves the dynamics, and so the
+diffusivity, all but undisturbed. Trajectories are written as they go, positions with velocities,
+so that a run killed at any moment goes on from its last whole frame.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import spglib
+from ase import Atoms, units
+from ase.calculators.calculator import Calculator
+from ase.io.trajectory import Trajectory
+from ase.md.bussi import Bussi
+from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
+from ase.optimize import FIRE
+
+from screening.labelling.supercell import cells_in, smallest_supercell
+from structures.ordering import Ordered, ordered
+from structures.records import Crystal
+
+METHOD = "mlip_md"
+MAX_CELLS = 64
+RUNAWAY_TEMPERATURE = 5.0
+"""A run whose kinetic temperature is so many times the wanted one has exploded."""
+MAX_RELAXATION_STEPS = 100
+
+Report = Callable[[int], None]
+
+
+class DynamicsError(RuntimeError):
+    """A run that cannot go on; the message says why and what was computed before."""
+
+
+@dataclass(frozen=True)
+class Dynamics:
+    """How the atoms are moved.
+
+    Attributes:
+        n_steps: Steps at every temperature.
+        timestep_fs: Time step in fs.
+        write_every: Steps between two frames of the trajectory.
+        thermostat_fs: Time constant of the velocity rescaling in fs.
+        fmax_eV_A: The cell's atoms are relaxed to this force first, `MAX_RELAXATION_STEPS` at most.
+        seed: Of velocities, thermostat and ordering.
+    """
+
+    n_steps: int = 5000
+    timestep_fs: float = 2.0
+    write_every: int = 10
+    thermostat_fs: float = 100.0
+    fmax_eV_A: float = 0.1
+    seed: int = 0
+
+    @property
+    def frame_interval_fs(self) -> float:
+        """Time between two frames of the trajectory in fs."""
+        return self.timestep_fs * self.write_every
+
+
+def simulation_cell(crystal: Crystal, min_width_A: float, seed: int) -> Ordered:
+    """The ordered supercell that is simulated.
+
+    Args:
+        crystal: Ordered or disordered.
+        min_width_A: Least distance of an atom from its periodic copies, angstrom.
+        seed: Of the ordering.
+
+    Raises:
+        UnusableStructureError: No supercell is wide enough, or the sites cannot be ordered.
+    """
+    empty_lattice = (crystal.lattice, [[0.0, 0.0, 0.0]], [1])
+    rotations = np.array(spglib.get_symmetry(empty_lattice)["rotations"], dtype=np.int64)
+    rows = smallest_supercell(crystal.lattice, rotations, min_width_A, MAX_CELLS)
+    cells = cells_in(rows)
+    frac = (crystal.frac[None] + cells[:, None]).reshape(-1, 3) @ np.linalg.inv(rows)
+    large = Crystal(
+        **{
+            **crystal.__dict__,
+            "lattice": rows @ crystal.lattice,
+            "species": crystal.species * len(cells),
+            "frac": frac % 1.0,
+        }
+    )
+    return ordered(large, seed)
+
+
+def run_dynamics(
+    crystal: Crystal,
+    calculator: Calculator,
+    temperature_K: float,
+    settings: Dynamics,
+    path: Path,
+    report: Report = lambda steps: None,
+) -> None:
+    """Run, or go on with, one trajectory until it has all its steps.
+
+    Args:
+        crystal: Ordered cell, periodic in all directions; its lattice is kept.
+        calculator: Any ASE calculator with forces.
+        temperature_K: Of the thermostat, K.
+        settings: How the atoms are moved.
+        path: ASE trajectory (.traj); where it exists, the run goes on from its last whole frame.
+        report: Called with the number of steps made so far.
+
+    Raises:
+        DynamicsError: The calculator fails, gives numbers that are not finite, or the atoms fly
+            apart. The frames written before stay.
+    """
+    n_frames = drop_torn_frame(path)
+    if n_frames:
+        atoms = Trajectory(str(path))[n_frames - 1]
+        atoms.calc = calculator
+    else:
+        atoms = _started(crystal, calculator, temperature_K, settings)
+    n_done = max(0, n_frames - 1) * settings.write_every
+    report(n_done)
+    if n_done >= settings.n_steps:
+        return
+    dynamics = Bussi(
+        atoms,
+        settings.timestep_fs * units.fs,
+        temperature_K=temperature_K,
+        taut=settings.thermostat_fs * units.fs,
+        rng=np.random.default_rng([settings.seed, n_done]),
+    )
+    writer = Trajectory(str(path), "a", atoms, properties=["energy"])
+    try:
+        if not n_frames:
+            writer.write()
+        while n_done < settings.n_steps:
+            try:
+                dynamics.run(settings.write_every)
+            except Exception as error:
+                raise DynamicsError(
+                    f"the calculator failed after {n_done} steps: {type(error).__name__}: {error}"
+                ) from error
+            _check(atoms, temperature_K, n_done)
+            writer.write()
+            n_done += settings.write_every
+            report(n_done)
+    finally:
+        writer.close()
+
+
+def _started(
+    crystal: Crystal, calculator: Calculator, temperature_K: float, settings: Dynamics
+) -> Atoms:
+    """Relaxed atoms with velocities of the temperature and no net momentum."""
+    symbols = [next(iter(site)) for site in crystal.species]
+    atoms = Atoms(symbols, cell=crystal.lattice, scaled_positions=crystal.frac, pbc=True)
+    atoms.calc = calculator
+    try:
+        FIRE(atoms, logfile=None).run(fmax=settings.fmax_eV_A, steps=MAX_RELAXATION_STEPS)
+    except Exception as error:
+        raise DynamicsError(
+            f"the calculator failed in the relaxation: {type(error).__name__}: {error}"
+        ) from error
+    MaxwellBoltzmannDistribution(
+        atoms, temperature_K=temperature_K, rng=np.random.default_rng(settings.seed)
+    )
+    Stationary(atoms)
+    return atoms
+
+
+def _check(atoms: Atoms, temperature_K: float, n_done: int) -> None:
+    """Stop a run that has left the ground of physics."""
+    energy = atoms.get_potential_energy()
+    if not (np.isfinite(energy) and np.isfinite(atoms.positions).all()):
+        raise DynamicsError(f"energy or positions are not finite after {n_done} steps")
+    kinetic = atoms.get_temperature()
+    if not kinetic < RUNAWAY_TEMPERATURE * temperature_K:
+        raise DynamicsError(
+            f"the atoms fly apart after {n_done} steps: {kinetic:.0f} K instead of "
+            f"{temperature_K:g} K; take a shorter time step or another calculator"
+        )
+
+
+def drop_torn_frame(path: Path) -> int:
+    """Number of whole frames of a trajectory that a kill may have torn; torn ones are cut off."""
+    if not path.exists():
+        return 0
+    n_whole = 0
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        trajectory = Trajectory(str(path))
+        n_frames = len(trajectory)
+        trajectory[n_frames - 1].get_momenta()
+        return n_frames
+    except Exception:  # whatever a torn file makes its reader raise
+        with Trajectory(str(partial), "w") as writer:
+            for n_whole, atoms in enumerate(_whole_frames(path), start=1):
+                writer.write(atoms)
+    os.replace(partial, path)
+    if not n_whole:
+        path.unlink()
+    return n_whole
+
+
+def _whole_frames(path: Path) -> Iterator[Atoms]:
+    """Frames up to the first that cannot be read."""
+    try:
+        trajectory = Trajectory(str(path))
+        for i in range(len(trajectory)):
+            atoms = trajectory[i]
+            atoms.get_momenta()
+            yield atoms
+    except Exception:
+        return
