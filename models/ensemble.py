@@ -54,6 +54,7 @@ class HopEnergies(NamedTuple):
         kra_eV: (n_members, n_hops) saddle above the mean of both.
         aleatoric_std_eV: (n_hops,) spread of the barrier that more members would not settle.
         in_domain: (n_hops,) bool.
+        target: Space in which errors of barriers are alike.
     """
 
     start_eV: NDArray[np.float64]
@@ -61,19 +62,40 @@ class HopEnergies(NamedTuple):
     kra_eV: NDArray[np.float64]
     aleatoric_std_eV: NDArray[np.float64]
     in_domain: NDArray[np.bool_]
+    target: LogShift = LogShift()
 
-    def inflated(self, factor: float, target: LogShift) -> HopEnergies:
-        """Members moved away from their mean, and the aleatoric spread widened, by a factor.
+    @property
+    def central_kra_eV(self) -> NDArray[np.float64]:
+        """(n_hops,) the members' median in the space of the target.
+
+        With the members' mean site energies (a mean of differences is a difference of means, so
+        loops close) this is the one centre of all that is reported of a hop or a crystal.
+        """
+        return self.target.inverse(np.median(self.target.forward(self.kra_eV), axis=0))
+
+    @property
+    def central_barrier_eV(self) -> NDArray[np.float64]:
+        """(n_hops,) forward barrier, saddle above the initial site, of the centre."""
+        difference = (self.end_eV - self.start_eV).mean(axis=0)
+        return np.maximum(self.central_kra_eV, 0.5 * np.abs(difference)) + 0.5 * difference
+
+    def inflated(self, factor: float) -> HopEnergies:
+        """Members moved away from their centre, and the aleatoric spread widened, by a factor.
 
         Barriers move in the space of the target, where errors are alike for low and high ones, so
         that none is driven to zero. Site energies move as they are, so every loop still closes.
         """
-        t = target.forward(self.kra_eV)
-        start, end, t = (
-            v.mean(axis=0) + factor * (v - v.mean(axis=0)) for v in (self.start_eV, self.end_eV, t)
+        t = self.target.forward(self.kra_eV)
+        center = np.median(t, axis=0)
+        start, end = (
+            v.mean(axis=0) + factor * (v - v.mean(axis=0)) for v in (self.start_eV, self.end_eV)
         )
-        kra = np.maximum(target.inverse(t), 0.5 * np.abs(end - start))
-        return HopEnergies(start, end, kra, factor * self.aleatoric_std_eV, self.in_domain)
+        return self._replace(
+            start_eV=start,
+            end_eV=end,
+            kra_eV=self.target.inverse(center + factor * (t - center)),
+            aleatoric_std_eV=factor * self.aleatoric_std_eV,
+        )
 
 
 @dataclass(frozen=True)
@@ -213,7 +235,7 @@ class HopEnsemble:
         """Forward barriers (saddle minus initial site) from the members' energies, eV."""
         forward = energies.kra_eV + 0.5 * (energies.end_eV - energies.start_eV)
         return Prediction(
-            np.median(forward, axis=0), energies.aleatoric_std_eV, forward.std(axis=0)
+            energies.central_barrier_eV, energies.aleatoric_std_eV, forward.std(axis=0)
         )
 
     def interval(self, prediction: Prediction) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -254,9 +276,13 @@ class HopEnsemble:
         n = len(self.networks_)
         if not graphs:
             empty = np.zeros((n, 0))
-            return HopEnergies(empty, empty, empty, np.zeros(0), np.zeros(0, dtype=bool))
+            return HopEnergies(
+                empty, empty, empty, np.zeros(0), np.zeros(0, dtype=bool), self.config.target
+            )
         joined = [np.concatenate(values, axis=-1) for values in rows]
-        return HopEnergies(joined[0], joined[1], joined[2], joined[3], joined[4].astype(bool))
+        start, end, kra, spread, near = joined
+        in_domain = near.astype(bool)
+        return HopEnergies(start, end, kra, spread, in_domain, self.config.target)
 
     def _with_process(
         self,
@@ -281,7 +307,7 @@ class HopEnsemble:
     def crystal_energies(self, graphs: Sequence[MigrationGraph]) -> list[HopEnergies]:
         """The members' energies of the unique hops of each crystal, with calibrated spreads."""
         data = [migration_graph_data(graph) for graph in graphs]
-        whole = self.energies(data).inflated(self.calibration_.inflation, self.config.target)
+        whole = self.energies(data).inflated(self.calibration_.inflation)
         known = [self._known(graph) for graph in graphs]
         stops = np.cumsum([len(graph.hops) for graph in graphs])
         parts = []
@@ -294,6 +320,7 @@ class HopEnsemble:
                     whole.kra_eV[:, cut],
                     whole.aleatoric_std_eV[cut],
                     whole.in_domain[cut] & seen,
+                    whole.target,
                 )
             )
         return parts

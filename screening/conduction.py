@@ -2,9 +2,11 @@
 
 The network gives each hop the energy of the ion on both of its sites and a kinetically resolved
 barrier (KRA). Here these become one energy for each orbit of sites and one saddle for each orbit of
-hops, and, draw by draw, percolation barriers and the exact diffusion tensor. Uncertainty: a draw
-takes one member of the ensemble for all hops of the crystal, adds the aleatoric part to each orbit
-of hops, and half a decade to the prefactor.
+hops, and from them percolation barriers and the exact diffusion tensor. All values of a crystal
+belong to one centre, that of `models.ensemble.HopEnergies`, which is also what is reported of its
+hops. Uncertainty: a draw takes one member of the ensemble for all hops of the crystal, adds the
+aleatoric part to each orbit of hops, and half a decade to the prefactor; the draws give the spread
+around the centre.
 """
 
 from __future__ import annotations
@@ -16,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.ensemble import HopEnergies
-from models.transforms import LogShift
 from screening.sampling import draws
 from screening.table import Row
 from structures.hop_network import (
@@ -98,7 +99,7 @@ def conduction_row(
         UnusableStructureError: The hops do not connect the crystal in any direction.
     """
     site = site_energies(graph, energies)
-    central = carrier_network(graph, site.mean(axis=0), energies.kra_eV.mean(axis=0))
+    central = carrier_network(graph, site.mean(axis=0), energies.central_kra_eV)
     centre = percolation_barriers(central)
     if not np.isfinite(centre[0]):
         raise UnusableStructureError(
@@ -106,9 +107,11 @@ def conduction_row(
             f"between {graph.n_sites} sites of {graph.working_ion} connect it in no direction"
         )
     sampled, log10_prefactor = _sampled_network(graph, site, energies, at)
-    barriers = percolation_barriers(sampled)
+    barriers = percolation_barriers(sampled)[:, 0]
     tensors = diffusion_tensor(sampled, at.temperature_K, at.attempt_frequency_THz)
     log10_D = _log10(isotropic_diffusivity(tensors))
+    tensor = diffusion_tensor(central, at.temperature_K, at.attempt_frequency_THz)
+    central_log10_D = float(_log10(isotropic_diffusivity(tensor)))
     density_cm3 = float(carrier_density(graph.n_carriers, graph.crystal.volume_A3))
     charge = CHARGE_NUMBER[graph.working_ion]
     to_conductivity = float(
@@ -117,13 +120,12 @@ def conduction_row(
     dimensions = int((centre <= centre[0] + at.dimensionality_margin_eV).sum())
     deciding = _hops_up_to(graph, central, centre[0], at.dimensionality_margin_eV)
     percolating = _hops_up_to(graph, central, centre[0])
-    tensor = diffusion_tensor(central, at.temperature_K, at.attempt_frequency_THz)
     row: Row = {
         "working_ion": graph.working_ion,
-        "percolation_barrier_eV": _finite(np.median(barriers[:, 0])),
-        "percolation_barrier_std_eV": _finite(np.std(barriers[:, 0])),
-        "percolation_barrier_2d_eV": _finite(np.median(barriers[:, 1])),
-        "percolation_barrier_3d_eV": _finite(np.median(barriers[:, 2])),
+        "percolation_barrier_eV": float(centre[0]),
+        "percolation_barrier_std_eV": float(np.std(barriers)),
+        "percolation_barrier_2d_eV": _finite(centre[1]),
+        "percolation_barrier_3d_eV": _finite(centre[2]),
         "percolation_dimensionality": dimensions,
         "fast_direction": fast_direction(
             tensor, graph.crystal.lattice if axes is None else axes, dimensions
@@ -139,7 +141,7 @@ def conduction_row(
     for name, offset in (("diffusivity", 0.0), ("conductivity", to_conductivity)):
         low, high = np.quantile(with_prefactor, QUANTILES) + offset
         unit = "cm2_s" if name == "diffusivity" else "S_cm"
-        row[f"log10_{name}_{unit}"] = float(np.median(log10_D)) + offset
+        row[f"log10_{name}_{unit}"] = central_log10_D + offset
         row[f"log10_{name}_std"] = float(np.hypot(log10_D.std(), PREFACTOR_STD_DECADES))
         row[f"log10_{name}_q05"] = float(low)
         row[f"log10_{name}_q95"] = float(high)
@@ -156,8 +158,8 @@ def _sampled_network(
     """
     member, normal = draws(at.n_draws, len(site), len(graph.hops) + 1, at.seed)
     noise = np.empty((len(member), len(graph.hops)))
-    noise[:, np.argsort(np.median(energies.kra_eV, axis=0), kind="stable")] = normal[:, 1:]
-    log = LogShift()  # errors of barriers are alike on this scale, and none is driven to zero
+    noise[:, np.argsort(energies.central_kra_eV, kind="stable")] = normal[:, 1:]
+    log = energies.target  # errors of barriers are alike there, and none is driven to zero
     spread = log.forward_std(energies.kra_eV, energies.aleatoric_std_eV)[member]
     kra = log.inverse(log.forward(energies.kra_eV[member]) + noise * spread)
     return carrier_network(graph, site[member], kra), PREFACTOR_STD_DECADES * normal[:, 0]

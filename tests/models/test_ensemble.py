@@ -10,6 +10,7 @@ from torch_geometric.data import Batch
 
 from models.checkpoint import CONFIG
 from models.ensemble import (
+    HopEnergies,
     HopEnsemble,
     HopEnsembleConfig,
     NotFittedError,
@@ -86,7 +87,9 @@ def test_a_prediction_is_the_members_middle_and_spread(model):
     energies = model.energies([graph_of(hop) for hop in HOPS])
     forward = energies.kra_eV + 0.5 * (energies.end_eV - energies.start_eV)
     assert forward.shape == (2, len(HOPS))
-    np.testing.assert_allclose(prediction.mean, np.median(forward, axis=0), atol=EXACT)
+    # two members: between them, on the logarithmic scale
+    assert (prediction.mean >= forward.min(axis=0)).all()
+    assert (prediction.mean <= forward.max(axis=0)).all()
     np.testing.assert_allclose(prediction.epistemic_std, forward.std(axis=0), atol=EXACT)
     assert (prediction.aleatoric_std > 0).all()
     assert (prediction.mean > 0).all()
@@ -287,12 +290,28 @@ def test_a_model_fitted_on_a_gpu_predicts_on_the_cpu(strategy, base):
     }
 
 
-def test_inflated_members_keep_their_mean_and_close_every_loop(model):
+def test_inflated_members_keep_their_centre_and_close_every_loop(model):
     """Spread grows by the factor; forward minus backward stays a difference of site energies."""
     energies = model.energies([graph_of(hop) for hop in HOPS])
-    target = SETTINGS.target
-    wide = energies.inflated(2.0, target)
+    wide = energies.inflated(2.0)
     np.testing.assert_allclose(wide.start_eV.mean(axis=0), energies.start_eV.mean(axis=0))
     np.testing.assert_allclose(wide.start_eV.std(axis=0), 2.0 * energies.start_eV.std(axis=0))
-    assert (wide.kra_eV >= 0.5 * np.abs(wide.end_eV - wide.start_eV)).all()
-    assert energies.inflated(1.0, target).kra_eV == pytest.approx(energies.kra_eV)
+    np.testing.assert_allclose(wide.central_kra_eV, energies.central_kra_eV)
+    np.testing.assert_allclose(wide.central_barrier_eV, energies.central_barrier_eV)
+    assert energies.inflated(1.0).kra_eV == pytest.approx(energies.kra_eV)
+
+
+def test_the_centre_is_what_is_predicted_and_its_loops_close(model):
+    energies = model.energies([graph_of(hop) for hop in HOPS])
+    np.testing.assert_array_equal(model.predict(HOPS).mean, energies.central_barrier_eV)
+    back = energies._replace(start_eV=energies.end_eV, end_eV=energies.start_eV)
+    difference = (energies.end_eV - energies.start_eV).mean(axis=0)
+    np.testing.assert_allclose(energies.central_barrier_eV - back.central_barrier_eV, difference)
+    assert (energies.central_barrier_eV >= 0).all()
+
+
+def test_the_centre_of_an_odd_number_of_members_is_their_median(model):
+    kra = np.array([[0.2, 3.0], [0.5, 0.1], [0.9, 0.3]])
+    zero = np.zeros((3, 2))
+    energies = HopEnergies(zero, zero, kra, np.zeros(2), np.ones(2, dtype=bool))
+    np.testing.assert_allclose(energies.central_barrier_eV, [0.5, 0.3])

@@ -67,7 +67,7 @@ def test_one_crystal_however_it_is_written_down(tiny_model: Path) -> None:
         id="doubled",
         lattice=crystal.lattice * [[2.0], [1.0], [1.0]],
         species=crystal.species * 2,
-        frac=np.vstack([(crystal.frac + [k, 0, 0]) / [2, 1, 1] for k in range(2)]),
+        frac=np.vstack([(crystal.frac + np.array([k, 0, 0])) / [2, 1, 1] for k in range(2)]),
     )
     named = replace(crystal, id="another id")
     first, *others = predictor(tiny_model)([crystal, named, permuted, doubled])

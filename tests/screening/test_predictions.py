@@ -21,6 +21,7 @@ from screening.predictions import (
 )
 from structures.io import write_cif, write_json_lines
 from tests.screening.tiny import METALS, layered, rocksalt, save_table_model, tiny_hops
+from tests.tolerances import INVARIANCE
 
 FEW = Conditions(n_draws=4)
 
@@ -63,6 +64,9 @@ def test_crystals_by_crystal_and_by_hop(tmp_path: Path, tiny_model: Path) -> Non
     assert all(r["rank"] is None and r["status"] == "ok" for r in rows.rows)
     hops = predicted(tmp_path / "c.jsonl.gz", tiny_model, "migration_barrier")
     assert [r["id"] for r in hops.rows] == ["LiCoO2#hop0", "LiCoO2#hop1", "LiCl#hop0"]
+    # one kind of hop between equal sites: its barrier is that of the crystal
+    barriers = [hops.rows[2]["migration_barrier_eV"], rows.rows[1]["percolation_barrier_eV"]]
+    assert barriers[0] == pytest.approx(barriers[1], abs=100 * INVARIANCE)
 
 
 def test_a_table_with_some_cifs_by_a_hop_model(tmp_path: Path, tiny_model: Path) -> None:
