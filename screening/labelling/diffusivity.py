@@ -1,0 +1,359 @@
+"""Displacements -> diffusivity with an interval that knows about overlapping windows and few jumps.
+
+The mean squared displacement (MSD) at many lags, from all overlapping windows, is fitted by
+generalised least squares. The covariance of those averages is that of a process with stationary
+Gaussian increments, which follows exactly from the MSD itself (for Brownian motion: H. Qian, M. P.
+Sheetz and E. L. Elson, Biophys. J. 60, 910 (1991)), plus what single jumps add: their fourth
+cumulant, read off the displacements, so that few jumps give wide intervals. Ions that move in
+concert count as fewer.
+
+What is fitted is MSD(t) = 6 D t + c + b [1 - exp(-t / tau)]: diffusion, vibration (c) and what
+stays within a cage (b >= 0, forgotten after tau). A straight line (b = 0) and cages of many tau are
+averaged with their posterior probabilities, because a line alone, started where its misfit no
+longer shows, takes the end of the caging for diffusion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from structures.transport import msd_to_diffusivity
+
+N_LAGS = 12
+"""Lags of the fit, on a logarithmic scale."""
+LONGEST_LAG, LATEST_ONSET, LONGEST_CAGE = 0.5, 0.2, 0.25
+"""Longest lag, latest first lag and longest tau of the fit, of the trajectory's length."""
+AGREEMENT = 0.1
+"""The fit starts at the first lag from which chance alone would give a worse one this often."""
+STRAIGHT_PRIOR = 0.5
+"""Probability before looking that there is no cage; the rest is even over log tau."""
+N_CAGE_TIMES = 12
+CAGE_PRIOR_A2 = 3.0
+"""Scale of b before looking (half a Gaussian): half the square of a 2.5 angstrom hop."""
+N_ITERATIONS = 3
+N_DRAWS = 8000
+CONFIDENCE = 0.95
+MOST_DOUBT, WIDEST_INTERVAL = 0.01, 30.0
+"""No value is quoted if D <= 0 is likelier than this, or upper over lower end is larger."""
+MAX_FRAMES = 3000
+"""More frames are thinned: neighbouring ones hold no new information on diffusion."""
+LEAST_SLOPE = 1e-3
+"""The covariance is made for at least this slope, of MSD over lag at the onset."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Diffusivity:
+    """A diffusivity from displacements.
+
+    Attributes:
+        value_cm2_s: D in cm^2/s, median of the posterior; ``nan`` where none can be quoted.
+        lower_cm2_s: Lower end of the 95 % interval.
+        upper_cm2_s: Upper end of the 95 % interval.
+        onset_ps: First lag of the fit.
+        straight_probability: Posterior probability that no cage hides in the fitted lags.
+        lags_ps: (n,) lags of the fit.
+        msd_A2: (n,) MSD at those lags.
+        msd_std_A2: (n,) their standard deviations.
+        fit_A2: (n,) the likeliest curve.
+        reason: Why no value can be quoted; empty where one is.
+    """
+
+    value_cm2_s: float
+    lower_cm2_s: float
+    upper_cm2_s: float
+    onset_ps: float
+    straight_probability: float
+    lags_ps: Floats
+    msd_A2: Floats
+    msd_std_A2: Floats
+    fit_A2: Floats
+    reason: str = ""
+
+    @property
+    def log10_std(self) -> float:
+        """One standard deviation of log10 D, from the interval's width in decades."""
+        width = np.log10(self.upper_cm2_s / self.lower_cm2_s)
+        return float(width / (2 * stats.norm.ppf(0.5 + CONFIDENCE / 2)))
+
+
+def diffusivity(positions_A: Floats, interval_ps: float, seed: int = 0) -> Diffusivity:
+    """D of walkers in three dimensions.
+
+    Args:
+        positions_A: (n_frames, n_walkers, 3) unwrapped positions without drift.
+        interval_ps: Time between two frames in ps.
+        seed: Of the draws from the posterior.
+
+    Returns:
+        The diffusivity, or the reason why none can be quoted.
+    """
+    thinned = -(-len(positions_A) // MAX_FRAMES)
+    positions_A, interval_ps = positions_A[::thinned], interval_ps * thinned
+    msd = mean_squared_displacement(positions_A)
+    fit = None
+    for onset in _onsets(len(msd)):
+        fit = _fit(positions_A, msd, onset)
+        if fit.agreement > AGREEMENT:
+            break
+    if fit is None:
+        nothing = np.zeros(0)
+        reason = f"{len(msd)} frames are too few for a diffusivity"
+        return Diffusivity(*([np.nan] * 5), *([nothing] * 4), reason)
+    return _result(fit, msd, interval_ps, np.random.default_rng(seed))
+
+
+def mean_squared_displacement(positions_A: Floats) -> Floats:
+    """MSD over all overlapping windows and walkers, at every lag.
+
+    By Fourier transform: MSD(k) is the sum of squares at both ends of the windows less twice the
+    autocorrelation (V. Calandrini et al., Collection SFN 12, 201 (2011)).
+
+    Args:
+        positions_A: (n_frames, n_walkers, 3) unwrapped positions.
+
+    Returns:
+        (n_frames,) MSD in angstrom^2, lag 0 first.
+    """
+    n = len(positions_A)
+    centred = positions_A - positions_A.mean(axis=0)
+    products = np.zeros(2 * n)
+    for walker in np.moveaxis(centred, 1, 0):
+        spectrum = np.fft.rfft(walker, 2 * n, axis=0)
+        products += np.fft.irfft((np.abs(spectrum) ** 2).sum(axis=1), 2 * n)
+    squares = (centred**2).sum(axis=(1, 2))
+    from_start = np.concatenate([[0.0], np.cumsum(squares)])
+    lag = np.arange(n)
+    ends = from_start[n - lag] + from_start[n] - from_start[lag]
+    msd = (ends - 2 * products[:n]) / (n - lag) / positions_A.shape[1]
+    return np.maximum(msd, 0.0)
+
+
+def msd_covariance(
+    msd: Floats, lags: NDArray[np.int64], n_frames: int, n_walkers: float, excess: float = 0.0
+) -> Floats:
+    """Covariance of MSD values that are averages over overlapping windows.
+
+    For Gaussian increments, cov(M_i, M_j) = 2 * 3 / (N n_i n_j) sum over windows s, t of C(s, t)^2
+    with C = [m(t-s+j) + m(t-s-i) - m(t-s) - m(t-s+j-i)] / 2 the covariance of two displacements in
+    one direction and m = MSD / 3. Jumps add kappa / (N n_i n_j) times the summed overlap of the
+    windows (compound Poisson process).
+
+    Args:
+        msd: (n_frames,) MSD of the process at all lags, angstrom^2.
+        lags: (n,) lags in frames.
+        n_frames: Frames in the trajectory.
+        n_walkers: Independent walkers N.
+        excess: Fourth cumulant kappa of the displacement, angstrom^4 a frame and walker: rate of
+            jumps times the mean fourth power of their length.
+
+    Returns:
+        (n, n) covariance in angstrom^4.
+    """
+    m = msd / 3.0
+    result = np.empty((len(lags), len(lags)))
+    for a, i in enumerate(lags):
+        for b, j in enumerate(lags[: a + 1]):
+            n_i, n_j = n_frames - i, n_frames - j
+            u = np.arange(1 - n_i, n_j)
+            pairs = np.minimum(n_i, n_j - u) - np.maximum(0, -u)
+            shared = 0.5 * (
+                m[np.abs(u + j)] + m[np.abs(u - i)] - m[np.abs(u)] - m[np.abs(u + j - i)]
+            )
+            overlap = np.maximum(0, np.minimum(i, u + j) - np.maximum(0, u))
+            total = pairs @ (6.0 * shared**2 + excess * overlap)
+            result[a, b] = result[b, a] = total / (n_walkers * n_i * n_j)
+    return result
+
+
+@dataclass(frozen=True, eq=False)
+class _Curve:
+    """Posterior of one curve: straight, or with a cage that is forgotten after a given time.
+
+    Attributes:
+        cage_time: tau in frames; None for a straight line.
+        mean: Slope, offset c and, with a cage, b.
+        covariance: Of `mean`.
+        misfit: chi^2.
+        log_evidence: Up to a constant that all curves share.
+    """
+
+    cage_time: float | None
+    mean: Floats
+    covariance: Floats
+    misfit: float
+    log_evidence: float
+
+    def msd(self, lag: Floats) -> Floats:
+        """The curve at some lags in frames."""
+        return _design(lag, self.cage_time) @ self.mean
+
+    def slopes(self, n: int, rng: np.random.Generator) -> Floats:
+        """Draws of the slope with b >= 0; skewed like a variance with as many degrees of freedom."""
+        mean, variance = np.full(n, self.mean[0]), self.covariance[0, 0]
+        if self.cage_time is not None:
+            b, var_b = self.mean[2], self.covariance[2, 2]
+            least = -b / np.sqrt(var_b)
+            drawn = stats.truncnorm.rvs(least, np.inf, b, np.sqrt(var_b), n, random_state=rng)
+            share = self.covariance[0, 2] / var_b
+            mean = mean + share * (drawn - b)
+            variance = variance - share * self.covariance[0, 2]
+        freedom = 2 * np.maximum(mean, 0.0) ** 2 / variance
+        known = freedom > 1
+        chi2 = rng.chisquare(np.where(known, freedom, 1.0))
+        return np.where(known, mean * freedom / chi2, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    """All curves on one set of lags.
+
+    Attributes:
+        lags: (n,) in frames.
+        curves: Posterior of each.
+        std: (n,) standard deviation of the MSD.
+    """
+
+    lags: NDArray[np.int64]
+    curves: tuple[_Curve, ...]
+    std: Floats
+
+    @property
+    def best(self) -> _Curve:
+        return max(self.curves, key=lambda curve: curve.log_evidence)
+
+    @property
+    def agreement(self) -> float:
+        """How often chance gives a worse fit than the best."""
+        misfit = min(curve.misfit for curve in self.curves)
+        return float(stats.chi2.sf(misfit, len(self.lags) - 2))
+
+    @property
+    def weights(self) -> Floats:
+        """Posterior probabilities of the curves."""
+        log_evidence = np.array([curve.log_evidence for curve in self.curves])
+        weights = np.exp(log_evidence - log_evidence.max())
+        return np.asarray(weights / weights.sum())
+
+
+def _fit(positions_A: Floats, msd: Floats, onset: int) -> _Fit:
+    """Curves from one onset; the covariance is that of the process which the likeliest describes."""
+    n_frames, n_walkers = positions_A.shape[:2]
+    lags = _lags(onset, n_frames)
+    independent = n_walkers / _concertedness(positions_A, onset)
+    excess = _excess(positions_A, onset)
+    y = msd[lags]
+    design = _design(lags.astype(float), None)
+    start, *_ = np.linalg.lstsq(design / y[:, None], np.ones(len(y)), rcond=None)
+    best = _Curve(None, start, np.zeros((2, 2)), 0.0, 0.0)
+    for _ in range(N_ITERATIONS):
+        process = _process(msd, onset, best)
+        covariance = msd_covariance(process, lags, n_frames, independent, excess)
+        curves = tuple(_curves(y, lags, covariance, n_frames))
+        fit = _Fit(lags, curves, np.sqrt(np.diag(covariance)))
+        best = fit.best
+    return fit
+
+
+def _curves(
+    y: Floats, lags: NDArray[np.int64], covariance: Floats, n_frames: int
+) -> Iterator[_Curve]:
+    """Linear Gaussian posterior of every curve: flat in slope and offset, half Gaussian in b."""
+    root = np.linalg.cholesky(covariance + 1e-9 * np.diag(np.diag(covariance)))
+    z = np.linalg.solve(root, y)
+    times = np.geomspace(lags[0], max(2 * lags[0], LONGEST_CAGE * n_frames), N_CAGE_TIMES)
+    for cage_time in (None, *times):
+        X = np.linalg.solve(root, _design(lags.astype(float), cage_time))
+        precision = X.T @ X
+        log_prior = np.log(STRAIGHT_PRIOR)
+        if cage_time is not None:
+            precision[2, 2] += CAGE_PRIOR_A2**-2
+            log_prior = np.log((1 - STRAIGHT_PRIOR) / N_CAGE_TIMES / CAGE_PRIOR_A2)
+        posterior = np.linalg.inv(precision)
+        mean = posterior @ (X.T @ z)
+        if cage_time is not None:
+            log_prior += np.log(2) + stats.norm.logcdf(mean[2] / np.sqrt(posterior[2, 2]))
+        log_evidence = 0.5 * (mean @ precision @ mean - np.linalg.slogdet(precision)[1]) + log_prior
+        misfit = float(((z - X @ mean) ** 2).sum())
+        yield _Curve(cage_time, mean, posterior, misfit, float(log_evidence))
+
+
+def _design(lag: Floats, cage_time: float | None) -> Floats:
+    """(n, 2 or 3) columns of the linear model."""
+    columns = [lag, np.ones_like(lag)]
+    if cage_time is not None:
+        columns.append(1 - np.exp(-lag / cage_time))
+    return np.stack(columns, axis=1)
+
+
+def _process(msd: Floats, onset: int, curve: _Curve) -> Floats:
+    """(n_frames,) MSD of the described process: as measured up to the onset, then the curve."""
+    lag = np.arange(len(msd), dtype=float)
+    least = LEAST_SLOPE * msd[onset] / onset
+    model = np.maximum(curve.msd(lag), 0.5 * msd[onset]) + least * lag * (curve.mean[0] < least)
+    model = np.maximum.accumulate(model)
+    return np.where(lag < onset, np.minimum(msd, model[onset]), model)
+
+
+def _result(fit: _Fit, msd: Floats, interval_ps: float, rng: np.random.Generator) -> Diffusivity:
+    """The posterior in the units of the world."""
+    shares = rng.multinomial(N_DRAWS, fit.weights)
+    drawn = [curve.slopes(n, rng) for curve, n in zip(fit.curves, shares, strict=True) if n]
+    D = msd_to_diffusivity(np.concatenate(drawn) / interval_ps)
+    tail = (1 - CONFIDENCE) / 2
+    lower, value, upper = np.quantile(D, [tail, 0.5, 1 - tail])
+    reason = ""
+    if fit.agreement <= AGREEMENT:
+        reason = "the mean squared displacement does not become a straight line"
+    elif np.mean(D <= 0) > MOST_DOUBT or upper > WIDEST_INTERVAL * lower:
+        reason = "the slope of the mean squared displacement cannot be told from zero"
+    if reason:
+        lower = value = upper = np.nan
+    return Diffusivity(
+        value_cm2_s=float(value),
+        lower_cm2_s=float(lower),
+        upper_cm2_s=float(upper),
+        onset_ps=float(fit.lags[0] * interval_ps),
+        straight_probability=float(fit.weights[0]),
+        lags_ps=fit.lags * interval_ps,
+        msd_A2=msd[fit.lags],
+        msd_std_A2=fit.std,
+        fit_A2=fit.best.msd(fit.lags.astype(float)),
+        reason=reason,
+    )
+
+
+def _onsets(n_frames: int) -> list[int]:
+    """Lags at which a line may start."""
+    latest = int(LATEST_ONSET * n_frames)
+    grid = np.unique(np.rint(2.0 ** np.arange(0, 16, 0.5)).astype(int))
+    return [int(k) for k in grid if k <= latest]
+
+
+def _lags(onset: int, n_frames: int) -> NDArray[np.int64]:
+    """Lags of a fit that starts at the onset."""
+    longest = max(onset + 2, int(LONGEST_LAG * n_frames))
+    return np.unique(np.rint(np.geomspace(onset, longest, N_LAGS)).astype(np.int64))
+
+
+def _excess(positions_A: Floats, lag: int) -> float:
+    """Fourth cumulant of displacements a frame and walker, angstrom^4; zero for Gaussian ones."""
+    squares = ((positions_A[lag:] - positions_A[:-lag]) ** 2).sum(axis=2)
+    return max(0.0, float((squares**2).mean() - 5 / 3 * squares.mean() ** 2)) / lag
+
+
+def _concertedness(positions_A: Floats, lag: int) -> float:
+    """How many walkers move as one: variance of the summed squared displacement over windows,
+    relative to that of independent walkers; at least one."""
+    windows = positions_A[:: max(1, lag)]
+    squares = ((windows[1:] - windows[:-1]) ** 2).sum(axis=2)
+    if squares.shape[1] < 2 or len(squares) < 3:
+        return 1.0
+    alone = squares.var(axis=0, ddof=1).sum()
+    return max(1.0, float(squares.sum(axis=1).var(ddof=1) / alone)) if alone > 0 else 1.0
