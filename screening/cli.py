@@ -7,18 +7,21 @@ import sys
 from collections.abc import Callable, Sequence
 
 from screening.commands import (
+    ask,
     data,
     evaluate,
     finetune,
     label,
+    mcp,
     models,
+    plan,
     predict,
     pretrain,
     screen,
 )
 from screening.commands.command import INTERRUPTED, UNUSABLE, Parser
 
-COMMANDS = (screen, predict, evaluate, pretrain, finetune, label, models, data)
+COMMANDS = (screen, predict, evaluate, pretrain, finetune, label, models, data, plan, mcp, ask)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,0 +1,150 @@
+"""Validation rows beside a card: which rows, what was predicted, and a checksum of each label.
+
+A folder ``validation`` in the model folder holds one table a protocol (``grouped.csv``,
+``leave-family-out.csv``): out-of-fold predictions of rows that the model was trained on, by models
+of the same recipe that did not see their group. Labels themselves are not stored, only their
+checksums and the absolute errors, so that whoever has the data can recompute everything and who has
+not can still compare the card with the rows.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from models.checkpoint import IncompatibleModelError
+
+VALIDATION = "validation"
+GROUPED, LEAVE_FAMILY_OUT, LEAVE_ION_OUT = "grouped", "leave-family-out", "leave-ion-out"
+COLUMNS = ("id", "family", "working_ion", "prediction", "absolute_error", "label_sha256")
+FEWEST_ROWS = 8
+"""A scope with fewer rows gets no error of its own."""
+ROBUST_SHARE = 0.683
+"""One standard deviation is the size that this share of the errors stays below."""
+
+
+@dataclass(frozen=True)
+class ValidationRow:
+    """One row of a validation.
+
+    Attributes:
+        id: Of the record.
+        family: Its framework family, where known.
+        working_ion: Its ion, where known.
+        prediction: Out of fold, in the unit of the quantity.
+        absolute_error: |prediction - label|.
+        label_sha256: Checksum of id and label, see :func:`label_checksum`.
+    """
+
+    id: str
+    family: str
+    working_ion: str
+    prediction: float
+    absolute_error: float
+    label_sha256: str
+
+
+@dataclass(frozen=True)
+class DomainError:
+    """One standard deviation of the errors in a scope, and the rows it rests on."""
+
+    std: float
+    n_rows: int
+    protocol: str
+
+
+def label_checksum(id: str, label: float) -> str:
+    """First 16 hex digits of the SHA-256 of ``id:label``, the label to six significant digits."""
+    return hashlib.sha256(f"{id}:{label:.6g}".encode()).hexdigest()[:16]
+
+
+def validation_row(
+    id: str, family: str | None, working_ion: str | None, prediction: float, label: float
+) -> ValidationRow:
+    """A row from a prediction and its label."""
+    return ValidationRow(
+        id,
+        family or "",
+        working_ion or "",
+        round(float(prediction), 5),
+        round(abs(float(prediction) - float(label)), 5),
+        label_checksum(id, label),
+    )
+
+
+def write_validation(folder: Path, protocol: str, rows: Iterable[ValidationRow]) -> Path:
+    """Write the table of a protocol into a model folder."""
+    path = Path(folder) / VALIDATION / f"{protocol}.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows([getattr(row, column) for column in COLUMNS] for row in rows)
+    return path
+
+
+def read_validation(folder: Path) -> dict[str, list[ValidationRow]]:
+    """Rows of all protocols of a model folder; empty where it has none.
+
+    Raises:
+        IncompatibleModelError: A table cannot be read.
+    """
+    tables = {}
+    for path in sorted((Path(folder) / VALIDATION).glob("*.csv")):
+        with path.open(encoding="utf-8", newline="") as stream:
+            try:
+                tables[path.stem] = [_row(row) for row in csv.DictReader(stream)]
+            except (KeyError, TypeError, ValueError) as error:
+                raise IncompatibleModelError(f"{path}: cannot be read ({error})") from None
+    return tables
+
+
+def _row(row: Mapping[str, str]) -> ValidationRow:
+    return ValidationRow(
+        row["id"],
+        row["family"],
+        row["working_ion"],
+        float(row["prediction"]),
+        float(row["absolute_error"]),
+        row["label_sha256"],
+    )
+
+
+def errors_by_domain(folder: Path) -> dict[str, DomainError]:
+    """Errors by scope: ``all``, ``family:NAME``, ``ion:SYMBOL``, ``unseen_family``, ``unseen_ion``.
+
+    The scopes of the grouped protocol are for families and ions that the model has seen; leaving
+    families and ions out gives those of unseen ones.
+    """
+    tables = read_validation(folder)
+    scopes: dict[str, DomainError] = {}
+    for protocol, scope in ((LEAVE_FAMILY_OUT, "unseen_family"), (LEAVE_ION_OUT, "unseen_ion")):
+        if tables.get(protocol):
+            scopes[scope] = _error(tables[protocol], protocol)
+    grouped = tables.get(GROUPED)
+    if not grouped:
+        if "unseen_family" in scopes:  # an upper bound for what was seen
+            scopes["all"] = scopes["unseen_family"]
+        return scopes
+    scopes["all"] = _error(grouped, GROUPED)
+    by: Sequence[tuple[str, Callable[[ValidationRow], str]]] = (
+        ("family", lambda row: row.family),
+        ("ion", lambda row: row.working_ion),
+    )
+    for name, key in by:
+        for value in {key(row) for row in grouped} - {""}:
+            own = [row for row in grouped if key(row) == value]
+            if len(own) >= FEWEST_ROWS:
+                scopes[f"{name}:{value}"] = _error(own, GROUPED)
+    return scopes
+
+
+def _error(rows: Sequence[ValidationRow], protocol: str) -> DomainError:
+    """A robust standard deviation: long tails of a few rows say little about the others."""
+    errors = np.array([row.absolute_error for row in rows])
+    return DomainError(float(np.quantile(errors, ROBUST_SHARE)), len(rows), protocol)

@@ -1,0 +1,30 @@
+"""The catalogue as it is here and now: formulas, learnt models, potentials and simulations."""
+
+from __future__ import annotations
+
+from screening.orchestrator.adapted import adapted_entries
+from screening.orchestrator.catalogue import Catalogue
+from screening.orchestrator.cells import cell_entries
+from screening.orchestrator.formulas import formula_entries
+from screening.orchestrator.potentials import potential_entries
+from screening.orchestrator.trained import trained_entries
+
+
+def default_catalogue() -> Catalogue:
+    """Everything built in, shipped, and in the user's library.
+
+    Raises:
+        IncompatibleModelError: Two models have one name.
+        InputError: A model has the name of a built-in entry.
+    """
+    trained, broken = trained_entries()
+    return Catalogue(
+        (
+            *formula_entries(),
+            *trained,
+            *adapted_entries(),
+            *potential_entries(),
+            *cell_entries(),
+        ),
+        tuple(broken),
+    )

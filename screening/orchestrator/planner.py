@@ -1,0 +1,678 @@
+"""From what is given to the goal: all chains of entries, compared by error and cost.
+
+The search goes backwards: the goal needs an entry that gives it, that entry needs its inputs, and
+so on until everything needed is given. A chain is one choice of entry for every quantity that is
+not given. Its error is propagated to first order: the error of each entry counts once, however many
+ways lead from it to the goal.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from screening.errors import InputError
+from screening.orchestrator.catalogue import Catalogue, Conditions, Entry
+from screening.orchestrator.givens import Given, row_elements, row_ion
+from screening.orchestrator.quantities import QUANTITIES, Row, goals, quantity
+from structures.configuration import nearest
+from structures.family_names import canonical_family
+
+MAX_CHAINS = 400
+"""Chains looked at; the search is depth first and cheap entries come first."""
+MAX_RUNNERS_UP = 5
+AS_GOOD_AS = 0.05
+"""Of chains whose error is this close to the least, the cheapest is chosen."""
+N_MEASURED = 8
+"""Records whose distance to the training set is measured while planning."""
+
+Tables = Mapping[str, Sequence[Row]]
+
+
+@dataclass(frozen=True)
+class DomainReport:
+    """Whether the records of a plan are like those an entry knows.
+
+    Attributes:
+        unseen_ions: Working ions that its training set lacks.
+        unseen_elements: Elements that it lacks.
+        unseen_families: Families that it lacks; errors of unseen families are used for them.
+        distance: Median distance to the training set in embedding space, in units of the distance
+            that 95 % of the training rows keep; None where nothing could be measured.
+        share_outside: Share of the measured records beyond that distance.
+        n_measured: Records measured.
+    """
+
+    unseen_ions: tuple[str, ...] = ()
+    unseen_elements: tuple[str, ...] = ()
+    unseen_families: tuple[str, ...] = ()
+    distance: float | None = None
+    share_outside: float | None = None
+    n_measured: int = 0
+
+    @property
+    def is_inside(self) -> bool:
+        """False where ions or elements are unseen, or most of the measured records lie outside."""
+        near = self.share_outside is None or self.share_outside <= 0.5
+        return not self.unseen_ions and not self.unseen_elements and near
+
+    @property
+    def words(self) -> str:
+        """What is outside, in words; empty where nothing is."""
+        parts = []
+        for name, unseen in (("ion", self.unseen_ions), ("element", self.unseen_elements)):
+            if unseen:
+                parts.append(f"unseen {name} {', '.join(unseen)}")
+        if self.share_outside is not None and self.share_outside > 0:
+            parts.append(
+                f"{self.share_outside:.0%} of {self.n_measured} measured records outside "
+                f"(median distance {self.distance:.2f})"
+            )
+        if self.unseen_families:
+            parts.append(f"unseen family {', '.join(self.unseen_families)}")
+        return "; ".join(parts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "in_domain": self.is_inside,
+            "unseen_ions": list(self.unseen_ions),
+            "unseen_elements": list(self.unseen_elements),
+            "unseen_families": list(self.unseen_families),
+            "distance": self.distance,
+            "share_outside": self.share_outside,
+            "n_measured": self.n_measured,
+        }
+
+
+@dataclass(frozen=True)
+class Step:
+    """One entry in its place in a chain.
+
+    Attributes:
+        entry: Its name.
+        kind: What it is.
+        about: What it does.
+        inputs: Quantities that it is given.
+        outputs: Quantities that it is used for.
+        errors: One standard deviation of each numeric output, propagated up to here, in the unit
+            of the quantity; None where an entry on the way is not validated.
+        own_errors: The same, of this entry alone.
+        basis: What the own errors rest on.
+        n_records: Records that it will see, as far as known.
+        cost_s: Seconds for all of them on one core.
+        domain: Whether they are like what it knows.
+        unavailable: Why it cannot run here; empty where it can.
+        checksum: Of the entry.
+    """
+
+    entry: str
+    kind: str
+    about: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    errors: Mapping[str, float | None]
+    own_errors: Mapping[str, float | None]
+    basis: str
+    n_records: int
+    cost_s: float
+    domain: DomainReport
+    unavailable: str
+    checksum: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "entry": self.entry,
+            "kind": self.kind,
+            "about": self.about,
+            "inputs": list(self.inputs),
+            "outputs": [
+                {
+                    "quantity": name,
+                    "unit": QUANTITIES[name].unit,
+                    "carrier": QUANTITIES[name].carrier,
+                    "error_std": self.errors.get(name),
+                    "own_error_std": self.own_errors.get(name),
+                }
+                for name in self.outputs
+            ],
+            "basis": self.basis,
+            "n_records": self.n_records,
+            "cost_s": round(self.cost_s, 3),
+            "domain": self.domain.to_dict(),
+            "unavailable": self.unavailable,
+            "checksum": self.checksum,
+        }
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Steps that lead from what is given to the goal, in the order in which they run.
+
+    Attributes:
+        steps: The steps.
+        error: One standard deviation of the goal in its unit; None where not validated.
+        cost_s: Seconds on one core.
+        warnings: What to know before trusting it.
+    """
+
+    steps: tuple[Step, ...]
+    error: float | None
+    cost_s: float
+    warnings: tuple[str, ...]
+
+    @property
+    def is_inside(self) -> bool:
+        """True where every step is used inside its domain."""
+        return all(step.domain.is_inside for step in self.steps)
+
+    @property
+    def is_available(self) -> bool:
+        """True where every step can run here."""
+        return not any(step.unavailable for step in self.steps)
+
+    @property
+    def words(self) -> str:
+        """Names of the steps with arrows between them."""
+        return " -> ".join(step.entry for step in self.steps)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "steps": [step.to_dict() for step in self.steps],
+            "error_std": self.error,
+            "cost_s": round(self.cost_s, 3),
+            "in_domain": self.is_inside,
+            "available": self.is_available,
+            "warnings": list(self.warnings),
+        }
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A quantity that nobody gave and nothing reachable gives.
+
+    Attributes:
+        quantity: Its name.
+        given_by: How a user would give it.
+        would_feed: The entry that waits for it.
+    """
+
+    quantity: str
+    given_by: str
+    would_feed: str
+
+    def to_dict(self) -> dict[str, str]:
+        """As JSON."""
+        return {
+            "quantity": self.quantity,
+            "given_by": self.given_by,
+            "would_feed": self.would_feed,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """The answer of the planner.
+
+    Attributes:
+        goal: Quantity asked for.
+        unit: Of the goal.
+        given: What was given, by name, in words.
+        tables: The rows given, by quantity.
+        at: Conditions.
+        chosen: The chain to run; None where nothing reaches the goal.
+        runners_up: Other chains, best first.
+        why: Why the chosen one, in a sentence or two.
+        missing: What would have to be given, where nothing reaches the goal.
+        warnings: What to know before trusting the answer.
+    """
+
+    goal: str
+    unit: str
+    given: Mapping[str, str]
+    tables: Tables
+    at: Conditions
+    chosen: Chain | None
+    runners_up: tuple[Chain, ...]
+    why: str
+    missing: tuple[Missing, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON, without the rows given."""
+        return {
+            "goal": self.goal,
+            "unit": self.unit,
+            "given": dict(self.given),
+            "conditions": {
+                "temperature_K": self.at.temperature_K,
+                "c_rate": self.at.c_rate,
+                "seed": self.at.seed,
+            },
+            "feasible": self.chosen is not None,
+            "chosen": None if self.chosen is None else self.chosen.to_dict(),
+            "runners_up": [chain.to_dict() for chain in self.runners_up],
+            "why": self.why,
+            "missing": [m.to_dict() for m in self.missing],
+            "warnings": list(self.warnings),
+        }
+
+
+def plan(
+    goal: str,
+    given: Sequence[Given],
+    catalogue: Catalogue | None = None,
+    at: Conditions | None = None,
+) -> Plan:
+    """Find, compare and choose the chains from what is given to the goal.
+
+    Args:
+        goal: Name of a numeric quantity.
+        given: What the user has, from :func:`screening.orchestrator.givens.read_givens`.
+        catalogue: Entries to plan with; by default everything built in, shipped and the user's.
+        at: Temperature, rate, seed.
+
+    Returns:
+        The plan; where nothing reaches the goal it has no chosen chain and says what is missing.
+
+    Raises:
+        InputError: Unknown goal, nothing given, or an empty catalogue.
+    """
+    if goal not in goals():
+        raise InputError(f"unknown goal '{goal}'; {nearest(goal, goals())}")
+    if not given:
+        raise InputError("nothing is given: pass --given FILE or --given chemistry:NAME")
+    at = at or Conditions()
+    if catalogue is None:
+        from screening.orchestrator.entries import default_catalogue
+
+        catalogue = default_catalogue()
+    if not catalogue.entries:
+        raise InputError("the catalogue is empty: no models and no formulas to plan with")
+    tables = merged(given)
+    found = {g.name: g.found for g in given}
+    unit = quantity(goal).unit
+    if goal in tables:
+        return Plan(goal, unit, found, tables, at, Chain((), 0.0, 0.0, ()), (), f"{goal} is given")
+    survey = _Survey(catalogue, tables, at)
+    chains = [survey.chain(goal, choice) for choice in survey.choices(goal)]
+    if not chains:
+        missing, why = survey.missing(goal)
+        return Plan(goal, unit, found, tables, at, None, (), why, missing)
+    ordered = _ordered(chains)
+    chosen, others = ordered[0], ordered[1:]
+    return Plan(
+        goal,
+        unit,
+        found,
+        tables,
+        at,
+        chosen if chosen.is_available else None,
+        tuple((others if chosen.is_available else ordered)[:MAX_RUNNERS_UP]),
+        _why(ordered, unit),
+        warnings=chosen.warnings,
+    )
+
+
+def merged(given: Sequence[Given]) -> dict[str, list[Row]]:
+    """Rows of each quantity from all givens; of rows with one id the first is kept."""
+    tables: dict[str, dict[str, Row]] = {}
+    for one in given:
+        for name, rows in one.tables.items():
+            for row in rows:
+                tables.setdefault(name, {}).setdefault(row["id"], row)
+    return {name: list(rows.values()) for name, rows in tables.items()}
+
+
+def _ordered(chains: Sequence[Chain]) -> list[Chain]:
+    """Best first: those that can run, inside their domain, validated, least error, least cost."""
+
+    def rank(chain: Chain) -> tuple[bool, bool, bool, float, float, int]:
+        error = math.inf if chain.error is None else chain.error
+        validated = chain.error is not None
+        return (
+            not chain.is_available,
+            not chain.is_inside,
+            not validated,
+            error,
+            chain.cost_s,
+            len(chain.steps),
+        )
+
+    ordered = sorted(chains, key=rank)
+    best = ordered[0]
+    if best.error is None:
+        return ordered
+    close = [
+        chain
+        for chain in ordered
+        if rank(chain)[:3] == rank(best)[:3]
+        and chain.error is not None
+        and chain.error <= (1.0 + AS_GOOD_AS) * best.error
+    ]
+    cheapest = min(close, key=lambda chain: (chain.cost_s, len(chain.steps)))
+    return [cheapest, *(chain for chain in ordered if chain is not cheapest)]
+
+
+def _why(ordered: Sequence[Chain], unit: str) -> str:
+    """Why the first chain, next to the second."""
+    best = ordered[0]
+    if not best.is_available:
+        reasons = dict.fromkeys(s.unavailable for c in ordered[:3] for s in c.steps)
+        return "no chain can run here: " + "; ".join(r for r in reasons if r)
+    text = f"{best.words}: {_error_words(best, unit)}, about {duration(best.cost_s)}"
+    if not best.is_inside:
+        text += "; outside the domain of a step, and so is every other chain that can run"
+    if len(ordered) == 1:
+        return text + "; the only chain from what is given"
+    other = ordered[1]
+    reason = f"; next is {other.words} ({_error_words(other, unit)}, {duration(other.cost_s)}"
+    for step in other.steps:
+        if step.unavailable:
+            return f"{text}{reason}, {step.entry} {step.unavailable})"
+    if best.is_inside and not other.is_inside:
+        return text + reason + ", outside the domain of a step)"
+    if best.error is not None and other.error is not None and other.error < best.error:
+        return text + reason + f", as good within {AS_GOOD_AS:.0%} and costs more)"
+    return text + reason + ")"
+
+
+def _error_words(chain: Chain, unit: str) -> str:
+    if chain.error is None:
+        return "error not validated"
+    return f"expected error {chain.error:.2g} {unit} (one sigma)"
+
+
+def duration(seconds: float) -> str:
+    """A time that a person reads: 0.3 s, 12 s, 4.0 min, 2.1 h."""
+    if seconds < 90:
+        return f"{seconds:.2g} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+Choice = Mapping[str, str]
+"""Quantity -> name of the entry that gives it."""
+
+
+class _Survey:
+    """One search: what the entries are, what is given, and what was measured on the way."""
+
+    def __init__(self, catalogue: Catalogue, tables: Tables, at: Conditions) -> None:
+        self.catalogue = catalogue
+        self.tables = tables
+        self.at = at
+        self._domains: dict[str, DomainReport] = {}
+        self._reachable = self._closure()
+
+    def _closure(self) -> set[str]:
+        """Quantities that entries can reach from what is given."""
+        reached = set(self.tables)
+        while True:
+            new = {
+                output
+                for entry in self.catalogue.entries
+                if set(entry.inputs) <= reached
+                for output in entry.outputs
+            } - reached
+            if not new:
+                return reached
+            reached |= new
+
+    def choices(self, goal: str) -> Iterator[Choice]:
+        """All ways to choose an entry for every quantity that is needed, without circles."""
+        seen: set[frozenset[tuple[str, str]]] = set()
+        n = 0
+        for choice in self._extended({}, (goal,)):
+            key = frozenset(choice.items())
+            if key in seen or self._order(goal, choice) is None:
+                continue
+            seen.add(key)
+            yield choice
+            n += 1
+            if n >= MAX_CHAINS:
+                return
+
+    def _extended(self, choice: Choice, needed: tuple[str, ...]) -> Iterator[Choice]:
+        """Complete a partial choice for the quantities still needed."""
+        needed = tuple(n for n in needed if n not in self.tables and n not in choice)
+        if not needed:
+            yield choice
+            return
+        first, rest = needed[0], needed[1:]
+        providers = [
+            entry
+            for entry in self.catalogue.providers(first)
+            if set(entry.inputs) <= self._reachable and first not in entry.inputs
+        ]
+        for entry in sorted(providers, key=lambda e: (e.cost_s, e.name)):
+            yield from self._extended({**choice, first: entry.name}, (*rest, *entry.inputs))
+
+    def _order(self, goal: str, choice: Choice) -> list[Entry] | None:
+        """Entries in the order in which they run; None where they wait for each other."""
+        order: list[Entry] = []
+        state: dict[str, bool] = {}  # False: being visited, True: done
+
+        def visit(name: str) -> bool:
+            if name in self.tables:
+                return True
+            entry = self.catalogue[choice[name]]
+            if entry.name in state:
+                return state[entry.name]
+            state[entry.name] = False
+            if not all(visit(i) for i in entry.inputs):
+                return False
+            state[entry.name] = True
+            order.append(entry)
+            return True
+
+        return order if visit(goal) else None
+
+    def chain(self, goal: str, choice: Choice) -> Chain:
+        """Steps with propagated errors, costs and domains."""
+        order = self._order(goal, choice)
+        assert order is not None
+        sources: dict[str, dict[str, float] | None] = {name: {} for name in self.tables}
+        steps: list[Step] = []
+        n_records = {name: len(rows) for name, rows in self.tables.items()}
+        for entry in order:
+            used = tuple(o for o in entry.outputs if choice.get(o) == entry.name)
+            scopes = self._scopes(entry)
+            slopes = entry.sensitivities(self.at)
+            own: dict[str, float | None] = {}
+            basis: list[str] = []
+            n = _n_records(entry, n_records)
+            for output in used:
+                n_records[output] = n * (HOPS_A_CRYSTAL if _multiplies(entry, output) else 1)
+                if not QUANTITIES[output].is_number:
+                    sources[output] = _joined(entry, output, sources, slopes)
+                    continue
+                error = entry.error_of(output, scopes)
+                own[output] = None if error is None else error.std
+                joined = _joined(entry, output, sources, slopes)
+                if error is None or joined is None:
+                    sources[output] = None
+                else:
+                    sources[output] = {**joined, f"{entry.name}:{output}": error.std}
+                    basis.append(error.basis)
+            steps.append(
+                Step(
+                    entry=entry.name,
+                    kind=entry.kind,
+                    about=entry.about,
+                    inputs=entry.inputs,
+                    outputs=used,
+                    errors={o: _total(sources[o]) for o in own},
+                    own_errors=own,
+                    basis="; ".join(dict.fromkeys(basis)),
+                    n_records=n,
+                    cost_s=entry.cost_s * n,
+                    domain=self._domain(entry),
+                    unavailable=entry.unavailable,
+                    checksum=entry.checksum,
+                )
+            )
+        return Chain(
+            tuple(steps),
+            _total(sources[goal]),
+            sum(step.cost_s for step in steps),
+            tuple(_warnings(steps)),
+        )
+
+    def _rows(self) -> list[Row]:
+        """The records that decide about domains: those to predict, not the labels."""
+        names = ("hop", "crystal", "composition")
+        return [row for name in names for row in self.tables.get(name, ())]
+
+    def _scopes(self, entry: Entry) -> tuple[str, ...]:
+        """Scopes of validated errors that fit the records given, the most special first."""
+        rows = self._rows()
+        ions = {ion for row in rows if (ion := row_ion(row))}
+        families = {canonical_family(row["family"]) for row in rows if row.get("family")}
+        scopes = []
+        if entry.domain.working_ions and ions - entry.domain.working_ions:
+            scopes += ["unseen_ion", "unseen_family"]
+        if entry.domain.families and families - entry.domain.families:
+            scopes.append("unseen_family")
+        if len(families) == 1:
+            scopes += [f"family:{family}" for family in families]
+        if len(ions) == 1:
+            scopes += [f"ion:{ion}" for ion in ions]
+        return tuple(scopes)
+
+    def _domain(self, entry: Entry) -> DomainReport:
+        if entry.name not in self._domains:
+            self._domains[entry.name] = self._measured(entry)
+        return self._domains[entry.name]
+
+    def _measured(self, entry: Entry) -> DomainReport:
+        """What of the given records the entry does not know, by content and by distance."""
+        rows, known = self._rows(), entry.domain
+        ions = {ion for row in rows if (ion := row_ion(row))}
+        elements = {e for row in rows for e in row_elements(row)}
+        families = {canonical_family(row["family"]) for row in rows if row.get("family")}
+        report = DomainReport(
+            tuple(sorted(ions - known.working_ions)) if known.working_ions else (),
+            tuple(sorted(elements - known.elements)) if known.elements else (),
+            tuple(sorted(families - known.families)) if known.families else (),
+        )
+        if entry.measure is None or report.unseen_ions:
+            return report
+        distances = np.array(entry.measure(_sampled(self.tables)), dtype=float)
+        distances = distances[np.isfinite(distances)]
+        if not len(distances):
+            return report
+        return replace(
+            report,
+            distance=float(np.median(distances)),
+            share_outside=float(np.mean(distances > 1.0)),
+            n_measured=len(distances),
+        )
+
+    def missing(self, goal: str) -> tuple[tuple[Missing, ...], str]:
+        """The fewest quantities that would have to be given, and a line that says so."""
+        needed, feeds = self._fewest(goal, ())
+        names = sorted(n for n in needed if n != goal) or [goal]
+        missing = tuple(
+            Missing(n, QUANTITIES[n].given_by, ", ".join(sorted(feeds.get(n, {goal}))))
+            for n in names
+        )
+        text = f"nothing reaches {goal}: " + "; ".join(
+            f"missing {m.quantity} (for {m.would_feed}); give {m.given_by}" for m in missing
+        )
+        cycle = self.catalogue.cycle()
+        if cycle and set(cycle) & {goal, *names}:
+            text += f"; entries need each other in a circle: {' <- '.join(cycle)}"
+        return missing, text
+
+    def _fewest(
+        self, name: str, waiting: tuple[str, ...]
+    ) -> tuple[frozenset[str], dict[str, set[str]]]:
+        """Quantities to give so that a quantity can be reached, and the entries they feed."""
+        if name in self._reachable:
+            return frozenset(), {}
+        best: tuple[frozenset[str], dict[str, set[str]]] = (frozenset((name,)), {})
+        if name in waiting:
+            return best
+        for entry in self.catalogue.providers(name):
+            needed: frozenset[str] = frozenset()
+            feeds: dict[str, set[str]] = {}
+            for one in entry.inputs:
+                own, theirs = self._fewest(one, (*waiting, name))
+                needed |= own
+                for key, value in theirs.items():
+                    feeds.setdefault(key, set()).update(value)
+                if one in own:
+                    feeds.setdefault(one, set()).add(entry.name)
+            if name in needed:
+                continue
+            if best[0] == frozenset((name,)) or len(needed) < len(best[0]):
+                best = (needed, feeds)
+        return best
+
+
+HOPS_A_CRYSTAL = 4
+"""Symmetry-unique hops that a crystal has, for estimates of cost."""
+
+
+def _n_records(entry: Entry, n_records: Mapping[str, int]) -> int:
+    """Records that an entry sees: of the inputs on its outputs' carrier, else the most numerous."""
+    carriers = {QUANTITIES[o].carrier for o in entry.outputs}
+    own = [i for i in entry.inputs if QUANTITIES[i].carrier in carriers] or entry.inputs
+    return max((n_records.get(i, 1) for i in own), default=1)
+
+
+def _multiplies(entry: Entry, output: str) -> bool:
+    """Whether one input record gives several output records: crystals give hops."""
+    carriers = {QUANTITIES[i].carrier for i in entry.inputs}
+    return QUANTITIES[output].carrier == "hop" and carriers == {"crystal"}
+
+
+def _joined(
+    entry: Entry,
+    output: str,
+    sources: Mapping[str, dict[str, float] | None],
+    slopes: Mapping[tuple[str, str], float],
+) -> dict[str, float] | None:
+    """Errors of the inputs carried to an output, by where they come from."""
+    total: dict[str, float] = {}
+    for name in entry.inputs:
+        slope = slopes.get((output, name), 0.0)
+        own = sources[name]
+        if slope == 0.0:
+            continue
+        if own is None:
+            return None
+        for source, value in own.items():
+            total[source] = total.get(source, 0.0) + slope * value
+    return total
+
+
+def _total(errors: Mapping[str, float] | None) -> float | None:
+    return None if errors is None else math.sqrt(sum(e**2 for e in errors.values()))
+
+
+def _warnings(steps: Sequence[Step]) -> Iterator[str]:
+    for step in steps:
+        if step.unavailable:
+            yield f"{step.entry} cannot run here: {step.unavailable}"
+        if not step.domain.is_inside:
+            yield f"{step.entry} is outside its domain: {step.domain.words}"
+        elif step.domain.unseen_families:
+            yield f"{step.entry}: {step.domain.words}; its error on unseen families is used"
+        if any(error is None for error in step.own_errors.values()):
+            yield f"{step.entry} is not validated: no error can be stated"
+
+
+def _sampled(tables: Tables) -> Tables:
+    """At most N_MEASURED records a quantity, evenly spread."""
+    return {
+        name: [rows[i] for i in np.unique(np.linspace(0, len(rows) - 1, N_MEASURED).astype(int))]
+        for name, rows in tables.items()
+        if len(rows)
+    }

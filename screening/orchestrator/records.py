@@ -1,0 +1,90 @@
+"""Rows of a plan back to the records they came from; a row that fails keeps its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from pymatgen.core import Composition
+from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
+
+from screening.orchestrator.quantities import Row
+from structures.json_records import crystal_from_json, hop_from_json
+from structures.records import Crystal, Hop
+from structures.tables import ConductivityRow
+
+T = TypeVar("T")
+
+ORIGIN = "crystal_id"
+"""Key of a hop's row that names the crystal it was found in."""
+_OWN_KEYS = ("status", "reason", "in_domain", ORIGIN)
+
+
+def hop_of(row: Row) -> Hop:
+    """The hop of a row."""
+    return hop_from_json(_stripped(row))
+
+
+def crystal_of(row: Row) -> Crystal:
+    """The crystal of a row."""
+    return crystal_from_json(_stripped(row))
+
+
+def composition_of(row: Row) -> ConductivityRow:
+    """The composition of a row, as the row of a conductivity table."""
+    cell = row.get("cell")
+    return ConductivityRow(
+        id=row["id"],
+        formula=row["formula"],
+        composition=Composition(row["formula"]),
+        cell=None if cell is None else tuple(cell),
+        space_group=row.get("space_group"),
+        family=row.get("family"),
+    )
+
+
+def composition_in(crystal: Crystal) -> Row:
+    """Formula, space group and cell of a crystal, as a row of ``composition``."""
+    structure = crystal.to_pymatgen()
+    return {
+        "id": crystal.id,
+        "formula": crystal.composition.formula.replace(" ", ""),
+        "cell": [float(x) for x in structure.lattice.parameters],
+        "space_group": SpacegroupAnalyzer(structure, symprec=0.1).get_space_group_number(),
+        "family": crystal.family,
+        "working_ion": crystal.working_ion,
+        "status": "ok",
+    }
+
+
+def failed(row: Row, reason: str) -> Row:
+    """What becomes of a row that a step could not use."""
+    return {"id": row["id"], "status": "failed", "reason": " ".join(str(reason).split())}
+
+
+def usable(rows: Sequence[Row]) -> list[Row]:
+    """Rows that earlier steps did not give up."""
+    return [row for row in rows if row.get("status", "ok") == "ok"]
+
+
+def row_by_row(rows: Sequence[Row], step: Callable[[Row], Row]) -> list[Row]:
+    """A step applied to each row; one bad record of many is a row with a reason."""
+    result = []
+    for row in rows:
+        if row.get("status", "ok") != "ok":
+            result.append(failed(row, row.get("reason", "")))
+            continue
+        try:
+            result.append(step(row))
+        except Exception as error:  # any record may be bad in its own way
+            result.append(failed(row, _reason(error)))
+    return result
+
+
+def _reason(error: Exception) -> str:
+    known = isinstance(error, ValueError)
+    return str(error) if known and str(error) else f"{type(error).__name__}: {error}"
+
+
+def _stripped(row: Row) -> dict[str, Any]:
+    return {k: v for k, v in row.items() if k not in _OWN_KEYS}

@@ -1,0 +1,311 @@
+"""Entries that were learnt: every model folder of the library becomes one, from its card."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models import library
+from models.checkpoint import CONFIG, WEIGHTS, IncompatibleModelError
+from models.ensemble import HopEnsemble
+from models.hop_graphs import graph_of
+from models.validation import errors_by_domain
+from screening.orchestrator.catalogue import (
+    Entry,
+    EntryDomain,
+    Kind,
+    Run,
+    StepContext,
+    Tables,
+    ValidatedError,
+)
+from screening.orchestrator.formulas import hop_row
+from screening.orchestrator.quantities import QUANTITIES, Row
+from screening.orchestrator.records import composition_of, crystal_of, failed, hop_of, usable
+from structures.records import Hop, UnusableStructureError
+from structures.sites import find_hops
+
+MAE_TO_STD = 1.2533
+"""One standard deviation of a normal error over its mean size, sqrt(pi / 2)."""
+
+KINDS_OF_ENTRIES: Mapping[str, Kind] = {
+    "hop_ensemble": "network",
+    "trees": "trees",
+    "gaussian_process": "process",
+    "global_mean": "means",
+    "family_mean": "means",
+    "bond_valence": "formula",
+    "conductivity_trees": "trees",
+    "property_trees": "trees",
+}
+HOP_KINDS = frozenset(
+    ("hop_ensemble", "trees", "gaussian_process", "global_mean", "family_mean", "bond_valence")
+)
+COST_S = {"hop_ensemble": 0.15, "conductivity_trees": 0.01, "property_trees": 0.05}
+"""Seconds a record, where the card states none."""
+WITHOUT_STEP = frozenset(("hop_encoder",))
+"""Kinds that others start from and that predict nothing by themselves."""
+
+
+def trained_entries() -> tuple[list[Entry], list[tuple[str, str]]]:
+    """Entries of all models, and the folders that could not become one, with the reason.
+
+    Raises:
+        IncompatibleModelError: Two models have one name.
+    """
+    entries, broken = [], []
+    known = library.folders()
+    for name in library.names():
+        try:
+            entry = entry_of(name, known[name][0])
+        except IncompatibleModelError as error:
+            broken.append((name, str(error)))
+            continue
+        if entry is not None:
+            entries.append(entry)
+    return entries, broken
+
+
+def entry_of(name: str, folder: Path) -> Entry | None:
+    """The entry of a model folder; None for what only others start from.
+
+    Raises:
+        IncompatibleModelError: Card or configuration cannot be read, or lack what is needed.
+    """
+    card = library.read_card(folder)
+    try:
+        kind = json.loads((folder / CONFIG).read_text(encoding="utf-8")).get("kind")
+    except (OSError, ValueError, AttributeError) as error:
+        raise IncompatibleModelError(f"{folder / CONFIG}: cannot be read ({error})") from None
+    if kind in WITHOUT_STEP:
+        return None
+    if kind not in KINDS_OF_ENTRIES:
+        if kind in library.KINDS:
+            return None
+        raise _refused(folder, f"unknown kind {kind!r}")
+    output = str(card.get("quantity", "")).removesuffix("_eV")
+    if output not in QUANTITIES:
+        raise _refused(folder, f"the card names the quantity {output!r}, which no step knows")
+    inputs, run, measure = _steps(kind, output, folder)
+    return Entry(
+        name=name,
+        kind=KINDS_OF_ENTRIES[kind],
+        about=str(card.get("predicts", output)),
+        inputs=inputs,
+        outputs=(output,),
+        fidelity=_fidelity(card),
+        cost_s=float(card.get("cost_s", COST_S.get(kind, 0.05))),
+        errors={output: validated_errors(folder, card)},
+        domain=EntryDomain(
+            frozenset(map(str, card.get("working_ions", ()))),
+            frozenset(map(str, card.get("elements", ()))),
+            frozenset(map(str, card.get("families", ()))),
+        ),
+        licence=str(card.get("licence", "not stated")),
+        training_sets=_training_sets(card),
+        checksum=str((card.get("checksums_sha256") or {}).get(WEIGHTS, ""))[:16],
+        folder=folder,
+        origin="shipped" if folder.parent == library.LIBRARY.resolve() else str(folder),
+        run=run,
+        measure=measure,
+    )
+
+
+def _refused(folder: Path, reason: str) -> IncompatibleModelError:
+    return IncompatibleModelError(f"{folder}: {reason}")
+
+
+def validated_errors(folder: Path, card: Mapping[str, Any]) -> dict[str, ValidatedError]:
+    """Errors by scope: from the validation rows beside the card, else the one the card states."""
+    measured = errors_by_domain(folder)
+    if measured:
+        return {scope: ValidatedError(e.std, e.n_rows, e.protocol) for scope, e in measured.items()}
+    stated = card.get("validation")
+    if isinstance(stated, Mapping):
+        for key in ("mae_eV", "mae_decades", "mae"):
+            if isinstance(stated.get(key), int | float):
+                std = MAE_TO_STD * float(stated[key])
+                return {
+                    "all": ValidatedError(
+                        std, int(stated.get("n", 0)), "as the card states, without its rows"
+                    )
+                }
+    return {}
+
+
+def _fidelity(card: Mapping[str, Any]) -> str:
+    trained = card.get("trained_on")
+    methods = trained.get("methods", ()) if isinstance(trained, Mapping) else ()
+    if "experiment" in methods:
+        return "experiment"
+    if any(str(m).startswith("dft") for m in methods):
+        return "dft"
+    if any(str(m).startswith("mlip") for m in methods):
+        return "potential"
+    return "bond_valence" if "bvse" in methods else "not stated"
+
+
+def _training_sets(card: Mapping[str, Any]) -> tuple[str, ...]:
+    trained = card.get("trained_on")
+    data = trained.get("data", ()) if isinstance(trained, Mapping) else trained or ()
+    return tuple(
+        str(one.get("name", one)) if isinstance(one, Mapping) else str(one) for one in data
+    )
+
+
+Measure = Callable[[Tables], Sequence[float]]
+
+
+def _steps(kind: str, output: str, folder: Path) -> tuple[tuple[str, ...], Run, Measure | None]:
+    """Inputs, what runs the model, and what measures the distance to its training set."""
+    if kind in HOP_KINDS:
+        measure = partial(_hop_distances, folder) if kind == HopEnsemble.kind else None
+        return ("hop",), partial(_predict_hops, folder), measure
+    if kind == "conductivity_trees":
+        return (
+            ("composition",),
+            partial(_predict_rows, folder, output, "composition"),
+            partial(_row_distances, folder, "composition"),
+        )
+    return (
+        ("composition",),
+        partial(_predict_rows, folder, output, "composition"),
+        partial(_row_distances, folder, "composition"),
+    )
+
+
+@lru_cache(maxsize=4)
+def loaded(folder: Path) -> Any:
+    """A model, loaded once a process."""
+    return library.load(folder)
+
+
+def _predict_hops(folder: Path, tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
+    return {"migration_barrier": predicted_hops(loaded(folder), tables["hop"])}
+
+
+def predicted_hops(model: Any, rows: Sequence[Row]) -> list[Row]:
+    """Rows of ``migration_barrier``; with the members' energies where the model has them."""
+    good = usable(rows)
+    try:
+        found = iter(_hop_rows(model, good))
+    except Exception:  # one hop spoils the batch: each on its own shows which
+        found = iter([_hop_row_alone(model, row) for row in good])
+    return [
+        next(found) if row.get("status", "ok") == "ok" else failed(row, row.get("reason", ""))
+        for row in rows
+    ]
+
+
+def _hop_row_alone(model: Any, row: Row) -> Row:
+    try:
+        return _hop_rows(model, [row])[0]
+    except Exception as error:  # the bad one
+        return failed(row, f"{error}" if isinstance(error, ValueError) else repr(error))
+
+
+def _hop_rows(model: Any, rows: Sequence[Row]) -> list[Row]:
+    if not rows:
+        return []
+    hops = [hop_of(row) for row in rows]
+    prediction = model.predict(hops)
+    inside = model.in_domain(hops)
+    result = [
+        hop_row(row, prediction.mean[i], prediction.std[i], inside[i]) for i, row in enumerate(rows)
+    ]
+    if isinstance(model, HopEnsemble):
+        energies = model.energies([graph_of(hop) for hop in hops]).inflated(
+            model.calibration_.inflation
+        )
+        for i, row in enumerate(result):
+            row |= {
+                "start_eV": energies.start_eV[:, i].tolist(),
+                "end_eV": energies.end_eV[:, i].tolist(),
+                "kra_eV": energies.kra_eV[:, i].tolist(),
+                "aleatoric_std_eV": float(energies.aleatoric_std_eV[i]),
+            }
+        return result
+    backward = model.predict([hop.reversed() for hop in hops]).mean
+    for i, row in enumerate(result):  # one value each: what forward and backward have in common
+        difference = float(prediction.mean[i] - backward[i])
+        kra = 0.5 * float(prediction.mean[i] + backward[i])
+        row |= {
+            "start_eV": [0.0],
+            "end_eV": [difference],
+            "kra_eV": [max(kra, 0.5 * abs(difference))],
+        }
+    return result
+
+
+def _hop_distances(folder: Path, tables: Tables) -> list[float]:
+    """Distance to the training set of each hop, or of the median hop of each crystal."""
+    model = loaded(folder)
+    if tables.get("hop"):
+        return [d for row in tables["hop"] for d in _distance(model, [row], _own_hop)]
+    return [d for row in tables.get("crystal", ()) for d in _distance(model, [row], _found_hops)]
+
+
+def _own_hop(row: Row) -> Sequence[Hop]:
+    return (hop_of(row),)
+
+
+def _found_hops(row: Row) -> Sequence[Hop]:
+    return find_hops(crystal_of(row)).hops
+
+
+def _distance(
+    model: HopEnsemble, rows: Sequence[Row], hops: Callable[[Row], Sequence[Hop]]
+) -> list[float]:
+    """Median distance of the hops of each row; none of a row that cannot be used."""
+    found = []
+    for row in rows:
+        try:
+            embedding = model._embedding([graph_of(hop) for hop in hops(row)])
+        except (UnusableStructureError, ValueError):
+            continue
+        found.append(float(np.median(model.domain_.distance(embedding))))
+    return found
+
+
+def _predict_rows(
+    folder: Path, output: str, needs: str, tables: Tables, context: StepContext
+) -> Mapping[str, list[Row]]:
+    model, rows = loaded(folder), tables[needs]
+    column = QUANTITIES[output].column
+
+    def predicted(row: Row) -> Row:
+        if row.get("status", "ok") != "ok":
+            return failed(row, row.get("reason", ""))
+        record = composition_of(row)
+        try:
+            prediction = model.predict([record])
+            inside = bool(model.in_domain([record])[0])
+        except Exception as error:  # one row of many
+            return failed(row, f"{error}" if isinstance(error, ValueError) else repr(error))
+        return {
+            "id": row["id"],
+            column: float(prediction.mean[0]),
+            "std": float(prediction.std[0]),
+            "in_domain": inside,
+            "working_ion": row.get("working_ion"),
+            "status": "ok",
+        }
+
+    return {output: [predicted(row) for row in rows]}
+
+
+def _row_distances(folder: Path, needs: str, tables: Tables) -> list[float]:
+    model = loaded(folder)
+    distances = []
+    for row in tables.get(needs, ()):
+        try:
+            inside = model.in_domain([composition_of(row)])[0]
+        except (UnusableStructureError, ValueError):
+            continue
+        distances.append(0.5 if inside else 2.0)
+    return distances
