@@ -1,0 +1,443 @@
+"""The Model Context Protocol server: the tools over stdio, or over HTTP on loopback with a token.
+
+Everything of substance is in :mod:`screening.orchestrator.tools`; here are the transports, who a
+client is, and what keeps one client from being in the way of another. Tools run in threads, a few
+for each client; jobs run in processes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import io
+import json
+import os
+import re
+import socket
+import stat
+import sys
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import IO, Any, BinaryIO, TypeVar, cast
+from urllib.parse import quote, unquote
+
+import anyio
+import anyio.from_thread
+import anyio.to_thread
+import mcp_types as types
+import uvicorn
+from mcp.server.auth.provider import AccessToken
+from mcp.server.auth.settings import AuthSettings
+from mcp.server.context import ServerRequestContext
+from mcp.server.lowlevel import Server
+from mcp.server.stdio import stdio_server
+from mcp.shared.exceptions import MCPError
+from pydantic import AnyHttpUrl
+
+from screening.errors import InputError
+from screening.orchestrator.answers import ANSWER_SCHEMA, Answer
+from screening.orchestrator.description import SHIPPED
+from screening.orchestrator.jobs import Jobs, JobStatus
+from screening.orchestrator.tools import (
+    INSTRUCTIONS,
+    TOOLS,
+    Caller,
+    call_tool,
+    files_below,
+    shipped_models,
+)
+from screening.orchestrator.workspace import JOBS, Workspace, WorkspaceError
+
+NAME = "ionbridge"
+HOST = "127.0.0.1"
+PATH = "/mcp"
+LARGEST_MESSAGE = 2**20
+"""Bytes of one message of a client."""
+LARGEST_RESOURCE = 8 * 2**20
+CALLS_EACH = 4
+"""Calls of one client that run at a time; the others wait."""
+WAITING_EACH = 32
+"""Calls of one client that may wait."""
+MOST_RESOURCES = 200
+SHORTEST_TOKEN = 24
+LOCAL = "local"
+TOO_LONG = "message-longer-than-1-MiB"
+
+T = TypeVar("T")
+
+WORKSPACE_URI = "workspace:///"
+MODEL_URI = "model:///"
+MIME_TYPES = {
+    ".csv": "text/csv",
+    ".html": "text/html",
+    ".json": "application/json",
+    ".jsonl": "application/x-ndjson",
+    ".yaml": "application/yaml",
+    ".cif": "chemical/x-cif",
+    ".txt": "text/plain",
+    ".log": "text/plain",
+}
+"""Kinds of files that can be read as resources."""
+
+
+@dataclass
+class Turnstile:
+    """How many calls of each client run and wait.
+
+    Attributes:
+        running: One limiter a client.
+        present: Calls of a client that run or wait.
+    """
+
+    running: dict[str, anyio.Semaphore] = field(
+        default_factory=lambda: defaultdict(lambda: anyio.Semaphore(CALLS_EACH))
+    )
+    present: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+
+    @contextlib.asynccontextmanager
+    async def through(self, client: str) -> AsyncIterator[None]:
+        """Wait for one's turn.
+
+        Raises:
+            InputError: Too many calls of this client wait already.
+        """
+        if self.present[client] >= CALLS_EACH + WAITING_EACH:
+            raise InputError(
+                f"{self.present[client]} of your calls are waiting; send fewer at once"
+            )
+        self.present[client] += 1
+        try:
+            async with self.running[client]:
+                yield
+        finally:
+            self.present[client] -= 1
+
+
+class Tokens:
+    """The tokens of a file: who each belongs to, compared in constant time.
+
+    Args:
+        path: One client a line, ``TOKEN`` or ``NAME TOKEN``; only its owner may read it.
+
+    Raises:
+        InputError: Missing, readable for others, or without a usable token.
+    """
+
+    def __init__(self, path: Path) -> None:
+        make = f"python3 -c 'import secrets; print(secrets.token_urlsafe(32))' > {path}"
+        try:
+            mode = path.stat().st_mode
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(
+                f"--token-file {path}: cannot be read; make one: (umask 077; {make})"
+            ) from error
+        if mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise InputError(f"--token-file {path}: others can read it; chmod 600 {path}")
+        self._clients: dict[bytes, str] = {}
+        for number, line in enumerate(lines, start=1):
+            parts = line.split()
+            if not parts or parts[0].startswith("#"):
+                continue
+            name = parts[0] if len(parts) == 2 else f"client{number}"
+            if len(parts) > 2 or len(parts[-1]) < SHORTEST_TOKEN or not name.isprintable():
+                raise InputError(
+                    f"--token-file {path}: line {number}: expected TOKEN or NAME TOKEN, with at "
+                    f"least {SHORTEST_TOKEN} characters in the token"
+                )
+            self._clients[parts[-1].encode()] = name[:40]
+        if not self._clients:
+            raise InputError(f"--token-file {path}: holds no token; {make}")
+
+    def client(self, token: str) -> str | None:
+        """Whose token this is; None if nobody's. Takes the same time whichever it is."""
+        given = token.encode("utf-8", "surrogateescape")
+        found = None
+        for known, name in self._clients.items():
+            if hmac.compare_digest(known, given):
+                found = name
+        return found
+
+    async def verify_token(self, token: str) -> AccessToken | None:
+        """What the SDK asks of a verifier."""
+        client = self.client(token)
+        return None if client is None else AccessToken(token="", client_id=client, scopes=[])
+
+
+def build_server(workspace: Workspace, jobs: Jobs) -> Server[Any]:
+    """The protocol's server over a workspace."""
+    turnstile = Turnstile()
+
+    async def list_tools(
+        context: ServerRequestContext[Any, Any], params: types.PaginatedRequestParams | None
+    ) -> types.ListToolsResult:
+        return types.ListToolsResult(tools=[_described(name) for name in TOOLS])
+
+    async def run_tool(
+        context: ServerRequestContext[Any, Any], params: types.CallToolRequestParams
+    ) -> types.CallToolResult:
+        caller = _caller(context, workspace, jobs)
+        caller = replace(caller, progress=_Reporter(context))
+        try:
+            async with turnstile.through(caller.client):
+                answer = await _in_thread(call_tool, caller, params.name, params.arguments or {})
+        except InputError as error:
+            return _refusal(" ".join(str(error).split()))
+        except Exception as error:  # its text stays here: it may tell of files outside
+            print(f"ionbridge mcp: {params.name[:60]!r} failed: {error!r}", file=sys.stderr)
+            return _refusal("internal error; the server's stderr says more")
+        return _result(answer)
+
+    async def list_resources(
+        context: ServerRequestContext[Any, Any], params: types.PaginatedRequestParams | None
+    ) -> types.ListResourcesResult:
+        async with turnstile.through(_client(context)):
+            found = await _in_thread(_resources, workspace, jobs)
+        return types.ListResourcesResult(resources=found)
+
+    async def list_templates(
+        context: ServerRequestContext[Any, Any], params: types.PaginatedRequestParams | None
+    ) -> types.ListResourceTemplatesResult:
+        template = types.ResourceTemplate(
+            name="workspace file",
+            uri_template=WORKSPACE_URI + "{+path}",
+            description="A table, report, card or other text file of the workspace.",
+        )
+        return types.ListResourceTemplatesResult(resource_templates=[template])
+
+    async def read_resource(
+        context: ServerRequestContext[Any, Any], params: types.ReadResourceRequestParams
+    ) -> types.ReadResourceResult:
+        uri = str(params.uri)
+        try:
+            async with turnstile.through(_client(context)):
+                text, kind = await _in_thread(_resource, workspace, uri)
+        except InputError as error:
+            raise MCPError(code=types.INVALID_PARAMS, message=str(error)) from None
+        return types.ReadResourceResult(
+            contents=[types.TextResourceContents(uri=uri, text=text, mime_type=kind)]
+        )
+
+    return Server(
+        NAME,
+        version=_version(),
+        title="IonBridge",
+        instructions=INSTRUCTIONS,
+        on_list_tools=list_tools,
+        on_call_tool=run_tool,
+        on_list_resources=list_resources,
+        on_list_resource_templates=list_templates,
+        on_read_resource=read_resource,
+    )
+
+
+def serve(workspace: Workspace, port: int | None, tokens: Tokens | None) -> None:
+    """Serve until the client closes stdin, or until interrupted.
+
+    Args:
+        workspace: The folder that clients may use.
+        port: Of loopback; None for stdio.
+        tokens: Of the clients over HTTP.
+    """
+    jobs = Jobs(workspace)
+    server = build_server(workspace, jobs)
+    try:
+        if port is None:
+            anyio.run(_serve_stdio, server)
+        else:
+            assert tokens is not None
+            anyio.run(_serve_http, server, port, tokens)
+    finally:
+        jobs.close()
+
+
+async def _serve_stdio(server: Server[Any]) -> None:
+    """One client on stdin and stdout; whatever else prints goes to stderr."""
+    stdin, stdout = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    lines = BoundedLines(os.fdopen(stdin, "rb"), LARGEST_MESSAGE)
+    messages = anyio.wrap_file(cast(IO[str], lines))
+    answers = anyio.wrap_file(os.fdopen(stdout, "w", encoding="utf-8"))
+    async with stdio_server(messages, answers) as (read, write):
+        await server.run(read, write, server.create_initialization_options())
+
+
+async def _serve_http(server: Server[Any], port: int, tokens: Tokens) -> None:
+    """Clients with a token, on loopback; hosts and origins are checked, no sessions are kept."""
+    app = server.streamable_http_app(
+        streamable_http_path=PATH,
+        stateless_http=True,
+        max_request_body_size=LARGEST_MESSAGE,
+        host=HOST,
+        auth=AuthSettings(issuer_url=AnyHttpUrl(f"http://{HOST}:{port}"), resource_server_url=None),
+        token_verifier=tokens,
+    )
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((HOST, port))
+    except OSError as error:
+        listener.close()
+        raise InputError(f"--http {port}: cannot be used ({error.strerror})") from error
+    print(
+        f"ionbridge mcp: http://{HOST}:{listener.getsockname()[1]}{PATH}",
+        file=sys.stderr,
+        flush=True,
+    )
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=3,
+    )
+    await uvicorn.Server(config).serve(sockets=[listener])
+
+
+class BoundedLines(io.TextIOBase):
+    """Lines of a stream, none of them longer than a bound.
+
+    A longer one is passed over, and a request of no known method takes its place, so that its
+    sender is told.
+
+    Args:
+        stream: Bytes, lines in UTF-8.
+        longest: Bytes of a line.
+    """
+
+    ID = re.compile(rb'"id"\s*:\s*(\d{1,15}|"[\w.-]{1,64}")')
+    N_SEARCHED = 256
+
+    def __init__(self, stream: BinaryIO, longest: int) -> None:
+        self._stream = stream
+        self._longest = longest
+
+    def readline(self, size: int | None = -1, /) -> str:  # type: ignore[override]
+        """The next line; empty at the end of the stream."""
+        line = self._stream.readline(self._longest + 1)
+        if len(line) <= self._longest:
+            return line.decode("utf-8", errors="replace")
+        known = self.ID.search(line[: self.N_SEARCHED]) or self.ID.search(line[-self.N_SEARCHED :])
+        tail = line
+        while tail and not tail.endswith(b"\n"):
+            tail = self._stream.readline(self._longest)
+            known = known or self.ID.search(tail[-self.N_SEARCHED :])
+        if known is None:
+            return "null\n"
+        refused = {"jsonrpc": "2.0", "id": json.loads(known[1]), "method": TOO_LONG}
+        return json.dumps(refused) + "\n"
+
+
+class _Reporter:
+    """Tells a client how far the job is that it waits for, and ends the wait when it has left."""
+
+    def __init__(self, context: ServerRequestContext[Any, Any]) -> None:
+        self._context = context
+        self._before: tuple[float, str] | None = None
+
+    def __call__(self, status: JobStatus) -> None:
+        anyio.from_thread.check_cancelled()
+        told = (status.done, f"{status.state} {status.label}".strip())
+        if told != self._before:
+            self._before = told
+            report = self._context.session.report_progress
+            anyio.from_thread.run(report, status.done, status.total, told[1])
+
+
+async def _in_thread(function: Callable[..., T], *arguments: Any) -> T:
+    """Run beside the event loop; a client that leaves keeps its place until the thread ends."""
+    return await anyio.to_thread.run_sync(
+        partial(function, *arguments), limiter=anyio.CapacityLimiter(1)
+    )
+
+
+def _client(context: ServerRequestContext[Any, Any]) -> str:
+    """Who asks: the owner of the token over HTTP, the user of this machine over stdio."""
+    user = None if context.request is None else context.request.scope.get("user")
+    return LOCAL if user is None else str(user.access_token.client_id)
+
+
+def _caller(context: ServerRequestContext[Any, Any], workspace: Workspace, jobs: Jobs) -> Caller:
+    return Caller(workspace, jobs, _client(context), is_owner=context.request is None)
+
+
+def _described(name: str) -> types.Tool:
+    tool = TOOLS[name]
+    return types.Tool(
+        name=name,
+        description=tool.about,
+        input_schema=tool.schema,
+        output_schema=ANSWER_SCHEMA,
+        annotations=types.ToolAnnotations(
+            read_only_hint=tool.only_reads,
+            destructive_hint=name == "cancel_job",
+            open_world_hint=False,
+        ),
+    )
+
+
+def _result(answer: Answer) -> types.CallToolResult:
+    return types.CallToolResult(
+        content=[types.TextContent(type="text", text=answer.to_text())],
+        structured_content=answer.to_dict(),
+    )
+
+
+def _refusal(message: str) -> types.CallToolResult:
+    return types.CallToolResult(
+        content=[types.TextContent(type="text", text=message)], is_error=True
+    )
+
+
+def _resources(workspace: Workspace, jobs: Jobs) -> list[types.Resource]:
+    """Cards of the shipped models, and the tables, reports and cards that jobs have made."""
+    found = [
+        types.Resource(
+            name=f"card of {card.parent.name}",
+            uri=f"{MODEL_URI}{card.parent.name}/card.yaml",
+            mime_type=MIME_TYPES[".yaml"],
+        )
+        for card in sorted(SHIPPED.glob("*/card.yaml"))
+    ]
+    for status in jobs.all():
+        if status.state != "done" or len(found) >= MOST_RESOURCES:
+            continue
+        with contextlib.suppress(WorkspaceError):
+            for entry in files_below(workspace, f"{JOBS}/{status.job.id}/output"):
+                kind = MIME_TYPES.get(Path(entry.path).suffix)
+                if kind is not None and entry.n_bytes <= LARGEST_RESOURCE:
+                    uri = WORKSPACE_URI + quote(entry.path)
+                    found.append(
+                        types.Resource(name=entry.path, uri=uri, mime_type=kind, size=entry.n_bytes)
+                    )
+    return found[:MOST_RESOURCES]
+
+
+def _resource(workspace: Workspace, uri: str) -> tuple[str, str]:
+    """Text and kind of a resource."""
+    if uri.startswith(MODEL_URI):
+        name = unquote(uri.removeprefix(MODEL_URI)).removesuffix("/card.yaml")
+        if name not in shipped_models():
+            raise InputError("no such model; list_models names them")
+        return (SHIPPED / name / "card.yaml").read_text(encoding="utf-8"), MIME_TYPES[".yaml"]
+    if not uri.startswith(WORKSPACE_URI):
+        raise InputError(f"resources begin with {WORKSPACE_URI} or {MODEL_URI}")
+    path = unquote(uri.removeprefix(WORKSPACE_URI), errors="replace")
+    kind = MIME_TYPES.get(Path(path).suffix)
+    if kind is None:
+        raise InputError(f"only texts can be read as resources: {', '.join(MIME_TYPES)}")
+    return workspace.read(path, LARGEST_RESOURCE).decode("utf-8", errors="replace"), kind
+
+
+def _version() -> str:
+    try:
+        return version(NAME)
+    except PackageNotFoundError:
+        return ""

@@ -1,0 +1,289 @@
+"""What agents may say to the tools: every argument with its type, its bounds and its meaning.
+
+Nothing else is accepted: unknown arguments, numbers out of bounds and texts of no known form are
+refused before anything is done. The same models give the schemas that language models see.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MOST_CORES = 256
+LONGEST_WAIT_S = 50.0
+LARGEST_PAGE = 100
+
+WorkspacePath = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=512,
+        description="file or folder relative to the workspace, such as crystals/LiFePO4.cif",
+    ),
+]
+ModelName = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=512,
+        description="name from list_models, or a model folder of the workspace",
+    ),
+]
+JobId = Annotated[str, Field(pattern=r"^[a-z]{1,16}-[0-9a-f]{10}$", description="id of a job")]
+Symbol = Annotated[str, Field(pattern=r"^[A-Z][a-z]?$", description="element symbol")]
+Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._+()-]{0,63}$")]
+Column = Annotated[str, Field(pattern=r"^[A-Za-z0-9#][A-Za-z0-9 #._/()\[\].-]{0,79}$")]
+Given = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z][a-z0-9_]{1,39}[=:][A-Za-z0-9.+\-%/]{1,60}$",
+        description="chemistry:NAME or QUANTITY=VALUE with its unit, such as voltage=3.4V",
+    ),
+]
+WorkingIon = Literal["Li", "Na", "K", "Mg", "Ca", "Zn", "Al"]
+SCREENED_BY_DEFAULT: tuple[WorkingIon, ...] = ("Li", "Na")
+Quantity = Literal["migration_barrier", "diffusivity", "conductivity"]
+Temperature = Annotated[float, Field(ge=1.0, le=3000.0, description="K")]
+Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Inputs = Annotated[
+    list[WorkspacePath],
+    Field(
+        min_length=1,
+        max_length=32,
+        description="crystals (CIF, POSCAR, extxyz, JSON lines), hops (JSON lines), a conductivity "
+        "table (CSV), or folders of them; one kind at a time",
+    ),
+]
+Cores = Annotated[int, Field(ge=1, le=MOST_CORES, description="processor cores")]
+Wait = Annotated[
+    float,
+    Field(
+        ge=0.0,
+        le=LONGEST_WAIT_S,
+        description="seconds to wait for the result here; after them the job goes on and its id is "
+        "answered",
+    ),
+]
+
+
+class Arguments(BaseModel):
+    """Arguments of a tool; nothing that is not named here is accepted."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Nothing(Arguments):
+    """No arguments."""
+
+
+class ListModels(Arguments):
+    """Which models to list."""
+
+    quantity: Word | None = Field(default=None, description="only those that predict it")
+    working_ion: Symbol | None = Field(default=None, description="only those that know this ion")
+
+
+class ShowModel(Arguments):
+    """Which model to show."""
+
+    name: ModelName
+
+
+class DescribeData(Arguments):
+    """What to look at."""
+
+    inputs: Inputs
+    cifs: WorkspacePath | None = Field(
+        default=None, description="folder with <ID>.cif for the rows of a conductivity table"
+    )
+    wait_s: Wait = 40.0
+
+
+class Plan(Arguments):
+    """A goal, and what there is to reach it."""
+
+    goal: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{1,63}$")] = Field(
+        description="quantity to reach: migration_barrier, percolation_barrier, diffusivity, "
+        "conductivity, voltage, cell_capacity, cell_energy, cycle_life, ..."
+    )
+    files: list[WorkspacePath] = Field(
+        default_factory=list, max_length=32, description="crystals, hops, labels, trajectories, ..."
+    )
+    values: list[Given] = Field(
+        default_factory=list, max_length=32, description="chemistry:NAME or QUANTITY=VALUE"
+    )
+    wait_s: Wait = 40.0
+
+
+class ExecutePlan(Plan):
+    """A goal, and what there is to reach it; the chosen chain is run."""
+
+    wait_s: Wait = 20.0
+
+
+class Predict(Arguments):
+    """What to predict, and how."""
+
+    inputs: Inputs
+    quantity: Quantity | None = Field(default=None, description="default: what fits the inputs")
+    model: ModelName | None = Field(default=None, description="default: the library's best")
+    cifs: WorkspacePath | None = Field(default=None, description="folder with <ID>.cif for a table")
+    temperature_K: Temperature = 300.0
+    cores: Cores = 1
+    wait_s: Wait = 20.0
+
+
+class Prototypes(Arguments):
+    """Candidates made by substitution in known frameworks."""
+
+    families: list[Word] = Field(default_factory=list, max_length=64, description="empty: all")
+    max_count: int = Field(1000, ge=1, le=100_000)
+
+
+class Candidates(Arguments):
+    """Where candidates come from."""
+
+    references: bool = Field(False, description="put well-known reference crystals first")
+    prototypes: Prototypes | None = None
+    files: list[WorkspacePath] = Field(default_factory=list, max_length=32)
+
+
+class CandidateFilters(Arguments):
+    """What a candidate must be."""
+
+    min_atoms: int | None = Field(default=None, ge=1, le=100_000)
+    max_atoms: int | None = Field(default=None, ge=1, le=100_000)
+    elements_allowed: list[Symbol] = Field(default_factory=list, max_length=118)
+    elements_excluded: list[Symbol] = Field(default_factory=list, max_length=118)
+    role: Literal["electrode", "electrolyte"] | None = None
+    families: list[Word] = Field(default_factory=list, max_length=64)
+    max_energy_above_hull_eV_atom: float | None = Field(default=None, ge=-10.0, le=10.0)
+    min_band_gap_eV: float | None = Field(default=None, ge=0.0, le=20.0)
+    known_compounds: WorkspacePath | None = Field(
+        default=None,
+        description="text file, one formula a line; these are not novel and are left out",
+    )
+
+
+class Objective(Arguments):
+    """One column of the ranked table to make large or small."""
+
+    column: Column
+    goal: Literal["max", "min"] = "max"
+    target: float | None = Field(default=None, ge=-1e30, le=1e30)
+
+
+class Campaign(Arguments):
+    """Settings of a screening campaign."""
+
+    name: Word
+    seed: Seed = 0
+    working_ions: list[WorkingIon] = Field(
+        default_factory=lambda: list(SCREENED_BY_DEFAULT), min_length=1, max_length=9
+    )
+    temperature_K: Temperature = 300.0
+    attempt_frequency_THz: float = Field(10.0, ge=0.01, le=1000.0)
+    candidates: Candidates
+    filters: CandidateFilters = Field(default_factory=CandidateFilters)
+    model: ModelName | None = Field(default=None, description="default: the library's best")
+    objectives: list[Objective] = Field(
+        default_factory=list, max_length=8, description="default: diffusivity as high as possible"
+    )
+    rank_by: Literal["mean", "lcb", "probability"] = Field(
+        "mean", description="lcb: one standard deviation on the safe side"
+    )
+    n_draws: int = Field(64, ge=1, le=4096, description="samples for the spread")
+    time_limit_s: float = Field(120.0, ge=1.0, le=3600.0, description="of one crystal")
+    n_paths: int = Field(10, ge=0, le=1000, description="top rows whose hop paths are written")
+
+
+class Screen(Arguments):
+    """A campaign, as settings or as a campaign file; exactly one of the two."""
+
+    campaign: Campaign | None = None
+    campaign_file: WorkspacePath | None = Field(
+        default=None, description="YAML with the same keys; paths in it are relative to it"
+    )
+    limit: int | None = Field(
+        default=None, ge=1, le=1_000_000, description="only the first N candidates"
+    )
+    cores: Cores = 1
+    wait_s: Wait = 20.0
+
+
+class Finetune(Arguments):
+    """Labels to learn from, and how."""
+
+    labels: WorkspacePath = Field(description="hops (JSON lines) with barrier_eV")
+    base: ModelName | None = Field(default=None, description="default: the library's best")
+    strategy: Literal["auto", "full", "frozen", "gradual", "heads", "lora", "scratch"] = Field(
+        "auto", description="auto measures by cross-validation what wins, and refuses what hurts"
+    )
+    seed: Seed = 0
+    wait_s: Wait = 5.0
+
+
+class Label(Arguments):
+    """What to compute labels for, and by which method."""
+
+    method: Literal["bvse", "neb", "md"] = Field(
+        description="bvse: bond-valence barriers (seconds); neb: minimum-energy paths and md: "
+        "molecular dynamics, both with a universal potential (minutes to hours each)"
+    )
+    inputs: Inputs
+    calculator: Literal["chgnet"] = Field("chgnet", description="of neb and md")
+    images: int = Field(5, ge=1, le=15, description="of neb, between the end points")
+    fmax_eV_A: float = Field(0.1, ge=0.005, le=1.0, description="of neb: largest force at the end")
+    temperatures_K: list[Temperature] = Field(
+        default_factory=lambda: [800.0, 1000.0, 1200.0],
+        min_length=1,
+        max_length=8,
+        description="of md",
+    )
+    steps: int = Field(2000, ge=10, le=1_000_000, description="of md, 2 fs each, at most")
+    wait_s: Wait = 20.0
+
+
+class JobStatusOf(Arguments):
+    """One job, or all of them."""
+
+    job: JobId | None = Field(default=None, description="default: list all jobs, newest first")
+    wait_s: Wait = 0.0
+
+
+class JobResultOf(Arguments):
+    """A job that has ended."""
+
+    job: JobId
+    limit: int = Field(20, ge=1, le=LARGEST_PAGE, description="rows of its table")
+
+
+class CancelJob(Arguments):
+    """A job to end."""
+
+    job: JobId
+
+
+class ListFiles(Arguments):
+    """A folder of the workspace."""
+
+    folder: Annotated[str, Field(max_length=512)] = Field("", description="default: the workspace")
+    offset: int = Field(0, ge=0, le=10_000_000)
+    limit: int = Field(50, ge=1, le=LARGEST_PAGE)
+
+
+class ReadTable(Arguments):
+    """Rows of a table."""
+
+    path: WorkspacePath
+    columns: list[Column] = Field(
+        default_factory=list,
+        max_length=30,
+        description="default: the important ones; spread and domain are always shown",
+    )
+    offset: int = Field(0, ge=0, le=10_000_000)
+    limit: int = Field(20, ge=1, le=LARGEST_PAGE)
+    sort_by: Column | None = None
+    descending: bool = False
+    only_ok: bool = Field(False, description="leave out rows that failed or were filtered")
