@@ -1,0 +1,320 @@
+"""The learned part of the cell model: a small ensemble of networks that correct local states.
+
+At every moment and in both electrodes one network sees ``models.cell_features`` and answers with
+two numbers: by how much the surface stoichiometry that decides the voltage differs from that of the
+single particle, and a remaining overpotential. The voltage follows through the open-circuit curve,
+so that plateaus, steps and the steep end of a discharge need not be learnt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.cell_features import NAMES, electrode_features, fill_potential
+from models.single_particle import SATURATED_SLOPE_V, Cells, Discharge, discharge
+
+Floats = NDArray[np.float64]
+Parameters = dict[str, Tensor]
+"""Weights ``w0, b0, w1, b1, w2, b2``, the first axis being the members."""
+
+N_MEMBERS = 5
+HIDDEN = (24, 24)
+N_NODES = 101
+_EVEN = np.linspace(0.0, 1.0, N_NODES)
+NODES = 0.5 * _EVEN + 0.25 * (1.0 - np.cos(np.pi * _EVEN))
+"""Fractions of the capacity at which labels are given; denser at both ends."""
+STOICHIOMETRY_STEP = 0.1
+"""Shift of the stoichiometry for an output of one."""
+SLOPE_V = 3.0
+"""Volts a capacity at which an error counts as one of capacity: 3 mV are worth 0.1 %."""
+ERROR_V = 0.003
+"""Errors beyond this count less than squared."""
+LARGEST = 5.0
+"""Standardised features are cut here: outside the training range the correction stays what it is
+at its border."""
+END_WEIGHT = 3.0
+
+
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """Discharge curves of n cells, each over its own capacity.
+
+    Attributes:
+        capacity_Ah: (n,).
+        voltage_V: (n, N_NODES) at ``NODES`` times the capacity.
+    """
+
+    capacity_Ah: Floats
+    voltage_V: Floats
+
+    def __len__(self) -> int:
+        return len(self.capacity_Ah)
+
+    def take(self, index: NDArray[np.intp] | slice) -> Curves:
+        """The chosen curves."""
+        return Curves(self.capacity_Ah[index], self.voltage_V[index])
+
+    @classmethod
+    def of(cls, curves: Sequence[tuple[Floats, Floats]]) -> Curves:
+        """From pairs of discharge capacity in Ah, ascending from 0, and voltage in V."""
+        capacity = np.array([q[-1] for q, _ in curves], dtype=float)
+        voltage = [np.interp(NODES * q[-1], q, v) for q, v in curves]
+        return cls(capacity, np.array(voltage, dtype=float))
+
+
+@dataclass(frozen=True, eq=False)
+class Standard:
+    """Mean and spread of the features in training, (len(NAMES),) each."""
+
+    mean: NDArray[np.float32]
+    spread: NDArray[np.float32]
+
+    @classmethod
+    def fit(cls, features: NDArray[np.float32]) -> Standard:
+        """From features (..., len(NAMES))."""
+        rows = features.reshape(-1, len(NAMES))
+        return cls(rows.mean(axis=0), rows.std(axis=0) + np.float32(0.1))
+
+    def __call__(self, features: NDArray[np.float32]) -> Tensor:
+        """Standardised, cut at LARGEST, as a tensor."""
+        scaled = (features - self.mean) / self.spread
+        return torch.from_numpy(np.clip(scaled, -LARGEST, LARGEST))
+
+
+def gate(cells: Cells) -> Floats:
+    """(2, n, 1) share of what the networks may correct: nothing at no current.
+
+    The reaction is uneven where ohmic drops within the electrode are not small beside R T / F.
+    """
+    drops = [(e.ohmic + e.solid) / cells.thermal for e in (cells.negative, cells.positive)]
+    ratio = np.stack(drops)
+    return np.asarray(ratio / (1.0 + ratio))
+
+
+def initial(seed: int, n_members: int = N_MEMBERS, hidden: Sequence[int] = HIDDEN) -> Parameters:
+    """Fresh weights whose correction is zero."""
+    generator = torch.Generator().manual_seed(seed)
+    sizes = [len(NAMES), *hidden, 2]
+    found: Parameters = {}
+    for i, (a, b) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        weight = torch.randn(n_members, a, b, generator=generator) / a**0.5
+        found[f"w{i}"] = weight * (0.0 if i == len(hidden) else 1.0)
+        found[f"b{i}"] = torch.zeros(n_members, 1, b)
+    return found
+
+
+def forward(parameters: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    """Members' outputs before scaling.
+
+    h <- tanh(h W + b) twice, then linear. ``u`` and ``v``, where present, are low-rank additions
+    to the hidden weights: W + u v (Hu et al., arXiv:2106.09685).
+
+    Args:
+        parameters: Weights.
+        x: (2, n, m, len(NAMES)) standardised features.
+
+    Returns:
+        (n_members, 2, n, m, 2): stoichiometry shift, overpotential.
+    """
+    n_members, n_layers = len(parameters["b0"]), len([k for k in parameters if k[0] == "w"])
+    h = x.reshape(1, -1, x.shape[-1]).expand(n_members, -1, -1)
+    for i in range(n_layers):
+        weight = parameters[f"w{i}"]
+        if f"u{i}" in parameters:
+            weight = weight + parameters[f"u{i}"] @ parameters[f"v{i}"]
+        h = torch.baddbmm(parameters[f"b{i}"], h, weight)
+        if i < n_layers - 1:
+            h = torch.tanh(h)
+    return h.reshape(n_members, *x.shape[:-1], 2)
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """Everything that training needs of N curves, as float32 tensors.
+
+    Attributes:
+        x: (2, N, m, n_features) standardised.
+        gate: (2, N, 1).
+        z: (2, N, m) filling coordinate of the surfaces in the closed form.
+        tables: (n_tables, n_sto) potentials along it.
+        table: (2, N) which of them.
+        rest: (N, m) what the closed form adds to the two potentials, V.
+        thermal: (N, 1) R T / F, V.
+        target: (N, m) V.
+        scale: (N, m) by how much a voltage error counts less where the curve is steep.
+    """
+
+    x: Tensor
+    gate: Tensor
+    z: Tensor
+    tables: Tensor
+    table: Tensor
+    rest: Tensor
+    thermal: Tensor
+    target: Tensor
+    scale: Tensor
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    def take(self, index: Tensor) -> Points:
+        """The chosen curves."""
+        return Points(
+            self.x[:, index], self.gate[:, index], self.z[:, index], self.tables,
+            self.table[:, index], self.rest[index], self.thermal[index], self.target[index],
+            self.scale[index],
+        )  # fmt: skip
+
+
+def features_at_nodes(cells: Cells, curves: Curves) -> tuple[Discharge, NDArray[np.float32]]:
+    """The closed form and its features at the moments of the labels."""
+    time = NODES * (curves.capacity_Ah[:, None] / cells.current * 3600.0)
+    state = discharge(cells, time)
+    return state, electrode_features(cells, state, time)
+
+
+def points(records: Sequence[Cells], labels: Sequence[Curves], standard: Standard) -> Points:
+    """Training tensors of several base cells' curves."""
+    parts: dict[str, list[NDArray[np.floating]]] = {
+        k: [] for k in ("x", "gate", "z", "rest", "thermal", "target", "scale")
+    }
+    tables: list[Floats] = []
+    table: list[NDArray[np.intp]] = []
+    for cells, curves in zip(records, labels, strict=True):
+        state, features = features_at_nodes(cells, curves)
+        slope = np.abs(np.gradient(curves.voltage_V, NODES, axis=1))
+        parts["x"].append(standard(features).numpy())
+        parts["gate"].append(gate(cells))
+        parts["z"].append(np.stack([1.0 - state.negative.surface, state.positive.surface]))
+        parts["rest"].append(
+            -state.negative.overpotential - state.positive.overpotential - state.drop
+        )
+        parts["thermal"].append(cells.thermal)
+        parts["target"].append(curves.voltage_V)
+        parts["scale"].append(1.0 / np.sqrt(1.0 + (slope / SLOPE_V) ** 2))
+        table.append(np.stack([np.full(len(curves), len(tables) + i) for i in (0, 1)]))
+        tables += [
+            fill_potential(cells.tables.negative, is_negative=True),
+            fill_potential(cells.tables.positive, is_negative=False),
+        ]
+
+    def joined(name: str) -> Tensor:
+        axis = 1 if name in ("x", "gate", "z") else 0
+        return torch.from_numpy(np.concatenate(parts[name], axis=axis).astype(np.float32))
+
+    return Points(
+        **{name: joined(name) for name in parts},
+        tables=torch.from_numpy(np.array(tables, dtype=np.float32)),
+        table=torch.from_numpy(np.concatenate(table, axis=1)),
+    )
+
+
+def voltages(parameters: Mapping[str, Tensor], data: Points) -> Tensor:
+    """(n_members, N, m) corrected voltages, V; differentiable."""
+    out = forward(parameters, data.x)
+    z = data.z + STOICHIOMETRY_STEP * data.gate * out[..., 0]
+    eta = data.thermal * (data.gate * out[..., 1]).sum(dim=1)
+    potentials = _lookup(data.tables, data.table[..., None].expand_as(data.z), z)
+    return potentials.sum(dim=1) + data.rest - eta
+
+
+def _lookup(tables: Tensor, table: Tensor, z: Tensor) -> Tensor:
+    """Linear interpolation of row ``table`` at z, steep beyond [0, 1]; differentiable in z."""
+    inside = z.clamp(0.0, 1.0)
+    position = inside * (tables.shape[1] - 1)
+    index = position.detach().long().clamp(max=tables.shape[1] - 2)
+    flat, at = tables.reshape(-1), table * tables.shape[1] + index
+    left = flat[at]
+    return left + (flat[at + 1] - left) * (position - index) - SATURATED_SLOPE_V * (z - inside)
+
+
+@dataclass(frozen=True)
+class Training:
+    """How weights are fitted.
+
+    Attributes:
+        steps: Of AdamW, under one learning rate cycle.
+        batch: Curves a step.
+        n_points: Of a curve's points a step, besides its first and last.
+        learning_rate: Its largest value.
+        weight_decay: Decoupled.
+        anchor: Strength with which weights are held at where they start, over the curves' number.
+        seed: Of batches and points.
+    """
+
+    steps: int = 1200
+    batch: int = 32
+    n_points: int = 16
+    learning_rate: float = 1e-2
+    weight_decay: float = 1e-3
+    anchor: float = 0.0
+    seed: int = 0
+
+
+def fit(
+    start: Mapping[str, Tensor],
+    data: Points,
+    training: Training,
+    trainable: Sequence[str] | None = None,
+    shares: Tensor | None = None,
+) -> Parameters:
+    """Weights fitted to curves.
+
+    The error of a point is that of the voltage, or that of the capacity where the curve is steep,
+    under the pseudo-Huber loss.
+
+    Args:
+        start: Weights to start from; not changed.
+        data: Curves.
+        training: Settings.
+        trainable: Names of the weights to fit; all by default.
+        shares: (n_members, N) weight of each curve for each member; all alike by default.
+    """
+    names = list(start) if trainable is None else list(trainable)
+    fixed = {k: v for k, v in start.items() if k not in names}
+    free = {k: start[k].clone().requires_grad_() for k in names}
+    generator = torch.Generator().manual_seed(training.seed)
+    optimizer = torch.optim.AdamW(
+        free.values(), lr=training.learning_rate, weight_decay=training.weight_decay
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, training.learning_rate, training.steps
+    )
+    n, m = data.target.shape
+    ends = torch.tensor([0, m - 1])
+    for _ in range(training.steps):
+        rows = torch.randperm(n, generator=generator)[: training.batch]
+        columns = torch.cat(
+            [torch.randperm(m - 2, generator=generator)[: training.n_points] + 1, ends]
+        )
+        batch = _columns(data.take(rows), columns)
+        error = (voltages({**fixed, **free}, batch) - batch.target) * batch.scale / ERROR_V
+        loss = torch.sqrt(1.0 + error**2) - 1.0
+        weight = torch.ones(len(columns))
+        weight[-1] = END_WEIGHT
+        value = (loss * weight).mean(dim=-1)
+        if shares is not None:
+            value = value * shares[:, rows]
+        total = value.mean(dim=1).sum()
+        if training.anchor:
+            moved = sum(((free[k] - start[k]) ** 2).sum() for k in names)
+            total = total + training.anchor / n * moved
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        schedule.step()
+    return {**start, **{k: v.detach() for k, v in free.items()}}
+
+
+def _columns(data: Points, columns: Tensor) -> Points:
+    """The chosen moments of all curves."""
+    return Points(
+        data.x[:, :, columns], data.gate, data.z[:, :, columns], data.tables, data.table,
+        data.rest[:, columns], data.thermal, data.target[:, columns], data.scale[:, columns],
+    )  # fmt: skip

@@ -1,0 +1,505 @@
+"""The reduced-order cell: the closed form of a single particle, corrected by an ensemble."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models.cell_correction import (
+    HIDDEN,
+    N_MEMBERS,
+    NODES,
+    STOICHIOMETRY_STEP,
+    Curves,
+    Parameters,
+    Standard,
+    Training,
+    features_at_nodes,
+    fit,
+    forward,
+    gate,
+    initial,
+    points,
+)
+from models.cell_features import electrode_features
+from models.checkpoint import IncompatibleModelError, load_model, save_model
+from models.domain import Domain
+from models.single_particle import (
+    Cells,
+    CellTables,
+    Discharge,
+    ElectrodeState,
+    ElectrodeTables,
+    discharge,
+    end_of_discharge,
+    equilibrium_voltage,
+    first_crossing,
+    lookup,
+    voltage,
+)
+
+Floats = NDArray[np.float64]
+
+N_MOMENTS = 28
+"""Moments of a discharge at which the networks are asked; the correction is smooth in between."""
+BEYOND = 1.15
+"""How far past the closed form's end the correction is followed."""
+FRACTIONS = np.linspace(0.0, 1.0, 51)
+"""Shares of the capacity at which a predicted curve is given."""
+LEVEL = 0.9
+HALF_WIDTH = 1.6448536269514722
+"""Half width of a normal distribution's 90 % interval, standard deviations."""
+MARGIN = 0.05
+"""By how much of its range in training a group may leave it and still count as known."""
+FEWEST_FOR_FOLDS = 10
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Calibrated spread of one quantity: factor * sqrt(between members^2 + floor^2).
+
+    Attributes:
+        floor: What members share and do not see, in the unit of the quantity.
+        factor: So that LEVEL of held-out errors lie in the 90 % interval.
+    """
+
+    floor: float = 0.0
+    factor: float = 1.0
+
+    @classmethod
+    def fit(cls, error: Floats, between: Floats) -> Spread:
+        """From held-out errors and the members' spread, any shape."""
+        floor = 0.5 * float(np.sqrt(np.mean(error**2)))
+        scores = np.sort(np.abs(error / np.hypot(between, floor + 1e-12)).ravel())
+        rank = min(int(np.ceil(LEVEL * (len(scores) + 1))) - 1, len(scores) - 1)
+        return cls(floor, float(scores[rank]) / HALF_WIDTH)
+
+    def __call__(self, between: Floats) -> Floats:
+        return np.asarray(self.factor * np.hypot(between, self.floor))
+
+
+@dataclass(frozen=True, eq=False)
+class CellPrediction:
+    """Predicted discharges of n cells; spreads are one calibrated standard deviation.
+
+    Attributes:
+        voltage_V: (n, len(FRACTIONS)) over the predicted capacity.
+        voltage_std_V: The same shape.
+        capacity_Ah: (n,), with ``capacity_std_Ah``.
+        energy_Wh: (n,), with ``energy_std_Wh``.
+        mean_voltage_V: (n,), with ``mean_voltage_std_V``.
+        heat_W: (n,) mean heat set free, reversible part included.
+        end_stoichiometry: (n, 4) at the end: negative mean and surface, positive mean and surface.
+    """
+
+    voltage_V: Floats
+    voltage_std_V: Floats
+    capacity_Ah: Floats
+    capacity_std_Ah: Floats
+    energy_Wh: Floats
+    energy_std_Wh: Floats
+    mean_voltage_V: Floats
+    mean_voltage_std_V: Floats
+    heat_W: Floats
+    end_stoichiometry: Floats
+
+    def __len__(self) -> int:
+        return len(self.capacity_Ah)
+
+
+@dataclass(frozen=True, eq=False)
+class _Corrections:
+    """Members' corrections at moments that cluster at both ends of a discharge.
+
+    Attributes:
+        longest: (n, 1) s, the last moment.
+        shift: (2, n, N_MOMENTS) mean shift of the filling coordinates.
+        loss: (n, N_MOMENTS) mean overpotential, V.
+        member_shift: (n_members, 2, n, N_MOMENTS).
+        member_loss: (n_members, n, N_MOMENTS).
+    """
+
+    longest: Floats
+    shift: Floats
+    loss: Floats
+    member_shift: Floats
+    member_loss: Floats
+
+    @property
+    def time(self) -> Floats:
+        """(n, N_MOMENTS) s."""
+        return self.longest * _MOMENTS
+
+    def position(self, time: Floats) -> tuple[NDArray[np.intp], Floats]:
+        """Index and part of the interval of (n, m) moments."""
+        cosine = np.clip(1.0 - 2.0 * time / self.longest, -1.0, 1.0)
+        place = np.arccos(cosine) * ((N_MOMENTS - 1) / np.pi)
+        index = np.minimum(place.astype(np.intp), N_MOMENTS - 2)
+        return index, place - index
+
+
+_MOMENTS = 0.5 * (1.0 - np.cos(np.pi * np.linspace(0.0, 1.0, N_MOMENTS)))
+
+
+def _between(values: Floats, index: NDArray[np.intp], part: Floats) -> Floats:
+    """Linear interpolation of (..., n, N_MOMENTS) at (n, m) places."""
+    rows = np.arange(len(index))[:, None]
+    left = values[..., rows, index]
+    return np.asarray(left + (values[..., rows, index + 1] - left) * part)
+
+
+@dataclass
+class CellRom:
+    """Reduced-order model of constant-current discharges.
+
+    Physics first: ``models.single_particle`` in closed form, whose local states an ensemble of
+    small networks corrects (``models.cell_correction``). ``fit`` takes any number of base cells at
+    once; what is learnt knows a chemistry only by its open-circuit curves.
+
+    Attributes:
+        training: Settings of the fit.
+        n_members: Networks.
+        hidden: Widths of their layers.
+        seed: Of initial weights.
+    """
+
+    training: Training = Training()
+    n_members: int = N_MEMBERS
+    hidden: tuple[int, ...] = HIDDEN
+    seed: int = 0
+
+    kind: ClassVar[str] = "cell_rom"
+
+    def fit(
+        self, records: Sequence[Cells], labels: Sequence[Curves], *, calibrate: bool = True
+    ) -> Self:
+        """Learn from simulated discharges.
+
+        Args:
+            records: Cells of one base cell each.
+            labels: Their curves, in the same order.
+            calibrate: Fit a second time, cross-wise, to calibrate the spreads. Without it, and with
+                fewer than FEWEST_FOR_FOLDS curves, they are calibrated on the training errors of
+                the closed form, which is too wide.
+
+        Raises:
+            ValueError: Numbers of records and labels differ, or nothing to learn from.
+        """
+        _check(records, labels)
+        self.tables_ = {cells.tables.name: cells.tables for cells in records}
+        self.standard_ = Standard.fit(
+            np.concatenate(
+                [
+                    features_at_nodes(c, y)[1].reshape(-1, len(self._names))
+                    for c, y in zip(records, labels, strict=True)
+                ]
+            )
+        )
+        start = initial(self.seed, self.n_members, self.hidden)
+        self.parameters_ = fit(start, points(records, labels, self.standard_), self.training)
+        self.domain_ = _fit_domain(records)
+        self.spreads_ = {}
+        self.calibrate(records, labels, start if calibrate else None)
+        return self
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        from models.cell_features import NAMES
+
+        return NAMES
+
+    def calibrate(
+        self, records: Sequence[Cells], labels: Sequence[Curves], start: Parameters | None
+    ) -> None:
+        """Set the spreads from held-out errors.
+
+        Args:
+            records: Training cells.
+            labels: Their curves.
+            start: Weights that the cross-wise members start from; None: no second fit.
+        """
+        n = sum(len(y) for y in labels)
+        self.spreads_ = {"voltage": Spread(), "capacity": Spread(), "energy": Spread()}
+        if start is None or n < FEWEST_FOR_FOLDS:
+            own, parameters = None, {k: torch.zeros_like(v) for k, v in self.parameters_.items()}
+        else:
+            own = np.random.default_rng(self.seed).permutation(n) % self.n_members
+            shares = torch.from_numpy((own != np.arange(self.n_members)[:, None]).astype("float32"))
+            data = points(records, labels, self.standard_)
+            parameters = fit(start, data, self.training, shares=shares)
+        errors: dict[str, list[Floats]] = {k: [] for k in self.spreads_}
+        between: dict[str, list[Floats]] = {k: [] for k in self.spreads_}
+        done = 0
+        for cells, curves in zip(records, labels, strict=True):
+            rows = np.arange(done, done + len(curves))
+            done += len(curves)
+            whole = self.predict(cells)
+            for fold in range(self.n_members) if own is not None else [0]:
+                chosen = np.flatnonzero(own[rows] == fold) if own is not None else rows - rows[0]
+                if not len(chosen):
+                    continue
+                one = {k: v[fold : fold + 1] for k, v in parameters.items()}
+                found = self._predict(cells.take(chosen), one)
+                true = curves.take(chosen)
+                energy = true.capacity_Ah * np.trapezoid(true.voltage_V, NODES, axis=1)
+                errors["voltage"].append((found.voltage_V - at_fractions(true)).ravel())
+                between["voltage"].append(whole.voltage_std_V[chosen].ravel())
+                errors["capacity"].append(found.capacity_Ah / true.capacity_Ah - 1.0)
+                between["capacity"].append((whole.capacity_std_Ah / whole.capacity_Ah)[chosen])
+                errors["energy"].append(found.energy_Wh / energy - 1.0)
+                between["energy"].append((whole.energy_std_Wh / whole.energy_Wh)[chosen])
+        self.spreads_ = {
+            k: Spread.fit(np.concatenate(errors[k]), np.concatenate(between[k])) for k in errors
+        }
+
+    def predict(self, cells: Cells, *, uncertainty: bool = True) -> CellPrediction:
+        """Discharges of n cells of one base cell.
+
+        Args:
+            cells: The cells.
+            uncertainty: Without it only the first member's... spreads are NaN and a fifth of the
+                networks is evaluated.
+
+        Raises:
+            ValueError: Not fitted.
+        """
+        if not hasattr(self, "parameters_"):
+            raise ValueError("CellRom is not fitted; call fit(records, labels)")
+        return self._predict(cells, self.parameters_, uncertainty)
+
+    def _corrections(self, cells: Cells, parameters: Parameters) -> tuple[_Corrections, Discharge]:
+        longest = np.minimum(cells.duration, BEYOND * end_of_discharge(cells))
+        time = longest * _MOMENTS
+        state = discharge(cells, time)
+        x = self.standard_(electrode_features(cells, state, time))
+        with torch.inference_mode():
+            out = forward(parameters, x).numpy().astype(float)
+        share = gate(cells)
+        shift = STOICHIOMETRY_STEP * share * out[..., 0]
+        loss = cells.thermal * (share * out[..., 1]).sum(axis=1)
+        return _Corrections(longest, shift.mean(axis=0), loss.mean(axis=0), shift, loss), state
+
+    def _predict(
+        self, cells: Cells, parameters: Parameters, uncertainty: bool = True
+    ) -> CellPrediction:
+        corrections, _ = self._corrections(cells, parameters)
+
+        def corrected(time: Floats) -> tuple[Discharge, Floats]:
+            place = corrections.position(time)
+            state = discharge(cells, time)
+            shift = _between(corrections.shift, *place)
+            found = voltage(cells, state, -shift[0], shift[1]) - _between(corrections.loss, *place)
+            return state, found
+
+        end = first_crossing(lambda t: corrected(t)[1], cells.lower_V, corrections.longest)
+        time = end * FRACTIONS
+        state, volts = corrected(time)
+        # a curve may fall by a volt within a ten thousandth of its length
+        reached = end[:, 0] < corrections.longest[:, 0]
+        volts[reached, -1] = cells.lower_V[reached, 0]
+        capacity = (cells.current * end / 3600.0)[:, 0]
+        mean_V = np.trapezoid(volts, FRACTIONS, axis=1)
+        heat = cells.current[:, 0] * (
+            np.trapezoid(equilibrium_voltage(cells, state) - volts, FRACTIONS, axis=1)
+        )
+        last = _between(corrections.shift, *corrections.position(end))[..., 0]
+        ends = np.stack(
+            [
+                state.negative.mean[:, -1],
+                np.clip(state.negative.surface[:, -1] - last[0], 0.0, 1.0),
+                state.positive.mean[:, -1],
+                np.clip(state.positive.surface[:, -1] + last[1], 0.0, 1.0),
+            ],
+            axis=1,
+        )
+        nothing = np.full(len(cells), np.nan)
+        spreads = (np.full_like(volts, np.nan), nothing, nothing, nothing)
+        if uncertainty:
+            spreads = self._spreads(cells, corrections, end, capacity, mean_V)
+        return CellPrediction(
+            voltage_V=volts,
+            voltage_std_V=spreads[0],
+            capacity_Ah=capacity,
+            capacity_std_Ah=spreads[1],
+            energy_Wh=capacity * mean_V,
+            energy_std_Wh=spreads[2],
+            mean_voltage_V=mean_V,
+            mean_voltage_std_V=spreads[3],
+            heat_W=heat,
+            end_stoichiometry=ends,
+        )
+
+    def _spreads(
+        self, cells: Cells, corrections: _Corrections, end: Floats, capacity: Floats, mean_V: Floats
+    ) -> tuple[Floats, Floats, Floats, Floats]:
+        """Spreads of voltage, capacity, energy and mean voltage, to first order in the members."""
+        time = corrections.time
+        state = discharge(cells, time)
+        deviation = corrections.loss - corrections.member_loss
+        sides = (
+            (cells.negative, state.negative.surface - corrections.shift[0], 0),
+            (cells.positive, state.positive.surface + corrections.shift[1], 1),
+        )
+        fall = np.zeros_like(time)
+        for electrode, stoichiometry, i in sides:
+            slope = _slope(electrode.tables, stoichiometry)
+            moved = corrections.member_shift[:, i] - corrections.shift[i]
+            deviation = deviation + slope * moved
+            fall = fall + np.abs(slope * electrode.rate)
+        # members move the end of a curve along its steep side, not up and down
+        place = corrections.position(end)
+        at_end = _between(deviation, *place)[..., 0]
+        charge = (cells.current / 3600.0)[:, 0]
+        relative = at_end * charge / (_between(fall, *place)[:, 0] + 1e-9) / capacity
+        steep = 1.0 / np.sqrt(1.0 + (fall * end / SLOPE_LIMIT_V) ** 2)
+        inside = np.clip(np.diff(np.minimum(time, end), axis=1) / end, 0.0, None)
+        middle = 0.5 * (deviation[..., 1:] + deviation[..., :-1])
+        lifted = (middle * inside).sum(axis=-1) / mean_V
+        voltage_std = _between(
+            (deviation * steep).std(axis=0), *corrections.position(end * FRACTIONS)
+        )
+        spread = self.spreads_
+        energy = (lifted + relative * cells.lower_V[:, 0] / mean_V).std(axis=0)
+        mean = (lifted + relative * (cells.lower_V[:, 0] / mean_V - 1.0)).std(axis=0)
+        return (
+            spread["voltage"](voltage_std),
+            spread["capacity"](relative.std(axis=0)) * capacity,
+            spread["energy"](energy) * capacity * mean_V,
+            spread["energy"](mean) * mean_V,
+        )
+
+    def in_domain(self, cells: Cells) -> NDArray[np.bool_]:
+        """(n,) True where the dimensionless groups lie among those of the training cells."""
+        low, high = self.domain_.reference.min(axis=0), self.domain_.reference.max(axis=0)
+        scaled = (groups(cells) - self.domain_.center) / self.domain_.scale
+        room = MARGIN * (high - low) + 1e-6
+        inside = ((scaled >= low - room) & (scaled <= high + room)).all(axis=1)
+        return np.asarray(inside & (self.domain_.distance(groups(cells)) <= 1.5))
+
+    def save(self, directory: str | Path, card: Mapping[str, Any] | None = None) -> None:
+        """Write the model folder."""
+        arrays: dict[str, torch.Tensor] = {f"weights/{k}": v for k, v in self.parameters_.items()}
+        arrays |= {f"standard/{k}": torch.from_numpy(v) for k, v in asdict(self.standard_).items()}
+        for k in ("center", "scale", "reference"):
+            arrays[f"domain/{k}"] = torch.from_numpy(getattr(self.domain_, k))
+        for name, tables in self.tables_.items():
+            for k, v in _table_arrays(tables).items():
+                arrays[f"cell/{name}/{k}"] = torch.from_numpy(np.ascontiguousarray(v))
+        config = {
+            "kind": self.kind,
+            "settings": asdict(self),
+            "spreads": {k: asdict(v) for k, v in self.spreads_.items()},
+            "domain_threshold": self.domain_.threshold,
+            "base_cells": {k: dict(t.scalars) for k, t in self.tables_.items()},
+        }
+        save_model(Path(directory), arrays, config, card or {"name": self.kind})
+
+    @classmethod
+    def load(cls, directory: str | Path) -> Self:
+        """Read a model folder; see ``models.checkpoint.load_model`` for what is refused."""
+        tensors, config, _ = load_model(Path(directory))
+        if config.get("kind") != cls.kind:
+            raise IncompatibleModelError(
+                f"{directory} holds a {config.get('kind')!r}, not a {cls.kind!r}"
+            )
+        settings = config["settings"]
+        model = cls(
+            Training(**settings["training"]),
+            settings["n_members"],
+            tuple(settings["hidden"]),
+            settings["seed"],
+        )
+
+        def part(prefix: str) -> dict[str, Any]:
+            return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+        model.parameters_ = part("weights/")
+        model.standard_ = Standard(**{k: v.numpy() for k, v in part("standard/").items()})
+        model.domain_ = Domain(
+            **{k: v.numpy() for k, v in part("domain/").items()},
+            threshold=config["domain_threshold"],
+            elements=frozenset(),
+        )
+        model.spreads_ = {k: Spread(**v) for k, v in config["spreads"].items()}
+        model.tables_ = {
+            name: _tables(name, {k: v.numpy() for k, v in part(f"cell/{name}/").items()}, scalars)
+            for name, scalars in config["base_cells"].items()
+        }
+        return model
+
+
+SLOPE_LIMIT_V = 3.0
+"""Where a curve falls faster than this a capacity, its spread is one along the capacity."""
+
+
+def at_fractions(curves: Curves) -> Floats:
+    """(n, len(FRACTIONS)) voltages of labels at the fractions of predictions."""
+    return np.array([np.interp(FRACTIONS, NODES, v) for v in curves.voltage_V])
+
+
+def _slope(tables: ElectrodeTables, stoichiometry: Floats) -> Floats:
+    """|dU/dx| within [0, 1], V."""
+    x = np.clip(stoichiometry, 0.001, 0.999)
+    return np.abs(lookup(tables.potential, x + 1e-3) - lookup(tables.potential, x - 1e-3)) / 2e-3
+
+
+def groups(cells: Cells) -> Floats:
+    """(n, 13) dimensionless groups of cells: what the domain is measured in."""
+
+    def of(electrode: ElectrodeState) -> list[Floats]:
+        middle = electrode.tables.log_exchange[len(electrode.tables.log_exchange) // 2]
+        kinetic = np.log(electrode.reaction) - middle - electrode.log_exchange_factor
+        return [
+            np.log(electrode.ohmic / cells.thermal),
+            np.log(electrode.solid / cells.thermal),
+            kinetic,
+            np.log(electrode.rate.__abs__() * electrode.diffusion_time),
+            np.log(cells.duration / electrode.diffusion_time),
+            electrode.depletion,
+        ]
+
+    columns = [*of(cells.negative), *of(cells.positive), np.log(cells.separator / cells.thermal)]
+    return np.concatenate(columns, axis=1)
+
+
+def _fit_domain(records: Sequence[Cells]) -> Domain:
+    rows = np.concatenate([groups(cells) for cells in records])
+    return Domain.fit(rows, [str(i) for i in range(len(rows))], frozenset())
+
+
+def _check(records: Sequence[Cells], labels: Sequence[Curves]) -> None:
+    sizes = [(len(c), len(y)) for c, y in zip(records, labels, strict=False)]
+    if len(records) != len(labels) or any(a != b for a, b in sizes) or not sizes:
+        raise ValueError(f"cells and curves differ in number: {sizes or 'none given'}")
+
+
+def _table_arrays(tables: CellTables) -> dict[str, Floats]:
+    found: dict[str, Floats] = {}
+    for field in fields(tables):
+        value = getattr(tables, field.name)
+        if isinstance(value, ElectrodeTables):
+            found |= {f"{field.name}/{f.name}": getattr(value, f.name) for f in fields(value)}
+        elif isinstance(value, np.ndarray):
+            found[field.name] = value
+    return found
+
+
+def _tables(name: str, arrays: Mapping[str, Floats], scalars: Mapping[str, float]) -> CellTables:
+    def electrode(side: str) -> ElectrodeTables:
+        return ElectrodeTables(
+            **{f.name: arrays[f"{side}/{f.name}"] for f in fields(ElectrodeTables)}
+        )
+
+    return CellTables(
+        name=name,
+        negative=electrode("negative"),
+        positive=electrode("positive"),
+        scalars=dict(scalars),
+        **{k: v for k, v in arrays.items() if "/" not in k},
+    )
