@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from screening.commands import label_bvse
+from screening.commands import label_bvse, label_neb
 
-METHODS = (label_bvse,)
+METHODS = (label_bvse, label_neb)
 
 
 def add(commands: Any) -> None:

@@ -1,0 +1,116 @@
+"""``ionbridge label neb``: migration barriers by the nudged elastic band."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from screening.commands.command import (
+    add_command,
+    add_workers,
+    check_output,
+    counted,
+    say,
+    status,
+)
+
+
+def add(methods: Any) -> None:
+    """Add the parser."""
+    method = add_command(
+        methods,
+        "neb",
+        _run,
+        "migration barriers of hops, or of the hops of crystals, by the nudged elastic band: end "
+        "points relaxed, path from bond valences, climbing image, symmetry used. The file grows "
+        "hop by hop; run again, the command goes on where it was",
+        "ionbridge label neb LiFePO4.cif --calculator chgnet --out hops.jsonl",
+    )
+    method.add_argument("input", nargs="+", type=Path, metavar="INPUT", help="hops or crystals")
+    method.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="hop records (.jsonl, .jsonl.gz)"
+    )
+    method.add_argument(
+        "--calculator",
+        default="chgnet",
+        metavar="NAME",
+        help="chgnet (default), or any ASE calculator by import path: package.module:Class",
+    )
+    method.add_argument(
+        "--calculator-arguments", metavar="JSON", help="its keyword arguments, as a JSON object"
+    )
+    method.add_argument(
+        "--images", type=int, default=5, metavar="N", help="images between the ends (default: 5)"
+    )
+    method.add_argument(
+        "--fmax-eV-A",
+        type=float,
+        default=0.05,
+        metavar="F",
+        help="largest force of a converged band, eV/angstrom (default: 0.05)",
+    )
+    method.add_argument(
+        "--steps", type=int, default=200, metavar="N", help="most steps of a band (default: 200)"
+    )
+    method.add_argument(
+        "--max-atoms", type=int, default=200, metavar="N", help="largest cell (default: 200)"
+    )
+    method.add_argument(
+        "--max-hops", type=int, metavar="N", help="only the N shortest hops of each crystal"
+    )
+    method.add_argument(
+        "--time-limit-min",
+        type=float,
+        default=60.0,
+        metavar="T",
+        help="longest time for one hop, minutes (default: 60)",
+    )
+    method.add_argument(
+        "--relax-cell",
+        action="store_true",
+        help="relax the cells of crystals first (default: only the positions of their atoms)",
+    )
+    add_workers(method)
+
+
+def _run(args: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from screening.errors import InputError
+    from screening.execution import LocalProcesses, executor_from
+    from screening.labelling.calculators import CalculatorChoice
+    from screening.labelling.neb import NebSettings
+    from screening.labelling.neb_labels import NebLabeller, label_neb, neb_tasks
+    from screening.predictions import read_input
+    from structures.records import Crystal, FailedRecord, Hop
+
+    settings = NebSettings(
+        n_images=args.images,
+        fmax_eV_A=args.fmax_eV_A,
+        max_steps=args.steps,
+        max_atoms=args.max_atoms,
+        time_limit_min=args.time_limit_min,
+        relax_cell=args.relax_cell,
+    )
+    labeller = NebLabeller(
+        CalculatorChoice.parsed(args.calculator, args.calculator_arguments), settings
+    )
+    check_output(args.out)
+    data = read_input(args.input)
+    if data.kind == "conductivity_table":
+        raise InputError("label neb needs hops or crystals, not a conductivity table")
+    say(data.found)
+    records = [r for r in data.records if isinstance(r, Crystal | Hop | FailedRecord)]
+    tasks = neb_tasks(records, args.max_hops)
+    executor = executor_from("local", args.workers)
+    if isinstance(executor, LocalProcesses):
+        executor = LocalProcesses(executor.n_workers, preload=("screening.labelling.neb_labels",))
+    say(f"{len(tasks)} hops")
+    with tqdm(total=len(tasks), unit=" hops", disable=not sys.stderr.isatty()) as bar:
+        rows = label_neb(tasks, labeller, args.out, executor, lambda row: bar.update())
+    counts = Counter(row["status"] for row in rows)
+    say(f"wrote {args.out} ({counted(counts)})")
+    return status(counts["ok"], rows)

@@ -1,0 +1,362 @@
+"""Migration barriers by the nudged elastic band, with any ASE calculator.
+
+Climbing image and improved tangent: G. Henkelman, B. P. Uberuaga and H. Jonsson, J. Chem. Phys.
+113, 9901 (2000); G. Henkelman and H. Jonsson, J. Chem. Phys. 113, 9978 (2000).
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.filters import FrechetCellFilter
+from ase.mep import NEB
+from ase.optimize import FIRE, LBFGS
+from numpy.typing import NDArray
+
+from screening.errors import InputError
+from screening.labelling.hop_cell import HopCell, Mirror, made_symmetric, mirror_of
+from structures.records import Crystal
+
+Floats = NDArray[np.float64]
+
+SPRING_EV_A2 = 0.1
+MAX_STEP_A = 0.1
+EXPLODED_EV_A = 200.0
+"""No force in a band that means anything is larger."""
+SYMMETRY_ERROR_EV = 0.003
+"""A mirror image whose energy differs by more is none to the calculator."""
+LEFT_ITS_SITE_A = 1.2
+"""An ion that relaxes this far from where it was put was on no site."""
+
+
+class BrokenCalculationError(ValueError):
+    """A calculation that cannot go on; the message becomes the ``reason`` of a row."""
+
+
+@dataclass(frozen=True)
+class NebSettings:
+    """How a barrier is computed.
+
+    Attributes:
+        n_images: Images between the end points.
+        fmax_eV_A: Largest force on any atom of a converged end point or band.
+        max_steps: Most steps of an end point, and of the band.
+        min_distance_A: Least distance of the ion from its periodic copies.
+        max_atoms: Cells with more atoms are refused.
+        time_limit_min: Longest time for one hop.
+        relax_cell: Relax the cell of a crystal first, not only the positions of its atoms.
+    """
+
+    n_images: int = 5
+    fmax_eV_A: float = 0.05
+    max_steps: int = 200
+    min_distance_A: float = 8.0
+    max_atoms: int = 200
+    time_limit_min: float = 60.0
+    relax_cell: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that mean nothing.
+
+        Raises:
+            InputError: Which one, and what was expected.
+        """
+        for name in ("n_images", "fmax_eV_A", "max_atoms", "time_limit_min", "min_distance_A"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name}: expected more than 0, got {getattr(self, name)}")
+        if self.max_steps < 2:
+            raise InputError(f"max_steps: expected 2 or more, got {self.max_steps}")
+
+
+@dataclass(frozen=True, eq=False)
+class NebResult:
+    """What the band has found.
+
+    Attributes:
+        path_A: (n_images + 2, 3) positions of the ion, ends included.
+        energies_eV: (n_images + 2,) total energies.
+        force_eV_A: Largest force at the last step.
+        n_steps: Steps of the band.
+        symmetric: True if half of the band is the mirror image of the other.
+        n_endpoint_steps: Steps of the end points that were relaxed.
+        n_force_calls: Calls of the calculator.
+        reason: Why it did not converge, empty if it did.
+    """
+
+    path_A: Floats
+    energies_eV: Floats
+    force_eV_A: float
+    n_steps: int
+    symmetric: bool
+    n_endpoint_steps: int = 0
+    n_force_calls: int = 0
+    reason: str = ""
+
+    @property
+    def converged(self) -> bool:
+        """True if every force is below the limit."""
+        return not self.reason
+
+    @property
+    def barrier_eV(self) -> float:
+        """Highest image above the initial end point."""
+        return float(self.energies_eV.max() - self.energies_eV[0])
+
+    @property
+    def barrier_backward_eV(self) -> float:
+        """Highest image above the final end point."""
+        return float(self.energies_eV.max() - self.energies_eV[-1])
+
+
+def neb_barrier(cell: HopCell, calculator: Calculator, settings: NebSettings) -> NebResult:
+    """The barrier of one hop: end points relaxed, then the band between them.
+
+    Where a symmetry operation of the host takes the path to its own reverse, one end point is
+    relaxed and the other is its image, and half of the band is computed. The band starts from the
+    path of the cell, its ends moved to where the ion relaxed to, and the host interpolated
+    linearly; the highest image climbs from the first step.
+
+    Args:
+        cell: The hop.
+        calculator: Any ASE calculator with energies and forces.
+        settings: Number of images and limits.
+
+    Raises:
+        BrokenCalculationError: The calculator failed, an end point is no minimum, or the limits
+            passed before there was a band: there is nothing to keep.
+        UnusableStructureError: The path touches the host.
+    """
+    cell.check_path()
+    watch = _Watch(time.monotonic() + 60 * settings.time_limit_min)
+    mirror = mirror_of(cell)
+    if mirror is not None:
+        cell = made_symmetric(cell, mirror)
+    images = cell.images(settings.n_images)
+    first, n_endpoint_steps = _end_point(cell, images[0], calculator, settings, watch)
+    last = None if mirror is None else _mirrored_end(cell, first, mirror, calculator, watch)
+    if last is None:
+        mirror = None
+        last, n_steps = _end_point(cell, images[-1], calculator, settings, watch)
+        n_endpoint_steps += n_steps
+    share = np.linspace(0.0, 1.0, len(images))[:, None, None]
+    images += (1 - share) * (first.positions - images[0]) + share * (last.positions - images[-1])
+    atoms = [first, *(cell.atoms(image) for image in images[1:-1]), last]
+    for k, image in enumerate(atoms[1:-1], start=1):
+        twin = len(atoms) - 1 - k
+        mirrored = mirror is not None and twin < k
+        image.calc = _MirrorImage(atoms[twin], mirror) if mirrored else _Image(calculator, watch)
+    found = _relaxed_band(_Band(atoms, mirror), settings, watch)
+    return replace(found, n_endpoint_steps=n_endpoint_steps, n_force_calls=watch.n_calls)
+
+
+def relaxed_crystal(crystal: Crystal, calculator: Calculator, settings: NebSettings) -> Crystal:
+    """The ordered crystal with the positions of its atoms relaxed, and its cell where asked.
+
+    Raises:
+        BrokenCalculationError: The calculator failed, or the forces did not fall below the limit.
+    """
+    symbols = [next(iter(site)) for site in crystal.species]
+    atoms = Atoms(symbols, crystal.frac @ crystal.lattice, cell=crystal.lattice, pbc=True)
+    atoms.calc = _Image(calculator, _Watch(np.inf), with_stress=settings.relax_cell)
+    target = FrechetCellFilter(atoms) if settings.relax_cell else atoms
+    optimizer = LBFGS(target, logfile=None, maxstep=MAX_STEP_A)
+    fmax, steps = 0.5 * settings.fmax_eV_A, 2 * settings.max_steps
+    if not optimizer.run(fmax=fmax, steps=steps):
+        raise BrokenCalculationError(
+            f"the crystal does not relax: not below {fmax:g} eV/angstrom in {steps} steps"
+        )
+    lattice = np.array(atoms.cell)
+    return replace(crystal, lattice=lattice, frac=atoms.positions @ np.linalg.inv(lattice))
+
+
+@dataclass
+class _Watch:
+    """Counts force calls and knows when time is up."""
+
+    deadline: float
+    n_calls: int = 0
+
+    @property
+    def is_over(self) -> bool:
+        return time.monotonic() > self.deadline
+
+
+class _Image(Calculator):
+    """One image of a band: a shared calculator whose last answer is kept and looked at."""
+
+    implemented_properties = ("energy", "forces", "stress")
+
+    def __init__(self, shared: Calculator, watch: _Watch, with_stress: bool = False) -> None:
+        super().__init__()
+        self._shared = shared
+        self._watch = watch
+        self._with_stress = with_stress
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: list[str] | None = None,
+        system_changes: list[str] = all_changes,
+    ) -> None:
+        super().calculate(atoms, properties, system_changes)
+        self._watch.n_calls += 1
+        results = {}
+        try:
+            if self._with_stress:  # first: what comes with it is then not computed again
+                results["stress"] = np.array(self._shared.get_property("stress", atoms))
+            results["forces"] = np.array(self._shared.get_property("forces", atoms), dtype=float)
+            results["energy"] = float(self._shared.get_property("energy", atoms))
+        except Exception as error:
+            raise BrokenCalculationError(
+                f"the calculator failed: {type(error).__name__}: {' '.join(str(error).split())}"
+            ) from error
+        if not all(np.all(np.isfinite(value)) for value in results.values()):
+            raise BrokenCalculationError("the calculator gave an energy or force that is no number")
+        largest = float(np.linalg.norm(results["forces"], axis=1).max())
+        if largest > EXPLODED_EV_A:
+            raise BrokenCalculationError(
+                f"exploded: a force of {largest:.3g} eV/angstrom; atoms touch each other"
+            )
+        self.results = results
+
+
+class _MirrorImage(Calculator):
+    """An image that is another one's mirror image and costs nothing."""
+
+    implemented_properties = ("energy", "forces")
+
+    def __init__(self, twin: Atoms, mirror: Mirror) -> None:
+        super().__init__()
+        self._twin = twin
+        self._mirror = mirror
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: list[str] | None = None,
+        system_changes: list[str] = all_changes,
+    ) -> None:
+        super().calculate(atoms, properties, system_changes)
+        self.results = {
+            "energy": self._twin.get_potential_energy(),
+            "forces": self._mirror.forces(self._twin.get_forces()),
+        }
+
+
+class _Band(NEB):
+    """The band; with a mirror the optimizer sees one half of it, the other follows."""
+
+    def __init__(self, images: list[Atoms], mirror: Mirror | None) -> None:
+        super().__init__(images, k=SPRING_EV_A2, climb=True, method="improvedtangent")
+        n_inner = len(images) - 2
+        self.mirror = mirror
+        self.n_free = n_inner if mirror is None else (n_inner + 1) // 2
+
+    def __len__(self) -> int:
+        return int(self.n_free * self.natoms)
+
+    def get_positions(self) -> Floats:
+        return np.concatenate([image.positions for image in self.images[1 : self.n_free + 1]])
+
+    def set_positions(self, positions: Floats, adjust_positions: bool = True) -> None:
+        for k, part in enumerate(positions.reshape(self.n_free, -1, 3), start=1):
+            self.images[k].set_positions(part)
+            twin = len(self.images) - 1 - k
+            if self.mirror is not None and twin > k:
+                self.images[twin].set_positions(self.mirror.positions(part))
+
+    def get_forces(self) -> Floats:
+        return np.asarray(super().get_forces()[: len(self)])
+
+
+def _end_point(
+    cell: HopCell, positions_A: Floats, calculator: Calculator, settings: NebSettings, watch: _Watch
+) -> tuple[Atoms, int]:
+    """The relaxed end point, frozen, and the steps that it took."""
+    atoms = cell.atoms(positions_A)
+    atoms.calc = _Image(calculator, watch)
+    optimizer = LBFGS(atoms, logfile=None, maxstep=MAX_STEP_A)
+    for converged in optimizer.irun(fmax=settings.fmax_eV_A, steps=settings.max_steps):
+        if converged or watch.is_over:
+            break
+    if not converged:
+        force = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
+        raise BrokenCalculationError(
+            f"an end point has a force of {force:.3f} eV/angstrom after {optimizer.nsteps} steps, "
+            f"{settings.fmax_eV_A:g} asked"
+        )
+    moved = float(np.linalg.norm(atoms.positions[-1] - positions_A[-1]))
+    if moved > LEFT_ITS_SITE_A:
+        raise BrokenCalculationError(
+            f"the ion leaves its site: an end point relaxed {moved:.2f} angstrom away"
+        )
+    return _frozen(atoms), optimizer.nsteps
+
+
+def _mirrored_end(
+    cell: HopCell, first: Atoms, mirror: Mirror, calculator: Calculator, watch: _Watch
+) -> Atoms | None:
+    """The other end point as a mirror image; None where the calculator says it is none."""
+    last = cell.atoms(mirror.positions(first.positions))
+    last.calc = _Image(calculator, watch)
+    difference = last.get_potential_energy() - first.get_potential_energy()
+    return _frozen(last) if abs(difference) < SYMMETRY_ERROR_EV else None
+
+
+def _frozen(atoms: Atoms) -> Atoms:
+    """The atoms with the energy and forces that they have, which are not computed again."""
+    energy, forces = atoms.get_potential_energy(), atoms.get_forces()
+    atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
+    return atoms
+
+
+def _relaxed_band(band: _Band, settings: NebSettings, watch: _Watch) -> NebResult:
+    """The band at its last step, converged or not.
+
+    LBFGS takes a fifth of the steps of FIRE on most bands and falls into a cycle on a few; so FIRE
+    takes over where LBFGS has had half of the steps.
+
+    Raises:
+        BrokenCalculationError: The calculator failed at the first step.
+    """
+    found: NebResult | None = None
+    n_before = 0
+    for optimizer in (LBFGS(band, logfile=None, maxstep=MAX_STEP_A), FIRE(band, logfile=None)):
+        try:
+            for converged in optimizer.irun(settings.fmax_eV_A, steps=settings.max_steps // 2):
+                found = _snapshot(band, n_before + optimizer.nsteps)
+                if converged:
+                    return found
+                if watch.is_over:
+                    return _unconverged(found, settings, f" in {settings.time_limit_min:g} minutes")
+        except BrokenCalculationError as error:
+            if found is None:
+                raise
+            return _unconverged(found, settings, f", {error} after {found.n_steps} steps")
+        n_before += optimizer.nsteps
+    assert found is not None
+    return _unconverged(found, settings, f" in {n_before} steps")
+
+
+def _unconverged(found: NebResult, settings: NebSettings, why: str) -> NebResult:
+    return replace(
+        found,
+        reason=f"not converged{why}: largest force {found.force_eV_A:.3f} eV/angstrom, "
+        f"{settings.fmax_eV_A:g} asked",
+    )
+
+
+def _snapshot(band: _Band, n_steps: int) -> NebResult:
+    """What the band has found so far; its forces have just been computed."""
+    return NebResult(
+        path_A=np.array([image.positions[-1] for image in band.images]),
+        energies_eV=np.array(band.energies),
+        force_eV_A=float(np.linalg.norm(band.get_forces(), axis=1).max()),
+        n_steps=n_steps,
+        symmetric=band.mirror is not None,
+    )
