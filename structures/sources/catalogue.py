@@ -7,6 +7,7 @@ import difflib
 from structures.sources import (
     amorphous_diffusivity,
     bvse_barriers,
+    cell_ageing,
     materials_project,
     na_conductivity,
     neb_barriers,
@@ -23,6 +24,7 @@ SOURCES: dict[str, Source] = {
         obelix.SOURCE,
         na_conductivity.SOURCE,
         amorphous_diffusivity.SOURCE,
+        *cell_ageing.SOURCES,
     )
 }
 
