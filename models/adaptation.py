@@ -22,22 +22,52 @@ from models.calibration import Calibration
 from models.encoder import HopEncoder
 from models.ensemble import HopEnsemble, HopEnsembleConfig
 from models.finetuning import STRATEGIES, FromScratch, Strategy
-from models.gaussian_process import PathProcess
+from models.gaussian_process import GaussianProcessBaseline, PathProcess
 from models.metrics import interval_coverage, mae, spearman
 from models.network import HopNetworkConfig
 from models.prediction import Prediction
 from models.training import TrainingConfig
+from models.transforms import LogShift
 from structures.family_names import canonical_family
 from structures.records import Hop
-from structures.splits import GroupedKFold, Split
+from structures.splits import GroupedKFold, RandomKFold, Split
 
 Weights = Sequence[Mapping[str, torch.Tensor]]
 
-GRADIENT_STEPS = 1500
-"""Batches that one fine-tuning sees; epochs follow from the number of labels."""
+BATCH_SIZE = 16
 
-AUTO_CANDIDATES = ("frozen", "full", "scratch", ExtraTreesBaseline.kind, FamilyIonMean.kind)
-"""What ``auto`` compares: transfer, no transfer, and what needs no network at all."""
+
+@dataclass(frozen=True)
+class Effort:
+    """How long a network is fitted; epochs follow from the number of labels.
+
+    Attributes:
+        gradient_steps: Batches that one fine-tuning sees.
+        epochs: Fewest and most passes over the labels.
+    """
+
+    gradient_steps: int
+    epochs: tuple[int, int]
+
+
+FROZEN_HOST = Effort(gradient_steps=1500, epochs=(30, 150))
+"""With an encoded host a step costs a quarter of one through all layers."""
+
+MOVING_HOST = Effort(gradient_steps=600, epochs=(15, 80))
+"""Five members and their cross-validation stay under ten minutes for 500 labels on one core."""
+
+VALIDATION_MEMBERS = 2
+"""Networks of an ensemble in cross-validation: the fewest that can disagree."""
+
+AUTO_CANDIDATES = (
+    FamilyIonMean.kind,
+    GaussianProcessBaseline.kind,
+    ExtraTreesBaseline.kind,
+    "frozen",
+    "full",
+    "scratch",
+)
+"""What ``auto`` compares: what needs no network at all, transfer, and no transfer."""
 
 WORTHWHILE = 0.02
 """A network must beat the simplest candidate's error by this share to be chosen over it."""
@@ -115,8 +145,7 @@ def adapt(
         raise ValueError(f"unknown strategy {strategy!r}; known: auto, {', '.join(STRATEGIES)}")
     if len(hops) < 2:
         raise ValueError(f"{len(hops)} labelled hop(s); at least 2 are needed to fit a model")
-    frameworks = [hop.framework for hop in hops]
-    folds = list(GroupedKFold(min(n_folds, len(set(frameworks)))).split(hops))
+    folds, split = folds_of(hops, n_folds)
     compared: dict[str, float] = {}
     chosen = strategy
     if strategy == "auto":
@@ -128,9 +157,10 @@ def adapt(
             prediction = out_of_fold(make, hops, barrier_eV, folds)
             compared[name] = mae(barrier_eV, prediction.mean)
         chosen = choose(compared)
-    make = _maker(chosen, base, len(hops), seed, n_members, device)
-    validation = out_of_fold(make, hops, barrier_eV, folds)
-    model = make()
+    n_validated = min(n_members, VALIDATION_MEMBERS)
+    validated = _maker(chosen, base, len(hops), seed, n_validated, device)
+    validation = out_of_fold(validated, hops, barrier_eV, folds)
+    model = _maker(chosen, base, len(hops), seed, n_members, device)()
     _fit(model, hops, barrier_eV, progress)
     card = _card(chosen, base, hops, compared, seed)
     if isinstance(model, HopEnsemble):
@@ -139,7 +169,7 @@ def adapt(
         validation = model.calibration_.calibrated(validation)
     lower, upper = model.interval(validation)
     card["validation"] = {
-        "split": f"grouped by host framework, {len(folds)} folds",
+        "split": split,
         "n": len(hops),
         "mae_eV": round(mae(barrier_eV, validation.mean), 4),
         "spearman": round(spearman(barrier_eV, validation.mean), 4) if len(hops) > 2 else None,
@@ -147,6 +177,21 @@ def adapt(
     }
     model.card_ = card
     return model
+
+
+def folds_of(hops: Sequence[Hop], n_folds: int) -> tuple[list[Split], str]:
+    """Folds of a cross-validation, and in words what they keep apart.
+
+    Hops of one host framework stay together. Where all hops share one framework nothing can be
+    learnt about others; the folds are then single hops, and what is measured is how well the model
+    fills in hops of this framework.
+    """
+    n_frameworks = len({hop.framework for hop in hops})
+    if n_frameworks > 1:
+        folds = list(GroupedKFold(min(n_folds, n_frameworks)).split(hops))
+        return folds, f"grouped by host framework, {len(folds)} folds"
+    folds = list(RandomKFold(min(n_folds, len(hops))).split(hops))
+    return folds, f"hops of the only host framework, {len(folds)} random folds"
 
 
 def choose(compared: Mapping[str, float]) -> str:
@@ -173,8 +218,6 @@ def out_of_fold(
     """
     parts = [np.zeros(len(hops)) for _ in range(3)]
     for fold in folds:
-        if len(fold.train) == 0:  # one framework only: nothing to learn from but itself
-            fold = replace(fold, train=fold.test)
         model = make()
         model.fit([hops[i] for i in fold.train], barrier_eV[fold.train])
         prediction = model.predict([hops[i] for i in fold.test])
@@ -188,13 +231,13 @@ def ensemble_config(
     base: Base, strategy: Strategy, n_labels: int, seed: int, n_members: int, device: str
 ) -> HopEnsembleConfig:
     """Settings of a fine-tuning, from the number of labels."""
-    batch_size = 16
-    batches = max(1, -(-n_labels // batch_size))
-    epochs = int(np.clip(GRADIENT_STEPS / batches, 30, 150))
+    effort = FROZEN_HOST if strategy.freezes_host else MOVING_HOST
+    batches = max(1, -(-n_labels // BATCH_SIZE))
+    epochs = int(np.clip(effort.gradient_steps / batches, *effort.epochs))
     return HopEnsembleConfig(
         network=replace(base.network, use_scalars=True),
         training=TrainingConfig(
-            epochs=epochs, batch_size=batch_size, learning_rate=3e-3, seed=seed, device=device
+            epochs=epochs, batch_size=BATCH_SIZE, learning_rate=3e-3, seed=seed, device=device
         ),
         n_members=n_members,
         strategy=strategy,
@@ -204,6 +247,8 @@ def ensemble_config(
 def _maker(
     name: str, base: Base, n_labels: int, seed: int, n_members: int, device: str
 ) -> Callable[[], Any]:
+    if name == GaussianProcessBaseline.kind:
+        return lambda: GaussianProcessBaseline(LogShift().shift_eV, base.process)
     if name in BASELINES:
         return BASELINES[name]
     strategy: Strategy = STRATEGIES[name]()

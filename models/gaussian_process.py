@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -79,15 +79,21 @@ class GaussianProcessBaseline(Baseline):
 
     Attributes:
         shift_eV: Keeps the logarithm of the smallest barriers at bay.
+        known: Process of another model, with targets of the same shift, whose labels are kept
+            beside the new ones.
     """
 
     shift_eV: float = 0.05
+    known: PathProcess | None = field(default=None, repr=False, compare=False)
 
     kind: ClassVar[str] = "gaussian_process"
 
     def _fit(self, hops: Sequence[Hop], barriers: Floats) -> None:
-        target = LogShift(self.shift_eV).forward(barriers)
-        self.process_ = PathProcess(path_scalars(hops), target)
+        inputs, target = path_scalars(hops), LogShift(self.shift_eV).forward(barriers)
+        if self.known is not None:
+            inputs = np.concatenate([self.known.inputs, inputs])
+            target = np.concatenate([self.known.target, target])
+        self.process_ = PathProcess(inputs, target)
 
     def _predict(self, hops: Sequence[Hop]) -> Prediction:
         mean, spread = self.process_.predict(path_scalars(hops))
@@ -102,7 +108,7 @@ class GaussianProcessBaseline(Baseline):
     def _state(self) -> tuple[Arrays, Mapping[str, Any]]:
         process = self.process_
         arrays = {"inputs": process.inputs, "target": process.target, "theta": process.theta}
-        return arrays, {"settings": asdict(self)}
+        return arrays, {"settings": {"shift_eV": self.shift_eV}}
 
     @classmethod
     def _restore(cls, arrays: Arrays, settings: Mapping[str, Any]) -> Self:

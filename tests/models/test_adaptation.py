@@ -1,0 +1,120 @@
+"""Labels to a calibrated model: what is compared, what is chosen, how much is computed."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from models.adaptation import (
+    AUTO_CANDIDATES,
+    BATCH_SIZE,
+    Base,
+    adapt,
+    choose,
+    ensemble_config,
+    folds_of,
+    out_of_fold,
+)
+from models.baselines import FamilyIonMean
+from models.finetuning import STRATEGIES
+from models.gaussian_process import GaussianProcessBaseline, PathProcess, path_scalars
+from models.network import HopNetwork, HopNetworkConfig
+from models.transforms import LogShift
+from structures.records import Hop
+from structures.splits import GroupedKFold
+from tests.small_crystals import skew_hop
+
+SIZES = HopNetworkConfig(n_features=6, n_layers=1, n_basis=5)
+FRAMEWORKS = ("Fe", "Co", "Mn", "Ni", "V")
+
+
+def other_metal(seed: int) -> Hop:
+    """A small hop; every fifth shares its framework metal."""
+    hop = skew_hop(seed)
+    metal = FRAMEWORKS[seed % len(FRAMEWORKS)]
+    return replace(hop, id=f"h{seed}", host_species=({metal: 1.0}, *hop.host_species[1:]))
+
+
+HOPS = [other_metal(k) for k in range(10)]
+BARRIERS = np.linspace(0.2, 1.1, 10)
+
+
+@pytest.fixture(scope="module")
+def base() -> Base:
+    torch.manual_seed(3)
+    weights = HopNetwork(replace(SIZES, use_scalars=False)).state_dict()
+    return Base("tiny", replace(SIZES, use_scalars=False), [weights])
+
+
+@pytest.mark.parametrize(
+    ("errors", "expected"),
+    [
+        ({"family_mean": 0.30, "frozen": 0.20, "scratch": 0.25}, "frozen"),
+        ({"family_mean": 0.30, "frozen": 0.31, "scratch": 0.35}, "family_mean"),  # transfer hurts
+        ({"family_mean": 0.30, "trees": 0.201, "frozen": 0.20}, "trees"),  # as good, and simpler
+        ({"frozen": 0.3, "scratch": 0.2}, "scratch"),
+    ],
+)
+def test_a_network_must_earn_its_place(errors: dict[str, float], expected: str) -> None:
+    assert choose(errors) == expected
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize(("n_labels", "most_graphs"), [(10, 1_500), (500, 25_000)])
+def test_the_work_of_a_fit_is_bounded(
+    base: Base, name: str, n_labels: int, most_graphs: int
+) -> None:
+    """Graphs seen in one fit; through all layers 500 of them take 2 s of one core."""
+    strategy = STRATEGIES[name]()
+    config = ensemble_config(base, strategy, n_labels, seed=0, n_members=5, device="cpu")
+    graphs = config.training.epochs * n_labels
+    assert graphs <= most_graphs * (1.0 if strategy.freezes_host else 0.6)
+    assert config.training.batch_size == BATCH_SIZE
+
+
+def test_auto_compares_all_and_says_so(base: Base) -> None:
+    model = adapt(HOPS[:5], BARRIERS[:5], base, n_members=2, n_folds=2, device="cpu")
+    compared = model.card_["compared_mae_eV"]
+    assert set(compared) == set(AUTO_CANDIDATES)
+    assert model.card_["strategy"] == choose(compared)
+    assert np.isfinite(model.predict(HOPS).mean).all()
+
+
+def test_out_of_fold_values_come_from_models_that_did_not_see_the_row() -> None:
+    folds = list(GroupedKFold(2).split(HOPS))
+    found = out_of_fold(FamilyIonMean, HOPS, BARRIERS, folds)
+    for fold in folds:
+        np.testing.assert_allclose(found.mean[fold.test], BARRIERS[fold.train].mean())
+
+
+def test_a_process_keeps_the_labels_of_its_base() -> None:
+    """Two labels beside eight that another model knows are ten labels."""
+    log = LogShift()
+    known = PathProcess(path_scalars(HOPS[:8]), log.forward(BARRIERS[:8]))
+    kept = GaussianProcessBaseline(log.shift_eV, known).fit(HOPS[8:], BARRIERS[8:])
+    whole = GaussianProcessBaseline(log.shift_eV).fit(HOPS, BARRIERS)
+    new = [other_metal(k) for k in (20, 21)]
+    np.testing.assert_allclose(kept.predict(new).mean, whole.predict(new).mean)
+
+
+def test_labels_of_one_framework_can_still_be_adapted_to() -> None:
+    hops = [skew_hop(k) for k in range(4)]
+    assert len({hop.framework for hop in hops}) == 1
+    folds, said = folds_of(hops, 5)
+    assert sorted(k for fold in folds for k in fold.test) == [0, 1, 2, 3]
+    assert all(len(fold.train) == 3 for fold in folds)
+    assert "only host framework" in said
+    folds, said = folds_of(HOPS, 5)
+    assert said == "grouped by host framework, 5 folds"
+    assert all(
+        not {HOPS[k].framework for k in f.train} & {HOPS[k].framework for k in f.test}
+        for f in folds
+    )
+
+
+def test_too_few_labels_and_unknown_strategies_are_one_line(base: Base) -> None:
+    with pytest.raises(ValueError, match="at least 2"):
+        adapt(HOPS[:1], BARRIERS[:1], base)
+    with pytest.raises(ValueError, match="unknown strategy 'half'"):
+        adapt(HOPS, BARRIERS, base, "half")
