@@ -22,7 +22,14 @@ from structures.prototypes import PROTOTYPES
 from structures.records import Crystal
 
 OUT = Path(__file__).parents[1] / "screening" / "data" / "starter_md.json"
-ROUNDS_PS = ((1000.0, 5.0), (1200.0, 5.0), (800.0, 5.0), (1000.0, 20.0), (1200.0, 20.0), (800.0, 20.0))
+ROUNDS_PS = (
+    (1000.0, 5.0),
+    (1200.0, 5.0),
+    (800.0, 5.0),
+    (1000.0, 20.0),
+    (1200.0, 20.0),
+    (800.0, 20.0),
+)
 """(temperature in K, length in ps) in the order in which all conductors are run."""
 SETTINGS = Dynamics(n_steps=0, timestep_fs=2.0, write_every=10, seed=0)
 

@@ -15,7 +15,7 @@ from pymatgen.analysis.ewald import EwaldSummation
 from pymatgen.core import Lattice, Structure
 
 from structures.composition import oxidation_states
-from structures.records import Crystal, Occupancy, UnusableStructureError
+from structures.records import Crystal, Occupancy
 
 N_SWEEPS = 200
 """Annealing: tried swaps for each site that may change."""
@@ -97,7 +97,8 @@ def _pools(species: tuple[Occupancy, ...]) -> list[list[int]]:
 
 def _counts(site: Occupancy, n_sites: int) -> list[str | None]:
     """Whole atoms (and vacancies) for a pool: largest remainders."""
-    share: dict[str | None, float] = {**site, None: max(0.0, 1.0 - sum(site.values()))}
+    share: dict[str | None, float] = dict(site.items())
+    share[None] = max(0.0, 1.0 - sum(site.values()))
     total = sum(share.values())
     exact = {symbol: amount / total * n_sites for symbol, amount in share.items()}
     number = {symbol: int(np.floor(amount + 1e-9)) for symbol, amount in exact.items()}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from screening.commands import label_bvse, label_neb
+from screening.commands import label_bvse, label_md, label_neb
 
-METHODS = (label_bvse, label_neb)
+METHODS = (label_bvse, label_md, label_neb)
 
 
 def add(commands: Any) -> None:

@@ -26,22 +26,30 @@ from structures.transport import msd_to_diffusivity
 
 N_LAGS = 12
 """Lags of the fit, on a logarithmic scale."""
-LONGEST_LAG, LATEST_ONSET, LONGEST_CAGE = 0.5, 0.2, 0.25
+LONGEST_LAG, LATEST_ONSET, LONGEST_CAGE = 0.5, 0.2, 0.5
 """Longest lag, latest first lag and longest tau of the fit, of the trajectory's length."""
 AGREEMENT = 0.1
 """The fit starts at the first lag from which chance alone would give a worse one this often."""
-STRAIGHT_PRIOR = 0.5
+DISAGREEMENT = 0.001
+"""A fit that chance alone hardly explains, from whichever lag, is none."""
+STRAIGHT_PRIOR = 0.8
 """Probability before looking that there is no cage; the rest is even over log tau."""
 N_CAGE_TIMES = 12
-CAGE_PRIOR_A2 = 3.0
-"""Scale of b before looking (half a Gaussian): half the square of a 2.5 angstrom hop."""
+CAGE_PRIOR_A2 = 6.0
+"""Scale of b before looking (half a Gaussian): what to and fro over 3.5 angstrom gives, a^2 / 2."""
+CURVE_PRIOR = np.array([STRAIGHT_PRIOR, *[(1 - STRAIGHT_PRIOR) / N_CAGE_TIMES] * N_CAGE_TIMES])
+DOUBT_OF_TRACER = 0.1
+"""How far the ions' sum may differ from the ions in its cages, before looking."""
 N_ITERATIONS = 3
 N_DRAWS = 8000
 CONFIDENCE = 0.95
 MOST_DOUBT, WIDEST_INTERVAL = 0.01, 30.0
 """No value is quoted if D <= 0 is likelier than this, or upper over lower end is larger."""
+NO_MOTION_A2 = 1e-9
 MAX_FRAMES = 3000
 """More frames are thinned: neighbouring ones hold no new information on diffusion."""
+LEAST_FREEDOM = 8.0
+"""Slopes with less are drawn from a Gaussian cut off at zero."""
 LEAST_SLOPE = 1e-3
 """The covariance is made for at least this slope, of MSD over lag at the onset."""
 
@@ -55,9 +63,10 @@ class Diffusivity:
     Attributes:
         value_cm2_s: D in cm^2/s, median of the posterior; ``nan`` where none can be quoted.
         lower_cm2_s: Lower end of the 95 % interval.
-        upper_cm2_s: Upper end of the 95 % interval.
-        onset_ps: First lag of the fit.
-        straight_probability: Posterior probability that no cage hides in the fitted lags.
+        upper_cm2_s: Upper end of the 95 % interval; also given where no value can be quoted.
+        onset: First lag of the fit, in frames.
+        curve_weights: (1 + N_CAGE_TIMES,) posterior probabilities of no cage, and of cages with
+            rising memory.
         lags_ps: (n,) lags of the fit.
         msd_A2: (n,) MSD at those lags.
         msd_std_A2: (n,) their standard deviations.
@@ -68,8 +77,8 @@ class Diffusivity:
     value_cm2_s: float
     lower_cm2_s: float
     upper_cm2_s: float
-    onset_ps: float
-    straight_probability: float
+    onset: int
+    curve_weights: Floats
     lags_ps: Floats
     msd_A2: Floats
     msd_std_A2: Floats
@@ -84,7 +93,7 @@ class Diffusivity:
 
 
 def diffusivity(positions_A: Floats, interval_ps: float, seed: int = 0) -> Diffusivity:
-    """D of walkers in three dimensions.
+    """Tracer diffusivity: the mean of independent walkers in three dimensions.
 
     Args:
         positions_A: (n_frames, n_walkers, 3) unwrapped positions without drift.
@@ -94,18 +103,41 @@ def diffusivity(positions_A: Floats, interval_ps: float, seed: int = 0) -> Diffu
     Returns:
         The diffusivity, or the reason why none can be quoted.
     """
-    thinned = -(-len(positions_A) // MAX_FRAMES)
-    positions_A, interval_ps = positions_A[::thinned], interval_ps * thinned
+    positions_A, interval_ps = _thinned(positions_A, interval_ps)
     msd = mean_squared_displacement(positions_A)
+    if msd.max() < NO_MOTION_A2:
+        return _without("nothing moves")
     fit = None
     for onset in _onsets(len(msd)):
-        fit = _fit(positions_A, msd, onset)
+        fit = _fit(positions_A, msd, onset, CURVE_PRIOR)
         if fit.agreement > AGREEMENT:
             break
     if fit is None:
-        nothing = np.zeros(0)
-        reason = f"{len(msd)} frames are too few for a diffusivity"
-        return Diffusivity(*([np.nan] * 5), *([nothing] * 4), reason)
+        return _without(f"{len(msd)} frames are too few for a diffusivity")
+    return _result(fit, msd, interval_ps, np.random.default_rng(seed))
+
+
+def jump_diffusivity(
+    positions_A: Floats, interval_ps: float, tracer: Diffusivity, seed: int = 0
+) -> Diffusivity:
+    """Jump diffusivity: of the summed displacement of all walkers, divided by their number.
+
+    One walker that says little by itself. So the lags are those of the tracer diffusivity, and
+    what the single ions say about cages is what is expected here before looking.
+
+    Args:
+        positions_A: (n_frames, n_walkers, 3) unwrapped positions without drift.
+        interval_ps: Time between two frames in ps.
+        tracer: `diffusivity` of the same positions.
+        seed: Of the draws from the posterior.
+    """
+    if not len(tracer.lags_ps):
+        return tracer
+    summed = positions_A.sum(axis=1, keepdims=True) / np.sqrt(positions_A.shape[1])
+    summed, interval_ps = _thinned(summed, interval_ps)
+    msd = mean_squared_displacement(summed)
+    prior = (1 - DOUBT_OF_TRACER) * tracer.curve_weights + DOUBT_OF_TRACER * CURVE_PRIOR
+    fit = _fit(summed, msd, tracer.onset, prior)
     return _result(fit, msd, interval_ps, np.random.default_rng(seed))
 
 
@@ -194,8 +226,12 @@ class _Curve:
         """The curve at some lags in frames."""
         return _design(lag, self.cage_time) @ self.mean
 
-    def slopes(self, n: int, rng: np.random.Generator) -> Floats:
-        """Draws of the slope with b >= 0; skewed like a variance with as many degrees of freedom."""
+    def slopes(self, n: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+        """Draws of a slope >= 0 with b >= 0, and how likely each had been to come out below 0.
+
+        They are skewed like a variance with as many degrees of freedom; where the slope cannot
+        be told from zero, half of a Gaussian is all that is known.
+        """
         mean, variance = np.full(n, self.mean[0]), self.covariance[0, 0]
         if self.cage_time is not None:
             b, var_b = self.mean[2], self.covariance[2, 2]
@@ -204,10 +240,12 @@ class _Curve:
             share = self.covariance[0, 2] / var_b
             mean = mean + share * (drawn - b)
             variance = variance - share * self.covariance[0, 2]
+        std = np.sqrt(variance)
         freedom = 2 * np.maximum(mean, 0.0) ** 2 / variance
-        known = freedom > 1
-        chi2 = rng.chisquare(np.where(known, freedom, 1.0))
-        return np.where(known, mean * freedom / chi2, 0.0)
+        known = freedom > LEAST_FREEDOM
+        skewed = mean * freedom / rng.chisquare(np.where(known, freedom, 1.0))
+        half = stats.truncnorm.rvs(-mean / std, np.inf, mean, std, random_state=rng)
+        return np.where(known, skewed, half), stats.norm.cdf(-mean / std)
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,8 +280,8 @@ class _Fit:
         return np.asarray(weights / weights.sum())
 
 
-def _fit(positions_A: Floats, msd: Floats, onset: int) -> _Fit:
-    """Curves from one onset; the covariance is that of the process which the likeliest describes."""
+def _fit(positions_A: Floats, msd: Floats, onset: int, prior: Floats) -> _Fit:
+    """Curves from one onset; the covariance is that of the process that the likeliest describes."""
     n_frames, n_walkers = positions_A.shape[:2]
     lags = _lags(onset, n_frames)
     independent = n_walkers / _concertedness(positions_A, onset)
@@ -251,30 +289,30 @@ def _fit(positions_A: Floats, msd: Floats, onset: int) -> _Fit:
     y = msd[lags]
     design = _design(lags.astype(float), None)
     start, *_ = np.linalg.lstsq(design / y[:, None], np.ones(len(y)), rcond=None)
-    best = _Curve(None, start, np.zeros((2, 2)), 0.0, 0.0)
+    best = _Curve(None, np.asarray(start, float), np.zeros((2, 2)), 0.0, 0.0)
     for _ in range(N_ITERATIONS):
         process = _process(msd, onset, best)
         covariance = msd_covariance(process, lags, n_frames, independent, excess)
-        curves = tuple(_curves(y, lags, covariance, n_frames))
+        curves = tuple(_curves(y, lags, covariance, n_frames, prior))
         fit = _Fit(lags, curves, np.sqrt(np.diag(covariance)))
         best = fit.best
     return fit
 
 
 def _curves(
-    y: Floats, lags: NDArray[np.int64], covariance: Floats, n_frames: int
+    y: Floats, lags: NDArray[np.int64], covariance: Floats, n_frames: int, prior: Floats
 ) -> Iterator[_Curve]:
     """Linear Gaussian posterior of every curve: flat in slope and offset, half Gaussian in b."""
     root = np.linalg.cholesky(covariance + 1e-9 * np.diag(np.diag(covariance)))
     z = np.linalg.solve(root, y)
     times = np.geomspace(lags[0], max(2 * lags[0], LONGEST_CAGE * n_frames), N_CAGE_TIMES)
-    for cage_time in (None, *times):
+    for cage_time, probability in zip((None, *times), prior, strict=True):
         X = np.linalg.solve(root, _design(lags.astype(float), cage_time))
         precision = X.T @ X
-        log_prior = np.log(STRAIGHT_PRIOR)
+        log_prior = np.log(probability)
         if cage_time is not None:
             precision[2, 2] += CAGE_PRIOR_A2**-2
-            log_prior = np.log((1 - STRAIGHT_PRIOR) / N_CAGE_TIMES / CAGE_PRIOR_A2)
+            log_prior -= np.log(CAGE_PRIOR_A2)
         posterior = np.linalg.inv(precision)
         mean = posterior @ (X.T @ z)
         if cage_time is not None:
@@ -305,28 +343,52 @@ def _result(fit: _Fit, msd: Floats, interval_ps: float, rng: np.random.Generator
     """The posterior in the units of the world."""
     shares = rng.multinomial(N_DRAWS, fit.weights)
     drawn = [curve.slopes(n, rng) for curve, n in zip(fit.curves, shares, strict=True) if n]
-    D = msd_to_diffusivity(np.concatenate(drawn) / interval_ps)
+    slopes, doubt = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
+    D = msd_to_diffusivity(slopes / interval_ps)
     tail = (1 - CONFIDENCE) / 2
     lower, value, upper = np.quantile(D, [tail, 0.5, 1 - tail])
     reason = ""
-    if fit.agreement <= AGREEMENT:
-        reason = "the mean squared displacement does not become a straight line"
-    elif np.mean(D <= 0) > MOST_DOUBT or upper > WIDEST_INTERVAL * lower:
+    if doubt.mean() > MOST_DOUBT or upper > WIDEST_INTERVAL * lower:
         reason = "the slope of the mean squared displacement cannot be told from zero"
+    elif fit.agreement <= DISAGREEMENT:
+        reason = "the mean squared displacement does not become a straight line"
     if reason:
-        lower = value = upper = np.nan
+        lower = value = np.nan
     return Diffusivity(
         value_cm2_s=float(value),
         lower_cm2_s=float(lower),
         upper_cm2_s=float(upper),
-        onset_ps=float(fit.lags[0] * interval_ps),
-        straight_probability=float(fit.weights[0]),
-        lags_ps=fit.lags * interval_ps,
+        onset=int(fit.lags[0]),
+        curve_weights=fit.weights,
+        lags_ps=fit.lags.astype(float) * interval_ps,
         msd_A2=msd[fit.lags],
         msd_std_A2=fit.std,
         fit_A2=fit.best.msd(fit.lags.astype(float)),
         reason=reason,
     )
+
+
+def _without(reason: str) -> Diffusivity:
+    """No diffusivity at all."""
+    nothing = np.zeros(0)
+    return Diffusivity(
+        value_cm2_s=np.nan,
+        lower_cm2_s=np.nan,
+        upper_cm2_s=np.nan,
+        onset=1,
+        curve_weights=CURVE_PRIOR,
+        lags_ps=nothing,
+        msd_A2=nothing,
+        msd_std_A2=nothing,
+        fit_A2=nothing,
+        reason=reason,
+    )
+
+
+def _thinned(positions_A: Floats, interval_ps: float) -> tuple[Floats, float]:
+    """At most `MAX_FRAMES` frames, evenly spaced."""
+    every = -(-len(positions_A) // MAX_FRAMES)
+    return positions_A[::every], interval_ps * every
 
 
 def _onsets(n_frames: int) -> list[int]:
@@ -349,8 +411,11 @@ def _excess(positions_A: Floats, lag: int) -> float:
 
 
 def _concertedness(positions_A: Floats, lag: int) -> float:
-    """How many walkers move as one: variance of the summed squared displacement over windows,
-    relative to that of independent walkers; at least one."""
+    """How many walkers move as one, at least one.
+
+    The variance over windows of the summed squared displacement, relative to the sum of the
+    walkers' own.
+    """
     windows = positions_A[:: max(1, lag)]
     squares = ((windows[1:] - windows[:-1]) ** 2).sum(axis=2)
     if squares.shape[1] < 2 or len(squares) < 3:

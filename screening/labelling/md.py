@@ -21,6 +21,7 @@ from ase.io.trajectory import Trajectory
 from ase.md.bussi import Bussi
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
 from ase.optimize import FIRE
+from numpy.typing import NDArray
 
 from screening.labelling.supercell import cells_in, smallest_supercell
 from structures.ordering import Ordered, ordered
@@ -76,8 +77,7 @@ def simulation_cell(crystal: Crystal, min_width_A: float, seed: int) -> Ordered:
     Raises:
         UnusableStructureError: No supercell is wide enough, or the sites cannot be ordered.
     """
-    empty_lattice = (crystal.lattice, [[0.0, 0.0, 0.0]], [1])
-    rotations = np.array(spglib.get_symmetry(empty_lattice)["rotations"], dtype=np.int64)
+    rotations = lattice_rotations(crystal.lattice)
     rows = smallest_supercell(crystal.lattice, rotations, min_width_A, MAX_CELLS)
     cells = cells_in(rows)
     frac = (crystal.frac[None] + cells[:, None]).reshape(-1, 3) @ np.linalg.inv(rows)
@@ -90,6 +90,16 @@ def simulation_cell(crystal: Crystal, min_width_A: float, seed: int) -> Ordered:
         }
     )
     return ordered(large, seed)
+
+
+def lattice_rotations(lattice: NDArray[np.float64]) -> NDArray[np.int64]:
+    """(n, 3, 3) point group of the empty lattice on fractional coordinates.
+
+    A supercell that keeps it is as compact as the lattice allows.
+    """
+    symmetry = spglib.get_symmetry((lattice.tolist(), [[0.0, 0.0, 0.0]], [1]))
+    assert symmetry is not None, "a lattice always has its inversion"
+    return np.array(symmetry["rotations"], dtype=np.int64)
 
 
 def run_dynamics(
@@ -196,8 +206,9 @@ def drop_torn_frame(path: Path) -> int:
         return n_frames
     except Exception:  # whatever a torn file makes its reader raise
         with Trajectory(str(partial), "w") as writer:
-            for n_whole, atoms in enumerate(_whole_frames(path), start=1):
+            for atoms in _whole_frames(path):
                 writer.write(atoms)
+                n_whole += 1
     os.replace(partial, path)
     if not n_whole:
         path.unlink()

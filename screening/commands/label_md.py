@@ -1,0 +1,219 @@
+"""``ionbridge label md``: diffusivities by molecular dynamics, or from trajectories that exist."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+from screening.commands.command import USABLE, add_command, check_output, counted, say, status
+
+
+def add(methods: Any) -> None:
+    """Add the parser."""
+    method = add_command(
+        methods,
+        "md",
+        _run,
+        "diffusivity and conductivity with 95 % intervals, from trajectories that exist or from "
+        "molecular dynamics of crystals (NVT, any ASE calculator; run again, it goes on where it "
+        "was); a plot is written beside. Where too few jumps were seen, no diffusivity is quoted",
+        "ionbridge label md --trajectory XDATCAR.gz --interval-fs 100 --working-ion Li "
+        "--temperature-K 500 --out li.json\n"
+        "  ionbridge label md --trajectory run800.extxyz run1000.extxyz --interval-fs 20 "
+        "--working-ion Na --temperature-K 800,1000 --out na.json\n"
+        "  ionbridge label md Li6PS5Cl.cif --calculator chgnet --temperatures-K 600,800,1000 "
+        "--steps 10000 --timestep-fs 2 --out li6ps5cl.json",
+    )
+    method.add_argument(
+        "input", nargs="*", type=Path, metavar="INPUT", help="crystals to be simulated"
+    )
+    method.add_argument(
+        "--out", type=Path, required=True, metavar="FILE.json", help="the labels; plot beside it"
+    )
+    existing = method.add_argument_group("trajectories that exist")
+    existing.add_argument(
+        "--trajectory",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="XDATCAR, vasprun.xml, .extxyz, .xyz (plain or .gz) or ASE .traj; several are taken "
+        "as one temperature each",
+    )
+    existing.add_argument(
+        "--interval-fs", type=float, metavar="F", help="time between two frames of the file, fs"
+    )
+    existing.add_argument("--working-ion", metavar="ION", help="symbol of the mobile ion")
+    existing.add_argument(
+        "--temperature-K", metavar="T", help="of the run, K; one for each trajectory: 800,1000"
+    )
+    simulated = method.add_argument_group("molecular dynamics")
+    simulated.add_argument(
+        "--calculator",
+        default="chgnet",
+        metavar="NAME",
+        help="chgnet (default), or any ASE calculator by import path: package.module:Class",
+    )
+    simulated.add_argument(
+        "--calculator-arguments", metavar="JSON", help="its keyword arguments, as a JSON object"
+    )
+    simulated.add_argument(
+        "--temperatures-K", metavar="T", default="800,1000,1200", help="default: 800,1000,1200"
+    )
+    simulated.add_argument(
+        "--steps", type=int, default=10000, metavar="N", help="at each temperature (default: 10000)"
+    )
+    simulated.add_argument(
+        "--timestep-fs", type=float, default=2.0, metavar="F", help="time step, fs (default: 2)"
+    )
+    simulated.add_argument(
+        "--min-width-A",
+        type=float,
+        default=8.0,
+        metavar="L",
+        help="least distance of an atom from its periodic copies, angstrom (default: 8)",
+    )
+    simulated.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
+    method.add_argument(
+        "--skip-ps",
+        type=float,
+        metavar="T",
+        help="left out at the start, ps (default: 0 for trajectories, 1 for simulations)",
+    )
+
+
+def _run(args: argparse.Namespace) -> int:
+    from screening.errors import InputError
+
+    if bool(args.trajectory) == bool(args.input):
+        raise InputError("label md needs crystals to simulate or --trajectory FILE, one of the two")
+    if args.skip_ps is not None and not 0 <= args.skip_ps < math.inf:
+        raise InputError(f"--skip-ps: expected 0 or more, got {args.skip_ps}")
+    return _analyse(args) if args.trajectory else _simulate(args)
+
+
+def _analyse(args: argparse.Namespace) -> int:
+    """Labels of trajectories that exist."""
+    from screening.errors import InputError
+    from screening.labelling.diffusion_label import arrhenius_label, motion
+    from screening.labelling.msd_plot import write_plot
+    from screening.labelling.trajectory import read_trajectory
+    from screening.shards import write_json
+
+    for option in ("interval_fs", "working_ion", "temperature_K"):
+        if getattr(args, option) is None:
+            name = "--" + option.replace("_", "-")
+            raise InputError(f"{name} is missing: --trajectory needs it")
+    if not 0 < args.interval_fs < math.inf:
+        raise InputError(f"--interval-fs: expected a positive number, got {args.interval_fs}")
+    temperatures = _numbers("--temperature-K", args.temperature_K)
+    if len(temperatures) != len(args.trajectory):
+        raise InputError(
+            f"--temperature-K: {len(temperatures)} temperature(s) for {len(args.trajectory)} "
+            "trajectories; give one for each, 800,1000"
+        )
+    check_output(args.out)
+    labels = []
+    for path, temperature_K in zip(args.trajectory, temperatures, strict=True):
+        trajectory = read_trajectory(path, args.interval_fs, args.skip_ps or 0.0)
+        try:
+            label = motion(trajectory, args.working_ion, temperature_K).label
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+        labels.append({"id": path.name, "interval_fs": args.interval_fs, **label})
+        for note in label["notes"]:
+            say(f"{path}: {note}")
+    fit = arrhenius_label(labels) if len(labels) > 1 else None
+    document = labels[0] if fit is None else {"runs": labels, "arrhenius": fit}
+    write_json(args.out, document)
+    plot = args.out.with_suffix(".png")
+    write_plot(plot, labels, fit, args.trajectory[0].name)
+    say(f"wrote {args.out} and {plot.name}")
+    for label in labels:
+        say(_summary(label))
+    return USABLE
+
+
+def _simulate(args: argparse.Namespace) -> int:
+    """Labels by molecular dynamics."""
+    from collections import Counter
+
+    from tqdm import tqdm
+
+    from screening.errors import InputError
+    from screening.labelling.calculators import CalculatorChoice
+    from screening.labelling.md import Dynamics
+    from screening.labelling.md_labels import MdSettings, as_document, md_labels
+    from screening.labelling.msd_plot import write_plot
+    from screening.predictions import read_input
+    from screening.shards import write_json
+    from structures.records import Crystal, FailedRecord
+
+    if args.steps < 1:
+        raise InputError(f"--steps: expected 1 or more, got {args.steps}")
+    if not 0 < args.timestep_fs <= 20:
+        raise InputError(f"--timestep-fs: expected more than 0, at most 20, got {args.timestep_fs}")
+    settings = MdSettings(
+        temperatures_K=_numbers("--temperatures-K", args.temperatures_K),
+        calculator=CalculatorChoice.parsed(args.calculator, args.calculator_arguments),
+        dynamics=Dynamics(n_steps=args.steps, timestep_fs=args.timestep_fs, seed=args.seed),
+        min_width_A=args.min_width_A,
+        skip_ps=1.0 if args.skip_ps is None else args.skip_ps,
+    )
+    check_output(args.out)
+    data = read_input(args.input)
+    say(data.found)
+    records = [r for r in data.records if isinstance(r, Crystal | FailedRecord)]
+    if data.kind != "crystals" or not records:
+        raise InputError(f"label md needs crystals, not {data.kind.replace('_', ' ')}")
+    folder = args.out.with_name(f"{args.out.stem}_runs")
+    labels: list[Any] = []
+    with tqdm(total=args.steps, unit=" steps", disable=not sys.stderr.isatty()) as bar:
+
+        def report(id: str, temperature_K: float, steps: int) -> None:
+            bar.set_description(f"{id} {temperature_K:g} K")
+            bar.n = steps
+            bar.refresh()
+
+        for labels in md_labels(records, settings, folder, report):
+            write_json(args.out, as_document(labels))
+    for label in labels:
+        runs = [run for run in label.get("runs", []) if "msd_curve" in run]
+        if runs:
+            name = f"{args.out.stem}{'' if len(labels) == 1 else '_' + label['formula']}.png"
+            write_plot(args.out.with_name(name), runs, label["arrhenius"], label["formula"])
+        for run in runs:
+            say(f"{label['id']}: {_summary(run)}")
+    counts = Counter(label["status"] for label in labels)
+    refused = f", {counts['refused']} refused" if counts["refused"] else ""
+    say(f"wrote {args.out} ({counted(counts)}{refused}); trajectories in {folder}")
+    return status(counts["ok"] + counts["refused"], labels)
+
+
+def _summary(label: Any) -> str:
+    """One line on a run."""
+    flags = "".join(f"; {flag}" for flag in label["flags"])
+    run = f"{label['temperature_K']:g} K, {label['duration_ps']:.4g} ps"
+    if label["status"] != "ok":
+        return f"{run}: {label['status']}, {label['reason']} (MSD {label['msd_A2']:.3g} Å²){flags}"
+    return (
+        f"{run}: D = {label['tracer_diffusivity_cm2_s']:.2e} "
+        f"[{label['tracer_diffusivity_cm2_s_lower']:.1e}, "
+        f"{label['tracer_diffusivity_cm2_s_upper']:.1e}] cm²/s from {label['n_jumps']} jumps, "
+        f"conductivity {label['conductivity_S_cm']:.2e} S/cm{flags}"
+    )
+
+
+def _numbers(option: str, text: str) -> tuple[float, ...]:
+    """Positive numbers, separated by commas."""
+    from screening.errors import InputError
+
+    try:
+        numbers = tuple(float(word) for word in text.split(","))
+    except ValueError as error:
+        raise InputError(f"{option}: expected numbers such as 600,800, got {text!r}") from error
+    if not all(0 < number < math.inf for number in numbers):
+        raise InputError(f"{option}: expected positive numbers, got {text!r}")
+    return numbers
