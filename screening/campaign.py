@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from tqdm import tqdm
@@ -37,6 +37,10 @@ from screening.report.report import render
 from screening.settings import EMBEDDED_CAMPAIGN, CampaignSettings
 from screening.shards import ShardFolder, write_atomically, write_json
 from screening.table import COLUMNS, Row, failed_row, to_csv
+from structures.records import Crystal
+
+if TYPE_CHECKING:
+    from screening.active import Round
 
 CAMPAIGN_FILE, TABLE_FILE, REPORT_FILE = "campaign.json", "ranked.csv", "report.html"
 VERSIONED = ("ionbridge", "torch", "torch-geometric", "pymatgen", "numpy", "scipy")
@@ -194,6 +198,10 @@ class Campaign:
         record["started"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started))
         write_json(folder / CAMPAIGN_FILE, record)
         ready = time.time()
+        if self.settings.active is not None:
+            rounds = self._rounds(folder / "rounds", candidates, predictor, pool, progress)
+            predictor = dataclasses.replace(predictor, model=rounds[-1].model)
+            record["rounds"] = [done.to_dict() for done in rounds]
         rows, n_computed = self._predicted_rows(folder, candidates, predictor, pool, progress)
         predicted = time.time()
         self.rows_ = rank(rows, self.settings.ranking_objectives(), self.settings.rank_by)
@@ -247,6 +255,50 @@ class Campaign:
                 shards.write(index, rows)
                 bar.update(len(rows))
         return [row for index in pieces for row in shards.read(index)], n_missing
+
+    def _rounds(
+        self,
+        folder: Path,
+        candidates: Sequence[Candidate],
+        predictor: CrystalPredictor,
+        pool: Executor,
+        progress: bool | None,
+    ) -> list[Round]:
+        """The rounds of active learning, each screened with the model of the one before."""
+        from screening.active import run_round  # needs the extras of the calculators
+
+        settings, active = self.settings, self.settings.active
+        assert active is not None
+        objective = settings.ranking_objectives()[0]
+        given = {c.id: c for c in candidates if isinstance(c, Crystal)}
+        rounds: list[Round] = []
+
+        def report(message: str) -> None:
+            print(f"round {len(rounds)}: {message}", file=sys.stderr)
+
+        for k in range(active.rounds):
+            place = folder / str(k)
+            rows, _ = self._predicted_rows(place, candidates, predictor, pool, progress)
+            ranked = rank(rows, settings.ranking_objectives(), settings.rank_by)
+            write_atomically(place / TABLE_FILE, to_csv(ranked, COLUMNS))
+            usable = [row["candidate_id"] for row in ranked if row["status"] == "ok"]
+            crystals = {name: predictor.classified(given[name]) for name in usable}
+            rounds.append(
+                run_round(
+                    place,
+                    ranked,
+                    crystals,
+                    objective,
+                    active,
+                    predictor.model,
+                    rounds,
+                    pool,
+                    settings.seed,
+                    report,
+                )
+            )
+            predictor = dataclasses.replace(predictor, model=rounds[-1].model)
+        return rounds
 
     def _record(
         self, predictor: CrystalPredictor, candidates: Sequence[Candidate]
@@ -329,7 +381,7 @@ def changes(folder: Path, record: dict[str, Any]) -> list[str]:
 
 def discard(folder: Path) -> None:
     """Remove what a campaign wrote into its folder, and nothing else."""
-    for name in ("shards", "paths"):
+    for name in ("shards", "paths", "rounds"):
         shutil.rmtree(folder / name, ignore_errors=True)
     for name in (CAMPAIGN_FILE, TABLE_FILE, REPORT_FILE):
         (folder / name).unlink(missing_ok=True)

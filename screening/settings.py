@@ -94,6 +94,35 @@ class Objective:
 
 
 @dataclass(frozen=True)
+class ActiveSettings:
+    """Rounds of labelling and fine-tuning before the final screen.
+
+    Attributes:
+        rounds: How often to choose, label and fine-tune.
+        batch: Candidates labelled in a round.
+        calculator: ``chgnet``, or an ASE calculator by import path, ``package.module:Class``.
+        calculator_arguments: Its keyword arguments.
+        acquisition: ``expected_improvement``, ``upper_confidence_bound``, ``greedy`` or ``spread``.
+        strategy: How the networks are fine-tuned.
+        max_hops: Only so many of the shortest hops of a candidate are labelled.
+        max_atoms: Largest cell of a label.
+        time_limit_min: Longest time for the label of one hop.
+    """
+
+    rounds: int = 2
+    batch: int = 4
+    calculator: str = "chgnet"
+    calculator_arguments: dict[str, Any] = field(default_factory=dict)
+    acquisition: Literal["expected_improvement", "upper_confidence_bound", "greedy", "spread"] = (
+        "expected_improvement"
+    )
+    strategy: Literal["full", "gradual", "frozen", "heads", "lora"] = "frozen"
+    max_hops: int = 2
+    max_atoms: int = 200
+    time_limit_min: float = 60.0
+
+
+@dataclass(frozen=True)
 class CampaignSettings:
     """Everything that decides what a campaign's table contains.
 
@@ -116,6 +145,7 @@ class CampaignSettings:
         time_limit_s: Longest time for one crystal; a slower one is a failed row.
         shard_size: Crystals of one batch, and of one file of the campaign folder.
         n_paths: Number of top candidates whose hop paths are written out.
+        active: Rounds of labelling and fine-tuning before the final screen; none by default.
     """
 
     name: str
@@ -133,6 +163,7 @@ class CampaignSettings:
     time_limit_s: float = 120.0
     shard_size: int = 16
     n_paths: int = 10
+    active: ActiveSettings | None = None
 
     @classmethod
     def from_yaml(cls, path: Path) -> CampaignSettings:
@@ -170,6 +201,9 @@ class CampaignSettings:
             "time_limit_s": self.time_limit_s,
             "shard_size": self.shard_size,
         }
+        if self.active is not None:
+            for key in ("rounds", "batch", "max_hops", "max_atoms", "time_limit_min"):
+                positive[f"active: {key}"] = getattr(self.active, key)
         for key, value in positive.items():
             if not 0 < value < float("inf"):
                 raise ConfigurationError(f"{where}: {key}: expected a positive number, got {value}")

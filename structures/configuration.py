@@ -77,6 +77,14 @@ def _checked(hint: Any, value: Any, where: str) -> Any:
             raise ConfigurationError(f"{where}: expected a list, got {_shown(value)}")
         element = get_args(hint)[0]
         return tuple(_checked(element, v, f"{where}[{i}]") for i, v in enumerate(value))
+    if origin is dict:
+        if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+            raise ConfigurationError(f"{where}: expected a mapping, got {_shown(value)}")
+        element = get_args(hint)[1]
+        return {
+            k: v if element is Any else _checked(element, v, f"{where}: {k}")
+            for k, v in value.items()
+        }
     if dataclasses.is_dataclass(hint):
         assert isinstance(hint, type)
         return from_mapping(hint, value, where)

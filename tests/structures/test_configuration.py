@@ -1,7 +1,7 @@
 """Settings from mappings: what is right comes through, what is wrong is named."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -22,6 +22,7 @@ class Outer:
     kind: Literal["fast", "slow"] = "fast"
     limit: int | None = None
     strict: bool = True
+    free: dict[str, Any] = field(default_factory=dict)
 
 
 def test_a_full_mapping_becomes_the_dataclass():
@@ -41,6 +42,13 @@ def test_defaults_stand_where_nothing_is_said_and_integers_pass_as_numbers():
     made = from_mapping(Outer, {"name": "x", "inner": {"width_A": 3}}, "run.yaml")
     assert made == Outer("x", Inner(width_A=3.0))
     assert isinstance(made.inner.width_A, float)
+
+
+def test_a_free_mapping_is_kept_as_it_is():
+    made = from_mapping(Outer, {"name": "x", "free": {"a": 1, "b": [2.0]}}, "run.yaml")
+    assert made.free == {"a": 1, "b": [2.0]}
+    with pytest.raises(ConfigurationError, match="free: expected a mapping, got 3"):
+        from_mapping(Outer, {"name": "x", "free": 3}, "run.yaml")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,183 @@
+"""Rounds of active learning: screen, choose, label, fine-tune, screen again; all of it on disk.
+
+Every round is a folder: the table of its screen, ``chosen.json`` (what is labelled and why),
+``labels.jsonl`` (barriers of the nudged elastic band, hop by hop) and ``model/`` (the model
+fine-tuned on the labels of this and all earlier rounds). A killed round goes on where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models.adaptation import Base, adapt
+from models.ensemble import HopEnsemble
+from models.library import load
+from screening.acquisition import choose
+from screening.errors import InputError
+from screening.execution import Executor
+from screening.labelling.calculators import CalculatorChoice
+from screening.labelling.neb import NebSettings
+from screening.labelling.neb_labels import NebLabeller, label_neb, neb_tasks
+from screening.ranking import utility
+from screening.settings import ActiveSettings, Objective
+from screening.shards import write_json
+from screening.table import STD_COLUMN, Row
+from structures.graph import migration_graph_data
+from structures.io import hop_from_json
+from structures.records import Crystal, Hop
+from structures.sites import find_hops
+
+CHOSEN_FILE, LABELS_FILE, MODEL_FOLDER = "chosen.json", "labels.jsonl", "model"
+CONSIDERED_A_CHOSEN = 25
+"""So many of the best candidates are considered for each that is chosen."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one round has done.
+
+    Attributes:
+        model: Folder of the model fine-tuned in it, or the name of the one before.
+        chosen: Ids of the candidates labelled.
+        labels: Labelled hops of this round.
+        n_failed: Hops that got no label.
+    """
+
+    model: str
+    chosen: tuple[str, ...]
+    labels: tuple[Hop, ...]
+    n_failed: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "model": self.model,
+            "chosen": list(self.chosen),
+            "n_labels": len(self.labels),
+            "n_failed": self.n_failed,
+        }
+
+
+def run_round(
+    folder: Path,
+    ranked: Sequence[Row],
+    crystals: dict[str, Crystal],
+    objective: Objective,
+    settings: ActiveSettings,
+    model: str,
+    before: Sequence[Round],
+    pool: Executor,
+    seed: int,
+    report: Callable[[str], None] = lambda message: None,
+) -> Round:
+    """Choose from a ranked table, label, and fine-tune on all labels so far.
+
+    Args:
+        folder: Of the round; what it holds already is used.
+        ranked: The table of this round's screen, best first.
+        crystals: Candidates by id, classified (working ion filled in).
+        objective: What to make large or small.
+        settings: Rounds, batch, calculator.
+        model: The model that made the table.
+        before: Earlier rounds; their candidates are not chosen again.
+        pool: Where labels are computed.
+        seed: Of the fine-tuning.
+        report: Is told what goes on.
+
+    Raises:
+        InputError: The calculator cannot be had.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    known = {name for earlier in before for name in earlier.chosen}
+    chosen = wanted(ranked, crystals, objective, settings, model, known)
+    write_json(folder / CHOSEN_FILE, chosen)
+    ids = tuple(str(row["candidate_id"]) for row in chosen)
+    report(f"labelling {', '.join(ids) or 'nothing'}")
+    labeller = NebLabeller(
+        CalculatorChoice(settings.calculator, settings.calculator_arguments),
+        NebSettings(max_atoms=settings.max_atoms, time_limit_min=settings.time_limit_min),
+    )
+    tasks = neb_tasks([crystals[name] for name in ids], settings.max_hops)
+    rows = label_neb(tasks, labeller, folder / LABELS_FILE, pool) if tasks else []
+    labels = tuple(
+        hop_from_json({k: v for k, v in row.items() if k not in ("status", "reason")})
+        for row in rows
+        if row["status"] == "ok"
+    )
+    together = [hop for earlier in before for hop in earlier.labels] + list(labels)
+    if labels and len({hop.framework for hop in together}) > 1:
+        report(f"fine-tuning on {len(together)} labels")
+        model = fine_tuned(folder / MODEL_FOLDER, together, model, settings, seed)
+    return Round(model, ids, labels, len(rows) - len(labels))
+
+
+def wanted(
+    ranked: Sequence[Row],
+    crystals: dict[str, Crystal],
+    objective: Objective,
+    settings: ActiveSettings,
+    model: str,
+    known: set[str],
+) -> list[dict[str, Any]]:
+    """The candidates that a round labels, with the numbers that decided it.
+
+    Expected improvement counts from the candidate at place ``batch`` of the ranking; its cost is
+    the square of the number of atoms in the cell, about that of a universal potential's band.
+
+    Returns:
+        One mapping a candidate: id, rank, value, std.
+    """
+    rows = [
+        row
+        for row in ranked
+        if row["status"] == "ok"
+        and row.get("score") is not None
+        and row["candidate_id"] not in known
+        and row["candidate_id"] in crystals
+    ][: CONSIDERED_A_CHOSEN * settings.batch]
+    if not rows:
+        return []
+    mean = np.array([utility(row, objective, "mean") for row in rows])
+    std = np.array([float(row.get(STD_COLUMN.get(objective.column, "")) or 0.0) for row in rows])
+    ensemble = load(model)
+    assert isinstance(ensemble, HopEnsemble)
+    graphs = [find_hops(crystals[row["candidate_id"]]) for row in rows]
+    points = np.array(
+        [ensemble.embedding([migration_graph_data(graph)]).mean(axis=0) for graph in graphs]
+    )
+    cost = np.array([float(len(graph.crystal.species)) ** 2 for graph in graphs])
+    best = float(np.sort(mean)[::-1][min(settings.batch, len(mean)) - 1])
+    order = choose(mean, std, points, settings.batch, settings.acquisition, best, cost)
+    return [
+        {
+            "candidate_id": rows[i]["candidate_id"],
+            "rank": rows[i]["rank"],
+            objective.column: rows[i][objective.column],
+            "std": float(std[i]),
+            "relative_cost": float(cost[i] / cost.min()),
+        }
+        for i in order
+    ]
+
+
+def fine_tuned(
+    folder: Path, labels: Sequence[Hop], model: str, settings: ActiveSettings, seed: int
+) -> str:
+    """The folder of a model fine-tuned on the labels; one that is there is used as it is.
+
+    Raises:
+        InputError: The labels cannot be learnt from.
+    """
+    if not (folder / "card.yaml").is_file():
+        barrier = np.array([hop.barrier_eV for hop in labels], dtype=float)
+        try:
+            adapted = adapt(labels, barrier, Base.of(model), settings.strategy, seed=seed)
+        except ValueError as error:
+            raise InputError(f"active: {error}") from error
+        adapted.save(folder)
+    return str(folder)
