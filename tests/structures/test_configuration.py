@@ -56,7 +56,7 @@ def test_a_free_mapping_is_kept_as_it_is():
     [
         ({"name": "x", "innner": {}}, "run.yaml: unknown key 'innner'; did you mean 'inner'?"),
         ({"name": "x", "inner": {"depht": 1}}, "inner: unknown key 'depht'; did you mean 'depth'?"),
-        ({"name": "x", "zzz": 1}, "known: inner, kind, limit, name, parts, strict"),
+        ({"name": "x", "zzz": 1}, "known: free, inner, kind, limit, name, parts, strict"),
         ({"name": "x", 5: 1}, "unknown key '5'"),
         ({}, "run.yaml: key 'name' is missing"),
         ({"name": 7}, "name: expected a text, got 7 (int)"),
