@@ -85,3 +85,24 @@ def test_calibrated_spreads_are_those_of_the_errors():
     stated = Prediction(mean, TRANSFORM.inverse_std(mean, np.full(4000, 0.05)), np.zeros(4000))
     spread = Calibration.fit(stated, truth, TRANSFORM).calibrated(stated)
     assert TRANSFORM.forward_std(mean, spread.std) == pytest.approx(0.2, rel=0.05)
+
+
+def test_few_groups_lie_between_their_own_residuals_and_the_source():
+    """The fewer the groups, the nearer the factor to the source's; with 20 it is their own."""
+    rng = np.random.default_rng(3)
+    data = synthetic(rng, 40, 4.0)  # spreads stated four times too wide: small own residuals
+    own = Calibration.fit(*data, TRANSFORM)
+    source = Calibration(factor=3.0, n_rows=500)
+    factors = [
+        Calibration.fit(*data, TRANSFORM, n_groups=n, source=source).factor for n in (2, 10, 20)
+    ]
+    assert factors[0] > factors[1] > factors[2] == own.factor
+    assert factors[0] == pytest.approx(source.factor, rel=0.2)
+
+
+def test_one_lucky_label_does_not_make_a_model_certain():
+    exact = Prediction(np.array([0.5]), np.array([0.1]), np.array([0.0]))
+    source = Calibration(factor=2.0, n_rows=500)
+    few = Calibration.fit(exact, np.array([0.5]), TRANSFORM, n_groups=1, source=source)
+    assert source.factor <= few.factor < 1.25 * source.factor
+    assert few.n_rows == 1
