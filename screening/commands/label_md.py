@@ -187,9 +187,14 @@ def _simulate(args: argparse.Namespace) -> int:
         for run in runs:
             say(f"{label['id']}: {_summary(run)}")
     counts = Counter(label["status"] for label in labels)
-    refused = f", {counts['refused']} refused" if counts["refused"] else ""
-    say(f"wrote {args.out} ({counted(counts)}{refused}); trajectories in {folder}")
+    found = ", ".join(filter(None, (counted(counts), refused(counts["refused"]))))
+    say(f"wrote {args.out} ({found}); trajectories in {folder}")
     return status(counts["ok"] + counts["refused"], labels)
+
+
+def refused(n: int) -> str:
+    """How many labels quote no diffusivity."""
+    return f"{n} refused" if n else ""
 
 
 def _summary(label: Any) -> str:

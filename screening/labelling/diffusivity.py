@@ -349,7 +349,10 @@ def _result(fit: _Fit, msd: Floats, interval_ps: float, rng: np.random.Generator
     lower, value, upper = np.quantile(D, [tail, 0.5, 1 - tail])
     reason = ""
     if doubt.mean() > MOST_DOUBT or upper > WIDEST_INTERVAL * lower:
-        reason = "the slope of the mean squared displacement cannot be told from zero"
+        reason = (
+            "caged, or too short: the slope of the mean squared displacement cannot be told from "
+            "zero; the upper end is what can be said"
+        )
     elif fit.agreement <= DISAGREEMENT:
         reason = "the mean squared displacement does not become a straight line"
     if reason:

@@ -6,6 +6,7 @@ import difflib
 
 from structures.sources import (
     amorphous_diffusivity,
+    argyrodite_aimd,
     bvse_barriers,
     cell_ageing,
     materials_project,
@@ -24,6 +25,7 @@ SOURCES: dict[str, Source] = {
         obelix.SOURCE,
         na_conductivity.SOURCE,
         amorphous_diffusivity.SOURCE,
+        argyrodite_aimd.SOURCE,
         *cell_ageing.SOURCES,
     )
 }
