@@ -11,7 +11,7 @@ Neither cell loses positive active material: no measured rate was found for LCO 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -207,24 +207,7 @@ def ageing_parameters(name: str) -> Any:
             donor = pybamm.ParameterValues(addition.source)
             values |= {key: donor[key] for key in addition.names}
         values |= addition.values or {}
-    start = values["Initial concentration in negative electrode [mol.m-3]"]
-    values["Initial concentration in negative electrode [mol.m-3]"] = _almost_uniform(start)
     return pybamm.ParameterValues(values)
-
-
-def _almost_uniform(concentration: float) -> Callable[[Any, Any], Any]:
-    """A profile over the particle with a millionth of curvature.
-
-    Exactly uniform lithium has a stress of plus or minus a rounding error, whose power 2.2 in
-    Paris' law is not a number.
-    """
-
-    def profile(r: Any, x: Any) -> Any:
-        import pybamm
-
-        return concentration * (1 + 1e-6 * (r / pybamm.Parameter("Negative particle radius [m]")))
-
-    return profile
 
 
 def import_pybamm() -> Any:
