@@ -170,6 +170,7 @@ def card(results: dict[str, Any], li: Rows, na: Rows) -> dict[str, Any]:
                 for source, rows in ((obelix.SOURCE, li), (na_conductivity.SOURCE, na))
             ],
             "methods": ["experiment"],
+            "base_systems": sorted({row.composition.reduced_formula for row in (*li, *na)}),
         },
         "validation": {
             "protocol": f"{N_FOLDS} folds grouped by paper, upper bounds left out of the scores; "

@@ -278,6 +278,7 @@ def _card(
         "trained_on": {
             "n_hops": len(hops),
             "n_frameworks": len({hop.framework for hop in hops}),
+            "base_systems": sorted({hop.framework for hop in hops}),
             "methods": sorted({hop.method for hop in hops if hop.method}),
         },
         "base": base.name,

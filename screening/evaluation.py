@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models import metrics
+from models import library, metrics
 from models.baselines import ExtraTreesBaseline, FamilyIonMean, GlobalMean
 from models.conductivity import FEWEST_ROWS, ConductivityTrees
 from screening.errors import InputError
@@ -43,7 +43,7 @@ class Scored:
     """Labels and predictions of the labelled rows of an input; NaN where there is no prediction.
 
     Attributes:
-        quantity: What is compared.
+        quantity: What is compared, by its name on the command line.
         true: (n,) labels.
         predicted: (n,) predictions.
         lower: (n,) lower end of the 90 % interval.
@@ -52,6 +52,7 @@ class Scored:
         groups: (n,) base systems.
         families: (n,) families.
         baselines: (n,) out-of-fold predictions of simple models, by name.
+        trained_on: Base systems that the model learnt from; None where its card does not say.
     """
 
     quantity: str
@@ -63,6 +64,7 @@ class Scored:
     groups: list[str]
     families: list[str]
     baselines: dict[str, Floats]
+    trained_on: frozenset[str] | None = None
 
 
 def evaluate(data: Input, predictions: Predictions) -> dict[str, Any]:
@@ -92,6 +94,7 @@ def report(scored: Scored) -> dict[str, Any]:
         "n_predicted": int(known.sum()),
         "n_bounds": int(scored.is_bound.sum()),
         "coverage": float(known.mean()),
+        **_overlap(scored),
         **_scores(scored, scored.predicted, compared),
         "interval_coverage_90": _interval_coverage(scored, compared),
         "bounds_kept": (
@@ -114,6 +117,21 @@ def report(scored: Scored) -> dict[str, Any]:
                 **_scores(scored, scored.predicted, rows),
             }
     return result
+
+
+def _overlap(scored: Scored) -> dict[str, Any]:
+    """Rows whose base system the model has seen: their errors say little about new ones."""
+    if scored.trained_on is None:
+        return {"n_in_training_set": None, "base_systems_in_training_set": None}
+    seen = [group for group in scored.groups if group in scored.trained_on]
+    return {"n_in_training_set": len(seen), "base_systems_in_training_set": sorted(set(seen))}
+
+
+def _trained_on(model: str) -> frozenset[str] | None:
+    """``base_systems`` of the card's ``trained_on``: host frameworks, or compositions of a table."""
+    stated = library.card(model).get("trained_on")
+    systems = stated.get("base_systems") if isinstance(stated, dict) else None
+    return None if systems is None else frozenset(map(str, systems))
 
 
 def _scores(scored: Scored, predicted: Floats, rows: NDArray[np.bool_]) -> dict[str, Any]:
@@ -162,7 +180,7 @@ def _scored_hops(data: Input, predictions: Predictions) -> Scored:
     hops = [hop for hop, _ in pairs]
     true = np.array([hop.barrier_eV for hop in hops], dtype=float)
     return Scored(
-        quantity="migration_barrier_eV",
+        quantity="migration_barrier",
         true=true,
         predicted=_column(pairs, "migration_barrier_eV"),
         lower=_column(pairs, "migration_barrier_lower_eV"),
@@ -171,6 +189,7 @@ def _scored_hops(data: Input, predictions: Predictions) -> Scored:
         groups=[framework(hop) for hop in hops],
         families=[canonical_family(hop.family) for hop in hops],
         baselines=_hop_baselines(hops, true),
+        trained_on=_trained_on(predictions.model),
     )
 
 
@@ -201,7 +220,7 @@ def _scored_table(data: Input, predictions: Predictions) -> Scored:
     groups = [record.composition.reduced_formula for record in rows]
     families = [record.family or "unknown" for record in rows]
     return Scored(
-        quantity="log10_conductivity_S_cm",
+        quantity="conductivity",
         true=true,
         predicted=_column(pairs, "log10_conductivity_S_cm"),
         lower=_column(pairs, "log10_conductivity_lower"),
@@ -214,6 +233,7 @@ def _scored_table(data: Input, predictions: Predictions) -> Scored:
             "family_mean": means_of_others(true, families, groups),
             "trees": _table_trees(rows, groups),
         },
+        trained_on=_trained_on(predictions.model),
     )
 
 

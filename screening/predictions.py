@@ -27,7 +27,6 @@ from structures.records import Crystal, FailedRecord
 from structures.tables import ConductivityRow
 
 Quantity = Literal["migration_barrier", "diffusivity", "conductivity"]
-QUANTITIES: tuple[Quantity, ...] = ("migration_barrier", "diffusivity", "conductivity")
 
 CRYSTAL_COLUMNS = ("id", *COLUMNS)
 SHARD_SIZE = 16
@@ -56,10 +55,12 @@ class Predictions:
         columns: Their order.
         rows: One a record, in the order of the input (for migration barriers of crystals: one a
             hop).
+        model: Name or folder of the model that made them.
     """
 
     columns: Sequence[str]
     rows: list[Row]
+    model: str
 
     @property
     def n_ok(self) -> int:
@@ -115,20 +116,20 @@ def predict(
         raise InputError(f"a conductivity table gives conductivity, not {quantity}")
     if is_table and isinstance(trees := any_model(name), ConductivityTrees):
         _check_room_temperature(name, conditions.temperature_K)
-        return Predictions(CONDUCTIVITY_COLUMNS, conductivity_rows(trees, data.records))
+        return Predictions(CONDUCTIVITY_COLUMNS, conductivity_rows(trees, data.records), name)
     if data.kind == "hops" or quantity == "migration_barrier":
         if isinstance(any_model(name), ConductivityTrees):
             raise InputError(f"model '{name}' predicts conductivity tables, not barriers of hops")
         rows = _mapped(HopPredictor(name), data.records, failed_hop_row, executor, progress)
-        return Predictions(HOP_COLUMNS, [r for row in rows for r in row.get("hops", [row])])
+        return Predictions(HOP_COLUMNS, [r for row in rows for r in row.get("hops", [row])], name)
     loaded_model(name)
     predictor = CrystalPredictor(name, conditions)
     if data.kind == "crystals":
         rows = _mapped(predictor, data.records, failed_row, executor, progress)
-        return Predictions(CRYSTAL_COLUMNS, [{"id": r["candidate_id"], **r} for r in rows])
+        return Predictions(CRYSTAL_COLUMNS, [{"id": r["candidate_id"], **r} for r in rows], name)
     crystals = [_crystal_of(record) for record in data.records]
     rows = _mapped(predictor, crystals, failed_row, executor, progress)
-    return Predictions(CONDUCTIVITY_COLUMNS, [_conductivity_row(row) for row in rows])
+    return Predictions(CONDUCTIVITY_COLUMNS, [_conductivity_row(row) for row in rows], name)
 
 
 def _check_room_temperature(name: str, temperature_K: float) -> None:

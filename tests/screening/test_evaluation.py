@@ -1,12 +1,16 @@
 """Scores of predictions whose quality is known."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from models.baselines import GlobalMean
 from screening.errors import InputError
 from screening.evaluation import Scored, evaluate, means_of_others, report
 from screening.hop_predictions import HOP_COLUMNS
 from screening.predictions import Input, Predictions
+from structures.splits import framework
 from tests.screening.tiny import tiny_hops
 from tests.tolerances import TIGHT
 
@@ -63,8 +67,14 @@ def test_means_of_other_groups_by_hand() -> None:
     np.testing.assert_allclose(means, [5.0, 5.0, 2.0, 2.0])
 
 
-def test_hops_against_their_own_labels() -> None:
+def test_hops_against_their_own_labels(tmp_path: Path) -> None:
     hops = tiny_hops()
+    seen = framework(hops[0])
+    n_seen = sum(framework(hop) == seen for hop in hops)
+    known, unknown = tmp_path / "known", tmp_path / "unknown"
+    model = GlobalMean().fit(hops, np.ones(len(hops)))
+    model.save(known, {"name": "mean", "trained_on": {"base_systems": [seen, "Fe2O3"]}})
+    model.save(unknown)
     rows = [
         {
             "id": h.id,
@@ -75,14 +85,19 @@ def test_hops_against_their_own_labels() -> None:
         }
         for h in hops
     ]
-    result = evaluate(Input("hops", list(hops), ""), Predictions(HOP_COLUMNS, rows))
-    assert result["quantity"] == "migration_barrier_eV"
+    data = Input("hops", list(hops), "")
+    result = evaluate(data, Predictions(HOP_COLUMNS, rows, str(known)))
+    assert result["quantity"] == "migration_barrier"
+    assert result["n_in_training_set"] == n_seen
+    assert result["base_systems_in_training_set"] == [seen]
+    unsaid = evaluate(data, Predictions(HOP_COLUMNS, rows, str(unknown)))
+    assert unsaid["n_in_training_set"] is None
     assert result["mae"]["value"] == 0
     assert result["n"] == len(hops)
 
 
 def test_no_labels_is_one_line() -> None:
     with pytest.raises(InputError, match="no hop has a barrier_eV"):
-        evaluate(Input("hops", [], ""), Predictions(HOP_COLUMNS, []))
+        evaluate(Input("hops", [], ""), Predictions(HOP_COLUMNS, [], ""))
     with pytest.raises(InputError, match="crystals carry no labels"):
-        evaluate(Input("crystals", [], ""), Predictions((), []))
+        evaluate(Input("crystals", [], ""), Predictions((), [], ""))
