@@ -28,3 +28,4 @@ M2_PER_CM2 = 1e-4
 S_M_PER_S_CM = 100.0
 MAH_PER_C = 1.0 / 3.6
 """mAh per coulomb."""
+SECONDS_PER_HOUR = 3600.0

@@ -1,0 +1,1 @@
+"""From materials to cells: parameters, simulation, reduced-order model, KPIs, ageing."""

@@ -1,0 +1,254 @@
+"""Designs: which cell is discharged how. Read from a table, or spread by Sobol's sequence."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from screening.cell.base_cells import base_cell, scalars
+from screening.cell.inputs import CONTACT, check_names, problem
+from screening.errors import InputError
+from structures.units import SECONDS_PER_HOUR
+
+KEYS = ("design_id", "base_cell", "c_rate", "temperature_K")
+"""Columns of a designs table that are no parameters."""
+
+REFERENCE_K = 298.15
+"""Where a table has no column ``temperature_K``."""
+
+FASTEST, SLOWEST = 100.0, 1e-3
+"""C-rates between which a discharge makes sense."""
+
+
+@dataclass(frozen=True)
+class Design:
+    """One discharge at constant current and temperature from full charge to the lower cut-off.
+
+    Attributes:
+        design_id: Name of the row.
+        base_cell: Name of the base cell.
+        c_rate: Current over the base cell's nominal capacity.
+        temperature_K: Ambient and initial.
+        parameters: Values that replace the base cell's, by the names of ``inputs``, SI.
+        trouble: Why the row cannot be used; empty where it can.
+    """
+
+    design_id: str
+    base_cell: str
+    c_rate: float
+    temperature_K: float = REFERENCE_K
+    parameters: Mapping[str, float] = field(default_factory=dict)
+    trouble: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """One flat row, parameters beside the keys."""
+        return {
+            "design_id": self.design_id,
+            "base_cell": self.base_cell,
+            "c_rate": self.c_rate,
+            "temperature_K": self.temperature_K,
+            **self.parameters,
+        }
+
+
+def check(design: Design) -> Design:
+    """The same design, with ``trouble`` where it cannot be simulated."""
+    if design.trouble:
+        return design
+    trouble = ""
+    if not SLOWEST <= design.c_rate <= FASTEST:
+        trouble = f"c_rate is {design.c_rate:g}, outside {SLOWEST:g} to {FASTEST:g}"
+    elif not 233.0 <= design.temperature_K <= 343.0:
+        trouble = f"temperature_K is {design.temperature_K:g}, outside 233 to 343"
+    else:
+        trouble = problem(design.base_cell, design.parameters) or ""
+    return Design(
+        design.design_id,
+        design.base_cell,
+        design.c_rate,
+        design.temperature_K,
+        design.parameters,
+        trouble,
+    )
+
+
+def read_designs(path: Path) -> list[Design]:
+    """Designs of a CSV table, one each row; a row that cannot be used says why.
+
+    An empty cell leaves the base cell's value.
+
+    Raises:
+        InputError: The table cannot be read, has no rows, lacks a column, or has one that is no
+            parameter.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            columns = [c.strip() for c in reader.fieldnames or [] if c is not None]
+            reader.fieldnames = columns
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read as a table ({error})") from error
+    for key in ("design_id", "base_cell", "c_rate"):
+        if key not in columns:
+            raise InputError(f"{path}: column '{key}' is missing; it has {', '.join(columns)}")
+    if not rows:
+        raise InputError(f"{path}: no designs in it")
+    bases = {str(row["base_cell"]).strip() for row in rows}
+    for name in sorted(bases):
+        base_cell(name)
+    check_names([c for c in columns if c and c not in KEYS], sorted(bases))
+    seen: set[str] = set()
+    designs = []
+    for number, row in enumerate(rows, start=1):
+        design = _design(row, number)
+        if design.design_id in seen:
+            design = Design(
+                design.design_id,
+                design.base_cell,
+                design.c_rate,
+                design.temperature_K,
+                {},
+                "duplicate id",
+            )
+        seen.add(design.design_id)
+        designs.append(check(design))
+    return designs
+
+
+def _design(row: Mapping[Any, Any], number: int) -> Design:
+    """One row of the table."""
+    values: dict[str, float] = {}
+    trouble = "more cells than columns" if None in row else ""
+    for key, text in row.items():
+        if key in ("design_id", "base_cell") or not key or text is None or not text.strip():
+            continue
+        try:
+            values[key] = float(text)
+        except ValueError:
+            trouble = trouble or f"'{key}' is '{text}', not a number"
+            continue
+        if not math.isfinite(values[key]):
+            trouble = trouble or f"'{key}' is {text.strip()}, not a finite number"
+    rate = values.pop("c_rate", math.nan)
+    kelvin = values.pop("temperature_K", REFERENCE_K)
+    if not trouble and math.isnan(rate):
+        trouble = "c_rate is missing"
+    return Design(
+        str(row["design_id"]).strip() or f"row{number}",
+        str(row["base_cell"]).strip(),
+        rate,
+        kelvin,
+        values,
+        trouble,
+    )
+
+
+@dataclass(frozen=True)
+class Space:
+    """The ranges over which designs are spread, as factors of the base cell unless said otherwise.
+
+    Attributes:
+        c_rate: 1/h, logarithmic.
+        fourier: 3600 D / (C R^2) of the cathode, logarithmic: diffusion time over discharge time.
+        diffusion_limited: Below this ``fourier`` diffusion limits; half of the designs lie there.
+        radius: Cathode particles, logarithmic; its diffusivity follows from ``fourier``.
+        coating: Both coatings, so that the balance stays.
+        balance: Negative coating alone.
+        porosity: Of the cathode, absolute, added; its active fraction gives way.
+        conductivity: Of the electrolyte, logarithmic.
+        salt_diffusivity: Of the electrolyte, logarithmic.
+        exchange: Cathode's exchange current density, logarithmic.
+        contact_V: Contact resistance times the current of 1C, V.
+        tilt_V: Change of the cathode's open-circuit curve, see ``inputs.CURVE_CHANGES``.
+        step_V: Likewise.
+    """
+
+    c_rate: tuple[float, float] = (0.1, 5.0)
+    fourier: tuple[float, float] = (0.02, 10.0)
+    diffusion_limited: float = 0.15
+    radius: tuple[float, float] = (0.5, 2.0)
+    coating: tuple[float, float] = (0.6, 1.6)
+    balance: tuple[float, float] = (0.95, 1.2)
+    porosity: tuple[float, float] = (-0.08, 0.08)
+    conductivity: tuple[float, float] = (0.4, 2.0)
+    salt_diffusivity: tuple[float, float] = (0.4, 2.0)
+    exchange: tuple[float, float] = (0.3, 3.0)
+    contact_V: tuple[float, float] = (0.0, 0.03)
+    tilt_V: tuple[float, float] = (0.0, 0.0)
+    step_V: tuple[float, float] = (0.0, 0.0)
+
+
+def sobol_designs(
+    base: str, n: int, seed: int, space: Space | None = None, stratified: bool = True
+) -> list[Design]:
+    """Designs spread evenly over a space (scrambled Sobol sequence).
+
+    Args:
+        base: Base cell.
+        n: Number of designs.
+        seed: Of the scrambling.
+        space: Ranges.
+        stratified: Put half of the designs below ``space.diffusion_limited``.
+    """
+    from scipy.stats import qmc
+
+    space = space or Space()
+    base_values = scalars(base)
+    points = qmc.Sobol(13, seed=seed).random_base2(max(1, math.ceil(math.log2(n))))[:n]
+
+    def linear(u: float, bounds: tuple[float, float]) -> float:
+        return bounds[0] + u * (bounds[1] - bounds[0])
+
+    def logarithmic(u: float, bounds: tuple[float, float]) -> float:
+        return float(np.exp(linear(u, (math.log(bounds[0]), math.log(bounds[1])))))
+
+    designs = []
+    for i, u in enumerate(points):
+        rate = logarithmic(u[0], space.c_rate)
+        fourier, part = space.fourier, float(u[1])
+        if stratified:  # one coordinate, cut in half: successive points alternate between halves
+            limit = space.diffusion_limited
+            fourier = (fourier[0], limit) if part < 0.5 else (limit, fourier[1])
+            part = 2.0 * part % 1.0
+        radius = base_values["Positive particle radius [m]"] * logarithmic(u[2], space.radius)
+        diffusivity = logarithmic(part, fourier) * rate * radius**2 / SECONDS_PER_HOUR
+        coating, balance = linear(u[3], space.coating), linear(u[4], space.balance)
+        added = linear(u[5], space.porosity)
+        porosity = base_values["Positive electrode porosity"]
+        active = base_values["Positive electrode active material volume fraction"]
+        values = {
+            "Positive particle diffusivity [m2.s-1]": diffusivity,
+            "Positive particle radius [m]": radius,
+            "Positive electrode thickness [m]": base_values["Positive electrode thickness [m]"]
+            * coating,
+            "Negative electrode thickness [m]": base_values["Negative electrode thickness [m]"]
+            * coating
+            * balance,
+            "Positive electrode porosity": porosity + added,
+            "Positive electrode active material volume fraction": active
+            * (1.0 - porosity - added)
+            / (1.0 - porosity),
+            "Electrolyte conductivity factor": logarithmic(u[6], space.conductivity),
+            "Electrolyte diffusivity factor": logarithmic(u[7], space.salt_diffusivity),
+            "Positive electrode exchange-current density factor": logarithmic(u[8], space.exchange),
+            CONTACT: linear(u[9], space.contact_V) / base_values["Nominal cell capacity [A.h]"],
+        }
+        if space.tilt_V[1] > 0.0 or space.step_V[1] > 0.0:
+            values["Positive electrode OCP tilt [V]"] = linear(u[10], space.tilt_V)
+            values["Positive electrode OCP step [V]"] = linear(u[11], space.step_V)
+            values["Positive electrode OCP step stoichiometry"] = float(u[12])
+        designs.append(check(Design(f"{base}-{seed}-{i:05d}", base, rate, REFERENCE_K, values)))
+    return designs
+
+
+def to_table(designs: Sequence[Design]) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
+    """Rows and columns of designs, for a CSV file."""
+    rows = [design.to_dict() for design in designs]
+    return rows, tuple(dict.fromkeys([*KEYS, *(key for row in rows for key in row)]))

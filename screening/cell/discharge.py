@@ -1,0 +1,161 @@
+"""One discharge at constant current and temperature, solved with PyBaMM."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from screening.cell.base_cells import import_pybamm, potentials, scalars
+from screening.cell.cell_model import CellModel, cell_model, split
+from screening.cell.designs import Design
+from screening.cell.full_charge import NoFullChargeError, full_charge, open_circuit
+from screening.table import Row
+from structures.units import SECONDS_PER_HOUR
+
+Floats = NDArray[np.float64]
+
+N_POINTS = 101
+"""Points of a voltage curve, at even shares of the capacity."""
+
+END_STATES = (
+    "end_negative_mean",
+    "end_negative_surface",
+    "end_positive_mean",
+    "end_positive_surface",
+)
+"""Stoichiometries at the end, means through the electrode."""
+
+
+def row_of(design: Design, **values: Any) -> Row:
+    """The row of a design with what is known of it."""
+    return {**design.to_dict(), **values}
+
+
+def failed(design: Design, reason: str) -> Row:
+    """The row of a design that gave no result."""
+    return row_of(design, status="failed", reason=" ".join(reason.split()))
+
+
+def discharge(design: Design, model: str = "DFN", n_radial: int = 0) -> Row:
+    """Solve a design.
+
+    Args:
+        design: What to solve.
+        model: ``DFN``, ``SPMe`` or ``SPM``.
+        n_radial: Cells of a uniform radial mesh; 0 for ours.
+
+    Returns:
+        The design's values and, where it could be solved, ``capacity_Ah``, ``energy_Wh``,
+        ``mean_voltage_V``, ``irreversible_heat_J`` and ``reversible_heat_J`` (set free),
+        ``fourier`` (3600 D / (C R^2) of the cathode, None where its diffusivity is a function),
+        ``start_negative``, ``start_positive`` and the END_STATES (stoichiometries),
+        ``voltage_V`` and ``open_circuit_V`` (N_POINTS at even shares of the capacity);
+        ``status`` and ``reason``.
+
+        Irreversible heat is what the cell at rest would have given more:
+        integral of (U(q) - V) I dt, heat of mixing included.
+    """
+    if design.trouble:
+        return failed(design, design.trouble)
+    given = dict(design.parameters)
+    solved, fixed = split(given)
+    try:
+        start = full_charge(design.base_cell, given)
+    except NoFullChargeError as error:
+        return failed(design, str(error))
+    nominal = given.get(
+        "Nominal cell capacity [A.h]", scalars(design.base_cell)["Nominal cell capacity [A.h]"]
+    )
+    current = design.c_rate * nominal
+    lower = {**scalars(design.base_cell), **given}["Lower voltage cut-off [V]"]
+    pybamm = import_pybamm()
+    try:
+        built = cell_model(design.base_cell, fixed, model, n_radial)
+        solution = _solve(built, design, solved, current, start.concentrations, start.usable_Ah)
+    except (pybamm.SolverError, pybamm.ModelError, ValueError, RuntimeError) as error:
+        return failed(design, _in_short(error))
+    if "Minimum voltage" not in str(solution.termination):
+        return failed(design, f"the lower cut-off was not reached ({solution.termination})")
+    seconds = np.linspace(0.0, float(solution.t[-1]), N_POINTS)
+    volts = np.asarray(solution["Voltage [V]"](seconds), dtype=float)
+    if not np.isfinite(volts).all():
+        return failed(design, "the solution is not finite")
+    volts[-1] = lower
+    charge = current * seconds / SECONDS_PER_HOUR
+    negative, positive = start.stoichiometries(charge)
+    rest = open_circuit(design.base_cell, given, negative, positive, design.temperature_K)
+    entropic = potentials(design.base_cell).entropic(negative, positive)
+    steps = np.asarray(solution.t, dtype=float)
+    energy = _energy(solution, steps, current)
+    at_rest = float(np.trapezoid(rest, charge))
+    capacity = float(charge[-1])
+    return row_of(
+        design,
+        capacity_Ah=capacity,
+        energy_Wh=energy,
+        mean_voltage_V=energy / capacity,
+        irreversible_heat_J=(at_rest - energy) * SECONDS_PER_HOUR,
+        reversible_heat_J=-design.temperature_K
+        * float(np.trapezoid(entropic, charge))
+        * SECONDS_PER_HOUR,
+        fourier=_fourier(design),
+        start_negative=start.negative,
+        start_positive=start.positive,
+        end_negative_mean=float(negative[-1]),
+        end_negative_surface=_last(solution, "negative"),
+        end_positive_mean=float(positive[-1]),
+        end_positive_surface=_last(solution, "positive"),
+        voltage_V=[round(float(v), 6) for v in volts],
+        open_circuit_V=[round(float(v), 6) for v in rest],
+        status="ok",
+        reason="",
+    )
+
+
+def _solve(
+    built: CellModel,
+    design: Design,
+    solved: dict[str, float],
+    current_A: float,
+    concentrations: Any,
+    usable_Ah: float,
+) -> Any:
+    """Solve until the voltage or the lithium ends."""
+    inputs = built.inputs(solved, current_A, design.temperature_K, concentrations)
+    longest = usable_Ah / current_A * SECONDS_PER_HOUR
+    return built.simulation.solve([0.0, longest], inputs=inputs)
+
+
+def _energy(solution: Any, steps: Floats, current_A: float) -> float:
+    """Integral of V I dt in Wh, Simpson's rule between the solver's steps."""
+    middle = 0.5 * (steps[1:] + steps[:-1])
+    at_steps = np.asarray(solution["Voltage [V]"](steps), dtype=float)
+    at_middle = np.asarray(solution["Voltage [V]"](middle), dtype=float)
+    parts = np.diff(steps) * (at_steps[1:] + 4.0 * at_middle + at_steps[:-1]) / 6.0
+    return float(parts.sum()) * current_A / SECONDS_PER_HOUR
+
+
+def _last(solution: Any, domain: str) -> float:
+    """Mean surface stoichiometry of an electrode at the end."""
+    variable = f"X-averaged {domain} particle surface stoichiometry"
+    return float(np.ravel(solution[variable](solution.t[-1]))[0])
+
+
+def _fourier(design: Design) -> float | None:
+    """3600 D / (C R^2) of the cathode where its diffusivity is a number."""
+    values = {**scalars(design.base_cell), **design.parameters}
+    diffusivity = values.get("Positive particle diffusivity [m2.s-1]")
+    if diffusivity is None:
+        return None
+    radius = values["Positive particle radius [m]"]
+    return SECONDS_PER_HOUR * diffusivity / (design.c_rate * radius**2)
+
+
+def _in_short(error: BaseException) -> str:
+    """The first line of a solver's complaint, in words where we know it."""
+    text = str(error).strip().split("\n")[0]
+    if "initial conditions" in text and "non-positive" in text:
+        return "the voltage lies below the lower cut-off from the first moment"
+    return f"solver: {text[:160]}"

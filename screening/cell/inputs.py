@@ -1,0 +1,139 @@
+"""What a design may set: parameters by PyBaMM's names, with the ranges in which they make sense.
+
+A column of a designs table is a PyBaMM parameter ("Positive particle radius [m]") that replaces the
+base cell's value, or one of our FACTORS, which multiply a function of the base cell.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+
+from screening.cell.base_cells import scalars
+from screening.errors import InputError
+from structures.configuration import nearest
+
+ELECTRODES = ("Negative", "Positive")
+REGIONS = ("Negative electrode", "Separator", "Positive electrode")
+
+CONDUCTIVITY = "Electrolyte conductivity [S.m-1]"
+ELECTROLYTE_DIFFUSIVITY = "Electrolyte diffusivity [m2.s-1]"
+TRANSFERENCE = "Cation transference number"
+CONTACT = "Contact resistance [Ohm]"
+
+FUNCTIONS = (
+    "Negative particle diffusivity [m2.s-1]",
+    "Positive particle diffusivity [m2.s-1]",
+    CONDUCTIVITY,
+    ELECTROLYTE_DIFFUSIVITY,
+)
+"""May depend on state and temperature in a base cell; a design replaces them by a number."""
+
+FACTORS = (
+    "Negative particle diffusivity factor",
+    "Positive particle diffusivity factor",
+    "Electrolyte conductivity factor",
+    "Electrolyte diffusivity factor",
+    "Negative electrode exchange-current density factor",
+    "Positive electrode exchange-current density factor",
+)
+"""Multiply the base cell's function; 1 by default."""
+
+CURVE_CHANGES = {
+    "Positive electrode OCP tilt [V]": 0.0,
+    "Positive electrode OCP step [V]": 0.0,
+    "Positive electrode OCP step stoichiometry": 0.5,
+}
+"""Turn the cathode's open-circuit curve into that of another material:
+U(x) + tilt (1/2 - x) - step tanh((x - x_step) / STEP_WIDTH)."""
+
+STEP_WIDTH = 0.04
+
+TORTUOSITIES = tuple(f"{region} tortuosity factor (electrolyte)" for region in REGIONS)
+"""In place of the Bruggeman coefficient: effective over bulk transport is porosity / tortuosity."""
+
+RANGES: tuple[tuple[str, float, float, str], ...] = (
+    (r"particle diffusivity \[m2\.s-1\]", 1e-22, 1e-9, "1 cm2/s is 1e-4 m2/s"),
+    (r"Electrolyte diffusivity \[m2\.s-1\]", 1e-14, 1e-7, "1 cm2/s is 1e-4 m2/s"),
+    (r"Electrolyte conductivity \[S\.m-1\]", 1e-6, 100.0, "1 S/cm is 100 S/m"),
+    (r"electrode conductivity \[S\.m-1\]", 1e-6, 1e8, "1 S/cm is 100 S/m"),
+    (r"particle radius \[m\]", 1e-9, 1e-3, "1 um is 1e-6 m"),
+    (r"thickness \[m\]", 1e-7, 1.9e-3, "1 um is 1e-6 m"),
+    (r"porosity$", 0.01, 0.99, "a fraction"),
+    (r"active material volume fraction$", 0.01, 0.99, "a fraction"),
+    (r"Bruggeman coefficient", 0.0, 10.0, "an exponent, 1.5 for spheres"),
+    (r"tortuosity factor", 0.1, 1e3, "porosity over relative transport"),
+    (r"Cation transference number", -0.5, 1.0, "1 for a single-ion conductor"),
+    (r"concentration in .*\[mol\.m-3\]", 1e-3, 1e6, "mol per m3"),
+    (r"Contact resistance \[Ohm\]", 0.0, 1e3, "Ohm"),
+    (r" factor$", 1e-12, 1e12, "a multiplier"),
+    (r"OCP tilt \[V\]|OCP step \[V\]", 0.0, 1.0, "V"),
+    (r"OCP step stoichiometry", 0.0, 1.0, "a stoichiometry"),
+    (r"temperature \[K\]", 200.0, 400.0, "kelvin"),
+    (r"Electrode (height|width) \[m\]", 1e-4, 1e3, "m"),
+    (r"capacity \[A\.h\]", 1e-7, 1e5, "Ah"),
+    (r"cut-off \[V\]", 0.0, 6.0, "V"),
+)
+"""Pattern of the name, least, greatest, and what the unit is about."""
+
+FIXED = ("Reference temperature [K]", "Ambient temperature [K]", "Initial temperature [K]")
+"""Set by ``temperature_K`` or by the base cell, never by a column."""
+
+
+def known_names(base: str) -> tuple[str, ...]:
+    """Every column that a design of a base cell may have."""
+    numbers = (name for name in scalars(base) if name not in FIXED)
+    return tuple(dict.fromkeys([*numbers, *FUNCTIONS, *FACTORS, *CURVE_CHANGES, *TORTUOSITIES]))
+
+
+def check_names(names: Iterable[str], bases: Iterable[str]) -> None:
+    """Refuse a column that no base cell knows.
+
+    Raises:
+        InputError: The column, and the nearest known one.
+    """
+    known = list(dict.fromkeys(n for base in bases for n in known_names(base)))
+    for name in names:
+        if name in FIXED:
+            raise InputError(f"'{name}' is not a column of designs; use temperature_K")
+        if name not in known:
+            raise InputError(f"unknown parameter '{name}'; {_nearest_name(name, known)}")
+
+
+def problem(base: str, given: Mapping[str, float]) -> str | None:
+    """Why values cannot be used with a base cell, in one line; None where they can."""
+    known = known_names(base)
+    for name, value in given.items():
+        if name not in known:
+            return f"base cell {base} has no parameter '{name}'"
+        if not math.isfinite(value):
+            return f"'{name}' is {value}, not a number"
+        for pattern, least, greatest, unit in RANGES:
+            if re.search(pattern, name):
+                if not least <= value <= greatest:
+                    return (
+                        f"'{name}' is {value:g}, outside {least:g} to {greatest:g} ({unit}); "
+                        "is the unit right?"
+                    )
+                break
+    numbers = {**scalars(base), **given}
+    for region, electrode in zip(REGIONS[::2], ELECTRODES, strict=True):
+        parts = (f"{region} porosity", f"{region} active material volume fraction")
+        total = sum(numbers[p] for p in parts)
+        if total > 1.0 + 1e-6:
+            return (
+                f"{electrode.lower()} electrode: porosity and active fraction add up to {total:g}"
+            )
+    if numbers["Lower voltage cut-off [V]"] >= numbers["Upper voltage cut-off [V]"]:
+        return "the lower voltage cut-off is not below the upper one"
+    return None
+
+
+def _nearest_name(name: str, known: list[str]) -> str:
+    """The nearest name, whatever its capitals; a few dozen names are no help as a list."""
+    by_lower = {k.lower(): k for k in known}
+    found = nearest(name.lower(), list(by_lower))
+    if found.startswith("did you mean '"):
+        return f"did you mean '{by_lower[found.split(chr(39))[1]]}'?"
+    return "it is none of PyBaMM's numeric parameters of the base cell"
