@@ -254,6 +254,12 @@ class AgeingCell:
             hold_V: Voltage to hold instead of a current.
             stop_V: Voltage that ends the step.
             stop_current_A: Charging current, negative, that ends the holding of a voltage.
+
+        Returns:
+            The solution of this step; the state as it was, where its end is already reached.
+
+        Raises:
+            pybamm.SolverError: The equations could not be solved.
         """
         sign = 1.0 if current_A > 0 else -1.0
         inputs = _inputs(temperature_K) | {
@@ -268,7 +274,12 @@ class AgeingCell:
         }
         state = state.last_state
         state.termination = "final time"  # an event of the last step does not end this one
-        return self._solver.step(state, self._model, duration_s, inputs=inputs, save=False)
+        try:
+            return self._solver.step(state, self._model, duration_s, inputs=inputs, save=False)
+        except import_pybamm().SolverError as error:
+            if "non-positive at initial conditions" in str(error):
+                return state  # the step is over before it begins
+            raise
 
     def cycle(self, state: Any, run: AgeingRun) -> tuple[Any, dict[str, float]]:
         """One cycle: discharge, rest, charge at constant current, then voltage, rest.
