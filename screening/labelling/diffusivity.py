@@ -134,11 +134,12 @@ def jump_diffusivity(
     if not len(tracer.lags_ps):
         return tracer
     summed = positions_A.sum(axis=1, keepdims=True) / np.sqrt(positions_A.shape[1])
-    summed, interval_ps = _thinned(summed, interval_ps)
+    summed, stored_ps = _thinned(summed, interval_ps)
     msd = mean_squared_displacement(summed)
     prior = (1 - DOUBT_OF_TRACER) * tracer.curve_weights + DOUBT_OF_TRACER * CURVE_PRIOR
-    fit = _fit(summed, msd, tracer.onset, prior)
-    return _result(fit, msd, interval_ps, np.random.default_rng(seed))
+    single = _excess(_thinned(positions_A, interval_ps)[0], tracer.onset)
+    fit = _fit(summed, msd, tracer.onset, prior, least_excess=single / positions_A.shape[1])
+    return _result(fit, msd, stored_ps, np.random.default_rng(seed))
 
 
 def mean_squared_displacement(positions_A: Floats) -> Floats:
@@ -280,12 +281,14 @@ class _Fit:
         return np.asarray(weights / weights.sum())
 
 
-def _fit(positions_A: Floats, msd: Floats, onset: int, prior: Floats) -> _Fit:
+def _fit(
+    positions_A: Floats, msd: Floats, onset: int, prior: Floats, least_excess: float = 0.0
+) -> _Fit:
     """Curves from one onset; the covariance is that of the process that the likeliest describes."""
     n_frames, n_walkers = positions_A.shape[:2]
     lags = _lags(onset, n_frames)
     independent = n_walkers / _concertedness(positions_A, onset)
-    excess = _excess(positions_A, onset)
+    excess = max(least_excess, _excess(positions_A, onset))
     y = msd[lags]
     design = _design(lags.astype(float), None)
     start, *_ = np.linalg.lstsq(design / y[:, None], np.ones(len(y)), rcond=None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from structures.sources.source import Loaded, Source
@@ -74,7 +75,7 @@ def _interval_fs(path: Path) -> float:
     """
     with gzip.open(path, "rt", encoding="utf-8") as stream:
         steps = [int(line) for line in stream if line.strip()]
-    gaps = {later - earlier for earlier, later in zip(steps, steps[1:], strict=False)}
+    gaps = {later - earlier for earlier, later in pairwise(steps)}
     if len(gaps) != 1:
         raise ValueError(f"{path}: frames are {sorted(gaps)} steps apart, expected one spacing")
     return gaps.pop() * TIMESTEP_FS
