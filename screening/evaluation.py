@@ -128,7 +128,7 @@ def _overlap(scored: Scored) -> dict[str, Any]:
 
 
 def _trained_on(model: str) -> frozenset[str] | None:
-    """``base_systems`` of the card's ``trained_on``: host frameworks, or compositions of a table."""
+    """``base_systems`` of the card's ``trained_on``: host frameworks, or compositions."""
     stated = library.card(model).get("trained_on")
     systems = stated.get("base_systems") if isinstance(stated, dict) else None
     return None if systems is None else frozenset(map(str, systems))

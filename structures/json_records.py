@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pymatgen.core import Element
 
-from structures.records import Crystal, Hop, Occupancy, UnusableStructureError
+from structures.records import ROLES, Crystal, Hop, Occupancy, UnusableStructureError
 
 ELEMENT_SYMBOLS = frozenset(element.symbol for element in Element)
 OCCUPANCY_TOLERANCE = 1e-3
@@ -48,7 +48,7 @@ def crystal_from_json(data: Mapping[str, Any], id: str | None = None) -> Crystal
         species=species,
         frac=_points(_required(data, "frac"), "frac", len(species)),
         working_ion=_symbol(data.get("working_ion")),
-        role=_text(data.get("role")),
+        role=_role(data.get("role")),
         family=_text(data.get("family")),
         source=_text(data.get("source")),
         extra={k: v for k, v in data.items() if k not in _CRYSTAL_KEYS},
@@ -204,6 +204,14 @@ def _text(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
+def _role(value: Any) -> str | None:
+    if value is None or value == "":
+        return None
+    if value not in ROLES:
+        raise UnusableStructureError(f"role = {value!r}, expected {' or '.join(ROLES)}")
+    return str(value)
+
+
 def _symbol(value: Any) -> str | None:
     if value is not None and value not in ELEMENT_SYMBOLS:
         raise UnusableStructureError(f"working_ion: unknown element {value!r}")
@@ -215,9 +223,12 @@ def _number(data: Mapping[str, Any], key: str) -> float | None:
     if value is None:
         return None
     try:
-        return float(value)
+        number = float(value)
     except (TypeError, ValueError):
         raise UnusableStructureError(f"{key} = {value!r} is not a number") from None
+    if not np.isfinite(number):
+        raise UnusableStructureError(f"{key} = {value!r} is not finite")
+    return number
 
 
 def _species(value: Any, key: str) -> tuple[Occupancy, ...]:

@@ -18,6 +18,9 @@ from pymatgen.core import Composition, Lattice, Structure
 WORKING_IONS = ("Li", "Na", "K", "Mg", "Ca", "Zn", "Al")
 """Ions looked for, in order of precedence, when a crystal does not name its own."""
 
+ROLES = ("electrode", "electrolyte")
+"""What a crystal may be in a cell."""
+
 Occupancy = Mapping[str, float]
 
 

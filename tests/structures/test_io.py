@@ -251,6 +251,23 @@ class TestJsonLines:
         # 13,000 in 5 s would be 0.38 s; a loaded machine may take twice that
         assert time.perf_counter() - start < 0.8
 
+    def test_a_role_that_is_none_is_a_failed_row(self, tmp_path):
+        rows = [crystal_to_json(rock_salt(f"c{k}")) for k in range(3)]
+        rows[0]["role"], rows[1]["role"] = "electrolyte", "banana"
+        write_json_lines(tmp_path / "c.jsonl", rows)
+        records = read_records(tmp_path / "c.jsonl")
+        assert [getattr(r, "role", None) for r in records] == ["electrolyte", None, None]
+        assert records[1].reason == "role = 'banana', expected electrode or electrolyte"
+
+    @pytest.mark.parametrize("label", ["about 0.3", float("nan"), [0.3]])
+    def test_a_barrier_that_is_no_number_is_a_failed_row(self, tmp_path, label):
+        rows = [hop_to_json(hop(f"h{k}")) for k in range(2)]
+        rows[0]["barrier_eV"] = label
+        write_json_lines(tmp_path / "h.jsonl", rows)
+        bad, good = read_records(tmp_path / "h.jsonl")
+        assert bad.reason.startswith("barrier_eV = ")
+        assert good.id == "h1"
+
 
 class TestStructureFiles:
     def test_cif_keeps_partial_occupancy(self, tmp_path):
@@ -347,6 +364,42 @@ class TestStructureFiles:
         (tmp_path / "mol.xyz").write_text("1\ncomment\nLi 0 0 0\n")
         (record,) = read_records(tmp_path)
         assert "not a periodic crystal" in record.reason
+
+    def test_extxyz_cut_in_a_frame_keeps_the_frames_before_it(self, tmp_path):
+        write_extxyz(hop(), tmp_path / "whole.extxyz")
+        text = (tmp_path / "whole.extxyz").read_text()
+        third = text.index("Lattice", text.index("Lattice", text.index("Lattice") + 1) + 1)
+        (tmp_path / "whole.extxyz").write_text(text[: text.index("\n", third) + 3])
+        *whole, cut = read_records(tmp_path)
+        assert [r.id for r in whole] == ["whole#0", "whole#1"]
+        assert all(isinstance(r, Crystal) for r in whole)
+        assert cut.id == "whole#2"
+        assert cut.reason == "frame 2: the file ends after 1 of 3 atoms"
+
+    def test_extxyz_with_one_odd_frame_keeps_the_others(self, tmp_path):
+        write_extxyz(hop(), tmp_path / "odd.extxyz")
+        text = (tmp_path / "odd.extxyz").read_text()
+        second = text.index("Lattice", text.index("Lattice") + 1)
+        (tmp_path / "odd.extxyz").write_text(
+            text[:second] + text[second:].replace("Lattice", "L", 1)
+        )
+        assert [isinstance(r, Crystal) for r in read_records(tmp_path)] == [True, False, True]
+
+    @pytest.mark.parametrize(
+        ("old", "new", "reason"),
+        [
+            ("_atom_site_label", "_atom_site_name", "_atom_site_label is missing"),
+            ("_cell_length_a", "_cell_long", "_cell_length_a is missing"),
+            ("_atom_site_", "_other_", "no atom sites"),
+            ("data_", "dat", "no data_ block"),
+        ],
+    )
+    def test_a_cif_says_what_it_lacks(self, tmp_path, old, new, reason):
+        text = str(CifWriter(rock_salt().to_pymatgen()))
+        (tmp_path / "lacks.cif").write_text(text.replace(old, new))
+        (record,) = read_records(tmp_path)
+        assert isinstance(record, FailedRecord), record
+        assert reason in record.reason
 
     def test_hop_as_cif_holds_one_ion(self, tmp_path):
         write_cif(hop(), tmp_path / "hop.cif")
