@@ -82,12 +82,14 @@ class Base:
         network: Sizes of its networks.
         weights: One state a network; none to start from nothing.
         process: Gaussian process of a hop model, whose labels are kept.
+        calibration: Of a hop model; few labels borrow its residuals.
     """
 
     name: str
     network: HopNetworkConfig
     weights: Weights
     process: PathProcess | None = None
+    calibration: Calibration | None = None
 
     @classmethod
     def of(cls, name: str | Path) -> Base:
@@ -102,7 +104,7 @@ class Base:
             return cls(str(name), model.network, model.weights)
         if isinstance(model, HopEnsemble):
             weights = [network.state_dict() for network in model.networks_]
-            return cls(str(name), model.config.network, weights, model.process_)
+            return cls(str(name), model.config.network, weights, model.process_, model.calibration_)
         raise ValueError(
             f"--base {name}: a {type(model).__name__} has no network to start from; "
             "give an encoder or a hop model"
@@ -165,7 +167,10 @@ def adapt(
     card = _card(chosen, base, hops, compared, seed)
     if isinstance(model, HopEnsemble):
         target = model.config.target
-        model.calibration_ = Calibration.fit(validation, barrier_eV, target)
+        n_groups = len({hop.framework for hop in hops})
+        model.calibration_ = Calibration.fit(
+            validation, barrier_eV, target, n_groups=n_groups, source=base.calibration
+        )
         validation = model.calibration_.calibrated(validation)
     lower, upper = model.interval(validation)
     card["validation"] = {

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 from torch_geometric.data import Batch
 
-from models.calibration import Calibration
+from models.calibration import ENOUGH_GROUPS, Calibration
 from models.checkpoint import load_model, save_model
-from models.domain import Domain
+from models.domain import LONGEST_HOP_A, Domain
 from models.finetuning import (
     FromScratch,
     HeadsOnly,
@@ -189,9 +189,13 @@ class HopEnsemble:
             raise ValueError("no labelled hops were given to fit on; at least one is needed")
         graphs = [graph_of(hop) for hop in hops]
         scalars = torch.cat([g.scalars for g in graphs])
+        # A handful of labels cannot say how large errors get: the base's spread is kept.
+        few = self.known is not None and len({hop.framework for hop in hops}) < ENOUGH_GROUPS
         self.networks_ = []
         for member in range(self.config.n_members):
             network, groups = self._start(member, scalars)
+            if few:
+                groups = without(groups, network.scale_head)
             data = graphs
             if self.config.strategy.freezes_host:
                 data = [with_encoded_host(network, graph) for graph in graphs]
@@ -220,7 +224,7 @@ class HopEnsemble:
                 inputs = np.concatenate([self.known.inputs, inputs])
                 target = np.concatenate([self.known.target, target])
             self.process_ = PathProcess(inputs, target)
-        embedding = self._embedding(graphs)
+        embedding = self.embedding(graphs)
         self.domain_ = Domain.fit(embedding, [hop.framework for hop in hops], elements)
         self.calibration_ = Calibration()
         self.card_: dict[str, Any] = {}
@@ -326,10 +330,11 @@ class HopEnsemble:
         return parts
 
     def in_domain(self, hops: Sequence[Hop]) -> NDArray[np.bool_]:
-        """(n,) True where embedding, working ion and elements are like those of the training."""
+        """(n,) True where embedding, elements and length are like those of the training."""
         energies = self.energies([graph_of(hop) for hop in hops])
         seen = [
             {hop.working_ion, *(k for s in hop.host_species for k in s)} <= self.domain_.elements
+            and hop.distance_A <= LONGEST_HOP_A
             for hop in hops
         ]
         return energies.in_domain & np.array(seen, dtype=bool)
@@ -398,7 +403,8 @@ class HopEnsemble:
         elements = {k for s in graph.crystal.species for k in s} | {graph.working_ion}
         return elements <= self.domain_.elements
 
-    def _embedding(self, graphs: Sequence[HopData]) -> NDArray[np.float64]:
+    def embedding(self, graphs: Sequence[HopData]) -> NDArray[np.float64]:
+        """(n_hops, n_features) points of hops in the space where nearness means likeness."""
         parts = []
         with torch.no_grad():
             for first in range(0, len(graphs), BATCH_SIZE):
@@ -434,6 +440,12 @@ class HopEnsemble:
     def _check_fitted(self) -> None:
         if not hasattr(self, "networks_"):
             raise NotFittedError("HopEnsemble is not fitted; call fit() or load() first")
+
+
+def without(groups: ParameterGroups, module: torch.nn.Module) -> ParameterGroups:
+    """The optimiser groups less the parameters of a module, which stay as they are."""
+    kept = {id(parameter) for parameter in module.parameters()}
+    return [{**g, "params": [p for p in g["params"] if id(p) not in kept]} for g in groups]
 
 
 def with_encoded_host(network: HopNetwork, graph: HopData) -> HopData:
