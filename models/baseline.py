@@ -12,6 +12,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from models.checkpoint import load_model, save_model
+from models.domain import LONGEST_HOP_A
 from models.prediction import Prediction
 from structures.records import Hop
 
@@ -57,8 +58,9 @@ class Baseline(ABC):
         return prediction.mean - half, prediction.mean + half
 
     def in_domain(self, records: Sequence[Hop]) -> NDArray[np.bool_]:
-        """(n,) True where the working ion was among the training hops."""
-        return np.array([hop.working_ion in self.ions_ for hop in records], dtype=bool)
+        """(n,) True where the working ion was among the training hops and the hop is one."""
+        known = [h.working_ion in self.ions_ and h.distance_A <= LONGEST_HOP_A for h in records]
+        return np.array(known, dtype=bool)
 
     def save(self, directory: str | Path, card: Mapping[str, Any] | None = None) -> None:
         """Write the model folder."""

@@ -11,6 +11,9 @@ from scipy.spatial import cKDTree
 
 N_NEIGHBORS = 5
 TRAINING_QUANTILE = 0.95
+LONGEST_HOP_A = 7.5
+"""One published hop in a hundred is longer; beyond it a path is several hops, or ends in another
+cell than was meant."""
 SMALLEST_THRESHOLD = 1e-6
 """Training rows that are all alike still leave a distance to divide by."""
 

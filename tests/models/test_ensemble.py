@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch_geometric.data import Batch
 
+from models.baselines import GlobalMean
 from models.checkpoint import CONFIG
 from models.ensemble import (
     HopEnergies,
@@ -315,3 +316,16 @@ def test_the_centre_of_an_odd_number_of_members_is_their_median(model):
     zero = np.zeros((3, 2))
     energies = HopEnergies(zero, zero, kra, np.zeros(2), np.ones(2, dtype=bool))
     np.testing.assert_allclose(energies.central_barrier_eV, [0.5, 0.3])
+
+
+def test_a_hop_whose_end_lies_three_cells_on_is_not_in_the_domain(model):
+    hop = HOPS[1]
+    cells = np.array([3.0, 0.0, 0.0])
+    along = np.linspace(0, 1, len(hop.path_frac))[:, None]
+    far = replace(hop, id="far", path_frac=hop.path_frac + along * cells)
+    elsewhere = replace(hop, id="elsewhere", path_frac=hop.path_frac + cells)
+    inside = model.in_domain([hop, far, elsewhere])
+    assert not inside[1]
+    assert inside[2] == inside[0]  # the same hop, written down three cells on
+    mean = GlobalMean().fit([hop], [0.3])
+    assert mean.in_domain([hop, far, elsewhere]).tolist() == [True, False, True]
