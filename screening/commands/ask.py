@@ -43,8 +43,8 @@ def _run(args: argparse.Namespace) -> int:
 
     try:
         from screening.orchestrator.ask import Endpoint, ask
+        from screening.orchestrator.caller import Caller
         from screening.orchestrator.jobs import Jobs
-        from screening.orchestrator.tools import Caller
         from screening.orchestrator.workspace import Workspace
     except ImportError as error:
         raise MissingExtraError("mcp", "ionbridge ask") from error
@@ -52,6 +52,7 @@ def _run(args: argparse.Namespace) -> int:
         raise InputError("ask: the goal is empty")
     endpoint = Endpoint.configured(args.endpoint, args.model)
     workspace = Workspace(args.workspace)
+    workspace.become_library()
     jobs = Jobs(workspace)
     try:
         answer = ask(args.question, endpoint, Caller(workspace, jobs, client="local"), say)

@@ -18,7 +18,9 @@ from typing import Any, BinaryIO
 from screening.errors import InputError
 
 EXTRAPOLATION = "EXTRAPOLATION"
-MOST_ROWS = 200_000
+MOST_ROWS = 100_000
+LARGEST_TABLE = 64 * 2**20
+LONGEST_LINE = 2**20
 LONGEST_CELL = 160
 N_NAMED = 5
 """Rows that a warning names."""
@@ -254,7 +256,9 @@ def shown_row(row: Row, columns: Sequence[str], all_columns: Sequence[str]) -> d
 def spread_columns(columns: Sequence[str]) -> dict[str, str]:
     """Column of the spread (one sigma) that belongs to a column."""
     found = {}
-    for spread in columns:
+    for before, spread in zip(("", *columns), columns, strict=False):
+        if spread == "std":
+            found[before] = spread
         if "_std" not in spread:
             continue
         base = spread.replace("_std", "", 1)
@@ -373,6 +377,8 @@ def _keys(data: Any) -> list[str]:
 
 def _json_rows(stream: Iterable[str]) -> Iterable[Row]:
     for line in stream:
+        if len(line) > LONGEST_LINE:
+            raise ValueError(f"a line is longer than {LONGEST_LINE} characters")
         if line.strip():
             value = json.loads(line)
             if not isinstance(value, dict):

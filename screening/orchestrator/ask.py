@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from screening.errors import InputError
-from screening.orchestrator.tools import INSTRUCTIONS, TOOLS, Caller, call_tool
+from screening.orchestrator.caller import Caller
+from screening.orchestrator.tools import INSTRUCTIONS, TOOLS, call_tool
 
 URL, MODEL, KEY = "IONBRIDGE_LLM_URL", "IONBRIDGE_LLM_MODEL", "IONBRIDGE_LLM_KEY"
 MOST_TURNS = 40

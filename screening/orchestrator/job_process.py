@@ -18,10 +18,8 @@ import traceback
 from pathlib import Path
 from typing import TextIO
 
+from screening.orchestrator.jobs import CANCELLED, ENDED, JOB, PROGRESS, STARTED
 from screening.shards import write_json
-
-JOB, STARTED, PROGRESS, ENDED = "job.json", "started.json", "progress.json", "ended.json"
-CANCELLED, LOCK, LOG = "cancelled", "lock", "log.txt"
 
 LARGEST_OUTPUT = 4 * 2**30
 """Bytes of a file that a job may write."""
@@ -41,6 +39,7 @@ class ProgressLog(io.TextIOBase):
     """
 
     BAR = re.compile(r"^(?P<label>[^\t]*)\t(?P<done>[\d.]+)\t(?P<total>[\d.]+|None)\s*$")
+    STEP = re.compile(r"^step (?P<done>\d+) of (?P<total>\d+): (?P<label>.+)$")
     FORMAT = "{desc}\t{n}\t{total}"
     SECONDS_BETWEEN = 0.5
 
@@ -74,11 +73,12 @@ class ProgressLog(io.TextIOBase):
 
     def _line(self, line: str) -> None:
         bar = self.BAR.match(line)
-        if bar:
-            self._show(bar)
-        elif line.strip():
+        if bar is None and line.strip():
             self._log.write(line + "\n")
             self._log.flush()
+        shown = bar or self.STEP.match(line)
+        if shown is not None:
+            self._show(shown)
 
     def _show(self, bar: re.Match[str]) -> None:
         done, total = float(bar["done"]), bar["total"]

@@ -26,20 +26,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from screening.errors import InputError
-from screening.orchestrator.job_process import (
-    CANCELLED,
-    ENDED,
-    JOB,
-    LOCK,
-    LOG,
-    PROGRESS,
-    STARTED,
-)
 from screening.orchestrator.workspace import JOBS, Workspace
 from screening.shards import write_json
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 Command = Literal["ionbridge", "describe"]
+
+JOB, STARTED, PROGRESS, ENDED = "job.json", "started.json", "progress.json", "ended.json"
+CANCELLED, LOCK, LOG = "cancelled", "lock", "log.txt"
 
 ID = re.compile(r"^[a-z]{1,16}-[0-9a-f]{10}$")
 MOST_WAITING_EACH = 16
@@ -81,6 +75,13 @@ class Job:
     is_short: bool
     submitted: float
 
+    def as_named(self, text: str) -> str:
+        """A text in which inputs have the names that the client gave them."""
+        for number, path in enumerate(self.inputs):
+            name = path.rstrip("/").rpartition("/")[2]
+            text = text.replace(f"input/{number}/{name}", path)
+        return text
+
 
 @dataclass(frozen=True)
 class JobStatus:
@@ -121,11 +122,18 @@ class Jobs:
     Args:
         workspace: Where the jobs lie.
         n_cores: Cores that are shared; by default those of this machine.
+
+    Raises:
+        InputError: The workspace cannot be written.
     """
 
     def __init__(self, workspace: Workspace, n_cores: int | None = None) -> None:
         self.folder = workspace.root / JOBS
-        self.folder.mkdir(exist_ok=True)
+        try:
+            self.folder.mkdir(exist_ok=True)
+            (self.folder / ".dispatch").touch()
+        except OSError as error:
+            raise InputError(f"{self.folder}: cannot be written ({error.strerror})") from error
         if self.folder.is_symlink():
             raise InputError(f"{self.folder}: is a link; the jobs must lie in the workspace")
         self.n_cores = n_cores or len(os.sched_getaffinity(0))
@@ -256,7 +264,7 @@ class Jobs:
             return JobStatus(job, "running", started=started, **shown)
         if ended is not None:
             state: State = "done" if ended["status"] == 0 else "failed"
-            reason = "" if state == "done" else self._reason(id, ended["status"])
+            reason = "" if state == "done" else job.as_named(self._reason(id, ended["status"]))
             over = JobStatus(job, state, reason, started=started, ended=ended["time"])
         elif is_cancelled:
             over = JobStatus(job, "cancelled", "cancelled", started=started)

@@ -40,16 +40,11 @@ from pydantic import AnyHttpUrl
 
 from screening.errors import InputError
 from screening.orchestrator.answers import ANSWER_SCHEMA, Answer
+from screening.orchestrator.caller import Caller
 from screening.orchestrator.description import SHIPPED
 from screening.orchestrator.jobs import Jobs, JobStatus
-from screening.orchestrator.tools import (
-    INSTRUCTIONS,
-    TOOLS,
-    Caller,
-    call_tool,
-    files_below,
-    shipped_models,
-)
+from screening.orchestrator.results import files_below
+from screening.orchestrator.tools import INSTRUCTIONS, TOOLS, call_tool
 from screening.orchestrator.workspace import JOBS, Workspace, WorkspaceError
 
 NAME = "ionbridge"
@@ -243,6 +238,7 @@ def serve(workspace: Workspace, port: int | None, tokens: Tokens | None) -> None
         port: Of loopback; None for stdio.
         tokens: Of the clients over HTTP.
     """
+    workspace.become_library()
     jobs = Jobs(workspace)
     server = build_server(workspace, jobs)
     try:
@@ -250,7 +246,8 @@ def serve(workspace: Workspace, port: int | None, tokens: Tokens | None) -> None
             anyio.run(_serve_stdio, server)
         else:
             assert tokens is not None
-            anyio.run(_serve_http, server, port, tokens)
+            with contextlib.suppress(KeyboardInterrupt):
+                anyio.run(_serve_http, server, port, tokens)
     finally:
         jobs.close()
 
@@ -345,7 +342,7 @@ class _Reporter:
     def __call__(self, status: JobStatus) -> None:
         anyio.from_thread.check_cancelled()
         told = (status.done, f"{status.state} {status.label}".strip())
-        if told != self._before:
+        if told != self._before and not status.is_over:
             self._before = told
             report = self._context.session.report_progress
             anyio.from_thread.run(report, status.done, status.total, told[1])
@@ -424,7 +421,7 @@ def _resource(workspace: Workspace, uri: str) -> tuple[str, str]:
     """Text and kind of a resource."""
     if uri.startswith(MODEL_URI):
         name = unquote(uri.removeprefix(MODEL_URI)).removesuffix("/card.yaml")
-        if name not in shipped_models():
+        if name not in {card.parent.name for card in SHIPPED.glob("*/card.yaml")}:
             raise InputError("no such model; list_models names them")
         return (SHIPPED / name / "card.yaml").read_text(encoding="utf-8"), MIME_TYPES[".yaml"]
     if not uri.startswith(WORKSPACE_URI):

@@ -6,7 +6,7 @@ refused before anything is done. The same models give the schemas that language 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -31,6 +31,7 @@ ModelName = Annotated[
     ),
 ]
 JobId = Annotated[str, Field(pattern=r"^[a-z]{1,16}-[0-9a-f]{10}$", description="id of a job")]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{2,39}$")]
 Symbol = Annotated[str, Field(pattern=r"^[A-Z][a-z]?$", description="element symbol")]
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._+()-]{0,63}$")]
 Column = Annotated[str, Field(pattern=r"^[A-Za-z0-9#][A-Za-z0-9 #._/()\[\].-]{0,79}$")]
@@ -73,14 +74,13 @@ class Arguments(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class Nothing(Arguments):
-    """No arguments."""
+T = TypeVar("T", bound=Arguments)
 
 
 class ListModels(Arguments):
     """Which models to list."""
 
-    quantity: Word | None = Field(default=None, description="only those that predict it")
+    quantity: Word | None = Field(default=None, description="only what gives it")
     working_ion: Symbol | None = Field(default=None, description="only those that know this ion")
 
 
@@ -113,6 +113,8 @@ class Plan(Arguments):
     values: list[Given] = Field(
         default_factory=list, max_length=32, description="chemistry:NAME or QUANTITY=VALUE"
     )
+    temperature_K: Temperature = 300.0
+    c_rate: float = Field(default=1.0, ge=0.01, le=20.0, description="of cells")
     wait_s: Wait = 40.0
 
 
@@ -221,6 +223,9 @@ class Finetune(Arguments):
         "auto", description="auto measures by cross-validation what wins, and refuses what hurts"
     )
     seed: Seed = 0
+    name: Name | None = Field(
+        default=None, description="enter it into the library of the workspace under this name"
+    )
     wait_s: Wait = 5.0
 
 
@@ -235,6 +240,10 @@ class Label(Arguments):
     calculator: Literal["chgnet"] = Field("chgnet", description="of neb and md")
     images: int = Field(5, ge=1, le=15, description="of neb, between the end points")
     fmax_eV_A: float = Field(0.1, ge=0.005, le=1.0, description="of neb: largest force at the end")
+    max_hops: int | None = Field(
+        default=None, ge=1, le=1000, description="of neb: only the shortest of each crystal"
+    )
+    time_limit_min: float = Field(default=60.0, ge=0.1, le=1440.0, description="of neb, each hop")
     temperatures_K: list[Temperature] = Field(
         default_factory=lambda: [800.0, 1000.0, 1200.0],
         min_length=1,

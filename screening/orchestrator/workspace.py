@@ -22,6 +22,13 @@ from screening.errors import InputError
 JOBS = "jobs"
 """Folder of the workspace that belongs to the server; a job's results lie in it."""
 
+MODELS = "models"
+"""Folder of the workspace that is its library of models."""
+
+LIBRARY_VARIABLE = "IONBRIDGE_LIBRARY"
+USUAL_LIBRARY = "~/.ionbridge/models"
+"""As in :mod:`models.library`, which would bring torch with it."""
+
 LONGEST_PATH = 512
 DEEPEST = 16
 LARGEST_FILE = 256 * 2**20
@@ -117,6 +124,14 @@ class Workspace:
         except OSError as error:
             raise WorkspaceError(f"{root}: no usable workspace ({error.strerror})") from error
         self.root = root.resolve()
+
+    def become_library(self) -> None:
+        """Make the workspace's models the user's library, for this process and its children.
+
+        New models go into the first library, so none is written elsewhere.
+        """
+        others = os.environ.get(LIBRARY_VARIABLE) or USUAL_LIBRARY
+        os.environ[LIBRARY_VARIABLE] = os.pathsep.join([str(self.root / MODELS), others])
 
     def contains(self, path: Path) -> bool:
         """Whether a path of this machine lies in the workspace."""

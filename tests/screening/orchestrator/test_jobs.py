@@ -218,3 +218,6 @@ def test_progress_is_kept_and_bars_are_not(tmp_path: Path) -> None:
     text = (tmp_path / "log").read_text("utf-8")
     assert text.split("\n") == ["found crystals: 3 CIF", "half of it", "wrote it", ""]
     assert module._json(tmp_path / "progress") == {"label": "NEB", "done": 7.0, "total": 7.0}
+    with (tmp_path / "log").open("w", encoding="utf-8") as log:
+        print("step 3 of 3: jump-network", file=ProgressLog(log, tmp_path / "step"))
+    assert module._json(tmp_path / "step") == {"label": "jump-network", "done": 3.0, "total": 3.0}
