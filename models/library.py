@@ -21,6 +21,8 @@ from models.checkpoint import CARD, CONFIG, IncompatibleModelError, load_model
 from models.conductivity import ConductivityTrees
 from models.encoder import HopEncoder
 from models.ensemble import HopEnsemble
+from models.few_label_model import FewLabelModel
+from models.property_trees import PropertyTrees
 
 LIBRARY = Path(__file__).parent / "library"
 LIBRARY_VARIABLE = "IONBRIDGE_LIBRARY"
@@ -29,6 +31,8 @@ KINDS: dict[str, Any] = {
     HopEnsemble.kind: HopEnsemble,
     HopEncoder.kind: HopEncoder,
     ConductivityTrees.kind: ConductivityTrees,
+    PropertyTrees.kind: PropertyTrees,
+    FewLabelModel.kind: FewLabelModel,
     **BASELINES,
 }
 DEFAULTS = {"migration_barrier": "hop-barrier", "conductivity": "conductivity-trees"}

@@ -21,6 +21,8 @@ from models.checkpoint import IncompatibleModelError
 
 VALIDATION = "validation"
 GROUPED, LEAVE_FAMILY_OUT, LEAVE_ION_OUT = "grouped", "leave-family-out", "leave-ion-out"
+STARTER = "starter"
+"""Predictions of the shipped weights for the starter rows; no validation, but a fingerprint."""
 COLUMNS = ("id", "family", "working_ion", "prediction", "absolute_error", "label_sha256")
 FEWEST_ROWS = 8
 """A scope with fewer rows gets no error of its own."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
-from screening.commands.command import USABLE, add_command
+from screening.commands.command import UNUSABLE, USABLE, add_command, say
 
 
 def add(commands: Any) -> None:
@@ -15,60 +16,133 @@ def add(commands: Any) -> None:
         commands,
         "models",
         _models_list,
-        "list, show and check models",
+        "list, show and check models: shipped ones, your own, formulas and simulations",
         "ionbridge models show hop-barrier",
     )
     verbs = command.add_subparsers(metavar="VERB", required=True)
-    add_command(verbs, "list", _models_list, "name the shipped models", "ionbridge models list")
+    listing = add_command(
+        verbs,
+        "list",
+        _models_list,
+        "name every entry of the catalogue with what it needs, gives and how far it is off; your "
+        "own models lie in ~/.ionbridge/models or the folders of IONBRIDGE_LIBRARY",
+        "ionbridge models list --gives migration_barrier",
+    )
+    listing.add_argument("--gives", metavar="QUANTITY", help="only entries that give it")
+    listing.add_argument("--json", action="store_true", help="everything, as JSON")
     show = add_command(
-        verbs, "show", _models_show, "print a model's card", "ionbridge models show hop-barrier"
+        verbs,
+        "show",
+        _models_show,
+        "print a model's card, or what the catalogue knows of a formula or simulation",
+        "ionbridge models show hop-barrier",
     )
     check = add_command(
         verbs,
         "check",
         _models_check,
-        "check that a model's files are whole and unaltered",
-        "ionbridge models check hop-barrier --data hops.jsonl.gz",
+        "check a model's files, and recompute the validation that its card states",
+        "ionbridge models check voltage --data data",
     )
     for verb in (show, check):
-        verb.add_argument("name", metavar="NAME", help="shipped model or model folder")
-    check.add_argument("--data", type=Path, metavar="DIR", help="labelled records to compare with")
+        verb.add_argument("name", metavar="NAME", help="name of a model, or a model folder")
+    check.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR|FILE",
+        help="folder of the public data sets (labels and errors of every validation row are "
+        "recomputed), or a file of labelled records to score the model on; without it the "
+        "starter rows that come with the package",
+    )
 
 
 def _models_list(args: argparse.Namespace) -> int:
-    from models.library import card, names
+    from screening.errors import InputError
+    from screening.orchestrator.entries import default_catalogue
+    from screening.orchestrator.quantities import quantity
 
-    for name in names():
-        print(f"{name:24s} {card(name).get('predicts', '')}")
+    catalogue = default_catalogue()
+    entries = catalogue.entries
+    gives = getattr(args, "gives", None)
+    if gives is not None:
+        entries = catalogue.providers(quantity(gives).name)
+    for name, reason in catalogue.broken:
+        say(f"ionbridge: model '{name}' is left out: {reason}")
+    if getattr(args, "json", False):
+        print(json.dumps([entry.to_dict() for entry in entries], indent=1))
+        return USABLE
+    if not entries:
+        raise InputError(f"no entry gives {gives}")
+    for entry in entries:
+        errors = [
+            f"+-{error.std:.2g} {quantity(name).unit}"
+            for name in entry.outputs
+            if (error := entry.error_of(name, ())) is not None
+        ]
+        stated = f" ({', '.join(errors)})" if errors else ""
+        where = "" if entry.origin in ("built in", "shipped") else f" [{entry.origin}]"
+        missing = f" [{entry.unavailable}]" if entry.unavailable else ""
+        needs, gives_all = " + ".join(entry.inputs), " + ".join(entry.outputs)
+        print(f"{entry.name:24s} {entry.kind:10s} {needs} -> {gives_all}{stated}{where}{missing}")
+    for name in _others({entry.name for entry in catalogue.entries}):
+        if gives is None:
+            print(name)
     return USABLE
+
+
+def _others(named: set[str]) -> list[str]:
+    """Models that are no step of a plan: encoders to start from."""
+    from models.library import folders, read_card
+
+    return [
+        f"{name:24s} {'base':10s} {read_card(paths[0]).get('predicts', '')}"
+        for name, paths in folders().items()
+        if name not in named
+    ]
 
 
 def _models_show(args: argparse.Namespace) -> int:
     import yaml
 
-    from models.library import card
+    from models.library import card, folders
+    from screening.orchestrator.entries import default_catalogue
 
-    print(yaml.safe_dump(card(args.name), sort_keys=False, allow_unicode=True, width=100), end="")
+    if args.name in folders() or Path(args.name).is_dir():
+        shown = card(args.name)
+    else:
+        shown = default_catalogue()[args.name].to_dict()
+    print(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True, width=100), end="")
     return USABLE
 
 
 def _models_check(args: argparse.Namespace) -> int:
-    from models.library import find, load
+    from screening.errors import InputError
+    from screening.orchestrator.checking import check
 
-    load(args.name)
-    print(f"{find(args.name)}: files whole, checksums as in the card, weights loaded")
-    if args.data is not None:
-        from screening.conduction import Conditions
-        from screening.evaluation import evaluate
-        from screening.execution import ThisProcess
-        from screening.predictions import predict, read_input
+    if args.data is not None and not args.data.exists():
+        raise InputError(f"--data {args.data}: no such file or folder")
+    report = check(args.name, args.data if args.data is not None and args.data.is_dir() else None)
+    for line in report.lines:
+        print(line)
+    for fault in report.faults:
+        say(f"ionbridge: {report.name}: {fault}")
+    if args.data is not None and args.data.is_file():
+        print(_scored(args.name, args.data))
+    return UNUSABLE if report.faults else USABLE
 
-        data = read_input([args.data])
-        scores = evaluate(data, predict(data, None, args.name, Conditions(), ThisProcess()))
-        mae = scores["mae"]
-        unit = "eV" if scores["quantity"].endswith("_eV") else "decades"
-        print(
-            f"{data.found}: MAE {mae['value']:.3f} [{mae['lower']:.3f}, {mae['upper']:.3f}] {unit} "
-            f"on {scores['n_predicted']} of {scores['n']} labelled records"
-        )
-    return USABLE
+
+def _scored(name: str, path: Path) -> str:
+    """Error of a model on a file of labelled records."""
+    from screening.conduction import Conditions
+    from screening.evaluation import evaluate
+    from screening.execution import ThisProcess
+    from screening.predictions import predict, read_input
+
+    data = read_input([path])
+    scores = evaluate(data, predict(data, None, name, Conditions(), ThisProcess()))
+    mae = scores["mae"]
+    unit = "eV" if scores["quantity"].endswith("_eV") else "decades"
+    return (
+        f"{data.found}: MAE {mae['value']:.3f} [{mae['lower']:.3f}, {mae['upper']:.3f}] {unit} "
+        f"on {scores['n_predicted']} of {scores['n']} labelled records"
+    )

@@ -4,58 +4,75 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
-from screening.orchestrator.catalogue import Conditions, Entry, ValidatedError
-from structures.units import M2_PER_CM2
+from screening.orchestrator.catalogue import Conditions, Entry, StepContext, Tables, ValidatedError
+from screening.orchestrator.quantities import Row
+from screening.orchestrator.records import crystal_of, row_by_row
+from structures.records import UnusableStructureError
+from structures.units import M2_PER_CM2, SECONDS_PER_HOUR
 
-NOT_CONNECTED = "the cell stage is not connected yet; use ionbridge cell"
 NOMINAL_AH = 2.3
 """Of the base cells, for relative errors."""
+NOMINAL_V = 3.5
 NOMINAL_RADIUS_M, NOMINAL_D_CM2_S = 5e-6, 1e-10
 """Particle and diffusivity at which errors are linearised."""
-SECONDS_AN_HOUR = 3600.0
+MESH_ERROR = 0.0005
+"""Of the capacity, on a radial mesh that is right to 1 mV."""
+CATHODES = (
+    (frozenset(("Fe", "P")), "Prada2013_balanced"),
+    (frozenset(("Mn", "P")), "Prada2013_balanced"),
+    (frozenset(("Ni",)), "Chen2020"),
+    (frozenset(("Co",)), "Ai2020_extended"),
+)
+"""Base cells by elements of the cathode; the first that fits is taken."""
+CATHODE_DIFFUSIVITY = "Positive particle diffusivity [m2.s-1]"
 
 
 def cell_entries() -> tuple[Entry, ...]:
-    """Reduced-order model, PyBaMM, ageing and cycle life."""
-    capacity = {"all": ValidatedError(0.001 * NOMINAL_AH, 0, "stated, not yet validated here")}
-    solved = {"all": ValidatedError(0.0005 * NOMINAL_AH, 0, "mesh converged to 1 mV")}
+    """The material put into a cell, PyBaMM, and what ages it."""
+    solved = {
+        "cell_capacity": {"all": ValidatedError(MESH_ERROR * NOMINAL_AH, 0, "mesh right to 1 mV")},
+        "cell_energy": {
+            "all": ValidatedError(MESH_ERROR * NOMINAL_AH * NOMINAL_V, 0, "mesh right to 1 mV")
+        },
+    }
     return (
         Entry(
-            name="cell-rom",
-            kind="rom",
-            about="reduced-order model of a constant-current discharge",
-            inputs=("cell_design", "diffusivity"),
-            outputs=("cell_capacity", "cell_energy"),
+            name="base-cell-of-crystal",
+            kind="formula",
+            about="the shipped cell whose cathode is most like a crystal",
+            inputs=("crystal",),
+            outputs=("base_cell",),
             fidelity="physics",
-            cost_s=0.01,
-            errors={"cell_capacity": capacity, "cell_energy": capacity},
-            sensitivities=_discharge_slopes,
-            missing=NOT_CONNECTED,
+            cost_s=1e-3,
+            run=_base_cells,
+        ),
+        Entry(
+            name="material-in-cell",
+            kind="formula",
+            about="a cell with the diffusivity of the cathode replaced by that of a material",
+            inputs=("base_cell", "diffusivity"),
+            outputs=("cell_design",),
+            fidelity="physics",
+            cost_s=1e-3,
+            sensitivities=lambda at: {("cell_design", "diffusivity"): 1.0},
+            extra="cell",
+            run=_material_in_cell,
         ),
         Entry(
             name="pybamm-dfn",
             kind="simulation",
             about="Doyle-Fuller-Newman model of a constant-current discharge, solved with PyBaMM",
-            inputs=("cell_design", "diffusivity"),
+            inputs=("cell_design",),
             outputs=("cell_capacity", "cell_energy"),
             fidelity="physics",
-            cost_s=0.5,
-            errors={"cell_capacity": solved, "cell_energy": solved},
+            cost_s=2.0,
+            errors=solved,
             sensitivities=_discharge_slopes,
             licence="BSD-3-Clause (PyBaMM)",
             extra="cell",
-            missing=NOT_CONNECTED,
-        ),
-        Entry(
-            name="ageing-rom",
-            kind="rom",
-            about="capacity lost by mechanism over 500 cycles",
-            inputs=("cell_design",),
-            outputs=("capacity_fade",),
-            fidelity="physics",
-            cost_s=0.01,
-            missing=NOT_CONNECTED,
+            run=_discharges,
         ),
         Entry(
             name="linear-fade",
@@ -67,18 +84,7 @@ def cell_entries() -> tuple[Entry, ...]:
             cost_s=1e-4,
             errors={"cycle_life": {"all": ValidatedError(0.2, 0, "knees are not foreseen")}},
             sensitivities=lambda at: {("cycle_life", "capacity_fade"): 4.0},
-            missing=NOT_CONNECTED,
-        ),
-        Entry(
-            name="cycle-life",
-            kind="trees",
-            about="cycle life from the first hundred cycles",
-            inputs=("early_cycles",),
-            outputs=("cycle_life",),
-            fidelity="experiment",
-            cost_s=0.01,
-            training_sets=("Severson et al. 2019, 41 LFP cells",),
-            missing=NOT_CONNECTED,
+            run=_linear_fade,
         ),
     )
 
@@ -89,6 +95,113 @@ def _discharge_slopes(at: Conditions) -> Mapping[tuple[str, str], float]:
     Fo = D t / R^2 with the discharge time t; the surface of a sphere under constant flux runs ahead
     of its mean by R^2 / (15 D t) of the range (Crank, The Mathematics of Diffusion, 1975).
     """
-    fourier = NOMINAL_D_CM2_S * M2_PER_CM2 * SECONDS_AN_HOUR / at.c_rate / NOMINAL_RADIUS_M**2
+    seconds = SECONDS_PER_HOUR / at.c_rate
+    fourier = NOMINAL_D_CM2_S * M2_PER_CM2 * seconds / NOMINAL_RADIUS_M**2
     slope = min(NOMINAL_AH, NOMINAL_AH * math.log(10.0) / (15.0 * fourier))
-    return {("cell_capacity", "diffusivity"): slope, ("cell_energy", "diffusivity"): 3.5 * slope}
+    return {
+        ("cell_capacity", "cell_design"): slope,
+        ("cell_energy", "cell_design"): NOMINAL_V * slope,
+    }
+
+
+def _base_cells(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
+    def cell(row: Row) -> Row:
+        crystal = crystal_of(row)
+        elements = {str(e) for e in crystal.composition}
+        if "Li" not in elements:
+            raise UnusableStructureError(
+                f"{crystal.id}: the base cells are lithium cells, {crystal.formula} holds no Li"
+            )
+        name = next((base for needed, base in CATHODES if needed <= elements), None)
+        if name is None:
+            raise UnusableStructureError(
+                f"{crystal.id}: no base cell has a cathode like {crystal.formula}; name one with "
+                "chemistry:LFP or chemistry:LCO"
+            )
+        return {"id": crystal.id, "base_cell": name, "status": "ok"}
+
+    return {"base_cell": row_by_row(tables["crystal"], cell)}
+
+
+def _material_in_cell(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
+    cells = {row["id"]: row for row in tables["base_cell"]}
+    only = tables["base_cell"][0] if len(tables["base_cell"]) == 1 else None
+
+    def design(row: Row) -> Row:
+        cell = cells.get(row["id"], only)
+        if cell is None:
+            raise UnusableStructureError(f"{row['id']}: no base cell")
+        if cell.get("status") != "ok":
+            raise UnusableStructureError(cell.get("reason", ""))
+        diffusivity = 10.0 ** row["log10_diffusivity_cm2_s"] * M2_PER_CM2
+        return {
+            "id": row["id"],
+            "base_cell": cell["base_cell"],
+            "parameters": {CATHODE_DIFFUSIVITY: diffusivity},
+            "log10_diffusivity_std": row["std"],
+            "in_domain": row.get("in_domain", True),
+            "note": "the carrier's diffusivity is taken as that of the cathode, no thermodynamic "
+            "factor",
+            "status": "ok",
+        }
+
+    return {"cell_design": row_by_row(tables["diffusivity"], design)}
+
+
+def _discharges(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
+    from screening.cell.designs import Design, check
+    from screening.cell.simulation import Discharges
+
+    work = Discharges()
+    slopes = _discharge_slopes(context.at)
+
+    def solved(row: Row) -> Row:
+        found = work([check(_design(row, context.at, Design))])[0]
+        if found["status"] != "ok":
+            raise UnusableStructureError(found["reason"])
+        decades = float(row.get("log10_diffusivity_std") or 0.0)
+        capacity, energy = float(found["capacity_Ah"]), float(found["energy_Wh"])
+        relative = slopes["cell_capacity", "cell_design"] / NOMINAL_AH
+        spread = min(decades * relative, 1.0) if decades else MESH_ERROR
+        return {
+            "id": row["id"],
+            "capacity_Ah": capacity,
+            "energy_Wh": energy,
+            "mean_voltage_V": float(found["mean_voltage_V"]),
+            "std": spread * capacity,
+            "energy_std_Wh": spread * energy,
+            "base_cell": row["base_cell"],
+            "in_domain": row.get("in_domain", True),
+            "status": "ok",
+        }
+
+    rows = row_by_row(tables["cell_design"], solved)
+    energies = [
+        {**row, "std": row["energy_std_Wh"]} if row["status"] == "ok" else row for row in rows
+    ]
+    return {"cell_capacity": rows, "cell_energy": energies}
+
+
+def _design(row: Row, at: Conditions, design: Any) -> Any:
+    """A row of ``cell_design`` as a design; rate and temperature of the plan where it has none."""
+    return design(
+        str(row["id"]),
+        str(row["base_cell"]),
+        float(row.get("c_rate") or at.c_rate),
+        float(row.get("temperature_K") or at.temperature_K),
+        dict(row.get("parameters") or {}),
+    )
+
+
+def _linear_fade(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
+    def life(row: Row) -> Row:
+        fade = max(float(row["capacity_fade"]), 1e-4)
+        return {
+            "id": row["id"],
+            "log10_cycle_life": math.log10(500.0 * 0.2 / fade),
+            "std": math.hypot(0.2, row.get("std", 0.0) / fade / math.log(10.0)),
+            "in_domain": row.get("in_domain", True),
+            "status": "ok",
+        }
+
+    return {"cycle_life": row_by_row(tables["capacity_fade"], life)}

@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,20 @@ def read_givens(texts: Sequence[str | Path]) -> list[Given]:
     """
     givens = [read_given(text) for text in texts]
     check_consistent(givens)
-    return givens
+    return [_only_the_cell(given, givens) for given in givens]
+
+
+def _only_the_cell(given: Given, others: Sequence[Given]) -> Given:
+    """A cell chemistry beside materials names the cell that they are put into, nothing else."""
+    materials = any(
+        name in other.tables
+        for other in others
+        if other is not given
+        for name in ("crystal", "hop", "composition", "diffusivity", "trajectory")
+    )
+    if "base_cell" not in given.tables or not materials:
+        return given
+    return replace(given, tables={"base_cell": given.tables["base_cell"]})
 
 
 def read_given(text: str | Path) -> Given:
@@ -158,7 +171,8 @@ def _chemistry(name: str) -> Given:
     formula = chemistry
     if chemistry.upper() in CELL_CHEMISTRIES:
         formula, base_cell = CELL_CHEMISTRIES[chemistry.upper()]
-        tables["cell_design"] = ({"id": base_cell, "base_cell": base_cell, "status": "ok"},)
+        cell = {"id": base_cell, "base_cell": base_cell, "status": "ok"}
+        tables |= {"base_cell": (cell,), "cell_design": (cell,)}
     family = canonical_family(chemistry)
     in_family = [c for c in known if c.family and canonical_family(c.family) == family]
     composition = None if in_family else _formula(formula)
@@ -251,14 +265,23 @@ def _check_numbers(path: Path, data: Mapping[str, Any], keys: Sequence[str]) -> 
 def _cell_table(path: Path) -> Given | None:
     """Cell designs or early cycles of cells; None for another table."""
     with path.open(encoding="utf-8", newline="") as stream:
-        reader = csv.DictReader(stream)
-        columns = [c.strip() for c in reader.fieldnames or ()]
-        if "base_cell" in columns:
-            rows = [
-                {"id": r.get("design_id") or f"design{k}", **r, "status": "ok"}
-                for k, r in enumerate(reader)
-            ]
-            return Given(str(path), {"cell_design": tuple(rows)}, f"found {len(rows)} designs")
+        columns = [c.strip() for c in csv.DictReader(stream).fieldnames or ()]
+    if "base_cell" in columns:
+        from screening.cell.designs import read_designs
+
+        rows = tuple(
+            {
+                "id": design.design_id,
+                "base_cell": design.base_cell,
+                "c_rate": design.c_rate,
+                "temperature_K": design.temperature_K,
+                "parameters": dict(design.parameters),
+                "status": "failed" if design.trouble else "ok",
+                "reason": design.trouble,
+            }
+            for design in read_designs(path)
+        )
+        return Given(str(path), {"cell_design": rows}, f"found {len(rows)} cell designs")
     if any(c in columns for c in _CYCLE_COLUMNS):
         row = {"id": path.stem, "path": str(path.resolve()), "status": "ok"}
         return Given(str(path), {"early_cycles": (row,)}, "found cycling data of cells")

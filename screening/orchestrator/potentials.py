@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
-from screening.orchestrator.catalogue import Entry
+import math
+from collections.abc import Mapping
+from pathlib import Path
 
-NOT_CONNECTED = "not connected to the labelling commands yet; use ionbridge label"
+from screening.orchestrator.catalogue import Entry, StepContext, Tables, ValidatedError
+from screening.orchestrator.formulas import hop_row
+from screening.orchestrator.quantities import Row
+from screening.orchestrator.records import crystal_of, failed, hop_of, row_by_row, usable
+from structures.records import WORKING_IONS, UnusableStructureError
+from structures.units import BOLTZMANN_EV_PER_K
+
+NEB_COST_S = 300.0
+"""Of one hop of about a hundred atoms, on one core."""
+MD_COST_S = 15_000.0
+"""Of three temperatures, 20 ps each, on one core."""
+STATISTICAL_STD_DECADES = 0.2
+"""Of a diffusivity from tens of jumps."""
+
+
+SIGMAS = 1.96
+"""Half width of the intervals of molecular dynamics, standard deviations."""
+TRACER = {"diffusivity_of": "ions (tracer)"}
+"""Trajectories follow all ions: in a superionic conductor each of them is a carrier."""
 
 
 def potential_entries() -> tuple[Entry, ...]:
-    """CHGNet through ASE: nudged elastic band for hops, molecular dynamics for crystals."""
+    """CHGNet through ASE, and the analysis of trajectories that are there already."""
+    chgnet = {
+        "licence": "BSD-3-Clause (CHGNet)",
+        "training_sets": ("Materials Project trajectories (MPtrj)",),
+        "extra": "chgnet",
+    }
     return (
         Entry(
             name="chgnet-neb",
@@ -17,20 +42,127 @@ def potential_entries() -> tuple[Entry, ...]:
             inputs=("hop",),
             outputs=("migration_barrier",),
             fidelity="potential",
-            cost_s=300.0,
-            licence="BSD-3-Clause (CHGNet)",
-            training_sets=("Materials Project trajectories (MPtrj)",),
-            extra="chgnet",
-            missing=NOT_CONNECTED,
+            cost_s=NEB_COST_S,
+            run=_neb,
+            **chgnet,  # type: ignore[arg-type]
+        ),
+        Entry(
+            name="chgnet-md",
+            kind="potential",
+            about="molecular dynamics with CHGNet at 800 to 1200 K, extrapolated by Arrhenius",
+            inputs=("crystal",),
+            outputs=("diffusivity", "conductivity"),
+            fidelity="potential",
+            cost_s=MD_COST_S,
+            run=_dynamics,
+            **chgnet,  # type: ignore[arg-type]
         ),
         Entry(
             name="trajectory-analysis",
             kind="formula",
-            about="tracer diffusivity from the mean squared displacement of a trajectory",
-            inputs=("trajectory",),
-            outputs=("diffusivity",),
+            about="tracer diffusivity and conductivity from the displacements in a trajectory",
+            inputs=("trajectory", "frame_interval"),
+            outputs=("diffusivity", "conductivity"),
             fidelity="physics",
             cost_s=30.0,
-            missing=NOT_CONNECTED,
+            errors={
+                name: {
+                    "all": ValidatedError(
+                        STATISTICAL_STD_DECADES, 0, "statistics of tens of jumps, stated a run"
+                    )
+                }
+                for name in ("diffusivity", "conductivity")
+            },
+            run=_analysis,
         ),
     )
+
+
+def _neb(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
+    from screening.execution import ThisProcess
+    from screening.labelling.calculators import CalculatorChoice
+    from screening.labelling.neb_labels import NebLabeller, label_neb, neb_tasks
+
+    rows = usable(tables["hop"])
+    tasks = neb_tasks([hop_of(row) for row in rows])
+    out = context.folder / "neb.jsonl"  # grows hop by hop: a killed step goes on from there
+    labelled = label_neb(tasks, NebLabeller(CalculatorChoice()), out, ThisProcess())
+    by_id = {row["id"]: row for row in labelled}
+
+    def barrier(row: Row) -> Row:
+        found = by_id[row["id"]]
+        if found["status"] != "ok":
+            raise UnusableStructureError(found["reason"])
+        forward = float(found["barrier_eV"])
+        backward = float(found["barrier_backward_eV"])
+        return {
+            **hop_row(row, forward, 0.0, True),
+            "start_eV": [0.0],
+            "end_eV": [forward - backward],
+            "kra_eV": [0.5 * (forward + backward)],
+        }
+
+    return {"migration_barrier": row_by_row(tables["hop"], barrier)}
+
+
+def _dynamics(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
+    from screening.labelling.md_labels import MdSettings, md_labels
+
+    records = [crystal_of(row) for row in usable(tables["crystal"])]
+    settings = MdSettings((800.0, 1000.0, 1200.0))
+    *_, labels = [[], *md_labels(records, settings, context.folder / "md")]
+    by_id = {label["id"]: label for label in labels}
+
+    def extrapolated(row: Row) -> Row:
+        label = by_id.get(row["id"], {})
+        fit = label.get("arrhenius") or {}
+        if fit.get("status") != "ok":
+            raise UnusableStructureError(fit.get("reason") or label.get("reason") or "no diffusion")
+        temperature_K = context.at.temperature_K
+        decades = 1.0 / (BOLTZMANN_EV_PER_K * temperature_K * math.log(10.0))
+        value = fit["log10_prefactor_cm2_s"] - fit["activation_energy_eV"] * decades
+        half = 0.5 * (fit["activation_energy_eV_upper"] - fit["activation_energy_eV_lower"])
+        room = math.log10(fit["conductivity_300K_S_cm"] / fit["tracer_diffusivity_300K_cm2_s"])
+        return {
+            "id": row["id"],
+            "log10_diffusivity_cm2_s": value,
+            "log10_conductivity_S_cm": value + room + math.log10(300.0 / temperature_K),
+            "std": half / SIGMAS * decades,
+            "in_domain": True,
+            **TRACER,
+            "status": "ok",
+        }
+
+    return _both(row_by_row(tables["crystal"], extrapolated))
+
+
+def _analysis(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
+    from screening.labelling.diffusion_label import motion
+    from screening.labelling.trajectory import read_trajectory
+
+    interval_fs = float(tables["frame_interval"][0]["frame_interval_fs"])
+
+    def diffusivity(row: Row) -> Row:
+        trajectory = read_trajectory(Path(row["path"]), interval_fs)
+        ion = next((ion for ion in WORKING_IONS if ion in trajectory.symbols), None)
+        if ion is None:
+            raise UnusableStructureError(f"{row['id']}: no working ion in the trajectory")
+        label = motion(trajectory, ion, context.at.temperature_K).label
+        if label["status"] != "ok":
+            return failed(row, label["reason"])
+        return {
+            "id": row["id"],
+            "log10_diffusivity_cm2_s": math.log10(label["tracer_diffusivity_cm2_s"]),
+            "log10_conductivity_S_cm": math.log10(label["conductivity_S_cm"]),
+            "std": label["log10_tracer_diffusivity_std"],
+            "in_domain": True,
+            "working_ion": ion,
+            **TRACER,
+            "status": "ok",
+        }
+
+    return _both(row_by_row(tables["trajectory"], diffusivity))
+
+
+def _both(rows: list[Row]) -> Mapping[str, list[Row]]:
+    return {"diffusivity": rows, "conductivity": rows}

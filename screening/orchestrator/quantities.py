@@ -106,6 +106,14 @@ QUANTITIES = _known(
         "a trajectory: XDATCAR, vasprun.xml, extxyz or traj file",
     ),
     Quantity(
+        "frame_interval",
+        "fs",
+        "crystal",
+        "time between two frames of a trajectory",
+        _VALUE.format("frame_interval=100fs"),
+        "frame_interval_fs",
+    ),
+    Quantity(
         "voltage",
         "V",
         "crystal",
@@ -167,6 +175,13 @@ QUANTITIES = _known(
         "capacity of the coating per area",
         _VALUE.format("loading=3mAh/cm2"),
         "loading_mAh_cm2",
+    ),
+    Quantity(
+        "base_cell",
+        "record",
+        "cell",
+        "the cell that a material is put into",
+        "chemistry:LFP, chemistry:LCO, chemistry:NMC, or crystals of such a cathode",
     ),
     Quantity(
         "cell_design",
@@ -244,6 +259,7 @@ CONVERSIONS: Mapping[str, Mapping[str, float]] = {
     "migration_barrier": {"eV": 1.0, "meV": 1e-3},
     "percolation_barrier": {"eV": 1.0, "meV": 1e-3},
     "diffusivity": {"cm2/s": 1.0, "m2/s": 1e4},
+    "frame_interval": {"fs": 1.0, "ps": 1e3},
     "carrier_density": {"cm-3": 1.0, "m-3": 1e-6},
     "conductivity": {"S/cm": 1.0, "mS/cm": 1e-3, "S/m": 1e-2},
     "voltage": {"V": 1.0, "mV": 1e-3},

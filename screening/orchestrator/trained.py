@@ -42,9 +42,18 @@ KINDS_OF_ENTRIES: Mapping[str, Kind] = {
     "bond_valence": "formula",
     "conductivity_trees": "trees",
     "property_trees": "trees",
+    "few_label": "process",
 }
 HOP_KINDS = frozenset(
-    ("hop_ensemble", "trees", "gaussian_process", "global_mean", "family_mean", "bond_valence")
+    (
+        "hop_ensemble",
+        "few_label",
+        "trees",
+        "gaussian_process",
+        "global_mean",
+        "family_mean",
+        "bond_valence",
+    )
 )
 COST_S = {"hop_ensemble": 0.15, "conductivity_trees": 0.01, "property_trees": 0.05}
 """Seconds a record, where the card states none."""
@@ -265,7 +274,7 @@ def _distance(
     found = []
     for row in rows:
         try:
-            embedding = model._embedding([graph_of(hop) for hop in hops(row)])
+            embedding = model.embedding([graph_of(hop) for hop in hops(row)])
         except (UnusableStructureError, ValueError):
             continue
         found.append(float(np.median(model.domain_.distance(embedding))))

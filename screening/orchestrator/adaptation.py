@@ -1,0 +1,253 @@
+"""The choice between ways to adapt: cross-validation on few labels, and other chemistries.
+
+A handful of labels makes cross-validation noisy: the apparent winner of sixteen candidates is often
+the luckiest. So its errors are read in the light of trials on other chemistries, where the labels'
+errors and those on many held-out rows are both known. The relative test error of a strategy is
+regressed on its relative cross-validated error, on the number of labels, and on how far the source
+is off on the labels (whether it transfers at all); with few labels the regression trusts the prior,
+with many the labels. See ``benchmarks/orchestrator.py`` for how well that chooses.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.few_label import STRATEGIES, Source, Strategy
+from screening.shards import write_json
+from structures.splits import GroupedKFold
+
+Floats = NDArray[np.float64]
+
+MAX_FOLDS = 4
+MIN_ERROR = 1e-4
+"""Below this an error is rounding."""
+REFERENCE_LABELS = 16
+"""Numbers of labels count as log2(n / this)."""
+RIDGE = 3.0
+"""Pseudo-observations that a coefficient is zero."""
+SHARED = "*"
+"""Name of the weights that all strategies have in common."""
+PRIOR_FILE = Path(__file__).parent / "strategy_prior.json"
+"""The prior from all trials of the benchmark."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Strategies compared once.
+
+    Attributes:
+        kind: ``hops`` or ``bulk``: what was learnt.
+        n_labels: Number of labels.
+        cv: Error of each strategy in grouped cross-validation on the labels.
+        test: Error on rows held out, where they are known.
+    """
+
+    kind: str
+    n_labels: int
+    cv: Mapping[str, float]
+    test: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class StrategyPrior:
+    """What trials on other chemistries say of each strategy.
+
+    Attributes:
+        coefficients: kind -> strategy -> weights of ``FEATURES``, for the logarithm of the error
+            relative to the geometric mean over all strategies.
+        n_trials: kind -> trials that it rests on.
+    """
+
+    coefficients: Mapping[str, Mapping[str, Sequence[float]]]
+    n_trials: Mapping[str, int]
+
+    @classmethod
+    def fit(cls, trials: Sequence[Trial]) -> StrategyPrior:
+        """By ridge regression, one strategy at a time and the weight of its own error shared."""
+        coefficients: dict[str, dict[str, list[float]]] = {}
+        counts: dict[str, int] = {}
+        for kind in sorted({trial.kind for trial in trials}):
+            own = [trial for trial in trials if trial.kind == kind and trial.test is not None]
+            counts[kind] = len(own)
+            coefficients[kind] = _fitted(own)
+        return cls(coefficients, counts)
+
+    def scores(self, trial: Trial, use_labels: bool = True) -> dict[str, float]:
+        """Expected log error of each strategy relative to their geometric mean; least is best.
+
+        Args:
+            trial: Its cross-validated errors; a strategy without trials of its own gets what all
+                have in common.
+            use_labels: False ignores them and gives the prior alone.
+        """
+        known = self.coefficients.get(trial.kind, {})
+        features = _features(trial, use_labels)
+        if not known:
+            return {name: float(row[-1]) for name, row in features.items()}
+        shared = known[SHARED]
+        return {name: float(np.dot(known.get(name, shared), row)) for name, row in features.items()}
+
+    def save(self, path: Path) -> None:
+        """Write as JSON."""
+        rounded = {
+            kind: {name: [round(float(x), 4) for x in row] for name, row in by_name.items()}
+            for kind, by_name in self.coefficients.items()
+        }
+        write_json(path, {"coefficients": rounded, "n_trials": dict(self.n_trials)})
+
+    @classmethod
+    def load(cls, path: Path = PRIOR_FILE) -> StrategyPrior:
+        """Read what :meth:`save` wrote; without a file there is no prior and labels decide."""
+        if not path.is_file():
+            return cls({}, {})
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        return cls(stored["coefficients"], stored["n_trials"])
+
+
+FEATURES = ("one", "more_labels", "source_fails", "labels_spread", "own_error", "own_error_more")
+"""Inputs of the regression: 1, log2(n / 16), log error of the source line relative to the mean of
+the labels, the same of the trees, own relative log error, and that times log2(n / 16)."""
+
+
+def _features(trial: Trial, use_labels: bool = True) -> dict[str, Floats]:
+    """(len(FEATURES),) for each strategy."""
+    errors = {name: float(np.log(max(value, MIN_ERROR))) for name, value in trial.cv.items()}
+    centre = float(np.mean(list(errors.values())))
+    more = float(np.log2(trial.n_labels / REFERENCE_LABELS))
+    mean = errors.get("mean", centre)
+    source = errors.get("offset", errors.get("line", centre)) - mean
+    trees = errors.get("trees", centre) - mean
+    on = 1.0 if use_labels else 0.0
+    return {
+        name: np.array(
+            [1.0, more, on * source, on * trees, on * (e - centre), on * more * (e - centre)]
+        )
+        for name, e in errors.items()
+    }
+
+
+def _fitted(trials: Sequence[Trial]) -> dict[str, list[float]]:
+    """Weights for each strategy; those of its own error are shrunk towards the shared ones."""
+    rows: dict[str, list[Floats]] = {}
+    targets: dict[str, list[float]] = {}
+    for trial in trials:
+        assert trial.test is not None
+        logs = {name: float(np.log(max(v, MIN_ERROR))) for name, v in trial.test.items()}
+        centre = float(np.mean(list(logs.values())))
+        for name, row in _features(trial).items():
+            rows.setdefault(name, []).append(row)
+            targets.setdefault(name, []).append(logs[name] - centre)
+    if not rows:
+        return {}
+    shared = _ridge(
+        np.concatenate([np.array(rows[name]) for name in rows]),
+        np.concatenate([np.array(targets[name]) for name in rows]),
+        np.zeros(len(FEATURES)),
+    )
+    start = np.where(np.arange(len(FEATURES)) >= 4, shared, 0.0)
+    weights = {name: _ridge(np.array(rows[name]), np.array(targets[name]), start) for name in rows}
+    return {name: [float(x) for x in w] for name, w in {**weights, SHARED: start}.items()}
+
+
+def _ridge(x: Floats, y: Floats, start: Floats) -> Floats:
+    """Least squares with RIDGE pseudo-observations that the weights are ``start``."""
+    scale = np.maximum(x.std(axis=0), 0.1)
+    scale[0] = 1.0
+    z = x / scale
+    rest = y - x @ start
+    found = np.linalg.solve(z.T @ z + RIDGE * np.eye(x.shape[1]), z.T @ rest)
+    return start + found / scale
+
+
+def cross_validated(
+    strategies: Sequence[Strategy],
+    source: Source,
+    descriptors: Floats,
+    target: Floats,
+    groups: Sequence[str],
+    seed: int = 0,
+) -> dict[str, Floats]:
+    """(n,) out-of-fold predictions of each strategy; groups are kept together.
+
+    Args:
+        strategies: What to compare.
+        source: What may be transferred.
+        descriptors: (n, n_features) of the labels.
+        target: (n,) labels.
+        groups: (n,) names; where all are one group, rows are their own.
+        seed: Of the folds.
+    """
+    names = list(groups) if len(set(groups)) > 1 else [str(i) for i in range(len(groups))]
+    n_folds = min(MAX_FOLDS, len(set(names)))
+    folds = list(GroupedKFold(n_folds, seed, str).split(names))
+    result = {strategy.name: np.zeros(len(target)) for strategy in strategies}
+    for fold in folds:
+        for strategy in strategies:
+            predict = strategy.fit(source, descriptors[fold.train], target[fold.train])
+            result[strategy.name][fold.test] = predict(descriptors[fold.test])
+    return result
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen, and why.
+
+    Attributes:
+        strategy: Its name.
+        transfers: Whether it uses the source.
+        scores: Expected log error of each strategy relative to their mean.
+        cv: Cross-validated error of each, in the unit of the labels.
+        transfer_hurts: True where the best strategy without transfer is expected to beat plain
+            transfer.
+        why: In a sentence.
+    """
+
+    strategy: str
+    transfers: bool
+    scores: Mapping[str, float]
+    cv: Mapping[str, float]
+    transfer_hurts: bool
+    why: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "strategy": self.strategy,
+            "transfers": self.transfers,
+            "cross_validated_error": {k: round(v, 5) for k, v in self.cv.items()},
+            "expected_relative_log_error": {k: round(v, 4) for k, v in self.scores.items()},
+            "transfer_hurts": self.transfer_hurts,
+            "why": self.why,
+        }
+
+
+def choose(trial: Trial, prior: StrategyPrior) -> Choice:
+    """The strategy of the least expected error."""
+    scores = prior.scores(trial)
+    best = min(scores, key=lambda name: scores[name])
+    own = [name for name in scores if not STRATEGIES[name].transfers]
+    other = [name for name in scores if STRATEGIES[name].transfers]
+    best_own = min(own, key=lambda name: scores[name])
+    best_other = min(other, key=lambda name: scores[name])
+    hurts = scores[best_own] < scores[best_other]
+    gap = abs(float(np.expm1(scores[best_own] - scores[best_other])))
+    verdict = (
+        f"transfer hurts here: {best_own} needs no source and is expected to be {gap:.0%} better "
+        f"than {best_other}"
+        if hurts
+        else f"transfer helps: {best_other} is expected to be {gap:.0%} better than {best_own}, "
+        "the best without a source"
+    )
+    n_trials = prior.n_trials.get(trial.kind, 0)
+    why = (
+        f"{best}: cross-validated error {trial.cv[best]:.3g} on {trial.n_labels} labels, read with "
+        f"{n_trials} trials on other chemistries; {verdict}"
+    )
+    return Choice(best, STRATEGIES[best].transfers, scores, dict(trial.cv), hurts, why)
