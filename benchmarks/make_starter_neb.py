@@ -1,6 +1,6 @@
 """Make the starter set of migration barriers: CHGNet climbing-image NEB, the project's own labels.
 
-    python -m benchmarks.make_starter_neb --work DIR [--limit N]
+    python -m benchmarks.make_starter_neb --work DIR [--minutes M]
 
 Well-known crystals and their substituted relatives, cells relaxed with CHGNet, then their shortest
 hops. Every finished hop is a row of DIR/<crystal>.jsonl, so the script goes on where it was killed;
@@ -11,12 +11,16 @@ CRYSTALS to extend the set; rows that are there are not computed again.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import fcntl
 import json
+import time
 from collections import Counter
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from screening.execution import ThisProcess
@@ -24,6 +28,7 @@ from screening.labelling.calculators import CalculatorChoice
 from screening.labelling.neb import BrokenCalculationError, NebSettings, relaxed_crystal
 from screening.labelling.neb_labels import NebLabeller, NebTask, label_neb, read_rows
 from screening.shards import write_json
+from screening.table import Row
 from structures.io import crystal_from_json, crystal_to_json, write_json_lines
 from structures.prototypes import PROTOTYPES
 from structures.records import Crystal, UnusableStructureError
@@ -160,7 +165,7 @@ def tasks_of(crystal: Crystal) -> list[NebTask]:
     return [NebTask(hop, graph.crystal) for hop in usable[:MAX_HOPS]]
 
 
-def ship(folder: Path, labeller: NebLabeller) -> None:
+def ship(folder: Path) -> None:
     """Write the converged rows of all crystals, in the order of CRYSTALS."""
     shipped = []
     for name, swap in CRYSTALS:
@@ -181,30 +186,41 @@ def ship(folder: Path, labeller: NebLabeller) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder of unfinished work")
-    parser.add_argument("--limit", type=int, help="only the first N crystals")
-    parser.add_argument("--part", default="0/1", help="k/n: every n-th crystal from the k-th on")
+    parser.add_argument("--minutes", type=float, default=np.inf, help="begin no crystal after")
+    parser.add_argument("--backwards", action="store_true", help="a second process, from the end")
     args = parser.parse_args()
     torch.set_num_threads(1)
     args.work.mkdir(parents=True, exist_ok=True)
     choice = CalculatorChoice("chgnet")
     labeller = NebLabeller(choice, SETTINGS)
     print(f"chgnet {version('chgnet')}", flush=True)
-    part, parts = map(int, args.part.split("/"))
-    for name, swap in CRYSTALS[: args.limit][part::parts]:
+    started = time.monotonic()
+    for name, swap in CRYSTALS[::-1] if args.backwards else CRYSTALS:
+        if time.monotonic() - started > 60 * args.minutes:
+            break
         crystal = crystal_of(name, swap)
-        try:
-            tasks = tasks_of(relaxed(crystal, args.work, choice))
-        except (BrokenCalculationError, UnusableStructureError) as error:
-            print(f"{crystal.id}: {error}", flush=True)
-            continue
-        out = args.work / f"{crystal.id}.jsonl"
-        for row in label_neb(tasks, labeller, out, ThisProcess()):
-            print(
-                f"{row['id']}: {row.get('barrier_eV')} eV, {row.get('n_atoms')} atoms, "
-                f"{row.get('n_force_calls')} calls, {row.get('cpu_s')} s {row['reason']}",
-                flush=True,
-            )
-        ship(args.work, labeller)
+        with (args.work / f"{crystal.id}.lock").open("w") as lock, contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # another process has this crystal
+            label(crystal, args.work, labeller)
+            ship(args.work)
+
+
+def label(crystal: Crystal, folder: Path, labeller: NebLabeller) -> None:
+    """Compute the hops of one crystal that are not there yet."""
+    try:
+        tasks = tasks_of(relaxed(crystal, folder, labeller.calculator))
+    except (BrokenCalculationError, UnusableStructureError) as error:
+        print(f"{crystal.id}: {error}", flush=True)
+        return
+    label_neb(tasks, labeller, folder / f"{crystal.id}.jsonl", ThisProcess(), tell)
+
+
+def tell(row: Row) -> None:
+    print(
+        f"{row['id']}: {row.get('barrier_eV')} eV, {row.get('n_atoms')} atoms, "
+        f"{row.get('n_force_calls')} calls, {row.get('cpu_s')} s {row['reason']}",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

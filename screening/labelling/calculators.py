@@ -64,7 +64,7 @@ class CalculatorChoice:
                 f"calculator '{self.name}' cannot be made with arguments "
                 f"{json.dumps(dict(self.arguments))}: {type(error).__name__}: {error}"
             ) from error
-        if not hasattr(made, "get_forces"):
+        if not hasattr(made, "get_property"):
             raise InputError(
                 f"calculator '{self.name}' made a {type(made).__name__}, which is no ASE calculator"
             )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -15,10 +16,15 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.filters import FrechetCellFilter
 from ase.mep import NEB
-from ase.optimize import FIRE, LBFGS
+from ase.optimize import BFGS, FIRE, LBFGS
 from numpy.typing import NDArray
 
 from screening.errors import InputError
+from screening.labelling.checked_calculator import (
+    BrokenCalculationError,
+    CheckedCalculator,
+    Watch,
+)
 from screening.labelling.hop_cell import HopCell, Mirror, made_symmetric, mirror_of
 from structures.records import Crystal
 
@@ -26,16 +32,12 @@ Floats = NDArray[np.float64]
 
 SPRING_EV_A2 = 0.1
 MAX_STEP_A = 0.1
-EXPLODED_EV_A = 200.0
-"""No force in a band that means anything is larger."""
+TIE_EV = 1e-9
+"""A mirror image is this much lower, so that the one of the pair that is computed climbs."""
 SYMMETRY_ERROR_EV = 0.003
 """A mirror image whose energy differs by more is none to the calculator."""
 LEFT_ITS_SITE_A = 1.2
 """An ion that relaxes this far from where it was put was on no site."""
-
-
-class BrokenCalculationError(ValueError):
-    """A calculation that cannot go on; the message becomes the ``reason`` of a row."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ def neb_barrier(cell: HopCell, calculator: Calculator, settings: NebSettings) ->
         UnusableStructureError: The path touches the host.
     """
     cell.check_path()
-    watch = _Watch(time.monotonic() + 60 * settings.time_limit_min)
+    watch = Watch(time.monotonic() + 60 * settings.time_limit_min)
     mirror = mirror_of(cell)
     if mirror is not None:
         cell = made_symmetric(cell, mirror)
@@ -148,8 +150,11 @@ def neb_barrier(cell: HopCell, calculator: Calculator, settings: NebSettings) ->
     atoms = [first, *(cell.atoms(image) for image in images[1:-1]), last]
     for k, image in enumerate(atoms[1:-1], start=1):
         twin = len(atoms) - 1 - k
-        mirrored = mirror is not None and twin < k
-        image.calc = _MirrorImage(atoms[twin], mirror) if mirrored else _Image(calculator, watch)
+        image.calc = (
+            CheckedCalculator(calculator, watch)
+            if mirror is None or twin >= k
+            else _MirrorImage(atoms[twin], mirror)
+        )
     found = _relaxed_band(_Band(atoms, mirror), settings, watch)
     return replace(found, n_endpoint_steps=n_endpoint_steps, n_force_calls=watch.n_calls)
 
@@ -162,9 +167,9 @@ def relaxed_crystal(crystal: Crystal, calculator: Calculator, settings: NebSetti
     """
     symbols = [next(iter(site)) for site in crystal.species]
     atoms = Atoms(symbols, crystal.frac @ crystal.lattice, cell=crystal.lattice, pbc=True)
-    atoms.calc = _Image(calculator, _Watch(np.inf), with_stress=settings.relax_cell)
+    atoms.calc = CheckedCalculator(calculator, Watch(np.inf), with_stress=settings.relax_cell)
     target = FrechetCellFilter(atoms) if settings.relax_cell else atoms
-    optimizer = LBFGS(target, logfile=None, maxstep=MAX_STEP_A)
+    optimizer = _silent(LBFGS, target, maxstep=MAX_STEP_A)
     fmax, steps = 0.5 * settings.fmax_eV_A, 2 * settings.max_steps
     if not optimizer.run(fmax=fmax, steps=steps):
         raise BrokenCalculationError(
@@ -174,61 +179,10 @@ def relaxed_crystal(crystal: Crystal, calculator: Calculator, settings: NebSetti
     return replace(crystal, lattice=lattice, frac=atoms.positions @ np.linalg.inv(lattice))
 
 
-@dataclass
-class _Watch:
-    """Counts force calls and knows when time is up."""
-
-    deadline: float
-    n_calls: int = 0
-
-    @property
-    def is_over(self) -> bool:
-        return time.monotonic() > self.deadline
-
-
-class _Image(Calculator):
-    """One image of a band: a shared calculator whose last answer is kept and looked at."""
-
-    implemented_properties = ("energy", "forces", "stress")
-
-    def __init__(self, shared: Calculator, watch: _Watch, with_stress: bool = False) -> None:
-        super().__init__()
-        self._shared = shared
-        self._watch = watch
-        self._with_stress = with_stress
-
-    def calculate(
-        self,
-        atoms: Atoms | None = None,
-        properties: list[str] | None = None,
-        system_changes: list[str] = all_changes,
-    ) -> None:
-        super().calculate(atoms, properties, system_changes)
-        self._watch.n_calls += 1
-        results = {}
-        try:
-            if self._with_stress:  # first: what comes with it is then not computed again
-                results["stress"] = np.array(self._shared.get_property("stress", atoms))
-            results["forces"] = np.array(self._shared.get_property("forces", atoms), dtype=float)
-            results["energy"] = float(self._shared.get_property("energy", atoms))
-        except Exception as error:
-            raise BrokenCalculationError(
-                f"the calculator failed: {type(error).__name__}: {' '.join(str(error).split())}"
-            ) from error
-        if not all(np.all(np.isfinite(value)) for value in results.values()):
-            raise BrokenCalculationError("the calculator gave an energy or force that is no number")
-        largest = float(np.linalg.norm(results["forces"], axis=1).max())
-        if largest > EXPLODED_EV_A:
-            raise BrokenCalculationError(
-                f"exploded: a force of {largest:.3g} eV/angstrom; atoms touch each other"
-            )
-        self.results = results
-
-
 class _MirrorImage(Calculator):
     """An image that is another one's mirror image and costs nothing."""
 
-    implemented_properties = ("energy", "forces")
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012  (as ASE declares it)
 
     def __init__(self, twin: Atoms, mirror: Mirror) -> None:
         super().__init__()
@@ -243,7 +197,7 @@ class _MirrorImage(Calculator):
     ) -> None:
         super().calculate(atoms, properties, system_changes)
         self.results = {
-            "energy": self._twin.get_potential_energy(),
+            "energy": self._twin.get_potential_energy() - TIE_EV,
             "forces": self._mirror.forces(self._twin.get_forces()),
         }
 
@@ -274,13 +228,18 @@ class _Band(NEB):
         return np.asarray(super().get_forces()[: len(self)])
 
 
+def _silent(kind: Any, target: Any, **settings: Any) -> Any:
+    """An optimizer without a log; ASE declares fewer targets than it takes."""
+    return kind(target, logfile=None, **settings)
+
+
 def _end_point(
-    cell: HopCell, positions_A: Floats, calculator: Calculator, settings: NebSettings, watch: _Watch
+    cell: HopCell, positions_A: Floats, calculator: Calculator, settings: NebSettings, watch: Watch
 ) -> tuple[Atoms, int]:
     """The relaxed end point, frozen, and the steps that it took."""
     atoms = cell.atoms(positions_A)
-    atoms.calc = _Image(calculator, watch)
-    optimizer = LBFGS(atoms, logfile=None, maxstep=MAX_STEP_A)
+    atoms.calc = CheckedCalculator(calculator, watch)
+    optimizer = _silent(BFGS, atoms, maxstep=MAX_STEP_A)  # unlike LBFGS never goes uphill
     for converged in optimizer.irun(fmax=settings.fmax_eV_A, steps=settings.max_steps):
         if converged or watch.is_over:
             break
@@ -299,11 +258,11 @@ def _end_point(
 
 
 def _mirrored_end(
-    cell: HopCell, first: Atoms, mirror: Mirror, calculator: Calculator, watch: _Watch
+    cell: HopCell, first: Atoms, mirror: Mirror, calculator: Calculator, watch: Watch
 ) -> Atoms | None:
     """The other end point as a mirror image; None where the calculator says it is none."""
     last = cell.atoms(mirror.positions(first.positions))
-    last.calc = _Image(calculator, watch)
+    last.calc = CheckedCalculator(calculator, watch)
     difference = last.get_potential_energy() - first.get_potential_energy()
     return _frozen(last) if abs(difference) < SYMMETRY_ERROR_EV else None
 
@@ -315,7 +274,7 @@ def _frozen(atoms: Atoms) -> Atoms:
     return atoms
 
 
-def _relaxed_band(band: _Band, settings: NebSettings, watch: _Watch) -> NebResult:
+def _relaxed_band(band: _Band, settings: NebSettings, watch: Watch) -> NebResult:
     """The band at its last step, converged or not.
 
     LBFGS takes a fifth of the steps of FIRE on most bands and falls into a cycle on a few; so FIRE
@@ -326,7 +285,7 @@ def _relaxed_band(band: _Band, settings: NebSettings, watch: _Watch) -> NebResul
     """
     found: NebResult | None = None
     n_before = 0
-    for optimizer in (LBFGS(band, logfile=None, maxstep=MAX_STEP_A), FIRE(band, logfile=None)):
+    for optimizer in (_silent(LBFGS, band, maxstep=MAX_STEP_A), _silent(FIRE, band)):
         try:
             for converged in optimizer.irun(settings.fmax_eV_A, steps=settings.max_steps // 2):
                 found = _snapshot(band, n_before + optimizer.nsteps)

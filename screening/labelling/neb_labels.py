@@ -223,7 +223,7 @@ def label_neb(
     labeller: NebLabeller,
     out: Path,
     executor: Executor,
-    report: Callable[[Row], None] = lambda row: None,
+    report: Callable[[Row], object] = lambda row: None,
 ) -> list[Row]:
     """Compute all tasks that a file does not hold yet; the file grows hop by hop.
 
@@ -260,12 +260,13 @@ def finished_rows(out: Path, labeller: NebLabeller) -> dict[str, Row]:
         InputError: They were made with another calculator or other settings.
     """
     rows = read_rows(out)
-    wanted = json.loads(json.dumps(labeller.provenance))
+    wanted = _flat(json.loads(json.dumps(labeller.provenance)))
     for row in rows:
+        made = _flat(row)
         for key, value in wanted.items():
-            if key in row and row[key] != value:
+            if made.get(key, value) != value:
                 raise InputError(
-                    f"{out}: its rows were made with {key} {row[key]!r}, not {value!r}; give "
+                    f"{out}: its rows were made with {key} {made[key]!r}, not {value!r}; give "
                     "another --out, or the same settings to go on"
                 )
     return {str(row["id"]): row for row in rows}
@@ -288,3 +289,8 @@ def read_rows(out: Path) -> list[Row]:
     if not all(isinstance(row, dict) and "id" in row for row in rows):
         raise InputError(f"{out}: no file of labels to go on with; give another --out")
     return rows
+
+
+def _flat(row: Row) -> Row:
+    """The row with its settings beside its other keys."""
+    return {**row, **row.get("neb", {}), "neb": None}
