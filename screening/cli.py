@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from screening.commands import (
     ask,
+    cell,
     data,
     evaluate,
     finetune,
@@ -21,7 +22,20 @@ from screening.commands import (
 )
 from screening.commands.command import INTERRUPTED, UNUSABLE, Parser
 
-COMMANDS = (screen, predict, evaluate, pretrain, finetune, label, models, data, plan, mcp, ask)
+COMMANDS = (
+    screen,
+    predict,
+    evaluate,
+    pretrain,
+    finetune,
+    label,
+    cell,
+    models,
+    data,
+    plan,
+    mcp,
+    ask,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -237,8 +237,8 @@ def _extended(values: Any) -> dict[str, Any]:
     """LiCoO2's open-circuit curve of `Ai2020`, smoothed and continued to full lithiation.
 
     Continuation: U(x) = U_e + U_e' w (exp((x - x_e) / w) - 1) beyond the last point x_e, w such
-    that U(1) = FULL_POTENTIAL_V; below the first point a straight line. The cubic interpolant through
-    480 measured points makes the solver take five times as many steps as the smooth curve.
+    that U(1) = FULL_POTENTIAL_V; below the first point a straight line. The cubic interpolant
+    through 480 measured points makes the solver take five times as many steps.
     """
     import pybamm
     from pybamm.input.parameters.lithium_ion import Ai2020

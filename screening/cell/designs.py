@@ -47,13 +47,12 @@ class Design:
     trouble: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """One flat row, parameters beside the keys."""
+        """One flat row, parameters beside the keys; None for what is no finite number."""
+        numbers = {"c_rate": self.c_rate, "temperature_K": self.temperature_K, **self.parameters}
         return {
             "design_id": self.design_id,
             "base_cell": self.base_cell,
-            "c_rate": self.c_rate,
-            "temperature_K": self.temperature_K,
-            **self.parameters,
+            **{name: float(v) if math.isfinite(v) else None for name, v in numbers.items()},
         }
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -97,9 +101,8 @@ def discharge(design: Design, model: str = "DFN", n_radial: int = 0) -> Row:
         energy_Wh=energy,
         mean_voltage_V=energy / capacity,
         irreversible_heat_J=(at_rest - energy) * SECONDS_PER_HOUR,
-        reversible_heat_J=-design.temperature_K
-        * float(np.trapezoid(entropic, charge))
-        * SECONDS_PER_HOUR,
+        reversible_heat_J=0.0
+        - design.temperature_K * float(np.trapezoid(entropic, charge)) * SECONDS_PER_HOUR,
         fourier=_fourier(design),
         start_negative=start.negative,
         start_positive=start.positive,
@@ -125,7 +128,23 @@ def _solve(
     """Solve until the voltage or the lithium ends."""
     inputs = built.inputs(solved, current_A, design.temperature_K, concentrations)
     longest = usable_Ah / current_A * SECONDS_PER_HOUR
-    return built.simulation.solve([0.0, longest], inputs=inputs)
+    with quiet():
+        return built.simulation.solve([0.0, longest], inputs=inputs)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what the compiled solver says on stderr from the user; its failures become rows."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _energy(solution: Any, steps: Floats, current_A: float) -> float:

@@ -1,0 +1,57 @@
+"""``kpis.csv`` and ``curves.csv``: what a batch of simulated or predicted discharges writes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from screening.cell.simulation import RESULTS
+from screening.shards import write_atomically
+from screening.table import Row, to_csv
+
+KPIS_FILE, CURVES_FILE = "kpis.csv", "curves.csv"
+
+KPI_COLUMNS = (
+    "design_id",
+    "base_cell",
+    "c_rate",
+    "temperature_K",
+    "capacity_Ah",
+    "capacity_std_Ah",
+    "energy_Wh",
+    "energy_std_Wh",
+    "mean_voltage_V",
+    "mean_voltage_std_V",
+    *RESULTS[3:],
+    "in_domain",
+    "status",
+    "reason",
+)
+"""A solver's answer has no spread and no domain: those columns stay empty."""
+
+CURVE_COLUMNS = ("design_id", "discharge_capacity_Ah", "voltage_V")
+
+
+def write_tables(rows: Sequence[Row], folder: Path, columns: Sequence[str] = KPI_COLUMNS) -> None:
+    """Write both tables of a batch.
+
+    Args:
+        rows: One a design, ``voltage_V`` at even shares of ``capacity_Ah`` where it is solved.
+        folder: Where they go.
+        columns: Of ``kpis.csv``.
+    """
+    write_atomically(folder / KPIS_FILE, to_csv(rows, columns))
+    points = [point for row in rows if row["status"] == "ok" for point in _curve(row)]
+    write_atomically(folder / CURVES_FILE, to_csv(points, CURVE_COLUMNS))
+
+
+def _curve(row: Row) -> list[Row]:
+    """The points of one discharge curve."""
+    volts = row["voltage_V"]
+    charges = row["capacity_Ah"] * np.linspace(0.0, 1.0, len(volts))
+    return [
+        {"design_id": row["design_id"], "discharge_capacity_Ah": float(q), "voltage_V": float(v)}
+        for q, v in zip(charges, volts, strict=True)
+    ]
