@@ -16,9 +16,11 @@ from typing import Any
 
 import yaml
 
+from models.ageing_rom import AgeingRom
 from models.baselines import BASELINES
 from models.checkpoint import CARD, CONFIG, IncompatibleModelError, load_model
 from models.conductivity import ConductivityTrees
+from models.cycle_life import CycleLife
 from models.encoder import HopEncoder
 from models.ensemble import HopEnsemble
 from models.few_label_model import FewLabelModel
@@ -33,6 +35,8 @@ KINDS: dict[str, Any] = {
     ConductivityTrees.kind: ConductivityTrees,
     PropertyTrees.kind: PropertyTrees,
     FewLabelModel.kind: FewLabelModel,
+    AgeingRom.kind: AgeingRom,
+    CycleLife.kind: CycleLife,
     **BASELINES,
 }
 DEFAULTS = {"migration_barrier": "hop-barrier", "conductivity": "conductivity-trees"}

@@ -1,0 +1,199 @@
+"""Cycle life of LFP cells from their first hundred cycles, learnt from few cells.
+
+Severson et al., Nat. Energy 4, 383 (2019) found that log10 of the cycle life falls linearly with
+log10 of the variance of dQ(V), the change of the discharge curve from cycle 10 to 100. Two numbers
+of that line can be known before any cell is cycled to its end:
+
+- dQ grows in proportion to how fast a cell ages and its variance with the square, while the life is
+  one over the rate: slope -1/2.
+- Life ends at a fixed capacity, so that it is proportional to the reserve above it that a fresh
+  cell has: slope 1 against log10 of the reserve.
+
+They are the means of a prior; a handful of cells then has to find little more than an offset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import t as student
+
+from models.checkpoint import IncompatibleModelError, load_model, save_model
+from models.prediction import Prediction
+from structures.sources.cell_ageing import EarlyCycles
+
+Floats = NDArray[np.float64]
+
+FEATURES = ("log10_var_dQ", "log10_reserve")
+FAR = 4.0
+"""A cell whose feature lies so many standard deviations off the training cells is out of domain."""
+
+
+@dataclass(frozen=True)
+class SlopePrior:
+    """What is known of the slopes of log10 life before a target cell is seen.
+
+    Attributes:
+        variance_slope: Against log10 of the variance of dQ.
+        variance_slope_std: One sigma of it; a million for no knowledge.
+        reserve_slope: Against log10 of the capacity reserve.
+        reserve_slope_std: One sigma of it; 0 leaves the reserve at its slope.
+        source: Where the numbers come from.
+    """
+
+    variance_slope: float
+    variance_slope_std: float
+    reserve_slope: float
+    reserve_slope_std: float
+    source: str
+
+    @property
+    def mean(self) -> Floats:
+        """(2,) by feature."""
+        return np.array([self.variance_slope, self.reserve_slope])
+
+    @property
+    def precision(self) -> Floats:
+        """(2,) one over the variance, by feature."""
+        std = np.array([self.variance_slope_std, self.reserve_slope_std])
+        return 1.0 / np.maximum(std, 1e-6) ** 2
+
+
+SCALING = SlopePrior(-0.5, 0.1, 1.0, 1.0, "scaling: life is the capacity reserve over a fade rate")
+ONE_FEATURE = SlopePrior(0.0, 1e6, 0.0, 0.0, "none: least squares on the variance of dQ alone")
+
+
+@dataclass
+class CycleLife:
+    """Bayesian line on two features, for log10 of the cycle life.
+
+    The offset is free, the slopes have a normal prior, the noise an inverse-gamma one worth
+    ``noise_cells`` cells; predictions follow Student's t.
+
+    Attributes:
+        prior: Of the slopes; `ONE_FEATURE` gives the published model.
+        end_of_life_Ah: Capacity at which a life ends, 80 % of the nominal 1.1 Ah.
+        noise_dex: Expected scatter of log10 life about the line.
+        noise_cells: How many cells that expectation is worth.
+    """
+
+    prior: SlopePrior = SCALING
+    end_of_life_Ah: float = 0.88
+    noise_dex: float = 0.08
+    noise_cells: float = 3.0
+
+    kind: ClassVar[str] = "cycle_life"
+
+    def fit(self, records: Sequence[EarlyCycles], labels: Sequence[float]) -> Self:
+        """Learn from cells that lived to their end.
+
+        Args:
+            records: (n,) early cycles of at least two cells.
+            labels: (n,) cycle lives.
+
+        Raises:
+            ValueError: Fewer than two cells, numbers that differ, or a life that is not positive.
+        """
+        life = np.asarray(labels, dtype=float)
+        if life.shape != (len(records),) or len(records) < 2:
+            raise ValueError(f"expected 2 or more cells with a life each, got {len(records)} cells")
+        if not (np.isfinite(life).all() and (life > 0).all()):
+            raise ValueError("cycle lives must be positive numbers")
+        reserves = np.array([self._reserve(r) for r in records])
+        self.usual_reserve_ = float(np.nanmean(reserves)) if np.isfinite(reserves).any() else -0.75
+        x, y = self._features(records), np.log10(life)
+        self.centre_, self.width_ = x.mean(axis=0), x.std(axis=0)
+        n = len(y)
+        rows = np.c_[np.ones(n), x - self.centre_]
+        mean = np.r_[0.0, self.prior.mean]
+        # slopes' spreads are stated in units of the expected noise, as conjugacy wants
+        precision = np.diag(np.r_[0.0, self.prior.precision]) * self.noise_dex**2
+        self.information_ = rows.T @ rows + precision
+        self.weights_ = np.linalg.solve(self.information_, rows.T @ y + precision @ mean)
+        gap = self.weights_ - mean
+        squares = float(np.sum((y - rows @ self.weights_) ** 2) + gap @ precision @ gap)
+        self.freedom_ = n - 1 + self.noise_cells
+        expected = self.noise_cells * self.noise_dex**2
+        self.noise_ = float(np.sqrt((squares + expected) / self.freedom_))
+        return self
+
+    def predict(self, records: Sequence[EarlyCycles]) -> Prediction:
+        """Log10 of the cycle life of cells; aleatoric is the scatter about the line."""
+        self._check()
+        x = self._features(records) - self.centre_
+        rows = np.c_[np.ones(len(x)), x]
+        leverage = np.einsum("ij,ij->i", rows @ np.linalg.inv(self.information_), rows)
+        wide = np.sqrt(self.freedom_ / (self.freedom_ - 2)) if self.freedom_ > 2 else 2.0
+        noise = self.noise_ * wide
+        return Prediction(
+            rows @ self.weights_, np.full(len(rows), noise), noise * np.sqrt(leverage)
+        )
+
+    def lives(self, records: Sequence[EarlyCycles], level: float = 0.9) -> tuple[Floats, ...]:
+        """Median, lower and upper end of the cycle life, (n,) cycles each, within 1 and 10^9.
+
+        Args:
+            records: Early cycles.
+            level: Of the interval.
+        """
+        prediction = self.predict(records)
+        wide = np.sqrt(self.freedom_ / (self.freedom_ - 2)) if self.freedom_ > 2 else 2.0
+        half = student.ppf((1 + level) / 2, self.freedom_) * prediction.std / wide
+        ends = (prediction.mean - half, prediction.mean + half)
+        return tuple(10 ** np.clip(x, 0.0, 9.0) for x in (prediction.mean, *ends))
+
+    def in_domain(self, records: Sequence[EarlyCycles]) -> NDArray[np.bool_]:
+        """(n,) True where the features are like those of the training cells."""
+        self._check()
+        off = np.abs(self._features(records) - self.centre_)
+        return np.asarray((off <= FAR * self.width_ + 1e-9).all(axis=1), dtype=bool)
+
+    def save(self, directory: str | Path, card: Mapping[str, Any] | None = None) -> None:
+        """Write the model folder."""
+        self._check()
+        names = ("centre_", "width_", "information_", "weights_")
+        numbers = {n: getattr(self, n) for n in ("usual_reserve_", "freedom_", "noise_")}
+        save_model(
+            Path(directory),
+            {name: torch.tensor(getattr(self, name)) for name in names},
+            {"kind": self.kind, "settings": asdict(self), "fitted": numbers},
+            card or {"name": self.kind, "quantity": "cycle_life"},
+        )
+
+    @classmethod
+    def load(cls, directory: str | Path) -> Self:
+        """Read a model folder; see ``models.checkpoint.load_model`` for what is refused."""
+        tensors, config, _ = load_model(Path(directory))
+        if config.get("kind") != cls.kind:
+            raise IncompatibleModelError(
+                f"{directory} holds a {config.get('kind')!r}, not a {cls.kind!r}"
+            )
+        settings = dict(config["settings"])
+        model = cls(SlopePrior(**settings.pop("prior")), **settings)
+        for name, tensor in tensors.items():
+            setattr(model, name, tensor.numpy())
+        for name, value in config["fitted"].items():
+            setattr(model, name, float(value))
+        return model
+
+    def _check(self) -> None:
+        if not hasattr(self, "weights_"):
+            raise ValueError("CycleLife is not fitted; call fit(records, labels)")
+
+    def _reserve(self, record: EarlyCycles) -> float:
+        """Log10 of the capacity above the end of life, Ah; not a number where unknown."""
+        if record.qmax_cycle2_Ah is None or record.qmax_cycle2_Ah <= self.end_of_life_Ah:
+            return float("nan")
+        return float(np.log10(record.qmax_cycle2_Ah - self.end_of_life_Ah))
+
+    def _features(self, records: Sequence[EarlyCycles]) -> Floats:
+        """(n, 2) of ``FEATURES``; an unknown reserve counts as that of the training cells."""
+        reserve = np.array([self._reserve(r) for r in records])
+        reserve = np.where(np.isfinite(reserve), reserve, self.usual_reserve_)
+        return np.c_[[r.log10_var_dQ_100_10 for r in records], reserve]
