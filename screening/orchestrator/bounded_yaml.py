@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Any
 
 import yaml
@@ -9,6 +10,8 @@ import yaml
 from screening.errors import InputError
 
 MOST_VALUES = 10_000
+DEEPEST = 40
+STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 
 def plain_mapping(content: bytes, name: str) -> dict[str, Any]:
@@ -19,8 +22,11 @@ def plain_mapping(content: bytes, name: str) -> dict[str, Any]:
         name: Of the file, for messages.
 
     Raises:
-        InputError: No YAML, no mapping, or too many values.
+        InputError: No YAML, no mapping, nested too deeply, or too many values.
     """
+    depths = accumulate(STEPS[byte] for byte in content if byte in STEPS)
+    if max(depths, default=0) > DEEPEST:  # the parser would take seconds to give up
+        raise InputError(f"{name}: nested more than {DEEPEST} deep")
     try:
         data = yaml.safe_load(content.decode("utf-8"))
         n_values = _count(data, MOST_VALUES)

@@ -6,6 +6,7 @@ import os
 import pickle
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import urllib.error
@@ -25,6 +26,7 @@ from mcp.client.stdio import StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 
+from screening.cli import main
 from screening.errors import InputError
 from screening.orchestrator.answers import EXTRAPOLATION
 from screening.orchestrator.mcp_server import LARGEST_MESSAGE, BoundedLines, Tokens
@@ -386,6 +388,32 @@ def test_tokens(tmp_path: Path) -> None:
             Tokens(path)
     with pytest.raises(InputError, match="cannot be read"):
         Tokens(tmp_path / "nowhere")
+
+
+def test_bad_arguments_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    workspace, tokens = tmp_path / "workspace", tmp_path / "tokens"
+    tokens.write_text("a" * 40, encoding="utf-8")
+    tokens.chmod(0o600)
+    inside = workspace / "tokens"
+    workspace.mkdir()
+    shutil.copy(tokens, inside)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        for arguments, expected in (
+            (["--http", "8765"], "belong together"),
+            (["--token-file", str(tokens)], "belong together"),
+            (["--http", "70000", "--token-file", str(tokens)], "65535"),
+            (["--http", "0", "--token-file", str(inside)], "lies in the workspace"),
+            (["--http", "0", "--token-file", str(tmp_path / "nowhere")], "cannot be read"),
+            (["--http", port, "--token-file", str(tokens)], "cannot be used"),
+            (["--workspace", str(tokens)], "no usable workspace"),
+        ):
+            assert main(["mcp", "--workspace", str(workspace), *arguments]) == 2
+            err = capsys.readouterr().err
+            assert expected in err
+            assert err.count("\n") == 1
 
 
 @pytest.mark.slow
