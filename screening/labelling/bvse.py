@@ -16,20 +16,29 @@ from structures.records import Crystal, FailedRecord, Hop, UnusableStructureErro
 from structures.sites import find_hops
 
 METHOD = "bvse"
+SMALLEST_BARRIER_EV = 0.01
+"""Where the energy never rises above an end by more than this, that end is no site of the ion."""
 
 
 def bvse_labels(records: Iterable[Crystal | Hop | FailedRecord]) -> Iterator[dict[str, Any]]:
     """Hop records (JSON) with ``barrier_eV``, ``barrier_backward_eV`` and ``method``.
 
     A hop gives one record, a crystal one for each of its unique hops; what fails gives one with
-    ``status`` and ``reason``.
+    ``status`` and ``reason``. A hop that ends where the bond-valence landscape has no minimum keeps
+    its path and profile, but gets no barrier.
     """
     for record in records:
         try:
             if isinstance(record, FailedRecord):
                 raise UnusableStructureError(record.reason)
             for hop in find_hops(record).hops if isinstance(record, Crystal) else (record,):
-                yield {**hop_to_json(bvse_label(hop)), "status": "ok"}
+                label = bvse_label(hop)
+                reason = no_barrier(label)
+                if reason:
+                    without = replace(label, barrier_eV=None, barrier_backward_eV=None)
+                    yield {**hop_to_json(without), "status": "failed", "reason": reason}
+                else:
+                    yield {**hop_to_json(label), "status": "ok"}
         except (UnusableStructureError, ValueError) as error:
             reason = str(error).removeprefix(f"{record.id}: ")
             yield {"id": record.id, "status": "failed", "reason": reason}
@@ -51,3 +60,17 @@ def bvse_label(hop: Hop) -> Hop:
         barrier_backward_eV=float(max(profile) - profile[-1]),
         method=METHOD,
     )
+
+
+def no_barrier(label: Hop) -> str:
+    """Why the barriers of a label are none; empty if they are."""
+    for end, barrier in (
+        ("initial", label.barrier_eV),
+        ("final", label.barrier_backward_eV),
+    ):
+        if barrier is not None and barrier < SMALLEST_BARRIER_EV:
+            return (
+                f"no bond-valence barrier: the {end} image is the highest point of the path (to "
+                f"{barrier:.3f} eV), so it is no site of the bond-valence landscape"
+            )
+    return ""

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from models.baselines import bond_valence_barriers
@@ -30,3 +31,20 @@ def test_records_in_records_out() -> None:
     assert [x["status"] for x in labels] == ["ok", "failed", "ok", "failed"]
     assert labels[1]["reason"] == "empty file"
     assert hop_from_json(labels[0]).barrier_eV == pytest.approx(labels[0]["barrier_eV"])
+
+
+def test_a_hop_without_a_barrier_is_no_label() -> None:
+    """Half of a hop ends on its saddle: nothing to climb on the way back."""
+    hop = find_hops(rocksalt()).hops[0]
+    saddle = int(np.argmax(hop.extra["bvse_profile_eV"]))
+    half = replace(
+        hop,
+        id="half",
+        path_frac=hop.path_frac[: saddle + 1],
+        extra={**hop.extra, "bvse_profile_eV": hop.extra["bvse_profile_eV"][: saddle + 1]},
+    )
+    (label,) = bvse_labels([half])
+    assert label["status"] == "failed"
+    assert "final image is the highest point" in label["reason"]
+    assert "barrier_eV" not in label
+    assert hop_from_json(label).barrier_eV is None
