@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -17,7 +18,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.cell_features import NAMES, electrode_features, fill_potential
-from models.single_particle import SATURATED_SLOPE_V, Cells, Discharge, discharge
+from models.single_particle import (
+    SATURATED_SLOPE_V,
+    Cells,
+    Discharge,
+    Unevenness,
+    discharge,
+    unevenness,
+)
 
 Floats = NDArray[np.float64]
 Parameters = dict[str, Tensor]
@@ -26,9 +34,8 @@ Parameters = dict[str, Tensor]
 N_MEMBERS = 5
 HIDDEN = (24, 24)
 N_NODES = 101
-_EVEN = np.linspace(0.0, 1.0, N_NODES)
-NODES = 0.5 * _EVEN + 0.25 * (1.0 - np.cos(np.pi * _EVEN))
-"""Fractions of the capacity at which labels are given; denser at both ends."""
+NODES = np.linspace(0.0, 1.0, N_NODES)
+"""Fractions of the capacity at which labels are given."""
 STOICHIOMETRY_STEP = 0.1
 """Shift of the stoichiometry for an output of one."""
 SLOPE_V = 3.0
@@ -90,11 +97,15 @@ class Standard:
 def gate(cells: Cells) -> Floats:
     """(2, n, 1) share of what the networks may correct: nothing at no current.
 
-    The reaction is uneven where ohmic drops within the electrode are not small beside R T / F.
+    With r = ohmic drops over R T / F and the salt's depletion, the closed form leaves errors of
+    second order: r^2 / (1 + r^2).
     """
-    drops = [(e.ohmic + e.solid) / cells.thermal for e in (cells.negative, cells.positive)]
-    ratio = np.stack(drops)
-    return np.asarray(ratio / (1.0 + ratio))
+    drops = [
+        (e.ohmic + e.solid) / cells.thermal + 2.0 * np.abs(e.depletion)
+        for e in (cells.negative, cells.positive)
+    ]
+    squared = np.stack(drops) ** 2
+    return np.asarray(squared / (1.0 + squared))
 
 
 def initial(seed: int, n_members: int = N_MEMBERS, hidden: Sequence[int] = HIDDEN) -> Parameters:
@@ -102,7 +113,7 @@ def initial(seed: int, n_members: int = N_MEMBERS, hidden: Sequence[int] = HIDDE
     generator = torch.Generator().manual_seed(seed)
     sizes = [len(NAMES), *hidden, 2]
     found: Parameters = {}
-    for i, (a, b) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for i, (a, b) in enumerate(pairwise(sizes)):
         weight = torch.randn(n_members, a, b, generator=generator) / a**0.5
         found[f"w{i}"] = weight * (0.0 if i == len(hidden) else 1.0)
         found[f"b{i}"] = torch.zeros(n_members, 1, b)
@@ -112,7 +123,7 @@ def initial(seed: int, n_members: int = N_MEMBERS, hidden: Sequence[int] = HIDDE
 def forward(parameters: Mapping[str, Tensor], x: Tensor) -> Tensor:
     """Members' outputs before scaling.
 
-    h <- tanh(h W + b) twice, then linear. ``u`` and ``v``, where present, are low-rank additions
+    h <- silu(h W + b) twice, then linear. ``u`` and ``v``, where present, are low-rank additions
     to the hidden weights: W + u v (Hu et al., arXiv:2106.09685).
 
     Args:
@@ -130,7 +141,7 @@ def forward(parameters: Mapping[str, Tensor], x: Tensor) -> Tensor:
             weight = weight + parameters[f"u{i}"] @ parameters[f"v{i}"]
         h = torch.baddbmm(parameters[f"b{i}"], h, weight)
         if i < n_layers - 1:
-            h = torch.tanh(h)
+            h = torch.nn.functional.silu(h)
     return h.reshape(n_members, *x.shape[:-1], 2)
 
 
@@ -147,7 +158,7 @@ class Points:
         rest: (N, m) what the closed form adds to the two potentials, V.
         thermal: (N, 1) R T / F, V.
         target: (N, m) V.
-        scale: (N, m) by how much a voltage error counts less where the curve is steep.
+        sweep: (2, N, 1) by how much the mean stoichiometries change over the discharge.
     """
 
     x: Tensor
@@ -158,7 +169,7 @@ class Points:
     rest: Tensor
     thermal: Tensor
     target: Tensor
-    scale: Tensor
+    sweep: Tensor
 
     def __len__(self) -> int:
         return len(self.target)
@@ -168,36 +179,39 @@ class Points:
         return Points(
             self.x[:, index], self.gate[:, index], self.z[:, index], self.tables,
             self.table[:, index], self.rest[index], self.thermal[index], self.target[index],
-            self.scale[index],
+            self.sweep[:, index],
         )  # fmt: skip
 
 
-def features_at_nodes(cells: Cells, curves: Curves) -> tuple[Discharge, NDArray[np.float32]]:
+def features_at_nodes(
+    cells: Cells, curves: Curves
+) -> tuple[Discharge, Unevenness, NDArray[np.float32]]:
     """The closed form and its features at the moments of the labels."""
     time = NODES * (curves.capacity_Ah[:, None] / cells.current * 3600.0)
     state = discharge(cells, time)
-    return state, electrode_features(cells, state, time)
+    uneven = unevenness(cells, state, time)
+    return state, uneven, electrode_features(cells, state, uneven, time)
 
 
 def points(records: Sequence[Cells], labels: Sequence[Curves], standard: Standard) -> Points:
     """Training tensors of several base cells' curves."""
     parts: dict[str, list[NDArray[np.floating]]] = {
-        k: [] for k in ("x", "gate", "z", "rest", "thermal", "target", "scale")
+        k: [] for k in ("x", "gate", "z", "rest", "thermal", "target", "sweep")
     }
     tables: list[Floats] = []
     table: list[NDArray[np.intp]] = []
     for cells, curves in zip(records, labels, strict=True):
-        state, features = features_at_nodes(cells, curves)
-        slope = np.abs(np.gradient(curves.voltage_V, NODES, axis=1))
+        state, uneven, features = features_at_nodes(cells, curves)
+        seconds = curves.capacity_Ah[:, None] / cells.current * 3600.0
         parts["x"].append(standard(features).numpy())
         parts["gate"].append(gate(cells))
         parts["z"].append(np.stack([1.0 - state.negative.surface, state.positive.surface]))
         parts["rest"].append(
-            -state.negative.overpotential - state.positive.overpotential - state.drop
+            uneven.gain - state.negative.overpotential - state.positive.overpotential - state.drop
         )
         parts["thermal"].append(cells.thermal)
         parts["target"].append(curves.voltage_V)
-        parts["scale"].append(1.0 / np.sqrt(1.0 + (slope / SLOPE_V) ** 2))
+        parts["sweep"].append(np.abs([cells.negative.rate, cells.positive.rate]) * seconds)
         table.append(np.stack([np.full(len(curves), len(tables) + i) for i in (0, 1)]))
         tables += [
             fill_potential(cells.tables.negative, is_negative=True),
@@ -205,7 +219,7 @@ def points(records: Sequence[Cells], labels: Sequence[Curves], standard: Standar
         ]
 
     def joined(name: str) -> Tensor:
-        axis = 1 if name in ("x", "gate", "z") else 0
+        axis = 1 if name in ("x", "gate", "z", "sweep") else 0
         return torch.from_numpy(np.concatenate(parts[name], axis=axis).astype(np.float32))
 
     return Points(
@@ -215,23 +229,29 @@ def points(records: Sequence[Cells], labels: Sequence[Curves], standard: Standar
     )
 
 
-def voltages(parameters: Mapping[str, Tensor], data: Points) -> Tensor:
-    """(n_members, N, m) corrected voltages, V; differentiable."""
+def voltages(parameters: Mapping[str, Tensor], data: Points) -> tuple[Tensor, Tensor]:
+    """Corrected voltages, differentiable, and how steep the open-circuit curves are there.
+
+    Returns:
+        Two tensors (n_members, N, m): V, and V a whole discharge.
+    """
     out = forward(parameters, data.x)
     z = data.z + STOICHIOMETRY_STEP * data.gate * out[..., 0]
     eta = data.thermal * (data.gate * out[..., 1]).sum(dim=1)
-    potentials = _lookup(data.tables, data.table[..., None].expand_as(data.z), z)
-    return potentials.sum(dim=1) + data.rest - eta
+    potentials, slopes = _lookup(data.tables, data.table[..., None].expand_as(data.z), z)
+    return potentials.sum(dim=1) + data.rest - eta, (slopes.abs() * data.sweep).sum(dim=1)
 
 
-def _lookup(tables: Tensor, table: Tensor, z: Tensor) -> Tensor:
-    """Linear interpolation of row ``table`` at z, steep beyond [0, 1]; differentiable in z."""
+def _lookup(tables: Tensor, table: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+    """Value and slope of row ``table`` at z, steep beyond [0, 1]; the value differentiable in z."""
     inside = z.clamp(0.0, 1.0)
     position = inside * (tables.shape[1] - 1)
     index = position.detach().long().clamp(max=tables.shape[1] - 2)
     flat, at = tables.reshape(-1), table * tables.shape[1] + index
-    left = flat[at]
-    return left + (flat[at + 1] - left) * (position - index) - SATURATED_SLOPE_V * (z - inside)
+    left, rise = flat[at], flat[at + 1] - flat[at]
+    outside = z - inside
+    slope = torch.where(outside == 0, rise * (tables.shape[1] - 1), -SATURATED_SLOPE_V)
+    return left + rise * (position - index) - SATURATED_SLOPE_V * outside, slope
 
 
 @dataclass(frozen=True)
@@ -294,7 +314,8 @@ def fit(
             [torch.randperm(m - 2, generator=generator)[: training.n_points] + 1, ends]
         )
         batch = _columns(data.take(rows), columns)
-        error = (voltages({**fixed, **free}, batch) - batch.target) * batch.scale / ERROR_V
+        found, slope = voltages({**fixed, **free}, batch)
+        error = (found - batch.target) / torch.sqrt(1.0 + (slope / SLOPE_V) ** 2) / ERROR_V
         loss = torch.sqrt(1.0 + error**2) - 1.0
         weight = torch.ones(len(columns))
         weight[-1] = END_WEIGHT
@@ -316,5 +337,5 @@ def _columns(data: Points, columns: Tensor) -> Points:
     """The chosen moments of all curves."""
     return Points(
         data.x[:, :, columns], data.gate, data.z[:, :, columns], data.tables, data.table,
-        data.rest[:, columns], data.thermal, data.target[:, columns], data.scale[:, columns],
+        data.rest[:, columns], data.thermal, data.target[:, columns], data.sweep,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What the correction of the closed form is told: dimensionless, local, the same for every electrode.
+"""What the correction of the closed form is told: dimensionless, local, alike for all electrodes.
 
 Both electrodes are described along their own filling coordinate z (stoichiometry of the positive,
 one minus that of the negative), in which the potential that counts falls during discharge. So one
@@ -19,6 +19,7 @@ from models.single_particle import (
     ElectrodeState,
     ElectrodeTables,
     Surface,
+    Unevenness,
 )
 
 Floats = NDArray[np.float64]
@@ -32,6 +33,7 @@ NAMES = (
     "ohmic", "solid", "kinetic", "ohmic_over_kinetic", "fourier", "diffusive", "room", "beyond",
     "lag", "progress", "slope", *(f"potential{o:+g}" for o in OFFSETS), "settled", "depletion",
     "depletion_other", "ohmic_other",
+    "crowding", "amplitude", "spread", "spread_potential",
 )  # fmt: skip
 """The features in their order."""
 
@@ -59,12 +61,15 @@ def _local(tables: ElectrodeTables, is_negative: bool) -> NDArray[np.float32]:
     return rows.astype(np.float32)
 
 
-def electrode_features(cells: Cells, state: Discharge, time: Floats) -> NDArray[np.float32]:
+def electrode_features(
+    cells: Cells, state: Discharge, uneven: Unevenness, time: Floats
+) -> NDArray[np.float32]:
     """Features of both electrodes at (n, m) moments.
 
     Args:
         cells: n cells.
         state: The closed form there.
+        uneven: The reaction's crowding there.
         time: (n, m) s.
 
     Returns:
@@ -77,6 +82,7 @@ def electrode_features(cells: Cells, state: Discharge, time: Floats) -> NDArray[
     )
     for i, (electrode, surface, other, is_negative) in enumerate(pairs):
         _fill(result[i], cells, electrode, surface, other, state.settled, time, is_negative)
+        _fill_uneven(result[i], cells, uneven.amplitude[i], uneven.spread[i])
     return result
 
 
@@ -114,3 +120,15 @@ def _fill(
     out[..., 11 + n_course] = settled * electrode.depletion
     out[..., 12 + n_course] = settled * other.depletion
     out[..., 13 + n_course] = np.log(other.ohmic / thermal + 1e-3)
+    out[..., 14 + n_course] = np.log1p(settled * electrode.crowding)
+
+
+def _fill_uneven(out: NDArray[np.float32], cells: Cells, amplitude: Floats, spread: Floats) -> None:
+    """The last three features: a, the spread of stoichiometry, and what it is worth in potential.
+
+    The slope is there already, as the logarithm of that over R T / F at 298 K.
+    """
+    slope = np.exp(out[..., NAMES.index("slope")])
+    out[..., -3] = amplitude
+    out[..., -2] = spread
+    out[..., -1] = np.arcsinh(slope * spread)

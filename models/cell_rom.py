@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -27,7 +27,7 @@ from models.cell_correction import (
     initial,
     points,
 )
-from models.cell_features import electrode_features
+from models.cell_features import NAMES, electrode_features
 from models.checkpoint import IncompatibleModelError, load_model, save_model
 from models.domain import Domain
 from models.single_particle import (
@@ -40,7 +40,8 @@ from models.single_particle import (
     end_of_discharge,
     equilibrium_voltage,
     first_crossing,
-    lookup,
+    potential_slope,
+    unevenness,
     voltage,
 )
 
@@ -52,6 +53,8 @@ BEYOND = 1.15
 """How far past the closed form's end the correction is followed."""
 FRACTIONS = np.linspace(0.0, 1.0, 51)
 """Shares of the capacity at which a predicted curve is given."""
+CHUNK = 256
+"""Cells predicted at once: their arrays stay in the cache."""
 LEVEL = 0.9
 HALF_WIDTH = 1.6448536269514722
 """Half width of a normal distribution's 90 % interval, standard deviations."""
@@ -81,6 +84,7 @@ class Spread:
         return cls(floor, float(scores[rank]) / HALF_WIDTH)
 
     def __call__(self, between: Floats) -> Floats:
+        """The calibrated standard deviation, any shape."""
         return np.asarray(self.factor * np.hypot(between, self.floor))
 
 
@@ -111,6 +115,13 @@ class CellPrediction:
 
     def __len__(self) -> int:
         return len(self.capacity_Ah)
+
+    @classmethod
+    def joined(cls, parts: Sequence[CellPrediction]) -> CellPrediction:
+        """Predictions one after the other."""
+        return cls(
+            **{f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(cls)}
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,7 +180,7 @@ class CellRom:
         seed: Of initial weights.
     """
 
-    training: Training = Training()
+    training: Training = field(default_factory=Training)
     n_members: int = N_MEMBERS
     hidden: tuple[int, ...] = HIDDEN
     seed: int = 0
@@ -196,26 +207,34 @@ class CellRom:
         self.standard_ = Standard.fit(
             np.concatenate(
                 [
-                    features_at_nodes(c, y)[1].reshape(-1, len(self._names))
+                    features_at_nodes(c, y)[2].reshape(-1, len(NAMES))
                     for c, y in zip(records, labels, strict=True)
                 ]
             )
         )
         start = initial(self.seed, self.n_members, self.hidden)
         self.parameters_ = fit(start, points(records, labels, self.standard_), self.training)
-        self.domain_ = _fit_domain(records)
-        self.spreads_ = {}
+        self.domain_ = _fit_domain(np.concatenate([groups(cells) for cells in records]))
+        self.spreads_: dict[str, Spread] = {}
         self.calibrate(records, labels, start if calibrate else None)
         return self
 
-    @property
-    def _names(self) -> tuple[str, ...]:
-        from models.cell_features import NAMES
-
-        return NAMES
+    def moved_to(self, cells: Cells, parameters: Parameters, training: Training) -> CellRom:
+        """This model with other weights, for one more base cell; spreads stay as they are."""
+        model = replace(self, training=training)
+        model.parameters_, model.standard_ = parameters, self.standard_
+        model.tables_ = {**self.tables_, cells.tables.name: cells.tables}
+        known = self.domain_.reference * self.domain_.scale + self.domain_.center
+        model.domain_ = _fit_domain(np.concatenate([known, groups(cells)]))
+        model.spreads_ = self.spreads_
+        return model
 
     def calibrate(
-        self, records: Sequence[Cells], labels: Sequence[Curves], start: Parameters | None
+        self,
+        records: Sequence[Cells],
+        labels: Sequence[Curves],
+        start: Parameters | None,
+        trainable: Sequence[str] | None = None,
     ) -> None:
         """Set the spreads from held-out errors.
 
@@ -223,6 +242,7 @@ class CellRom:
             records: Training cells.
             labels: Their curves.
             start: Weights that the cross-wise members start from; None: no second fit.
+            trainable: Names of the weights to fit; all by default.
         """
         n = sum(len(y) for y in labels)
         self.spreads_ = {"voltage": Spread(), "capacity": Spread(), "energy": Spread()}
@@ -232,7 +252,7 @@ class CellRom:
             own = np.random.default_rng(self.seed).permutation(n) % self.n_members
             shares = torch.from_numpy((own != np.arange(self.n_members)[:, None]).astype("float32"))
             data = points(records, labels, self.standard_)
-            parameters = fit(start, data, self.training, shares=shares)
+            parameters = fit(start, data, self.training, trainable, shares)
         errors: dict[str, list[Floats]] = {k: [] for k in self.spreads_}
         between: dict[str, list[Floats]] = {k: [] for k in self.spreads_}
         done = 0
@@ -263,26 +283,30 @@ class CellRom:
 
         Args:
             cells: The cells.
-            uncertainty: Without it only the first member's... spreads are NaN and a fifth of the
-                networks is evaluated.
+            uncertainty: Without it the spreads are NaN.
 
         Raises:
             ValueError: Not fitted.
         """
         if not hasattr(self, "parameters_"):
             raise ValueError("CellRom is not fitted; call fit(records, labels)")
-        return self._predict(cells, self.parameters_, uncertainty)
+        parts = [
+            self._predict(cells.take(slice(i, i + CHUNK)), self.parameters_, uncertainty)
+            for i in range(0, len(cells), CHUNK)
+        ]
+        return parts[0] if len(parts) == 1 else CellPrediction.joined(parts)
 
     def _corrections(self, cells: Cells, parameters: Parameters) -> tuple[_Corrections, Discharge]:
         longest = np.minimum(cells.duration, BEYOND * end_of_discharge(cells))
         time = longest * _MOMENTS
         state = discharge(cells, time)
-        x = self.standard_(electrode_features(cells, state, time))
+        uneven = unevenness(cells, state, time)
+        x = self.standard_(electrode_features(cells, state, uneven, time))
         with torch.inference_mode():
             out = forward(parameters, x).numpy().astype(float)
         share = gate(cells)
         shift = STOICHIOMETRY_STEP * share * out[..., 0]
-        loss = cells.thermal * (share * out[..., 1]).sum(axis=1)
+        loss = cells.thermal * (share * out[..., 1]).sum(axis=1) - uneven.gain
         return _Corrections(longest, shift.mean(axis=0), loss.mean(axis=0), shift, loss), state
 
     def _predict(
@@ -304,7 +328,7 @@ class CellRom:
         reached = end[:, 0] < corrections.longest[:, 0]
         volts[reached, -1] = cells.lower_V[reached, 0]
         capacity = (cells.current * end / 3600.0)[:, 0]
-        mean_V = np.trapezoid(volts, FRACTIONS, axis=1)
+        mean_V = np.asarray(np.trapezoid(volts, FRACTIONS, axis=1))
         heat = cells.current[:, 0] * (
             np.trapezoid(equilibrium_voltage(cells, state) - volts, FRACTIONS, axis=1)
         )
@@ -348,7 +372,7 @@ class CellRom:
         )
         fall = np.zeros_like(time)
         for electrode, stoichiometry, i in sides:
-            slope = _slope(electrode.tables, stoichiometry)
+            slope = potential_slope(electrode.tables, stoichiometry)
             moved = corrections.member_shift[:, i] - corrections.shift[i]
             deviation = deviation + slope * moved
             fall = fall + np.abs(slope * electrode.rate)
@@ -443,12 +467,6 @@ def at_fractions(curves: Curves) -> Floats:
     return np.array([np.interp(FRACTIONS, NODES, v) for v in curves.voltage_V])
 
 
-def _slope(tables: ElectrodeTables, stoichiometry: Floats) -> Floats:
-    """|dU/dx| within [0, 1], V."""
-    x = np.clip(stoichiometry, 0.001, 0.999)
-    return np.abs(lookup(tables.potential, x + 1e-3) - lookup(tables.potential, x - 1e-3)) / 2e-3
-
-
 def groups(cells: Cells) -> Floats:
     """(n, 13) dimensionless groups of cells: what the domain is measured in."""
 
@@ -468,8 +486,7 @@ def groups(cells: Cells) -> Floats:
     return np.concatenate(columns, axis=1)
 
 
-def _fit_domain(records: Sequence[Cells]) -> Domain:
-    rows = np.concatenate([groups(cells) for cells in records])
+def _fit_domain(rows: Floats) -> Domain:
     return Domain.fit(rows, [str(i) for i in range(len(rows))], frozenset())
 
 
@@ -481,12 +498,12 @@ def _check(records: Sequence[Cells], labels: Sequence[Curves]) -> None:
 
 def _table_arrays(tables: CellTables) -> dict[str, Floats]:
     found: dict[str, Floats] = {}
-    for field in fields(tables):
-        value = getattr(tables, field.name)
+    for own in fields(tables):
+        value = getattr(tables, own.name)
         if isinstance(value, ElectrodeTables):
-            found |= {f"{field.name}/{f.name}": getattr(value, f.name) for f in fields(value)}
+            found |= {f"{own.name}/{f.name}": getattr(value, f.name) for f in fields(value)}
         elif isinstance(value, np.ndarray):
-            found[field.name] = value
+            found[own.name] = value
     return found
 
 

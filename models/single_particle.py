@@ -1,9 +1,9 @@
-"""A lithium-ion cell at constant current in closed form: one particle an electrode, one electrolyte.
+"""A lithium-ion cell at constant current in closed form: one particle for each electrode.
 
 Diffusion in the spheres is exact (constant flux), reaction overpotentials are Butler-Volmer's at
-the surface, and the electrolyte is the uniform-reaction profile that relaxes with one time constant
-(after Marquis et al., J. Electrochem. Soc. 166, A3693 (2019)). What a porous-electrode model adds is
-the uneven reaction across the electrodes; ``models.cell_rom`` learns it.
+the surface, and the electrolyte is the profile of a uniform reaction that relaxes with one time
+constant (after Marquis et al., J. Electrochem. Soc. 166, A3693 (2019)). What a porous-electrode
+model adds is the uneven reaction across the electrodes; ``models.cell_rom`` learns it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import erf
 
+from models.electrolyte_profile import (
+    DEPLETED,
+    REGIONS,
+    WEIGHTS,
+    PropertyRows,
+    ohmic_factor,
+    steady_profile,
+)
 from structures.units import BOLTZMANN_EV_PER_K, FARADAY_C_PER_MOL
 
 Floats = NDArray[np.float64]
@@ -28,8 +36,10 @@ SATURATED_SLOPE_V = 500.0
 """Volts a unit of stoichiometry with which a potential goes on beyond empty and full."""
 EDGE = 1e-4
 """Exchange currents are not followed closer than this to an empty or full surface."""
-DEPLETED = 0.02
-"""Least electrolyte concentration, relative to the initial one."""
+SLOPE_STEP = 1e-3
+FLAT_V = 1e-4
+"""Slopes of a potential below this are taken as this, V."""
+INITIAL_SALT = "Initial concentration in electrolyte [mol.m-3]"
 N_SECTIONS, N_ROUNDS = 16, 3
 """Of the search for the end of discharge."""
 
@@ -96,6 +106,8 @@ class ElectrodeState:
         solid: I L / sigma_eff, V.
         depletion: Mean steady electrolyte concentration over the initial one, minus 1.
         room: Fraction of the electrode that is left to fill or empty.
+        crowding: By how much more than the mean what takes part in the reaction takes, once the
+            salt has settled: 1 / depth - 1, see ``electrolyte_profile.Profile``.
     """
 
     tables: ElectrodeTables
@@ -108,6 +120,7 @@ class ElectrodeState:
     solid: Floats
     depletion: Floats
     room: Floats
+    crowding: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +139,7 @@ class Cells:
         relaxation: Time constant of the electrolyte, s.
         separator: I L / kappa_eff of the separator, V.
         concentration: Prefactor 2 (1 - t+) (1 + dlnf/dlnc) R T / F, V.
+        curvature: What averages of ln c differ by from logarithms of averages, both electrodes.
         ohmic_steady: Factor of the electrolyte's ohmic drop at the steady profile.
         lower_V: Voltage at which the discharge ends.
         contact: I times contact resistance, V.
@@ -142,6 +156,7 @@ class Cells:
     relaxation: Floats
     separator: Floats
     concentration: Floats
+    curvature: Floats
     ohmic_steady: Floats
     lower_V: Floats
     contact: Floats
@@ -149,14 +164,13 @@ class Cells:
     def __len__(self) -> int:
         return len(self.c_rate)
 
-    def take(self, index: ArrayLike) -> Cells:
+    def take(self, index: NDArray[np.intp] | NDArray[np.bool_] | slice) -> Cells:
         """The chosen cells, by integers, mask or slice."""
-        rows = index if isinstance(index, slice) else np.asarray(index)
 
         def chosen(record: Any) -> dict[str, Any]:
             names = [f.name for f in fields(record)]
             values = {name: getattr(record, name) for name in names}
-            return {k: v[rows] for k, v in values.items() if isinstance(v, np.ndarray)}
+            return {k: v[index] for k, v in values.items() if isinstance(v, np.ndarray)}
 
         return replace(
             self,
@@ -176,7 +190,7 @@ class Surface:
     """One electrode at (n, m) moments.
 
     Attributes:
-        mean: Mean stoichiometry.
+        mean: Mean stoichiometry of what takes part.
         surface: Stoichiometry at the surface; beyond [0, 1] where diffusion cannot follow.
         overpotential: Of the reaction, V, positive.
     """
@@ -250,15 +264,6 @@ def potential(table: Floats, stoichiometry: Floats) -> Floats:
     return lookup(table, clipped) - SATURATED_SLOPE_V * (stoichiometry - clipped)
 
 
-def _by_temperature(tables: CellTables, values: Floats, temperature: Floats) -> Floats:
-    """Interpolation in 1/T, exact for Arrhenius laws of logarithms; (n, ...) for (n_T, ...)."""
-    grid = 1.0 / tables.temperatures[::-1]
-    position = np.interp(1.0 / temperature, grid, np.arange(len(grid))[::-1].astype(float))
-    index = np.minimum(position.astype(np.intp), len(grid) - 2)
-    part = (position - index).reshape(-1, *([1] * (values.ndim - 1)))
-    return np.asarray(values[index] * (1.0 - part) + values[index + 1] * part)
-
-
 def make_cells(
     tables: CellTables,
     c_rate: ArrayLike,
@@ -271,144 +276,137 @@ def make_cells(
         tables: The base cell.
         c_rate: (n,) or scalar, relative to the base cell's nominal capacity.
         temperature_K: (n,) or scalar.
-        overrides: Parameter name -> (n,) values that replace the base cell's scalars; the
-            particle diffusivities, "Electrolyte conductivity [S.m-1]" and "Electrolyte
-            diffusivity [m2.s-1]" are taken as they are, at any temperature and concentration.
+        overrides: Parameter name -> (n,) values that replace the base cell's. Diffusivities and
+            "Electrolyte conductivity [S.m-1]" are taken as they are, at any temperature and
+            concentration; "... factor" multiplies the base cell's function; "<region> tortuosity
+            factor (electrolyte)" takes the place of the Bruggeman coefficient.
     """
     given = {k: np.atleast_1d(np.asarray(v, dtype=float)) for k, v in (overrides or {}).items()}
     rate = np.atleast_1d(np.asarray(c_rate, dtype=float))
     kelvin = np.atleast_1d(np.asarray(temperature_K, dtype=float))
     n = max(len(rate), len(kelvin), *(len(v) for v in given.values()), 1)
-    rate, kelvin = np.broadcast_to(rate, n), np.broadcast_to(kelvin, n)
-
-    def scalar(name: str) -> Floats:
-        return np.broadcast_to(given.get(name, tables.scalars[name]), n)
-
-    current = rate * tables.scalars["Nominal cell capacity [A.h]"]
-    area = (
-        scalar("Electrode height [m]")
-        * scalar("Electrode width [m]")
-        * scalar("Number of electrodes connected in parallel to make a cell")
+    values = _Values(tables, given, np.broadcast_to(kelvin, n), n)
+    current = np.broadcast_to(rate, n) * values("Nominal cell capacity [A.h]")
+    density = current / (
+        values("Electrode height [m]")
+        * values("Electrode width [m]")
+        * values("Number of electrodes connected in parallel to make a cell")
     )
-    density = current / area
-    start = scalar("Initial concentration in electrolyte [mol.m-3]")
-    thermal = BOLTZMANN_EV_PER_K * kelvin  # R T / F in volts
-    electrolyte = {
-        "Electrolyte conductivity [S.m-1]": tables.conductivity,
-        "Electrolyte diffusivity [m2.s-1]": tables.diffusivity,
-        "Thermodynamic factor": tables.thermodynamic_factor,
-    }
-    by_kelvin = {k: _by_temperature(tables, v, kelvin) for k, v in electrolyte.items()}
+    start = values(INITIAL_SALT)
+    thermal = BOLTZMANN_EV_PER_K * values.temperature  # R T / F in volts
+    thickness = {k: values(f"{k} thickness [m]") for k in REGIONS}
+    porosity = {k: values(f"{k} porosity") for k in REGIONS}
+    efficiency = {k: values.efficiency(k, porosity[k]) for k in REGIONS}
+    conductivity = values.of_salt("Electrolyte conductivity", "[S.m-1]", tables.conductivity)
+    diffusivity = values.of_salt("Electrolyte diffusivity", "[m2.s-1]", tables.diffusivity)
+    salt_free = 1.0 - np.minimum(values("Cation transference number"), 1.0)
+    flux = density * salt_free / FARADAY_C_PER_MOL
+    profile = steady_profile(diffusivity, start, flux, thickness, porosity, efficiency)
+    initial = conductivity.at(start[:, None])[:, 0]
+    drops = np.stack([density * thickness[k] / (initial * efficiency[k]) for k in REGIONS])
+    logs = (np.log(profile.relative) * WEIGHTS).sum(axis=2)
+    means = np.log((profile.relative * WEIGHTS).sum(axis=2))
 
-    def of_electrolyte(name: str, concentration: Floats) -> Floats:
-        if name in given:
-            return np.broadcast_to(given[name], n)
-        step = tables.concentrations[1]
-        position = np.clip(concentration / step, 0.0, len(tables.concentrations) - 1.001)
-        index = position.astype(np.intp)
-        table, row = by_kelvin[name], np.arange(n)
-        left = table[row, index]
-        return np.asarray(left + (table[row, index + 1] - left) * (position - index))
-
-    transport: dict[str, Floats] = {}
-    thickness: dict[str, Floats] = {}
-    porosity: dict[str, Floats] = {}
-    for part, long in (("Negative", "Negative electrode"), ("Separator", "Separator"),
-                       ("Positive", "Positive electrode")):  # fmt: skip
-        porosity[part] = scalar(f"{long} porosity")
-        thickness[part] = scalar(f"{long} thickness [m]")
-        exponent = scalar(f"{long} Bruggeman coefficient (electrolyte)")
-        transport[part] = porosity[part] ** exponent
-
-    transference = scalar("Cation transference number")
-    salt = of_electrolyte("Electrolyte diffusivity [m2.s-1]", start)
-    flux = density * (1.0 - transference) / FARADAY_C_PER_MOL
-    # steady profile of a uniform reaction: parabolas in the electrodes, a line between them
-    fall = {
-        k: flux * thickness[k] / (salt * transport[k] * (1.0 if k == "Separator" else 2.0))
-        for k in transport
-    }
-    mean = {
-        "Negative": fall["Negative"] * 2 / 3 + fall["Separator"] + fall["Positive"],
-        "Separator": fall["Separator"] / 2 + fall["Positive"],
-        "Positive": fall["Positive"] / 3,
-    }
-    volume = {k: porosity[k] * thickness[k] for k in porosity}
-    level = sum(volume[k] * mean[k] for k in volume) / sum(volume.values())
-    shift = {k: mean[k] - level for k in mean}
-    # Rayleigh quotient of the steady profile: its relaxation time
-    spread = {
-        "Negative": fall["Negative"] ** 2 * 4 / 45,
-        "Separator": fall["Separator"] ** 2 / 12,
-        "Positive": fall["Positive"] ** 2 * 4 / 45,
-    }
-    stored = sum(volume[k] * (spread[k] + shift[k] ** 2) for k in volume)
-    moved = sum(
-        salt * transport[k] * fall[k] ** 2 / thickness[k] * (1.0 if k == "Separator" else 4 / 3)
-        for k in volume
-    )
-    relaxation = stored / moved
-    initial = of_electrolyte("Electrolyte conductivity [S.m-1]", start)
-    drop = {k: density * thickness[k] / (initial * transport[k]) for k in transport}
-    steady = {}
-    for k, weight in (("Negative", 1 / 3), ("Separator", 1.0), ("Positive", 1 / 3)):
-        local = np.maximum(start + shift[k], DEPLETED * start)
-        kappa = of_electrolyte("Electrolyte conductivity [S.m-1]", local)
-        steady[k] = weight * drop[k] * initial / np.maximum(kappa, 1e-3 * initial)
-    at_first = drop["Negative"] / 3 + drop["Separator"] + drop["Positive"] / 3
-
-    def electrode(part: str, own: ElectrodeTables, sign: float) -> ElectrodeState:
-        active = scalar(f"{part} electrode active material volume fraction")
-        largest = scalar(f"Maximum concentration in {part.lower()} electrode [mol.m-3]")
-        radius = scalar(f"{part} particle radius [m]")
-        first = scalar(f"Initial concentration in {part.lower()} electrode [mol.m-3]") / largest
-        name = f"{part} particle diffusivity [m2.s-1]"
-        diffusivity = (
-            np.broadcast_to(given[name], n)
-            if name in given
-            else np.exp(_by_temperature(tables, own.log_diffusivity, kelvin))
+    def electrode(part: str, own: ElectrodeTables, sign: float, region: int) -> ElectrodeState:
+        long = f"{part} electrode"
+        active = values(f"{long} active material volume fraction")
+        largest = values(f"Maximum concentration in {long.lower()} [mol.m-3]")
+        radius = values(f"{part} particle radius [m]")
+        first = values(f"Initial concentration in {long.lower()} [mol.m-3]") / largest
+        filling = density / (FARADAY_C_PER_MOL * thickness[long] * active * largest)
+        solid = values(f"{long} conductivity [S.m-1]") * (1.0 - porosity[long]) ** values(
+            f"{long} Bruggeman coefficient (electrode)"
         )
-        filling = density / (FARADAY_C_PER_MOL * thickness[part] * active * largest)
-        solid = scalar(f"{part} electrode conductivity [S.m-1]") * active ** scalar(
-            f"{part} electrode Bruggeman coefficient (electrode)"
+        exchange = (
+            values.by_temperature(own.log_exchange_factor)
+            + np.log(values(f"{long} exchange-current density factor"))
+            + 0.5 * np.log(start / tables.scalars[INITIAL_SALT])
         )
         return ElectrodeState(
             tables=own,
             rate=_column(sign * filling),
             start=_column(first),
-            diffusion_time=_column(radius**2 / diffusivity),
-            reaction=_column(density * radius / (3.0 * active * thickness[part])),
-            log_exchange_factor=_column(
-                _by_temperature(tables, own.log_exchange_factor, kelvin)
-                + 0.5 * np.log(start / tables.scalars["Initial concentration in electrolyte [mol.m-3]"])
-            ),
-            ohmic=_column(drop[part]),
-            solid=_column(density * thickness[part] / solid),
-            depletion=_column(shift[part] / start),
+            diffusion_time=_column(radius**2 / values.diffusivity(part, own)),
+            reaction=_column(density * radius / (3.0 * active * thickness[long])),
+            log_exchange_factor=_column(exchange),
+            ohmic=_column(drops[region]),
+            solid=_column(density * thickness[long] / solid),
+            depletion=_column(np.exp(means[region]) - 1.0),
             room=_column(np.where(sign > 0, 1.0 - first, first)),
-        )  # fmt: skip
+            crowding=_column(1.0 / profile.depth - 1.0 if sign > 0 else np.zeros(n)),
+        )
 
-    negative = electrode("Negative", tables.negative, -1.0)
-    positive = electrode("Positive", tables.positive, 1.0)
-    factor = of_electrolyte("Thermodynamic factor", start)
+    negative = electrode("Negative", tables.negative, -1.0, 0)
+    positive = electrode("Positive", tables.positive, 1.0, 2)
+    factor = values.by_temperature(tables.thermodynamic_factor)
+    factor = PropertyRows(factor, tables.concentrations[1]).at(start[:, None])[:, 0]
     return Cells(
         tables=tables,
         negative=negative,
         positive=positive,
-        temperature=_column(kelvin),
+        temperature=_column(values.temperature),
         thermal=_column(thermal),
-        c_rate=_column(rate),
+        c_rate=_column(np.broadcast_to(rate, n)),
         current=_column(current),
         duration=np.minimum(
             negative.room / np.abs(negative.rate), positive.room / np.abs(positive.rate)
         ),
-        relaxation=_column(relaxation),
-        separator=_column(drop["Separator"]),
-        concentration=_column(2.0 * (1.0 - transference) * factor * thermal),
-        ohmic_steady=_column(sum(steady.values()) / at_first),
-        lower_V=_column(scalar("Lower voltage cut-off [V]")),
-        contact=_column(current * scalar("Contact resistance [Ohm]")),
+        relaxation=_column(profile.relaxation),
+        separator=_column(drops[1]),
+        concentration=_column(2.0 * salt_free * factor * thermal),
+        curvature=_column((logs[0] - logs[2]) - (means[0] - means[2])),
+        ohmic_steady=_column(ohmic_factor(conductivity, start, profile, drops)),
+        lower_V=_column(values("Lower voltage cut-off [V]")),
+        contact=_column(current * values("Contact resistance [Ohm]")),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Values:
+    """Parameters of n cells: what was given, else the base cell's."""
+
+    tables: CellTables
+    given: Mapping[str, Floats]
+    temperature: Floats
+    n: int
+
+    def __call__(self, name: str) -> Floats:
+        """(n,) a number; a factor that is not given is 1."""
+        base = 1.0 if name.endswith(" factor") else None
+        value = self.given.get(name, self.tables.scalars.get(name, base))
+        return np.broadcast_to(np.asarray(value, dtype=float), self.n)
+
+    def by_temperature(self, values: Floats) -> Floats:
+        """(n, ...) for (n_T, ...): interpolated in 1/T, exact for logarithms of Arrhenius laws."""
+        grid = 1.0 / self.tables.temperatures[::-1]
+        rows = np.arange(len(grid), dtype=float)[::-1]
+        position = np.interp(1.0 / self.temperature, grid, rows)
+        index = np.minimum(position.astype(np.intp), len(grid) - 2)
+        part = (position - index).reshape(-1, *([1] * (values.ndim - 1)))
+        return np.asarray(values[index] * (1.0 - part) + values[index + 1] * part)
+
+    def of_salt(self, name: str, unit: str, table: Floats) -> PropertyRows:
+        """A property of the electrolyte as rows of one cell each."""
+        given = self.given.get(f"{name} {unit}")
+        if given is not None:
+            return PropertyRows(np.broadcast_to(given, self.n)[:, None], 1.0)
+        rows = self.by_temperature(table) * self(f"{name} factor")[:, None]
+        return PropertyRows(rows, self.tables.concentrations[1])
+
+    def efficiency(self, region: str, porosity: Floats) -> Floats:
+        """(n,) effective over bulk transport in a region's electrolyte."""
+        tortuosity = self.given.get(f"{region} tortuosity factor (electrolyte)")
+        if tortuosity is not None:
+            return np.broadcast_to(porosity / tortuosity, self.n)
+        return np.asarray(porosity ** self(f"{region} Bruggeman coefficient (electrolyte)"))
+
+    def diffusivity(self, part: str, own: ElectrodeTables) -> Floats:
+        """(n,) in the particles, m2/s."""
+        given = self.given.get(f"{part} particle diffusivity [m2.s-1]")
+        if given is not None:
+            return np.broadcast_to(given, self.n)
+        base = np.exp(self.by_temperature(own.log_diffusivity))
+        return np.asarray(base * self(f"{part} particle diffusivity factor"))
 
 
 def _column(values: Floats) -> Floats:
@@ -424,8 +422,9 @@ def discharge(cells: Cells, time: Floats) -> Discharge:
     """
     settled = 1.0 - np.exp(-time / cells.relaxation)
     thermal = cells.thermal
-    negative = _surface(cells.negative, time, settled, thermal)
-    positive = _surface(cells.positive, time, settled, thermal)
+    crowded = time - cells.relaxation * settled
+    negative = _surface(cells.negative, time, settled, crowded, thermal)
+    positive = _surface(cells.positive, time, settled, crowded, thermal)
     at_first = cells.negative.ohmic / 3 + cells.separator + cells.positive.ohmic / 3
     polarisation = np.log(
         _concentration(cells.negative, settled) / _concentration(cells.positive, settled)
@@ -433,7 +432,7 @@ def discharge(cells: Cells, time: Floats) -> Discharge:
     drop = (
         at_first * (1.0 + settled * (cells.ohmic_steady - 1.0))
         + (cells.negative.solid + cells.positive.solid) / 3
-        + cells.concentration * polarisation
+        + cells.concentration * (polarisation + settled * cells.curvature)
         + cells.contact
         - _entropic(cells, negative, positive)
     )
@@ -445,24 +444,27 @@ def _concentration(electrode: ElectrodeState, settled: Floats) -> Floats:
     return np.maximum(1.0 + settled * electrode.depletion, DEPLETED)
 
 
-def _surface(electrode: ElectrodeState, time: Floats, settled: Floats, thermal: Floats) -> Surface:
-    mean = electrode.start + electrode.rate * time
-    scale = electrode.rate * electrode.diffusion_time
+def _surface(
+    electrode: ElectrodeState, time: Floats, settled: Floats, crowded: Floats, thermal: Floats
+) -> Surface:
+    mean = electrode.start + electrode.rate * (time + electrode.crowding * crowded)
+    more = 1.0 + electrode.crowding * settled
+    scale = electrode.rate * electrode.diffusion_time * more
     surface = mean + scale * diffusion_lag(time / electrode.diffusion_time)
     log_exchange = (
         lookup(electrode.tables.log_exchange, np.clip(surface, EDGE, 1.0 - EDGE))
         + electrode.log_exchange_factor
         + 0.5 * np.log(_concentration(electrode, settled))
     )
-    drive = electrode.reaction * np.exp(-log_exchange)
+    drive = electrode.reaction * more * np.exp(-log_exchange)
     return Surface(mean, surface, 2.0 * thermal * np.arcsinh(0.5 * drive))
 
 
 def voltage(
     cells: Cells,
     state: Discharge,
-    shift_negative: ArrayLike = 0.0,
-    shift_positive: ArrayLike = 0.0,
+    shift_negative: Floats | float = 0.0,
+    shift_positive: Floats | float = 0.0,
 ) -> Floats:
     """Terminal voltage, V, (n, m); the shifts are added to the surface stoichiometries."""
     return (
@@ -474,16 +476,85 @@ def voltage(
     )
 
 
-def _entropic(cells: Cells, negative: Surface, positive: Surface) -> ArrayLike:
+def _entropic(cells: Cells, negative: Surface, positive: Surface) -> Floats:
     """Open-circuit voltage at the cells' temperatures minus that at the reference, V."""
     tables = cells.tables
     if not (tables.positive.entropic.any() or tables.negative.entropic.any()):
-        return 0.0
+        return np.zeros(1)
     kelvin = cells.temperature - tables.scalars["Reference temperature [K]"]
-    return kelvin * (
-        lookup(tables.positive.entropic, positive.surface)
-        - lookup(tables.negative.entropic, negative.surface)
+    return np.asarray(
+        kelvin
+        * (
+            lookup(tables.positive.entropic, positive.surface)
+            - lookup(tables.negative.entropic, negative.surface)
+        )
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Unevenness:
+    """First cosine of the reaction across each electrode: j = mean (1 + a cos(pi xi)).
+
+    xi is 0 at the separator and 1 at the current collector.
+
+    Attributes:
+        amplitude: (2, n, m) a, negative electrode first.
+        spread: (2, n, m) amplitude of the stoichiometry that it has left behind.
+        gain: (n, m) by how much the cell's voltage lies above that of an even reaction, V.
+    """
+
+    amplitude: Floats
+    spread: Floats
+    gain: Floats
+
+
+def unevenness(cells: Cells, state: Discharge, time: Floats) -> Unevenness:
+    """How the reaction crowds at one side of the electrodes, and what the open circuit does to it.
+
+    Along the first cosine the potentials balance: (R_ct + (W + S) / pi^2) a + |U'| s = 2 (W - S) /
+    pi^2 with the charge transfer's slope R_ct, the ohmic drops W in the electrolyte and S in the
+    solid, and the spread s that grows by ds/dt = a rate. On a plateau nothing holds it back. The
+    mean drop falls by (W - S) a / pi^2; summed over all cosines this is the series of Newman's
+    linear electrode, sqrt(R W) coth(sqrt(W / R)).
+
+    Args:
+        cells: n cells.
+        state: The closed form.
+        time: (n, m) s, ascending from 0.
+    """
+    step = np.diff(time, axis=1, prepend=0.0)
+    amplitudes, spreads, gain = [], [], np.zeros_like(time)
+    for electrode, surface in ((cells.negative, state.negative), (cells.positive, state.positive)):
+        ratio = np.sinh(0.5 * surface.overpotential / cells.thermal)
+        transfer = 2.0 * cells.thermal * ratio / np.sqrt(1.0 + ratio**2)
+        slope = potential_slope(electrode.tables, surface.surface)
+        fill = np.abs(electrode.rate)
+        # within a particle the surface runs ahead of the mean, in the same proportion
+        ahead = fill * electrode.diffusion_time * diffusion_lag(time / electrode.diffusion_time)
+        resistance = transfer + (electrode.ohmic + electrode.solid) / np.pi**2 + slope * ahead
+        drive = 2.0 * (electrode.ohmic - electrode.solid) / np.pi**2 + 0.0 * time
+        target = drive / np.maximum(slope, FLAT_V)
+        decay = np.exp(-slope * fill * step / resistance)
+        growth = drive * fill * step / resistance
+        spread = np.zeros_like(time)
+        last = np.zeros(len(time))
+        is_flat = slope * fill * step < 1e-3 * resistance
+        for i in range(1, time.shape[1]):
+            settled = target[:, i] + (last - target[:, i]) * decay[:, i]
+            last = np.where(is_flat[:, i], last + growth[:, i], settled)
+            spread[:, i] = last
+        amplitude = (drive - slope * spread) / resistance
+        gain += (electrode.ohmic - electrode.solid) / np.pi**2 * amplitude
+        amplitudes.append(amplitude)
+        spreads.append(spread)
+    return Unevenness(np.stack(amplitudes), np.stack(spreads), gain)
+
+
+def potential_slope(tables: ElectrodeTables, stoichiometry: Floats) -> Floats:
+    """|dU/dx| within [0, 1], V, any shape."""
+    x = np.clip(stoichiometry, SLOPE_STEP, 1.0 - SLOPE_STEP)
+    ahead, behind = (lookup(tables.potential, x + d) for d in (SLOPE_STEP, -SLOPE_STEP))
+    return np.asarray(np.abs(ahead - behind) / (2.0 * SLOPE_STEP))
 
 
 def equilibrium_voltage(cells: Cells, state: Discharge) -> Floats:

@@ -89,6 +89,8 @@ def tabulate(parameters: Any, name: str) -> CellTables:
         positive=electrode(symbols.p),
         conductivity=electrolyte(symbols.kappa_e),
         diffusivity=electrolyte(symbols.D_e),
-        thermodynamic_factor=electrolyte(symbols.chi),
+        thermodynamic_factor=electrolyte(
+            lambda c, t: symbols.chi(c, t) / (2.0 * (1.0 - symbols.t_plus(c, t)))
+        ),
         scalars=scalars,
     )
