@@ -176,6 +176,21 @@ class Objective(Arguments):
     target: float | None = Field(default=None, ge=-1e30, le=1e30)
 
 
+class ActiveRounds(Arguments):
+    """Rounds of labelling and fine-tuning before the final screen."""
+
+    rounds: int = Field(default=2, ge=1, le=20)
+    batch: int = Field(default=4, ge=1, le=100, description="candidates labelled in a round")
+    calculator: Literal["chgnet"] = "chgnet"
+    acquisition: Literal["expected_improvement", "upper_confidence_bound", "greedy", "spread"] = (
+        "expected_improvement"
+    )
+    strategy: Literal["full", "gradual", "frozen", "heads", "lora"] = "frozen"
+    max_hops: int = Field(default=2, ge=1, le=100, description="shortest hops of a candidate")
+    max_atoms: int = Field(default=200, ge=1, le=1000, description="of the cell of a label")
+    time_limit_min: float = Field(default=60.0, ge=0.1, le=1440.0, description="of one label")
+
+
 class Campaign(Arguments):
     """Settings of a screening campaign."""
 

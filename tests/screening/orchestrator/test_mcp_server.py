@@ -1,6 +1,7 @@
 """The server as agents meet it: the SDK's own client, both transports, good and bad manners."""
 
 import csv
+import dataclasses
 import json
 import os
 import pickle
@@ -16,7 +17,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import anyio
 import httpx2
@@ -25,12 +26,15 @@ from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
+from pydantic import BaseModel, ValidationError
 
 from screening.cli import main
 from screening.errors import InputError
 from screening.orchestrator.answers import EXTRAPOLATION
 from screening.orchestrator.mcp_server import LARGEST_MESSAGE, BoundedLines, Tokens
+from screening.orchestrator.tool_arguments import ActiveRounds, Campaign
 from screening.orchestrator.tools import TOOLS
+from screening.settings import CampaignSettings
 from structures.io import write_json_lines
 from tests.screening.tiny import layered, rocksalt, tiny_hops
 
@@ -191,6 +195,27 @@ def test_a_session_from_crystals_to_a_ranking(workspace: Path) -> None:
     anyio.run(session)
     assert told
     assert all(total is None or done <= total for done, total, _ in told)
+
+
+def test_agents_name_only_settings_that_a_campaign_has() -> None:
+    """What the tool takes is a campaign, but for what names code: the calculator's arguments."""
+
+    def check(model: Any, settings: Any) -> None:
+        known = get_type_hints(settings)
+        for name, field in model.model_fields.items():
+            assert name in known, f"{settings.__name__} has no {name}"
+            inner = [t for t in (field.annotation, *get_args(field.annotation)) if is_model(t)]
+            if inner:
+                options = (known[name], *get_args(known[name]))
+                check(inner[0], next(t for t in options if dataclasses.is_dataclass(t)))
+
+    def is_model(kind: Any) -> bool:
+        return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+    check(Campaign, CampaignSettings)
+    assert "calculator_arguments" not in ActiveRounds.model_fields
+    with pytest.raises(ValidationError):
+        ActiveRounds(calculator="os:system")  # type: ignore[arg-type]
 
 
 HOSTILE_PATHS = (
@@ -417,8 +442,11 @@ def test_bad_arguments_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.slow
-def test_twelve_barriers_of_a_new_family_make_a_ranking(workspace: Path) -> None:
-    """I have these crystals and these 12 barriers of a new family; which ones are best?"""
+def test_twelve_barriers_of_a_new_family_make_a_ranking_of_cells(workspace: Path) -> None:
+    """I have these crystals and these 12 barriers of a new family; which ones make a cell with the
+    best 3C capacity?
+    """
+    pytest.importorskip("pybamm")
     hops = tiny_hops()
     labels = [
         replace(hops[k % 3], id=f"hop{k}", barrier_eV=0.3 + 0.02 * k, family="new family")
@@ -431,6 +459,7 @@ def test_twelve_barriers_of_a_new_family_make_a_ranking(workspace: Path) -> None
             found = await finished(
                 client, await answer(client, "describe_data", inputs=["labels.jsonl"])
             )
+            assert found["data"]["labels"]["n"] == 12
             assert any(EXTRAPOLATION in w and "new family" in w for w in found["warnings"])
             found = await finished(
                 client, await answer(client, "finetune", labels="labels.jsonl", name="new-family")
@@ -439,6 +468,8 @@ def test_twelve_barriers_of_a_new_family_make_a_ranking(workspace: Path) -> None
             assert any("12 labels" in w for w in found["warnings"])
             known = (await answer(client, "list_models"))["data"]["models"]
             assert "new-family" in [model["name"] for model in known]
+
+            # by diffusivity, with the adapted model and on the safe side
             campaign = {
                 "name": "mine",
                 "candidates": {"files": ["crystals"]},
@@ -451,5 +482,17 @@ def test_twelve_barriers_of_a_new_family_make_a_ranking(workspace: Path) -> None
             report = next(path for path in found["data"]["files"] if path.endswith("report.html"))
             page = await client.read_resource(f"workspace:///{report}")
             assert "LiCoO2" in page.contents[0].text  # type: ignore[union-attr]
+
+            # by what a cell of each delivers in 20 minutes
+            goal: dict[str, Any] = {"goal": "cell_capacity", "files": ["crystals"], "c_rate": 3.0}
+            found = await finished(client, await answer(client, "execute_plan", **goal))
+            table = next(path for path in found["data"]["files"] if path.endswith("result.csv"))
+            ranked = await answer(
+                client, "read_table", path=table, sort_by="capacity_Ah", descending=True
+            )
+            best = ranked["data"]["rows"][0]
+            assert best["id"] == "LiCoO2"
+            assert " ± " in best["capacity_Ah"]
+            assert ranked["units"]["capacity_Ah"] == "Ah"
 
     anyio.run(session)
