@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.linear_model import RidgeCV
 from torch import Tensor, nn
@@ -37,6 +38,8 @@ HIDDEN = (48, 24)
 PRETRAINING_STEPS, TUNING_STEPS, SCRATCH_STEPS = 300, 100, 120
 MAX_PROCESS_ROWS = 800
 """Rows of the source that a Gaussian process keeps."""
+SAME_ROW = 1e-3
+"""Distance in units of the columns' spreads below which two rows are one hop."""
 RIDGE_ALPHAS = np.logspace(-1, 4, 11)
 
 
@@ -90,6 +93,16 @@ class Source:
             for rows in self.parts.values()
         ]
         return (self.network, *parts, *(other.network for other in self.others))
+
+    def without(self, descriptors: Floats) -> Source:
+        """The source without rows that are among (n, n_features) labels: they would leak."""
+        kept = is_new(self.descriptors, descriptors)
+        if kept.all():
+            return self
+        parts = {name: rows[kept] for name, rows in self.parts.items()}
+        return replace(
+            self, descriptors=self.descriptors[kept], target=self.target[kept], parts=parts
+        )
 
     def predict(self, descriptors: Floats) -> Floats:
         """Mean of process and trees, (n,)."""
@@ -198,6 +211,15 @@ class Network:
         with torch.no_grad():
             raw = self.model(self.inputs(descriptors)).squeeze(-1).double().numpy()
         return np.asarray(raw * self.spread + self.offset)
+
+
+def is_new(descriptors: Floats, labels: Floats) -> NDArray[np.bool_]:
+    """(n,) False for rows that are among the labels, up to rounding."""
+    if not len(labels):
+        return np.ones(len(descriptors), dtype=bool)
+    scale = np.concatenate([descriptors, labels]).std(axis=0) + 1e-3  # labels may be stored short
+    distance, _ = cKDTree(labels / scale).query(descriptors / scale)
+    return np.asarray(distance > SAME_ROW)
 
 
 def _thinned(n: int, most: int, seed: int) -> NDArray[np.intp]:

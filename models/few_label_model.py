@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from models.baseline import Arrays, Baseline, Floats
 from models.domain import Domain
-from models.few_label import STRATEGIES, Source
+from models.few_label import STRATEGIES, Source, is_new
 from models.gaussian_process import path_scalars
 from models.prediction import Prediction
 from models.transforms import LogShift
@@ -89,10 +89,12 @@ class FewLabelModel(Baseline):
         if self.known is None:  # its own source: a plain model of all its hops
             self._set(descriptors, target, ions, descriptors[:0], target[:0])
         else:
+            known = self.known.source_.descriptors
+            kept = is_new(known, descriptors)  # a hop is not its own neighbour
             self._set(
-                self.known.source_.descriptors,
-                self.known.source_.target,
-                self.known.source_ions_,
+                known[kept],
+                self.known.source_.target[kept],
+                [ion for ion, k in zip(self.known.source_ions_, kept, strict=True) if k],
                 descriptors,
                 target,
             )

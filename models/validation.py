@@ -130,8 +130,6 @@ def errors_by_domain(folder: Path) -> dict[str, DomainError]:
             scopes[scope] = _error(tables[protocol], protocol)
     grouped = tables.get(GROUPED)
     if not grouped:
-        if "unseen_family" in scopes:  # an upper bound for what was seen
-            scopes["all"] = scopes["unseen_family"]
         return scopes
     scopes["all"] = _error(grouped, GROUPED)
     by: Sequence[tuple[str, Callable[[ValidationRow], str]]] = (

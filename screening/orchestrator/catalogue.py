@@ -113,7 +113,9 @@ class Entry:
         folder: Model folder, where there is one.
         origin: ``shipped``, ``built in``, or where a user's model comes from.
         run: Inputs to outputs, one row a record.
-        is_outside: Which records lie outside its domain, measured; None where it cannot be.
+        measure: Distance of given records to its training set, 1 being the edge of its domain;
+            None where it cannot be measured.
+        judge: Its errors on labels that are given, by output; None where it cannot be judged.
     """
 
     name: str
@@ -135,6 +137,7 @@ class Entry:
     origin: str = "built in"
     run: Run | None = None
     measure: Callable[[Tables], Sequence[float]] | None = None
+    judge: Callable[[Tables], Mapping[str, ValidatedError]] | None = None
 
     @property
     def unavailable(self) -> str:

@@ -48,7 +48,8 @@ _TRAJECTORY_SUFFIXES = (".traj",)
 _VALUE_FORM = re.compile(
     r"^(?P<name>[a-z_]+)=(?P<value>[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)\s*(?P<unit>.*)$"
 )
-_CYCLE_COLUMNS = ("cycle_life", "capacity", "cycle")
+EARLY_COLUMN = "log10_var_dQ_100_10"
+"""What a table of early cycles has: log10 of the variance of Q100(V) - Q10(V), Ah^2."""
 _DESIGN_KEYS = ("thickness_um", "porosity", "active_fraction", "particle_radius_um")
 _DUTY_KEYS = ("energy_Wh_per_day", "cycles_per_day")
 
@@ -282,9 +283,13 @@ def _cell_table(path: Path) -> Given | None:
             for design in read_designs(path)
         )
         return Given(str(path), {"cell_design": rows}, f"found {len(rows)} cell designs")
-    if any(c in columns for c in _CYCLE_COLUMNS):
-        row = {"id": path.stem, "path": str(path.resolve()), "status": "ok"}
-        return Given(str(path), {"early_cycles": (row,)}, "found cycling data of cells")
+    if EARLY_COLUMN in columns:
+        with path.open(encoding="utf-8", newline="") as stream:
+            cells = [dict(row) for row in csv.DictReader(stream)]
+        early = tuple({"id": c.get("cell") or f"cell{k}", **c} for k, c in enumerate(cells))
+        return Given(
+            str(path), {"early_cycles": early}, f"found early cycles of {len(early)} cells"
+        )
     return None
 
 

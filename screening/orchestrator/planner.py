@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from screening.errors import InputError
-from screening.orchestrator.catalogue import Catalogue, Conditions, Entry
+from screening.orchestrator.catalogue import Catalogue, Conditions, Entry, ValidatedError
 from screening.orchestrator.givens import Given, row_elements, row_ion
 from screening.orchestrator.quantities import QUANTITIES, Row, goals, quantity
 from structures.configuration import nearest
@@ -408,6 +408,7 @@ class _Survey:
         self.tables = tables
         self.at = at
         self._domains: dict[str, DomainReport] = {}
+        self._judgements: dict[str, Mapping[str, ValidatedError]] = {}
         self._reachable = self._closure()
 
     def _closure(self) -> set[str]:
@@ -492,7 +493,7 @@ class _Survey:
                 if not QUANTITIES[output].is_number:
                     sources[output] = _joined(entry, output, sources, slopes)
                     continue
-                error = entry.error_of(output, scopes)
+                error = self._judged(entry).get(output) or entry.error_of(output, scopes)
                 own[output] = None if error is None else error.std
                 joined = _joined(entry, output, sources, slopes)
                 if error is None or joined is None:
@@ -544,6 +545,14 @@ class _Survey:
         if len(ions) == 1:
             scopes += [f"ion:{ion}" for ion in ions]
         return tuple(scopes)
+
+    def _judged(self, entry: Entry) -> Mapping[str, ValidatedError]:
+        """Errors of an entry on the labels given, measured once a search."""
+        if entry.judge is None or "hop_labels" not in self.tables:
+            return {}
+        if entry.name not in self._judgements:
+            self._judgements[entry.name] = entry.judge(self.tables)
+        return self._judgements[entry.name]
 
     def _domain(self, entry: Entry) -> DomainReport:
         if entry.name not in self._domains:

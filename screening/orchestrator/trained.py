@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from models import library
 from models.checkpoint import CONFIG, WEIGHTS, IncompatibleModelError
+from models.conductivity import ConductivityTrees
+from models.cycle_life import CycleLife
 from models.ensemble import HopEnsemble
+from models.few_label import is_new
+from models.few_label_model import FewLabelModel, hop_descriptors
 from models.hop_graphs import graph_of
 from models.validation import errors_by_domain
 from screening.orchestrator.catalogue import (
@@ -26,9 +33,19 @@ from screening.orchestrator.catalogue import (
 )
 from screening.orchestrator.formulas import hop_row
 from screening.orchestrator.quantities import QUANTITIES, Row
-from screening.orchestrator.records import composition_of, crystal_of, failed, hop_of, usable
+from screening.orchestrator.records import (
+    composition_in,
+    composition_of,
+    crystal_of,
+    failed,
+    hop_of,
+    row_by_row,
+    usable,
+)
+from structures.conductor_descriptors import composition_block, conductor_ion
 from structures.records import Hop, UnusableStructureError
 from structures.sites import find_hops
+from structures.sources.cell_ageing import early_cycles
 
 MAE_TO_STD = 1.2533
 """One standard deviation of a normal error over its mean size, sqrt(pi / 2)."""
@@ -43,6 +60,7 @@ KINDS_OF_ENTRIES: Mapping[str, Kind] = {
     "conductivity_trees": "trees",
     "property_trees": "trees",
     "few_label": "process",
+    "cycle_life": "process",
 }
 HOP_KINDS = frozenset(
     (
@@ -55,6 +73,8 @@ HOP_KINDS = frozenset(
         "bond_valence",
     )
 )
+STATED_KEYS = ("mae_eV", "mae_decades", "mae")
+"""Where a card's validation states the mean absolute error."""
 COST_S = {"hop_ensemble": 0.15, "conductivity_trees": 0.01, "property_trees": 0.05}
 """Seconds a record, where the card states none."""
 WITHOUT_STEP = frozenset(("hop_encoder",))
@@ -101,6 +121,7 @@ def entry_of(name: str, folder: Path) -> Entry | None:
     if output not in QUANTITIES:
         raise _refused(folder, f"the card names the quantity {output!r}, which no step knows")
     inputs, run, measure = _steps(kind, output, folder)
+    judge = partial(_error_on_labels, folder) if inputs == ("hop",) else None
     return Entry(
         name=name,
         kind=KINDS_OF_ENTRIES[kind],
@@ -122,6 +143,7 @@ def entry_of(name: str, folder: Path) -> Entry | None:
         origin="shipped" if folder.parent == library.LIBRARY.resolve() else str(folder),
         run=run,
         measure=measure,
+        judge=judge,
     )
 
 
@@ -131,20 +153,31 @@ def _refused(folder: Path, reason: str) -> IncompatibleModelError:
 
 def validated_errors(folder: Path, card: Mapping[str, Any]) -> dict[str, ValidatedError]:
     """Errors by scope: from the validation rows beside the card, else the one the card states."""
-    measured = errors_by_domain(folder)
-    if measured:
-        return {scope: ValidatedError(e.std, e.n_rows, e.protocol) for scope, e in measured.items()}
+    scopes = {
+        scope: ValidatedError(e.std, e.n_rows, f"{e.n_rows} rows, {e.protocol}")
+        for scope, e in errors_by_domain(folder).items()
+    }
     stated = card.get("validation")
-    if isinstance(stated, Mapping):
-        for key in ("mae_eV", "mae_decades", "mae"):
-            if isinstance(stated.get(key), int | float):
-                std = MAE_TO_STD * float(stated[key])
-                return {
-                    "all": ValidatedError(
-                        std, int(stated.get("n", 0)), "as the card states, without its rows"
-                    )
-                }
-    return {}
+    if card.get("quantity") == "cycle_life" and isinstance(stated, Mapping):
+        return _cycle_life_errors(stated)
+    key = next((k for k in STATED_KEYS if isinstance(stated, Mapping) and k in stated), None)
+    if "all" not in scopes and key is not None and isinstance(stated, Mapping):
+        std = MAE_TO_STD * float(stated[key])
+        n = int(stated.get("n", 0))
+        scopes["all"] = ValidatedError(std, n, "as the card states, without its rows")
+    return scopes
+
+
+def _cycle_life_errors(stated: Mapping[str, Any]) -> dict[str, ValidatedError]:
+    """From the percentages of the life, by number of training cells, that its card states."""
+    numbers = [int(key) for key in stated if key.isdecimal()]
+    if not numbers:
+        return {}
+    shipped = next((v for k, v in stated[str(max(numbers))].items() if "shipped" in k), {})
+    if "mape_mean" not in shipped:
+        return {}
+    std = MAE_TO_STD * math.log10(1.0 + float(shipped["mape_mean"]) / 100.0)
+    return {"all": ValidatedError(std, max(numbers), "each cell left out once, as the card states")}
 
 
 def _fidelity(card: Mapping[str, Any]) -> str:
@@ -167,20 +200,18 @@ def _training_sets(card: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
+Floats = NDArray[np.float64]
 Measure = Callable[[Tables], Sequence[float]]
 
 
 def _steps(kind: str, output: str, folder: Path) -> tuple[tuple[str, ...], Run, Measure | None]:
     """Inputs, what runs the model, and what measures the distance to its training set."""
     if kind in HOP_KINDS:
-        measure = partial(_hop_distances, folder) if kind == HopEnsemble.kind else None
+        measured = kind in (HopEnsemble.kind, FewLabelModel.kind)
+        measure = partial(_hop_distances, folder) if measured else None
         return ("hop",), partial(_predict_hops, folder), measure
-    if kind == "conductivity_trees":
-        return (
-            ("composition",),
-            partial(_predict_rows, folder, output, "composition"),
-            partial(_row_distances, folder, "composition"),
-        )
+    if kind == CycleLife.kind:
+        return ("early_cycles",), partial(_predict_lives, folder), None
     return (
         ("composition",),
         partial(_predict_rows, folder, output, "composition"),
@@ -267,18 +298,57 @@ def _found_hops(row: Row) -> Sequence[Hop]:
     return find_hops(crystal_of(row)).hops
 
 
-def _distance(
-    model: HopEnsemble, rows: Sequence[Row], hops: Callable[[Row], Sequence[Hop]]
-) -> list[float]:
+def _distance(model: Any, rows: Sequence[Row], hops: Callable[[Row], Sequence[Hop]]) -> list[float]:
     """Median distance of the hops of each row; none of a row that cannot be used."""
     found = []
     for row in rows:
         try:
-            embedding = model.embedding([graph_of(hop) for hop in hops(row)])
+            found.append(float(np.median(hop_distances(model, hops(row)))))
         except (UnusableStructureError, ValueError):
             continue
-        found.append(float(np.median(model.domain_.distance(embedding))))
     return found
+
+
+def hop_distances(model: Any, hops: Sequence[Hop]) -> Floats:
+    """(n,) distance of hops to the training set of a model, 1 being the edge of its domain."""
+    if isinstance(model, FewLabelModel):
+        return model.distance(hops)
+    return np.asarray(model.domain_.distance(model.embedding([graph_of(hop) for hop in hops])))
+
+
+FEWEST_LABELS = 4
+"""Fewer say nothing of a model."""
+SAME_HOP = 1e-4
+"""Distance to a training row, in units of the edge of the domain, below which it is that row."""
+
+
+def _error_on_labels(folder: Path, tables: Tables) -> Mapping[str, ValidatedError]:
+    """The error on labelled hops that are given, unless the model was trained on them."""
+    rows = tables.get("hop_labels", ())
+    if len(rows) < FEWEST_LABELS:
+        return {}
+    model, hops = loaded(folder), [hop_of(row) for row in rows]
+    try:
+        if were_trained_on(model, hops).any():
+            return {}
+        gap = model.predict(hops).mean - np.array([float(row["barrier_eV"]) for row in rows])
+    except (UnusableStructureError, ValueError):
+        return {}
+    std = MAE_TO_STD * float(np.mean(np.abs(gap)))
+    return {"migration_barrier": ValidatedError(std, len(rows), f"{len(rows)} labels given")}
+
+
+def were_trained_on(model: Any, hops: Sequence[Hop]) -> NDArray[np.bool_]:
+    """(n,) True for hops that are among the training rows of a model."""
+    if isinstance(model, FewLabelModel):
+        known = np.concatenate([model.source_.descriptors, model.labels_])
+        return ~is_new(hop_descriptors(hops), known)
+    if not isinstance(model, HopEnsemble):
+        return np.zeros(len(hops), dtype=bool)
+    domain = model.domain_
+    scaled = (model.embedding([graph_of(hop) for hop in hops]) - domain.center) / domain.scale
+    distance, _ = cKDTree(domain.reference).query(scaled)
+    return np.asarray(distance < SAME_HOP * domain.threshold)
 
 
 def _predict_rows(
@@ -308,13 +378,39 @@ def _predict_rows(
     return {output: [predicted(row) for row in rows]}
 
 
-def _row_distances(folder: Path, needs: str, tables: Tables) -> list[float]:
+def _predict_lives(folder: Path, tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
     model = loaded(folder)
+
+    def life(row: Row) -> Row:
+        record = early_cycles({k: str(v) for k, v in row.items()})
+        prediction = model.predict([record])
+        return {
+            "id": row["id"],
+            "log10_cycle_life": float(prediction.mean[0]),
+            "std": float(prediction.std[0]),
+            "in_domain": bool(model.in_domain([record])[0]),
+            "status": "ok",
+        }
+
+    return {"cycle_life": row_by_row(tables["early_cycles"], life)}
+
+
+def _row_distances(folder: Path, needs: str, tables: Tables) -> list[float]:
+    """Distance to the training set of each composition, or of that of each crystal."""
+    model = loaded(folder)
+    rows = tables.get(needs) or [
+        composition_in(crystal_of(row)) for row in tables.get("crystal", ())
+    ]
     distances = []
-    for row in tables.get(needs, ()):
+    for row in rows:
         try:
-            inside = model.in_domain([composition_of(row)])[0]
+            record = composition_of(row)
+            if isinstance(model, ConductivityTrees):
+                domain = model.domains_.get(conductor_ion(record))
+                if domain is not None:
+                    distances.append(float(domain.distance(composition_block(record)[None])[0]))
+            else:
+                distances.append(float(model.distance([record])[0]))
         except (UnusableStructureError, ValueError):
             continue
-        distances.append(0.5 if inside else 2.0)
     return distances
