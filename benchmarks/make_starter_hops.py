@@ -21,14 +21,13 @@ from screening.starter import BVSE_HOPS_FILE, starter_crystals
 from structures.io import write_json_lines
 from structures.records import Crystal, Hop, UnusableStructureError
 from structures.sites import find_hops
+from structures.sources.bvse_barriers import HIGHEST_BARRIER_EV
 
 OUT = Path(__file__).parents[1] / "screening" / "data" / BVSE_HOPS_FILE
 MOST_HOPS = 6
 """Hops of one crystal, the shortest first."""
 MOST_ATOMS = 350
 """Larger hosts would fill the file."""
-HIGHEST_BARRIER_EV = 5.0
-"""Above this the path leads through an atom: the landscape is closed there."""
 COORDINATE_DECIMALS, ENERGY_DECIMALS = 5, 4
 
 

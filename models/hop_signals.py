@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from models.training import Example
 from structures.composition import working_ion
-from structures.graph import N_IMAGES, HopData, migration_graph_data
+from structures.graph import N_PROBES, HopData, migration_graph_data
 from structures.records import Crystal, UnusableStructureError
 from structures.sites import find_hops
 
@@ -114,7 +114,7 @@ def framework_formula(crystal: Crystal, ion: str) -> str:
 def signal_example(crystal: Crystal, sampling: Sampling) -> Example:
     """Graph and bond-valence targets of some hops of a crystal.
 
-    Targets: ``profile_eV`` (n_hops, N_IMAGES) above the mean of both ends, ``forward_eV`` and
+    Targets: ``profile_eV`` (n_hops, N_PROBES) above the mean of both ends, ``forward_eV`` and
     ``backward_eV`` (n_hops,).
 
     Raises:
@@ -131,7 +131,7 @@ def signal_example(crystal: Crystal, sampling: Sampling) -> Example:
     for hop in chosen:
         energy = np.asarray(hop.extra["bvse_profile_eV"], dtype=float)
         arc = np.linspace(0.0, 1.0, len(energy))
-        images = np.interp(np.linspace(0.0, 1.0, N_IMAGES), arc, energy)
+        images = np.interp(np.linspace(0.0, 1.0, N_PROBES), arc, energy)
         profiles.append(images - 0.5 * (energy[0] + energy[-1]))
         forward.append(energy.max() - energy[0])
         backward.append(energy.max() - energy[-1])

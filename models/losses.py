@@ -66,7 +66,7 @@ class BarrierLoss:
 class ProfileLoss:
     """L1 on a computed energy profile along the path and on the barriers that it implies.
 
-    Targets: ``profile_eV`` (n_hops, N_IMAGES) relative to the mean of its ends, ``forward_eV`` and
+    Targets: ``profile_eV`` (n_hops, N_PROBES) relative to the mean of its ends, ``forward_eV`` and
     ``backward_eV`` (n_hops,).
 
     Args:

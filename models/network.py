@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from models.layers import GaussianBasis, HostInteraction, PathConvolution, ProbeMessage, mlp
 from structures.graph import (
     HOST_CUTOFF_A,
-    N_IMAGES,
+    N_PROBES,
     PATH_SCALARS,
     PROBE_CUTOFF_A,
     SPECIES_FEATURES,
@@ -52,7 +52,7 @@ class HopOutput(NamedTuple):
         kra_eV: (n_hops,) kinetically resolved barrier: saddle above the mean of both sites.
         log_scale: (n_hops,) log of the Laplace scale of the barrier in the space of
             :class:`models.transforms.LogShift`.
-        profile: (n_hops, N_IMAGES) energy along the path, in units of the profile scale.
+        profile: (n_hops, N_PROBES) energy along the path, in units of the profile scale.
         embedding: (n_hops, 2 n_features) what the heads read.
     """
 
@@ -142,7 +142,7 @@ class HopNetwork(nn.Module):
     def forward(self, data: HopData) -> HopOutput:
         """Site energies, kinetically resolved barrier, spread and profile of every hop."""
         n_hops = data.ion.shape[0]
-        n_probes = n_hops * N_IMAGES
+        n_probes = n_hops * N_PROBES
         h = self.encode(data)
         basis = self.probe_basis(data.probe_length)
         from_ion = data.probe_from_ion
@@ -153,9 +153,9 @@ class HopNetwork(nn.Module):
             h, data.weight, data.probe_index[:, from_ion], basis[from_ion], n_probes
         )
         moving = self.embed_ion(data.ion)[:, None]
-        framework = framework.view(n_hops, N_IMAGES, -1) + moving
+        framework = framework.view(n_hops, N_PROBES, -1) + moving
         start, end = self.site_head(framework[:, [0, -1]]).squeeze(-1).unbind(dim=1)
-        probes = self.path_layer(framework + ions.view(n_hops, N_IMAGES, -1))
+        probes = self.path_layer(framework + ions.view(n_hops, N_PROBES, -1))
         attention = torch.softmax(self.attention(probes), dim=1)
         ends = 0.5 * (probes[:, 0] + probes[:, -1])
         z = self.dropout(torch.cat([(attention * probes).sum(dim=1), ends], dim=-1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -82,7 +83,7 @@ def crystal_row(crystal: Crystal, **values: Any) -> Row:
     row: Row = dict.fromkeys(COLUMNS)
     row.update(
         candidate_id=crystal.id,
-        formula=crystal.formula,
+        formula=readable_formula(crystal.formula),
         working_ion=crystal.working_ion,
         role=crystal.role,
         family=crystal.family,
@@ -92,6 +93,11 @@ def crystal_row(crystal: Crystal, **values: Any) -> Row:
     )
     row.update(values)
     return row
+
+
+def readable_formula(formula: str) -> str:
+    """A formula with its fractional amounts to four digits, as in ``Li0.3333CoO2``."""
+    return re.sub(r"\d+\.\d+", lambda amount: f"{float(amount[0]):.4g}", formula)
 
 
 def failed_row(record: Crystal | FailedRecord, reason: str) -> Row:

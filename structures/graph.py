@@ -27,7 +27,8 @@ from structures.sites import MigrationGraph
 
 HOST_CUTOFF_A = 4.0
 PROBE_CUTOFF_A = 5.0
-N_IMAGES = 7
+N_PROBES = 7
+"""Probe nodes of a hop: every second point of its path, both ends included."""
 SPECIES_FEATURES = (
     "oxidation_state",
     "ionic_radius",
@@ -68,7 +69,7 @@ BVSE_CAP_EV = 6.0
 class HopData(Data):
     """A host and one or more hops in it, or a batch of such.
 
-    Fields (n_host framework and working-ion atoms, n_hops hops of N_IMAGES probes each):
+    Fields (n_host framework and working-ion atoms, n_hops hops of N_PROBES probes each):
         x: (n_host, len(SPECIES_FEATURES)) occupancy-weighted species features.
         weight: (n_host,) total occupancy of the site.
         edge_index: (2, n_edges) framework to framework, periodic, within HOST_CUTOFF_A.
@@ -83,7 +84,7 @@ class HopData(Data):
     def __inc__(self, key: str, value: Any, *args: Any, **kwargs: Any) -> Any:
         """Host indices shift by the number of host atoms, probe indices by the number of probes."""
         if key == "probe_index":
-            return torch.tensor([[self.x.shape[0]], [self.ion.shape[0] * N_IMAGES]])
+            return torch.tensor([[self.x.shape[0]], [self.ion.shape[0] * N_PROBES]])
         if key == "edge_index":
             return self.x.shape[0]
         return super().__inc__(key, value, *args, **kwargs)
@@ -182,26 +183,26 @@ class _Host:
             hops: The hops.
             passed_A: For each hop (n, 3) cartesian sites, emptied with both of its ends.
         """
-        paths = [resample_path(hop.path_A, N_IMAGES) for hop in hops]
+        paths = [resample_path(hop.path_A, N_PROBES) for hop in hops]
         probe, atom, shift, distance = neighbors_within(
             self.lattice, self.frac, np.concatenate(paths), PROBE_CUTOFF_A
         )
         position = (self.frac[atom] + shift) @ self.lattice
         keep = np.ones(len(probe), dtype=bool)
         for k, (path, passed) in enumerate(zip(paths, passed_A, strict=True)):
-            mine = probe // N_IMAGES == k
+            mine = probe // N_PROBES == k
             sites = np.concatenate([path[[0, -1]], passed])
             distance_A = np.linalg.norm(position[mine, None] - sites, axis=-1)
-            keep[mine] = ~_emptied(distance_A, self.is_ion[atom[mine]], probe[mine] % N_IMAGES)
+            keep[mine] = ~_emptied(distance_A, self.is_ion[atom[mine]], probe[mine] % N_PROBES)
         probe, atom, distance = probe[keep], atom[keep], distance[keep]
         scalars = []
         for k, (hop, path) in enumerate(zip(hops, paths, strict=True)):
-            mine = probe // N_IMAGES == k
+            mine = probe // N_PROBES == k
             if not np.any(~self.is_ion[atom[mine]]):
                 raise UnusableStructureError(
                     f"{hop.id}: no framework atom within {PROBE_CUTOFF_A} angstrom of the path"
                 )
-            around = probe[mine] - k * N_IMAGES, atom[mine], distance[mine]
+            around = probe[mine] - k * N_PROBES, atom[mine], distance[mine]
             scalars.append(_path_scalars(hop, path, self, *around))
         ion = species_features({hops[0].working_ion: 1.0}, self.states)
         return HopData(
@@ -312,8 +313,8 @@ def _emptied(
     shares = distance_A < SAME_POINT_A
     own = np.zeros_like(shares)
     own[image == 0, 0] = True
-    own[image == N_IMAGES - 1, 1] = True
-    inner = (image > 0) & (image < N_IMAGES - 1)
+    own[image == N_PROBES - 1, 1] = True
+    inner = (image > 0) & (image < N_PROBES - 1)
     shared = (shares & (own | inner[:, None])).any(axis=1)
     return np.asarray(np.where(is_ion, distance_A.min(axis=1) < EXCLUSION_A, shared))
 
@@ -333,11 +334,11 @@ def _path_scalars(
         "cation": (charge >= 0) & ~is_ion,
         "ion": is_ion,
     }
-    nearest = {name: np.full(N_IMAGES, PROBE_CUTOFF_A) for name in kinds}
+    nearest = {name: np.full(N_PROBES, PROBE_CUTOFF_A) for name in kinds}
     for name, mask in kinds.items():
         chosen = mask[atom] & (weight[atom] > 0.1)
         np.minimum.at(nearest[name], probe[chosen], distance[chosen])
-    coordination = np.zeros(N_IMAGES)
+    coordination = np.zeros(N_PROBES)
     anion = kinds["anion"][atom]
     np.add.at(  # a smooth count of anion neighbours
         coordination,
@@ -356,7 +357,7 @@ def _path_scalars(
     straight = float(np.linalg.norm(path[-1] - path[0]))
     volume = float(abs(np.linalg.det(host.lattice)))
     framework = np.where(is_ion, 0.0, weight)
-    inner = slice(1, N_IMAGES - 1)
+    inner = slice(1, N_PROBES - 1)
     return np.array(
         [
             kra,
@@ -370,7 +371,7 @@ def _path_scalars(
             0.5 * (nearest["cation"][0] + nearest["cation"][-1]),
             nearest["ion"][inner].min(),
             0.5 * (coordination[0] + coordination[-1]) / 4.0,
-            coordination[N_IMAGES // 2] / 4.0,
+            coordination[N_PROBES // 2] / 4.0,
             volume / framework.sum() / 10.0,
             host.states.get(hop.working_ion, 1.0),
             float((np.clip(charge, 0, None) * framework).sum()) / volume * 10.0,

@@ -11,11 +11,10 @@ from structures.composition import formula_oxidation_states
 from structures.geometry import MIN_DISTANCE_A
 from structures.neighbors import neighbors_within
 from structures.records import Hop, UnusableStructureError, site_composition
-from structures.sites import N_IMAGES
+from structures.sites import MIN_HOP_A, N_PATH_POINTS
 
 PATHS = ("relaxed", "straight", "given")
 """Values of ``extra["path"]`` that say that a hop has its path."""
-MIN_HOP_A = 0.1
 SURELY_THERE = 0.98
 """Occupancy above which a host site is no vacancy to hop into."""
 
@@ -31,7 +30,7 @@ def profiled(hop: Hop) -> Hop:
         hop: Any hop.
 
     Returns:
-        The hop with ``extra["path"] = "relaxed"`` and ``extra["bvse_profile_eV"]`` (N_IMAGES
+        The hop with ``extra["path"] = "relaxed"`` and ``extra["bvse_profile_eV"]`` (N_PATH_POINTS
         energies above the first image), or, where no bond valences exist for the chemistry, the
         hop as it came with ``extra["path"] = "given"``. A hop that has its path keeps it.
 
@@ -53,7 +52,7 @@ def profiled(hop: Hop) -> Hop:
     except UnusableStructureError:
         return replace(hop, extra={**hop.extra, "path": "given", "oxidation_states": {}})
     ends = hop.path_A
-    path, energy = relax_path(field, ends[0], ends[-1], n_images=N_IMAGES)
+    path, energy = relax_path(field, ends[0], ends[-1], n_images=N_PATH_POINTS)
     profile = [float(e) for e in energy - energy[0]]
     extra = {**hop.extra, "path": "relaxed", "bvse_profile_eV": profile, "oxidation_states": states}
     return replace(hop, path_frac=path @ np.linalg.inv(hop.lattice), extra=extra)

@@ -37,7 +37,7 @@ MAX_ORBITS = 250
 """More symmetry-unique hops than this are refused."""
 MIN_HOP_A = 0.1
 """Sites closer than this are one site listed twice."""
-N_IMAGES = 13
+N_PATH_POINTS = 13
 """Points of a hop path, both ends included; every second one is an image of the network."""
 
 OxidationStates = Sequence[Mapping[str, float]]
@@ -193,8 +193,10 @@ def _paths(
     start = frac[edges.start] @ crystal.lattice
     end = (frac[edges.end] + edges.shift) @ crystal.lattice
     if field is None:
-        return [(np.linspace(a, b, N_IMAGES), None) for a, b in zip(start, end, strict=True)]
-    return [relax_path(field, a, b, n_images=N_IMAGES) for a, b in zip(start, end, strict=True)]
+        return [(np.linspace(a, b, N_PATH_POINTS), None) for a, b in zip(start, end, strict=True)]
+    return [
+        relax_path(field, a, b, n_images=N_PATH_POINTS) for a, b in zip(start, end, strict=True)
+    ]
 
 
 def _elementary(

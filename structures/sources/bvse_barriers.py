@@ -12,7 +12,8 @@ from structures.sources.source import Loaded, Source
 
 CRYSTALS_FILE = "bvse_barriers/li_percolation_2k.jsonl.gz"
 HIGHEST_BARRIER_EV = 5.0
-"""Medians above this are artefacts of closed landscapes."""
+"""Bond-valence energies above this are artefacts: the landscape is closed, or leads through an
+atom."""
 
 
 def load(data_dir: str | Path) -> Loaded[Crystal]:

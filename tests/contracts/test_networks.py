@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Batch
 
 from models.network import HopNetwork, HopNetworkConfig, HopOutput
-from structures.graph import N_IMAGES, HopData, hop_graph, migration_graph_data
+from structures.graph import N_PROBES, HopData, hop_graph, migration_graph_data
 from structures.migration_graph import MigrationGraph
 from structures.sites import find_hops
 from tests.small_crystals import (
@@ -143,7 +143,7 @@ def test_finite_for_one_atom_cells(network):
     for name in PER_HOP:
         assert torch.isfinite(getattr(out, name)).all(), name
     torch.testing.assert_close(out.forward_eV, out.backward_eV)  # the two ends are equivalent
-    assert out.profile.shape == (1, N_IMAGES)
+    assert out.profile.shape == (1, N_PROBES)
 
 
 @pytest.mark.parametrize("name", ["low_symmetry", "layered"])

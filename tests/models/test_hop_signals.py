@@ -17,7 +17,7 @@ from models.hop_signals import (
     write_shard,
 )
 from models.training import Example, collate
-from structures.graph import N_IMAGES, migration_graph_data
+from structures.graph import N_PROBES, migration_graph_data
 from structures.records import Crystal, UnusableStructureError
 from structures.sites import find_hops
 from tests.small_crystals import LOW_SYMMETRY, ROCK_SALT
@@ -92,7 +92,7 @@ def test_targets_are_the_profile_and_its_barriers():
     example = signal_example(LOW_SYMMETRY, Sampling(max_hops=4))
     targets = {k: v.double().numpy() for k, v in example.targets.items()}
     profile = targets["profile_eV"]
-    assert profile.shape == (4, N_IMAGES)
+    assert profile.shape == (4, N_PROBES)
     assert len(example.graph.scalars) == 4
     np.testing.assert_allclose(profile[:, 0] + profile[:, -1], 0.0, atol=INVARIANCE)
     difference = targets["forward_eV"] - targets["backward_eV"]

@@ -7,7 +7,7 @@ import torch
 
 from models.losses import BarrierLoss, ProfileLoss, laplace_nll, masked_l1
 from models.network import HopOutput
-from structures.graph import N_IMAGES
+from structures.graph import N_PROBES
 
 NAN = float("nan")
 
@@ -19,7 +19,7 @@ def output(kra: list[float], difference: float = 0.0, log_scale: float = -1.0) -
         end_eV=torch.full((n,), difference),
         kra_eV=torch.tensor(kra, requires_grad=True),
         log_scale=torch.full((n,), log_scale),
-        profile=torch.zeros(n, N_IMAGES),
+        profile=torch.zeros(n, N_PROBES),
         embedding=torch.zeros(n, 4),
     )
 
@@ -77,8 +77,8 @@ def test_negative_labels_count_as_no_barrier():
 
 def test_the_profile_loss_clips_what_carries_no_information():
     out = output([0.5])
-    profile = torch.zeros(1, N_IMAGES)
+    profile = torch.zeros(1, N_PROBES)
     profile[0, 3] = 900.0
     targets = {"profile_eV": profile, "forward_eV": torch.tensor([0.5])}
     loss = ProfileLoss(0.1, cap_eV=6.0)(out, targets)
-    assert float(loss.detach()) == pytest.approx(6.0 / N_IMAGES - 1.0, rel=1e-5)
+    assert float(loss.detach()) == pytest.approx(6.0 / N_PROBES - 1.0, rel=1e-5)

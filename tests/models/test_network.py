@@ -8,7 +8,7 @@ from models.losses import BarrierLoss
 from models.network import HopNetwork, HopNetworkConfig
 from models.training import Example, TrainingConfig, collate, fit_network
 from models.transforms import LogShift
-from structures.graph import N_IMAGES, hop_graph
+from structures.graph import N_PROBES, hop_graph
 from tests.small_crystals import skew_hop
 from tests.tolerances import TIGHT
 
@@ -33,7 +33,7 @@ def test_barriers_follow_from_sites_and_kra(graphs):
     torch.testing.assert_close(out.forward_eV - out.backward_eV, out.end_eV - out.start_eV)
     torch.testing.assert_close(0.5 * (out.forward_eV + out.backward_eV), out.kra_eV)
     assert (out.kra_eV >= 0.5 * (out.end_eV - out.start_eV).abs()).all()
-    assert out.profile.shape == (1, N_IMAGES)
+    assert out.profile.shape == (1, N_PROBES)
 
 
 def test_scalars_count_only_where_they_are_switched_on(graphs):

@@ -11,7 +11,7 @@ from torch_geometric.data import Batch
 from structures.graph import (
     BVSE_CAP_EV,
     HOST_CUTOFF_A,
-    N_IMAGES,
+    N_PROBES,
     OXIDATION_SCALE,
     PATH_SCALARS,
     PROBE_CUTOFF_A,
@@ -48,9 +48,9 @@ def scalar(graph: HopData, name: str, hop: int = 0) -> float:
 def surroundings(graph: HopData, hop: int = 0) -> np.ndarray:
     """(n, 3) sorted image, distance and species of all that a hop's images see."""
     atom, probe = graph.probe_index
-    mine = probe // N_IMAGES == hop
+    mine = probe // N_PROBES == hop
     columns = [
-        (probe[mine] % N_IMAGES).double(),
+        (probe[mine] % N_PROBES).double(),
         graph.probe_length[mine].double(),
         graph.x[atom[mine]].double().sum(dim=1) * graph.weight[atom[mine]].double(),
     ]
@@ -89,7 +89,7 @@ def test_a_hop_run_backwards_has_the_images_in_reverse_and_the_same_scalars():
     hop = skew_hop(5)
     graph, back = hop_graph(hop), hop_graph(hop.reversed())
     rows = surroundings(back)
-    rows[:, 0] = N_IMAGES - 1 - rows[:, 0]
+    rows[:, 0] = N_PROBES - 1 - rows[:, 0]
     np.testing.assert_allclose(in_order(rows), surroundings(graph), atol=INVARIANCE)
     np.testing.assert_allclose(back.scalars, graph.scalars, atol=INVARIANCE)
 
@@ -119,7 +119,7 @@ def test_shapes_are_those_of_the_docstring():
     assert {graph[name].dtype for name in ("edge_index", "probe_index")} == {torch.int64}
     assert graph.edge_length.max() <= HOST_CUTOFF_A
     assert graph.probe_length.max() <= PROBE_CUTOFF_A
-    assert graph.probe_index[1].max() < N_IMAGES
+    assert graph.probe_index[1].max() < N_PROBES
 
 
 def test_working_ions_stay_out_of_the_framework():
@@ -132,7 +132,7 @@ def test_working_ions_stay_out_of_the_framework():
 
 def test_probe_edges_are_all_pairs_within_the_cutoff():
     hop = skew_hop(7)
-    images = resample_path(hop.path_A, N_IMAGES)
+    images = resample_path(hop.path_A, N_PROBES)
     _, _, _, distance = neighbors_within(hop.lattice, hop.host_frac, images, PROBE_CUTOFF_A)
     graph = hop_graph(hop)
     np.testing.assert_allclose(np.sort(graph.probe_length), np.sort(distance), atol=INVARIANCE)
@@ -216,7 +216,7 @@ def test_a_batch_keeps_hosts_and_probes_apart():
     graphs = [hop_graph(skew_hop(k)) for k in range(3)]
     batch = Batch.from_data_list(graphs)
     atom, probe = batch.probe_index
-    assert torch.equal(batch.batch[atom], probe // N_IMAGES)
+    assert torch.equal(batch.batch[atom], probe // N_PROBES)
     src, dst = batch.edge_index
     assert torch.equal(batch.batch[src], batch.batch[dst])
 
@@ -252,8 +252,8 @@ def test_a_mixed_site_looks_the_same_to_every_hop_that_starts_there():
     framework = ~data.probe_from_ion
     views = []
     for hop in range(len(graph.hops)):
-        for image in (0, N_IMAGES - 1):
-            seen = framework & (data.probe_index[1] == hop * N_IMAGES + image)
+        for image in (0, N_PROBES - 1):
+            seen = framework & (data.probe_index[1] == hop * N_PROBES + image)
             views.append(np.sort(data.probe_length[seen].numpy()))
     assert views[0].size > 0
     for view in views[1:]:

@@ -8,7 +8,7 @@ import pytest
 from structures.bvse import hop_field
 from structures.hop_profile import profiled
 from structures.records import UnusableStructureError
-from structures.sites import N_IMAGES, find_hops
+from structures.sites import N_PATH_POINTS, find_hops
 from tests.small_crystals import LAYERED, one_atom_hop, skew_hop, with_profile
 from tests.tolerances import EXACT, TIGHT
 
@@ -31,7 +31,7 @@ def test_a_raw_hop_gets_the_path_and_energies_of_the_crystal_it_was_cut_from(lay
     found = profiled(straight)
     assert found.extra["path"] == "relaxed"
     assert found.extra["note"] == "kept"
-    assert len(found.extra["bvse_profile_eV"]) == N_IMAGES == len(found.path_frac)
+    assert len(found.extra["bvse_profile_eV"]) == N_PATH_POINTS == len(found.path_frac)
     np.testing.assert_allclose(
         found.extra["bvse_profile_eV"], layered_hop.extra["bvse_profile_eV"], atol=PROFILE_EV
     )

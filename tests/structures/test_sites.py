@@ -13,7 +13,7 @@ from structures.hops import ENVIRONMENT_CUTOFF_A, EXCLUSION_A, hop_record, passe
 from structures.migration_graph import MigrationGraph
 from structures.neighbors import neighbors_within
 from structures.records import Crystal, Hop, UnusableStructureError
-from structures.sites import N_IMAGES, find_hops
+from structures.sites import N_PATH_POINTS, find_hops
 from structures.symmetry import site_images, space_group
 from tests.tolerances import TIGHT
 
@@ -193,13 +193,13 @@ def test_path_is_unwrapped_and_ends_on_the_sites(name, request):
         i, j = hop.extra["start_site"], hop.extra["end_site"]
         steps = np.linalg.norm(np.diff(hop.path_A, axis=0), axis=1)
         assert np.all(steps < hop.distance_A)
-        assert len(hop.path_frac) == N_IMAGES
+        assert len(hop.path_frac) == N_PATH_POINTS
         for site, point in ((i, hop.path_A[0]), (j, hop.path_A[-1])):
             offset = point @ np.linalg.inv(lattice) - graph.site_frac[site]
             assert np.allclose(offset, np.rint(offset), atol=TIGHT)
         assert hop.extra["path"] == "relaxed"
         assert hop.extra["bvse_profile_eV"][0] == 0.0
-        assert len(hop.extra["bvse_profile_eV"]) == N_IMAGES
+        assert len(hop.extra["bvse_profile_eV"]) == N_PATH_POINTS
 
 
 def test_orbit_members_share_length_and_surroundings(lifepo4):

@@ -29,9 +29,7 @@ def test_conversion_factors():
     # 1 angstrom^2/ps = 1e-20 m^2 / 1e-12 s = 1e-8 m^2/s.
     assert_allclose(units.CM2_S_PER_A2_PS * units.M2_PER_CM2, 1e-8, rtol=EXACT)
     assert_allclose(units.HZ_PER_THZ, constants.tera, rtol=EXACT)
-    assert_allclose(units.PS_PER_FS, constants.femto / constants.pico, rtol=EXACT)
-    # 1 S/cm = 1 S / 0.01 m; 1 mAh = 3.6 C.
-    assert_allclose(units.S_M_PER_S_CM, 1 / constants.centi, rtol=EXACT)
+    # 1 mAh = 3.6 C.
     assert_allclose(units.MAH_PER_C, 1 / (constants.milli * constants.hour), rtol=EXACT)
 
 
