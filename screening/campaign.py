@@ -184,6 +184,7 @@ class Campaign:
         check_objectives(self.settings.objectives)
         started = time.time()
         pool = executor_from(executor, workers)
+        n_workers = pool.n_workers  # asks a cluster: one that does not answer is refused here
         predictor = self.predictor(device)
         candidates = self.candidates()
         record = self._record(predictor, candidates)
@@ -211,7 +212,7 @@ class Campaign:
             "status": "complete",
             "executor": executor,
             "device": device,
-            "n_workers": pool.n_workers,
+            "n_workers": n_workers,
             "n_predicted_in_this_run": n_computed,
             "crystals_per_s": round(n_computed / max(predicted - ready, 1e-6), 2),
             "counts": {s: sum(row["status"] == s for row in rows) for s in STATUSES},
