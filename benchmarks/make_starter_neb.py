@@ -4,8 +4,9 @@
 
 Well-known crystals and their substituted relatives, cells relaxed with CHGNet, then their shortest
 hops. Every finished hop is a row of DIR/<crystal>.jsonl, so the script goes on where it was killed;
-the converged rows are written to screening/data each time a crystal is done. Add crystals to
-CRYSTALS to extend the set; rows that are there are not computed again.
+the converged rows are written to screening/data each time a crystal is done. Several of it may run
+at a time: each takes crystals that no other has. Add crystals to CRYSTALS to extend the set; rows
+that are there are not computed again.
 """
 
 from __future__ import annotations
@@ -187,7 +188,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder of unfinished work")
     parser.add_argument("--minutes", type=float, default=np.inf, help="begin no crystal after")
-    parser.add_argument("--backwards", action="store_true", help="a second process, from the end")
     args = parser.parse_args()
     torch.set_num_threads(1)
     args.work.mkdir(parents=True, exist_ok=True)
@@ -195,11 +195,14 @@ def main() -> None:
     labeller = NebLabeller(choice, SETTINGS)
     print(f"chgnet {version('chgnet')}", flush=True)
     started = time.monotonic()
-    for name, swap in CRYSTALS[::-1] if args.backwards else CRYSTALS:
+    for name, swap in CRYSTALS:
         if time.monotonic() - started > 60 * args.minutes:
             break
         crystal = crystal_of(name, swap)
-        with (args.work / f"{crystal.id}.lock").open("w") as lock, contextlib.suppress(BlockingIOError):
+        with (
+            (args.work / f"{crystal.id}.lock").open("w") as lock,
+            contextlib.suppress(BlockingIOError),
+        ):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # another process has this crystal
             label(crystal, args.work, labeller)
             ship(args.work)

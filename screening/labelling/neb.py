@@ -32,6 +32,8 @@ Floats = NDArray[np.float64]
 
 SPRING_EV_A2 = 0.1
 MAX_STEP_A = 0.1
+DEEPER_EV = 0.01
+"""An image that is deeper than both ends by more shows that they are not the sites of a hop."""
 TIE_EV = 1e-9
 """A mirror image is this much lower, so that the one of the pair that is computed climbs."""
 SYMMETRY_ERROR_EV = 0.003
@@ -87,7 +89,7 @@ class NebResult:
         symmetric: True if half of the band is the mirror image of the other.
         n_endpoint_steps: Steps of the end points that were relaxed.
         n_force_calls: Calls of the calculator.
-        reason: Why it did not converge, empty if it did.
+        reason: Why it is no barrier of a hop, empty if it is.
     """
 
     path_A: Floats
@@ -101,7 +103,7 @@ class NebResult:
 
     @property
     def converged(self) -> bool:
-        """True if every force is below the limit."""
+        """True if every force is below the limit, and both ends are sites."""
         return not self.reason
 
     @property
@@ -156,7 +158,16 @@ def neb_barrier(cell: HopCell, calculator: Calculator, settings: NebSettings) ->
             else _MirrorImage(atoms[twin], mirror)
         )
     found = _relaxed_band(_Band(atoms, mirror), settings, watch)
-    return replace(found, n_endpoint_steps=n_endpoint_steps, n_force_calls=watch.n_calls)
+    found = replace(found, n_endpoint_steps=n_endpoint_steps, n_force_calls=watch.n_calls)
+    ends = float(min(found.energies_eV[0], found.energies_eV[-1]))
+    depth = ends - float(found.energies_eV.min())
+    if found.converged and depth > DEEPER_EV:
+        return replace(
+            found,
+            reason=f"no single hop: an image lies {depth:.3f} eV below both ends, which are "
+            "saddles or have a deeper site between them",
+        )
+    return found
 
 
 def relaxed_crystal(crystal: Crystal, calculator: Calculator, settings: NebSettings) -> Crystal:

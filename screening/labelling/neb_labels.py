@@ -117,7 +117,7 @@ class NebLabeller:
             return failed_neb_row(task, task.reason)
         started, cpu = time.perf_counter(), time.process_time()
         try:
-            calculator = _made(json.dumps([self.calculator.name, dict(self.calculator.arguments)]))
+            calculator = shared_calculator(self.calculator)
             cell = self._cell(task, calculator)
             result = neb_barrier(cell, calculator, self.settings)
         except (UnusableStructureError, BrokenCalculationError) as error:
@@ -146,11 +146,14 @@ class NebLabeller:
         return hop_cell_of_crystal(relaxed, task.hop, path_frac, distance, most)
 
 
-@lru_cache(maxsize=1)
-def _made(choice: str) -> Calculator:
+def shared_calculator(choice: CalculatorChoice) -> Calculator:
     """The calculator, made once a process."""
-    name, arguments = json.loads(choice)
-    return CalculatorChoice(name, arguments).make()
+    return _made(choice.name, json.dumps(dict(choice.arguments)))
+
+
+@lru_cache(maxsize=1)
+def _made(name: str, arguments: str) -> Calculator:
+    return CalculatorChoice(name, json.loads(arguments)).make()
 
 
 def _site_shift(crystal: Crystal, relaxed: Crystal, point: Floats) -> Floats:

@@ -135,6 +135,17 @@ def test_an_ion_without_a_site_is_refused() -> None:
         neb_barrier(off, Washboard(), SETTINGS)
 
 
+def test_ends_on_saddles_are_no_hop() -> None:
+    half = PERIOD_A / 2
+    on_tops = washboard_cell(
+        path_A=np.linspace([half, 0, 0], [half + PERIOD_A, 0, 0], 13),
+        host_A=np.array([[PERIOD_A, 3.0, 0.0], [PERIOD_A, -3.0, 0.7]]),
+    )
+    found = neb_barrier(on_tops, Washboard(0.4), SETTINGS)
+    assert "no single hop" in found.reason
+    assert not found.converged
+
+
 def test_a_path_through_the_host_is_refused() -> None:
     through = washboard_cell(host_A=np.array([[1.5, 0.3, 0.0], [1.5, -3.0, 0.7]]))
     with pytest.raises(UnusableStructureError, match="from host atom 0"):

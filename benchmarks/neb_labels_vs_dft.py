@@ -1,0 +1,121 @@
+"""Our CHGNet NEB labels against published DFT-NEB barriers of the same material and path.
+
+    python -m benchmarks.neb_labels_vs_dft --data DIR
+
+A label and a published hop are a pair when host framework, working ion and family agree, the host
+is as full of the ion, and their straight distances agree within MAX_LENGTH_DIFFERENCE; every
+published hop is used once, by the label nearest in length. The differences are the error of the
+method together with those of functional, magnetism and cell; the method's error is part of the
+uncertainty of every label.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models.checkpoint import sha256
+from models.metrics import bootstrap, mae, spearman
+from screening.labelling.neb_labels import read_rows
+from structures.family_names import canonical_family
+from structures.io import hop_from_json
+from structures.records import Hop
+from structures.sources import neb_barriers
+
+LABELS = Path(__file__).parents[1] / "screening" / "data" / "starter_hops_neb.jsonl.gz"
+RESULT = Path(__file__).parent / "results" / "neb_labels_vs_dft.json"
+MAX_LENGTH_DIFFERENCE = 0.06
+"""Of the straight distance: relaxed cells differ by some per cent."""
+MAX_CONTENT_DIFFERENCE = 0.15
+
+
+def ion_content(hop: Hop) -> float:
+    """Working ions for each other atom of the host, the moving one included."""
+    ions = sum(site.get(hop.working_ion, 0.0) for site in hop.host_species) + 1
+    return ions / (len(hop.host_species) + 1 - ions)
+
+
+def pairs(labels: list[Hop], published: list[Hop]) -> list[tuple[Hop, Hop, float]]:
+    """(label, published hop, relative difference of their lengths), each used at most once."""
+    possible = []
+    for label in labels:
+        for hop in published:
+            same = (
+                label.working_ion == hop.working_ion
+                and label.framework == hop.framework
+                and canonical_family(label.family) == canonical_family(hop.family)
+                and abs(ion_content(label) / ion_content(hop) - 1) < MAX_CONTENT_DIFFERENCE
+            )
+            gap = abs(label.distance_A / hop.distance_A - 1)
+            if same and gap < MAX_LENGTH_DIFFERENCE:
+                possible.append((gap, label.id, hop.id, label, hop))
+    found: list[tuple[Hop, Hop, float]] = []
+    for gap, _, _, label, hop in sorted(possible, key=lambda p: p[:3]):
+        if all(hop.id != h.id and label.id != own.id for own, h, _ in found):
+            found.append((label, hop, gap))
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder that holds neb_barriers/")
+    args = parser.parse_args()
+    rows = read_rows(LABELS)
+    labels = [hop_from_json(row) for row in rows if row["status"] == "ok"]
+    published = list(neb_barriers.load(args.data).records)
+    published = [hop for hop in published if not neb_barriers.is_implausible(hop)]
+    found = pairs(labels, published)
+    ours = np.array([label.barrier_eV for label, _, _ in found], dtype=float)
+    dft = np.array([hop.barrier_eV for _, hop, _ in found], dtype=float)
+    bvse = np.array([label.extra["bvse_barrier_eV"] for label, _, _ in found], dtype=float)
+    groups = [hop.framework for _, hop, _ in found]
+
+    def score(values: Any) -> dict[str, Any]:
+        error = bootstrap(mae, dft, values, groups=groups)
+        ranks = bootstrap(spearman, dft, values, groups=groups)
+        return {
+            "mae_eV": [round(v, 3) for v in (error.value, error.lower, error.upper)],
+            "spearman": [round(v, 3) for v in (ranks.value, ranks.lower, ranks.upper)],
+            "mean_difference_eV": round(float(np.mean(values - dft)), 3),
+        }
+
+    softening = float(np.sum(ours * dft) / np.sum(dft * dft))
+    calls = np.array([row["n_force_calls"] for row in rows], dtype=float)
+    seconds = np.array([row["cpu_s"] for row in rows], dtype=float)
+    result = {
+        "n_labels": len(labels),
+        "families": dict(Counter(str(label.family) for label in labels)),
+        "ions": dict(Counter(label.working_ion for label in labels)),
+        "n_pairs": len(found),
+        "n_frameworks": len(set(groups)),
+        "labels_sha256": sha256(LABELS),
+        "data_sha256": sha256(args.data / neb_barriers.HOPS_FILE),
+        "chgnet_neb": score(ours),
+        "median_of_dft": score(np.full(len(dft), np.median(dft))),
+        "bond_valence": score(bvse),
+        "softening": round(softening, 3),
+        "median_ratio": round(float(np.median(ours / dft)), 3),
+        "cpu_s_a_hop_median": round(float(np.median(seconds)), 1),
+        "force_calls_a_hop_median": round(float(np.median(calls))),
+        "pairs": [
+            {
+                "label": label.id,
+                "published": hop.extra.get("sys_name"),
+                "length_A": [round(label.distance_A, 2), round(hop.distance_A, 2)],
+                "chgnet_eV": label.barrier_eV,
+                "dft_eV": hop.barrier_eV,
+            }
+            for label, hop, _ in found
+        ],
+    }
+    RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()

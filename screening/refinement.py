@@ -1,0 +1,313 @@
+"""A funnel of fidelities: the best rows of a screen again, with an interatomic potential.
+
+Thousands of crystals by the network, the best few hundred again with single energies of the ion on
+its bond-valence path, the best few dozen with the nudged elastic band. Only the hops that decide,
+those of the percolating path, are computed; where they turn out higher than others, these follow.
+What a method says of a hop is combined with what the network says in the proportion in which both
+were found to predict DFT barriers, and the spread is the measured error of that combination.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from ase.calculators.calculator import Calculator
+
+from models.ensemble import HopEnergies
+from screening.candidates import Candidate
+from screening.conduction import conduction_row
+from screening.execution import Executor
+from screening.labelling.calculators import CalculatorChoice
+from screening.labelling.checked_calculator import BrokenCalculationError
+from screening.labelling.frozen_host import frozen_host_barrier
+from screening.labelling.hop_cell import hop_cell_of_crystal
+from screening.labelling.neb import NebSettings
+from screening.labelling.neb_labels import NebLabeller, NebTask, shared_calculator
+from screening.predict import CrystalPredictor, loaded_model
+from screening.ranking import rank
+from screening.refine_settings import RefineSettings
+from screening.settings import Objective
+from screening.shards import ShardFolder
+from screening.table import Row, crystal_row
+from structures.migration_graph import MigrationGraph
+from structures.records import Crystal, Hop, UnusableStructureError
+from structures.sites import find_hops
+
+Method = Literal["network", "energies", "neb"]
+METHODS: tuple[Method, ...] = ("network", "energies", "neb")
+"""From the cheapest to the best."""
+
+FIDELITIES_FILE = "fidelities.json"
+"""Measured by ``benchmarks/funnel.py``."""
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """How well a method, together with the network, predicts DFT barriers of unseen families.
+
+    On the logarithmic scale of :class:`models.transforms.LogShift`,
+    t = intercept + network_weight t_network + weight t_method, with a spread.
+
+    Attributes:
+        intercept: In t.
+        network_weight: Of the network's t.
+        weight: Of the method's t; 0 for the network itself.
+        std: One sigma of what is left, in t.
+        mae_eV: Mean absolute error, out of fold.
+        n_hops: Hops that it was measured on.
+    """
+
+    intercept: float
+    network_weight: float
+    weight: float
+    std: float
+    mae_eV: float
+    n_hops: int
+
+
+@dataclass(frozen=True)
+class HopBarrier:
+    """What a method says of one hop of the ion.
+
+    Attributes:
+        method: Which one.
+        forward_eV: Saddle above the start.
+        backward_eV: Saddle above the end.
+    """
+
+    method: Method
+    forward_eV: float
+    backward_eV: float
+
+
+@lru_cache(maxsize=1)
+def measured_fidelities() -> dict[str, Fidelity]:
+    """The fidelity of each method, as measured on real DFT hops."""
+    text = (resources.files("screening") / "data" / FIDELITIES_FILE).read_text(encoding="utf-8")
+    return {name: Fidelity(**entry) for name, entry in json.loads(text)["fidelities"].items()}
+
+
+def refined_energies(
+    energies: HopEnergies, found: Mapping[int, HopBarrier], fidelities: Mapping[str, Fidelity]
+) -> HopEnergies:
+    """The network's energies with those hops replaced that a better method has computed.
+
+    The mean of both ends stays the network's, so that hops of different fidelity share one scale.
+
+    Args:
+        energies: What the network says.
+        found: Results by number of the hop.
+        fidelities: How to combine both, by method.
+    """
+    start, end, kra = (v.copy() for v in (energies.start_eV, energies.end_eV, energies.kra_eV))
+    aleatoric = energies.aleatoric_std_eV.copy()
+    target = energies.target
+    difference = (energies.end_eV - energies.start_eV).mean(axis=0)
+    forward = energies.central_barrier_eV
+    for k, result in found.items():
+        fidelity = fidelities[result.method]
+        both = np.array([forward[k], forward[k] - difference[k]])
+        own = np.array([result.forward_eV, result.backward_eV])
+        t = (
+            fidelity.intercept
+            + fidelity.network_weight * target.forward(both)
+            + fidelity.weight * target.forward(own)
+        )
+        there, back = target.inverse(t)
+        middle = 0.5 * (start[:, k] + end[:, k])
+        start[:, k], end[:, k] = middle - 0.5 * (there - back), middle + 0.5 * (there - back)
+        kra[:, k] = 0.5 * (there + back)
+        aleatoric[k] = target.inverse_std(kra[:1, k], np.array([fidelity.std]))[0]
+    return energies._replace(start_eV=start, end_eV=end, kra_eV=kra, aleatoric_std_eV=aleatoric)
+
+
+@dataclass(frozen=True)
+class Refiner:
+    """A function from candidates to rows of a better fidelity, for an executor.
+
+    Attributes:
+        method: ``energies`` or ``neb``.
+        predictor: The screen's own predictor.
+        settings: Calculator and limits.
+        until: Of ``time.time()``; nothing is begun after it.
+    """
+
+    method: Method
+    predictor: CrystalPredictor
+    settings: RefineSettings
+    until: float = float("inf")
+
+    def __call__(self, candidates: Sequence[Candidate]) -> list[Row]:
+        """One row a candidate; one without ``status: ok`` is no better than what there was."""
+        return [self._row(candidate) for candidate in candidates]
+
+    def _row(self, candidate: Candidate) -> Row:
+        started = time.time()
+        if not isinstance(candidate, Crystal):
+            return refused_row(candidate, candidate.reason)
+        if started > self.until:
+            return refused_row(candidate, "time budget spent")
+        try:
+            crystal = self.predictor.classified(candidate)
+            graph = find_hops(crystal)
+            row = self._refined(crystal, graph)
+        except (UnusableStructureError, BrokenCalculationError) as error:
+            row = refused_row(candidate, str(error))
+        return {**row, "refine_s": round(time.time() - started, 2)}
+
+    def _refined(self, crystal: Crystal, graph: MigrationGraph) -> Row:
+        network = loaded_model(self.predictor.model, self.predictor.device)
+        energies = network.crystal_energies([graph])[0]
+        found: dict[int, HopBarrier] = {}
+        labels: list[Row] = []
+        fidelities = measured_fidelities()
+        while True:
+            combined = refined_energies(energies, found, fidelities)
+            values = conduction_row(graph, combined, self.predictor.conditions, crystal.lattice)
+            deciding = [int(k) for k in str(values["percolating_hops"]).split()]
+            missing = [k for k in deciding if k not in found]
+            if not missing or len(found) + len(missing) > self.settings.max_hops:
+                break
+            if time.time() > self.until:
+                break
+            for k in missing:
+                found[k] = self._barrier(graph, graph.hops[k], labels)
+        methods = [found[k].method if k in found else METHODS[0] for k in deciding]
+        worst = min(methods, key=METHODS.index)
+        if worst == METHODS[0]:
+            raise UnusableStructureError(
+                f"{crystal.id}: its percolating path needs more than {self.settings.max_hops} hops "
+                "or more time"
+            )
+        return crystal_row(
+            crystal,
+            status="ok",
+            model=self.predictor.model,
+            **values,
+            **fidelity_columns(worst),
+            n_refined_hops=len(found),
+            labels=labels,
+        )
+
+    def _barrier(self, graph: MigrationGraph, hop: Hop, labels: list[Row]) -> HopBarrier:
+        """The barrier of one hop by the best method that works, at least by energies."""
+        if self.method == "neb":
+            minutes = max((self.until - time.time()) / 60, 0.1)
+            settings = NebSettings(
+                max_atoms=self.settings.max_atoms, time_limit_min=min(minutes, 60.0)
+            )
+            (label,) = NebLabeller(self.choice, settings)([NebTask(hop, graph.crystal)])
+            labels.append(label)
+            if label["status"] == "ok":
+                return HopBarrier("neb", label["barrier_eV"], label["barrier_backward_eV"])
+        cell = hop_cell_of_crystal(
+            graph.crystal,
+            hop,
+            hop.path_A @ np.linalg.inv(graph.crystal.lattice),
+            NebSettings().min_distance_A,
+            self.settings.max_atoms,
+        )
+        profile = hop.extra.get("bvse_profile_eV")
+        found = frozen_host_barrier(cell, profile, self._calculator())
+        return HopBarrier("energies", found.barrier_eV, found.barrier_backward_eV)
+
+    @property
+    def choice(self) -> CalculatorChoice:
+        """The calculator of the settings."""
+        return CalculatorChoice(self.settings.calculator, self.settings.calculator_arguments)
+
+    def _calculator(self) -> Calculator:
+        return shared_calculator(self.choice)
+
+
+def fidelity_columns(method: Method) -> Row:
+    """The columns that say how good the barriers of a row are."""
+    return {
+        "barrier_fidelity": method,
+        "barrier_error_eV": measured_fidelities()[method].mae_eV,
+    }
+
+
+def refused_row(candidate: Candidate, reason: str) -> Row:
+    """What stands for a candidate that could not be refined; its screened row stays."""
+    reason = " ".join(reason.removeprefix(f"{candidate.id}: ").split())
+    return {"candidate_id": candidate.id, "status": "failed", "reason": reason}
+
+
+def refine(
+    rows: Sequence[Row],
+    candidates: Mapping[str, Candidate],
+    predictor: CrystalPredictor,
+    settings: RefineSettings,
+    objectives: Sequence[Objective],
+    rank_by: str,
+    executor: Executor,
+    folder: Path,
+    report: Callable[[str], object] = lambda message: None,
+) -> list[Row]:
+    """The rows of a screen, the best of them at a better fidelity; ranked anew by what is best.
+
+    Every finished candidate is a file, and the time that it took counts on when the run is resumed.
+
+    Args:
+        rows: Of the screen, in any order.
+        candidates: By id.
+        predictor: That of the screen.
+        settings: How many, by which calculator, for how long.
+        objectives: What decides who is best.
+        rank_by: See :func:`screening.ranking.rank`.
+        executor: Where it is computed.
+        folder: Of the finished pieces.
+        report: Is told what goes on.
+
+    Returns:
+        As many rows, ranked, each with ``barrier_fidelity``, ``barrier_error_eV`` and, where it was
+        tried in vain, ``refine_reason``.
+
+    Raises:
+        InputError: The calculator cannot be made.
+    """
+    CalculatorChoice(settings.calculator, settings.calculator_arguments).make()
+    place = {row["candidate_id"]: i for i, row in enumerate(rows)}
+    best = [
+        {**row, **(fidelity_columns("network") if row["status"] == "ok" else {})} for row in rows
+    ]
+    spent_s = 0.0
+    for method, count in (("energies", settings.n_energies), ("neb", settings.n_neb)):
+        ranked = [row for row in rank(best, objectives, rank_by) if row.get("rank") is not None]
+        chosen = [row["candidate_id"] for row in ranked[:count]]
+        shards = ShardFolder(folder / method)
+        done = {row["candidate_id"]: row for k in shards.finished() for row in shards.read(k)}
+        spent_s += sum(row["refine_s"] for row in done.values()) / max(executor.n_workers, 1)
+        left_s = 60 * settings.time_budget_min - spent_s
+        missing = {place[name]: [candidates[name]] for name in chosen if name not in done}
+        report(f"{method}: {len(chosen)} candidates, {len(missing)} to compute")
+        refiner = Refiner(method, predictor, settings, time.time() + left_s)  # type: ignore[arg-type]
+        started = time.time()
+        if left_s > 0:
+            for index, finished in executor.map_shards(refiner, missing, refused_row):
+                if all("refine_s" in row for row in finished):  # others ran out of time
+                    shards.write(index, finished)
+                done |= {row["candidate_id"]: row for row in finished}
+        spent_s += time.time() - started
+        for name in chosen:
+            if name in done:
+                best[place[name]] = better(best[place[name]], done[name])
+    return rank(best, objectives, rank_by)
+
+
+def better(row: Row, refined: Row) -> Row:
+    """The refined row where there is a result, else the row as it was with the reason."""
+    if refined["status"] != "ok":
+        return {**row, "refine_reason": refined["reason"]}
+    if METHODS.index(refined["barrier_fidelity"]) < METHODS.index(row["barrier_fidelity"]):
+        return row
+    return refined

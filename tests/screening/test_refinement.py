@@ -1,0 +1,151 @@
+"""Better methods replace the network where they were asked, in the measured proportion."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.ensemble import HopEnergies
+from screening.conduction import Conditions
+from screening.errors import InputError, MissingExtraError
+from screening.execution import ThisProcess
+from screening.predict import CrystalPredictor, loaded_model
+from screening.refine_settings import RefineSettings
+from screening.refinement import (
+    METHODS,
+    Fidelity,
+    HopBarrier,
+    Refiner,
+    better,
+    measured_fidelities,
+    refine,
+    refined_energies,
+)
+from screening.settings import Objective
+from structures.configuration import ConfigurationError, from_mapping
+from structures.records import Crystal, FailedRecord
+from structures.sites import find_hops
+from tests.screening.tiny import layered, rocksalt, save_tiny_model
+from tests.tolerances import TIGHT
+
+LENNARD_JONES = {
+    "calculator": "ase.calculators.lj:LennardJones",
+    "calculator_arguments": {"sigma": 2.0, "epsilon": 0.2, "rc": 5.0},
+}
+TRUST = Fidelity(0.0, 0.0, 1.0, 0.2, 0.1, 10)
+IGNORE = Fidelity(0.0, 1.0, 0.0, 0.2, 0.1, 10)
+OBJECTIVES = [Objective("percolation_barrier_eV", "min")]
+
+
+def some_energies() -> HopEnergies:
+    rng = np.random.default_rng(0)
+    start, end = 0.1 * rng.standard_normal((2, 3, 4))
+    return HopEnergies(
+        start, end, 0.3 + 0.2 * rng.random((3, 4)), np.full(4, 0.1), np.ones(4, dtype=bool)
+    )
+
+
+@pytest.fixture(scope="module")
+def predictor(tmp_path_factory: pytest.TempPathFactory) -> CrystalPredictor:
+    folder = save_tiny_model(tmp_path_factory.mktemp("tiny") / "model")
+    return CrystalPredictor(str(folder), Conditions(n_draws=8), ("Li", "Na"), device="cpu")
+
+
+def candidates() -> dict[str, Crystal | FailedRecord]:
+    mixed = replace(
+        layered("mixed"), species=({"Li": 1.0}, {"Co": 0.5, "Ni": 0.5}, {"O": 1.0}, {"O": 1.0})
+    )
+    given = [rocksalt(), layered(), rocksalt("LiBr", anion="Br", a=5.5), mixed]
+    return {record.id: record for record in [*given, FailedRecord("bad", "empty file")]}
+
+
+def test_a_trusted_method_says_it_all() -> None:
+    energies = some_energies()
+    found = {1: HopBarrier("neb", 0.5, 0.3), 3: HopBarrier("neb", 0.2, 0.2)}
+    refined = refined_energies(energies, found, {"neb": TRUST})
+    assert refined.central_barrier_eV[1] == pytest.approx(0.5)
+    difference = (refined.end_eV - refined.start_eV).mean(axis=0)
+    assert difference[1] == pytest.approx(0.5 - 0.3)
+    assert refined.central_barrier_eV[3] == pytest.approx(0.2)
+    np.testing.assert_array_equal(refined.kra_eV[:, [0, 2]], energies.kra_eV[:, [0, 2]])
+    assert np.ptp(refined.kra_eV[:, 1]) < TIGHT  # the members' disagreement is settled
+    assert refined.aleatoric_std_eV[1] == pytest.approx(0.2 * (0.4 + 0.1))  # std x (kra + shift)
+
+
+def test_a_worthless_method_changes_no_centre() -> None:
+    energies = some_energies()
+    refined = refined_energies(energies, {2: HopBarrier("neb", 5.0, 4.0)}, {"neb": IGNORE})
+    assert refined.central_barrier_eV[2] == pytest.approx(energies.central_barrier_eV[2])
+
+
+def test_the_measured_fidelities_get_better() -> None:
+    fidelities = measured_fidelities()
+    errors = [fidelities[method].mae_eV for method in METHODS]
+    assert errors == sorted(errors, reverse=True)
+    assert fidelities["network"].weight == 0.0
+
+
+def test_energies_replace_the_network_on_the_percolating_path(predictor: CrystalPredictor) -> None:
+    refiner = Refiner("energies", predictor, RefineSettings(**LENNARD_JONES))
+    row, refused = refiner([rocksalt(), candidates()["mixed"]])
+    assert row["status"] == "ok"
+    assert row["barrier_fidelity"] == "energies"
+    assert row["barrier_error_eV"] == measured_fidelities()["energies"].mae_eV
+    graph = find_hops(predictor.classified(rocksalt()))
+    plain = loaded_model(predictor.model, "cpu").crystal_energies([graph])[0]
+    assert row["percolation_barrier_eV"] != pytest.approx(plain.central_barrier_eV.min(), abs=1e-4)
+    assert refused["status"] == "failed"
+    assert "disordered" in refused["reason"]
+
+
+def test_the_funnel_keeps_every_row_and_resumes(
+    predictor: CrystalPredictor, tmp_path: Path
+) -> None:
+    given = candidates()
+    rows = predictor(list(given.values()))
+    settings = RefineSettings(**LENNARD_JONES, n_energies=3, n_neb=1)
+    arguments = (predictor, settings, OBJECTIVES, "mean", ThisProcess(), tmp_path)
+    told: list[str] = []
+    refined = refine(rows, given, *arguments, told.append)
+    assert {row["candidate_id"] for row in refined} == set(given)
+    by_id = {row["candidate_id"]: row for row in refined}
+    assert "barrier_fidelity" not in by_id["bad"]
+    assert by_id["bad"]["reason"] == "empty file"
+    tried = [row for row in refined if "refine_reason" in row or row.get("n_refined_hops")]
+    assert len(tried) == 3
+    assert sum(row.get("barrier_fidelity") == "energies" for row in refined) >= 1
+    ranks = [row["rank"] for row in refined if row.get("rank") is not None]
+    assert ranks == sorted(ranks)
+    again = refine(rows, given, *arguments, told.append)
+    assert again == refined
+    assert told[2:] == ["energies: 3 candidates, 0 to compute", "neb: 1 candidates, 0 to compute"]
+
+
+def test_no_time_leaves_the_network(predictor: CrystalPredictor, tmp_path: Path) -> None:
+    given = candidates()
+    rows = predictor(list(given.values()))
+    settings = RefineSettings(**LENNARD_JONES, time_budget_min=1e-9)
+    refined = refine(rows, given, predictor, settings, OBJECTIVES, "mean", ThisProcess(), tmp_path)
+    kinds = {row.get("barrier_fidelity") for row in refined if row["status"] == "ok"}
+    assert kinds == {"network"}
+    assert not list(tmp_path.rglob("*.jsonl"))
+
+
+def test_a_better_row_is_not_replaced_by_a_worse_one() -> None:
+    neb = {"candidate_id": "x", "status": "ok", "barrier_fidelity": "neb"}
+    energies = {**neb, "barrier_fidelity": "energies"}
+    assert better(neb, energies) is neb
+    assert better(energies, neb) is neb
+    failed = {"candidate_id": "x", "status": "failed", "reason": "exploded"}
+    assert better(energies, failed) == {**energies, "refine_reason": "exploded"}
+
+
+def test_what_cannot_be_used_is_said_at_once(predictor: CrystalPredictor, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="refine: n_neb: expected 0 or more, got -1"):
+        from_mapping(RefineSettings, {"n_neb": -1}, "campaign.yaml: refine")
+    with pytest.raises(ConfigurationError, match="did you mean 'n_energies'"):
+        from_mapping(RefineSettings, {"n_energie": 5}, "campaign.yaml: refine")
+    settings = RefineSettings(calculator="no_such_package.x:Y")
+    with pytest.raises((InputError, MissingExtraError), match="install its package"):
+        refine([], {}, predictor, settings, OBJECTIVES, "mean", ThisProcess(), tmp_path)
