@@ -19,7 +19,7 @@ from ase import Atoms, units
 from ase.calculators.calculator import Calculator
 from ase.io.trajectory import Trajectory
 from ase.md.bussi import Bussi
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
+from ase.md.velocitydistribution import Stationary
 from ase.optimize import FIRE
 from numpy.typing import NDArray
 
@@ -126,7 +126,8 @@ def run_dynamics(
     """
     n_frames = drop_torn_frame(path)
     if n_frames:
-        atoms = Trajectory(str(path))[n_frames - 1]
+        with Trajectory(str(path)) as trajectory:
+            atoms = trajectory[n_frames - 1]
         atoms.calc = calculator
     else:
         atoms = _started(crystal, calculator, temperature_K, settings)
@@ -173,9 +174,9 @@ def _started(
         raise DynamicsError(
             f"the calculator failed in the relaxation: {type(error).__name__}: {error}"
         ) from error
-    MaxwellBoltzmannDistribution(
-        atoms, temperature_K=temperature_K, rng=np.random.default_rng(settings.seed)
-    )
+    spread = np.sqrt(atoms.get_masses() * units.kB * temperature_K)[:, None]
+    rng = np.random.default_rng(settings.seed)
+    atoms.set_momenta(spread * rng.standard_normal((len(atoms), 3)))
     Stationary(atoms)
     return atoms
 
@@ -200,10 +201,10 @@ def drop_torn_frame(path: Path) -> int:
     n_whole = 0
     partial = path.with_name(f".{path.name}.partial")
     try:
-        trajectory = Trajectory(str(path))
-        n_frames = len(trajectory)
-        trajectory[n_frames - 1].get_momenta()
-        return n_frames
+        with Trajectory(str(path)) as trajectory:
+            n_frames = len(trajectory)
+            trajectory[n_frames - 1].get_momenta()
+            return n_frames
     except Exception:  # whatever a torn file makes its reader raise
         with Trajectory(str(partial), "w") as writer:
             for atoms in _whole_frames(path):
@@ -218,10 +219,10 @@ def drop_torn_frame(path: Path) -> int:
 def _whole_frames(path: Path) -> Iterator[Atoms]:
     """Frames up to the first that cannot be read."""
     try:
-        trajectory = Trajectory(str(path))
-        for i in range(len(trajectory)):
-            atoms = trajectory[i]
-            atoms.get_momenta()
-            yield atoms
+        with Trajectory(str(path)) as trajectory:
+            for i in range(len(trajectory)):
+                atoms = trajectory[i]
+                atoms.get_momenta()
+                yield atoms
     except Exception:
         return

@@ -286,7 +286,13 @@ def _xyz_frames(stream: IO[bytes]) -> Iterator[Frame]:
             continue
         if not first.isdigit():
             raise _MalformedError(f"expected a number of atoms, got {first[:40]!r}")
-        info = key_val_str_to_dict(_next_line(stream))
+        comment = _next_line(stream)
+        if not comment.endswith("\n"):
+            raise TornTrajectoryError("the line with the lattice is cut")
+        try:
+            info = key_val_str_to_dict(comment)
+        except ValueError as error:
+            raise _MalformedError(str(error)) from error
         if "Lattice" not in info:
             raise _MalformedError("a frame without Lattice; a periodic cell is needed")
         lattice = np.asarray(info["Lattice"], float).reshape(3, 3).T
@@ -354,8 +360,6 @@ def _ase_frames(path: Path) -> Iterator[Frame]:
     """Frames of an ASE trajectory."""
     try:
         trajectory = AseTrajectory(str(path))
-    except OSError:
-        raise
     except Exception as error:
         raise InputError(f"{path}: no readable ASE trajectory ({error})") from error
     with trajectory:
@@ -382,11 +386,16 @@ def _next_line(stream: IO[bytes]) -> str:
 
 
 def _lines(stream: IO[bytes], n_lines: int) -> list[str]:
-    """Lines of a frame; a last one without its end that is shorter than its neighbour is cut."""
+    """Lines of a frame; where the file ends without a line's end, its last number may be cut."""
     lines = [_next_line(stream) for _ in range(n_lines)]
-    if n_lines > 1 and not lines[-1].endswith("\n") and len(lines[-1]) < len(lines[-2].rstrip()):
+    if n_lines > 1 and not lines[-1].endswith("\n") and _decimals(lines[-1]) < _decimals(lines[-2]):
         raise TornTrajectoryError("the last line is cut")
     return lines
+
+
+def _decimals(line: str) -> int:
+    """Digits behind the point of the last word."""
+    return len(line.split()[-1].partition(".")[2]) if line.split() else 0
 
 
 def _rows(stream: IO[bytes], n_rows: int) -> Floats:
