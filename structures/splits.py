@@ -146,41 +146,31 @@ class LeaveIonOut:
 
 @dataclass(frozen=True)
 class FewShotSplit:
-    """A family held out, but for ``n_shots`` of its records, drawn by ``seed``.
+    """A family held out, but for ``n_shots`` of its host frameworks, drawn by ``seed``.
 
-    Shots are drawn framework by framework, so that shots and test share no framework while the
-    family has more frameworks than shots need; where it has too few, the shots' frameworks still
-    leave the test part.
+    All records of a drawn framework are learnt from (one crystal that was computed gives all its
+    hops), so shots and test share no framework.
 
     Attributes:
-        n_shots: Records of the family to learn from.
+        n_shots: Host frameworks of the family to learn from.
         seed: Of the draw.
         min_test: Families that would keep fewer test records are passed over.
     """
 
     n_shots: int = 8
     seed: int = 0
-    min_test: int = 4
+    min_test: int = 8
 
     def split(self, records: Sequence[Splittable]) -> Iterator[Split]:
-        """Families by name; ``Split.train`` holds the other families and the shots."""
+        """Families by name; ``Split.train`` holds the other families and then the shots."""
         for base in LeaveFamilyOut().split(records):
-            groups: dict[str, list[int]] = {}
-            for k in sorted(base.test.tolist(), key=lambda i: records[i].id):
-                groups.setdefault(framework(records[k]), []).append(k)
-            shots: list[int] = []
-            used: set[str] = set()
-            for name in sorted(groups, key=lambda g: _hash(g, self.seed)):
-                if len(shots) >= self.n_shots:
-                    break
-                shots += groups[name][: self.n_shots - len(shots)]
-                used.add(name)
-            test = [k for k in base.test if framework(records[k]) not in used]
-            if len(shots) < self.n_shots or len(test) < self.min_test:
+            names = {framework(records[k]) for k in base.test}
+            drawn = set(sorted(names, key=lambda g: _hash(g, self.seed))[: self.n_shots])
+            shots = [k for k in base.test if framework(records[k]) in drawn]
+            test = [k for k in base.test if framework(records[k]) not in drawn]
+            if len(drawn) < self.n_shots or len(test) < self.min_test:
                 continue
-            spent = {*shots, *test}
-            dropped = [*base.dropped, *(k for k in base.test if k not in spent)]
-            yield Split(base.name, _index([*base.train, *shots]), _index(test), _index(dropped))
+            yield Split(base.name, _index([*base.train, *shots]), _index(test), base.dropped)
 
 
 SPLITTERS: dict[str, Callable[..., Any]] = {

@@ -49,7 +49,7 @@ CASES = {
     "grouped": GroupedKFold(5),
     "leave-family-out": LeaveFamilyOut(),
     "leave-ion-out": LeaveIonOut(),
-    "few-shot": FewShotSplit(4),
+    "few-shot": FewShotSplit(2, min_test=1),
 }
 
 
@@ -140,11 +140,29 @@ def test_leave_ion_out_may_share_frameworks():
         assert split.name not in {records[k].working_ion for k in split.train}
 
 
-def test_few_shot_gives_as_many_shots_of_the_family():
+def test_few_shot_gives_as_many_frameworks_of_the_family_with_all_their_hops():
     records = hops()
-    for split in FewShotSplit(4).split(records):
-        shots = [k for k in split.train if canonical_family(records[k].family) == split.name]
-        assert len(shots) == 4
+    families = []
+    for split in FewShotSplit(2, min_test=1).split(records):
+        families.append(split.name)
+        own = [k for k, r in enumerate(records) if canonical_family(r.family) == split.name]
+        shots = set(own) & set(split.train.tolist())
+        drawn = {framework(records[k]) for k in shots}
+        assert len(drawn) == 2
+        assert shots == {k for k in own if framework(records[k]) in drawn}
+        assert set(split.test.tolist()) == set(own) - shots
+    assert families
+
+
+def test_few_shot_passes_over_families_that_would_keep_too_little():
+    records = [
+        hop(f"{m}-{k}", m, "O", "Li", "GARNET") for m in ("Fe", "Co", "Ni") for k in range(3)
+    ]
+    records += [hop(f"other-{k}", "Ti", "S", "Li", "LAYERED") for k in range(9)]
+    assert [len(s.test) for s in FewShotSplit(1, min_test=6).split(records)] == [6]
+    assert [len(s.test) for s in FewShotSplit(2, min_test=3).split(records)] == [3]
+    assert not list(FewShotSplit(2, min_test=4).split(records))
+    assert not list(FewShotSplit(3, min_test=1).split(records))
 
 
 def test_leak_report_counts_by_reduced_formula():
