@@ -50,6 +50,9 @@ COLUMNS = (
     "reason",
     "why",
     "model",
+    "barrier_fidelity",
+    "barrier_error_eV",
+    "refine_reason",
 )
 """Columns of ``ranked.csv`` in their order."""
 
@@ -96,8 +99,9 @@ def crystal_row(crystal: Crystal, **values: Any) -> Row:
 
 
 def readable_formula(formula: str) -> str:
-    """A formula with its fractional amounts to four digits, as in ``Li0.3333CoO2``."""
-    return re.sub(r"\d+\.\d+", lambda amount: f"{float(amount[0]):.4g}", formula)
+    """A formula with its fractional amounts to four digits and no ones, as in ``Li0.3333CoO2``."""
+    short = re.sub(r"\d+\.\d+", lambda amount: f"{float(amount[0]):.4g}", formula)
+    return re.sub(r"(?<![\d.])1(?![\d.])", "", short)
 
 
 def failed_row(record: Crystal | FailedRecord, reason: str) -> Row:

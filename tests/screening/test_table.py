@@ -11,8 +11,9 @@ from tests.screening.tiny import layered
     [
         ("LiFePO4", "LiFePO4"),
         ("Li6.66666667La3Zr2O12", "Li6.667La3Zr2O12"),
-        ("Li0.33333333CoO2", "Li0.3333CoO2"),
+        ("Li0.33333333Co1O2", "Li0.3333CoO2"),
         ("Li1.50Mn2O4", "Li1.5Mn2O4"),
+        ("Li0.1Fe11O1", "Li0.1Fe11O"),
     ],
 )
 def test_fractions_have_four_digits(formula: str, expected: str) -> None:
