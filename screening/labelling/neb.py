@@ -6,6 +6,7 @@ Climbing image and improved tangent: G. Henkelman, B. P. Uberuaga and H. Jonsson
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass, replace
 from typing import Any
@@ -32,6 +33,8 @@ Floats = NDArray[np.float64]
 
 SPRING_EV_A2 = 0.1
 MAX_STEP_A = 0.1
+SHAKE_A = 0.03
+"""Standard deviation of the displacements that bring an end point off a saddle."""
 DEEPER_EV = 0.01
 """An image that is deeper than both ends by more shows that they are not the sites of a hop."""
 TIE_EV = 1e-9
@@ -123,7 +126,8 @@ def neb_barrier(cell: HopCell, calculator: Calculator, settings: NebSettings) ->
     Where a symmetry operation of the host takes the path to its own reverse, one end point is
     relaxed and the other is its image, and half of the band is computed. The band starts from the
     path of the cell, its ends moved to where the ion relaxed to, and the host interpolated
-    linearly; the highest image climbs from the first step.
+    linearly; the highest image climbs from the first step. Where an image ends up below both ends,
+    symmetry held these on a saddle of the host: they are shaken, and all is done once more.
 
     Args:
         cell: The hop.
@@ -140,12 +144,41 @@ def neb_barrier(cell: HopCell, calculator: Calculator, settings: NebSettings) ->
     mirror = mirror_of(cell)
     if mirror is not None:
         cell = made_symmetric(cell, mirror)
+    found = _band_between(cell, mirror, calculator, settings, watch, 0.0)
+    if found.converged and _depth(found) > DEEPER_EV and not watch.is_over:
+        with contextlib.suppress(BrokenCalculationError):  # then the first band stands
+            found = _band_between(cell, mirror, calculator, settings, watch, SHAKE_A)
+    found = replace(found, n_force_calls=watch.n_calls)
+    if found.converged and _depth(found) > DEEPER_EV:
+        return replace(
+            found,
+            reason=f"no single hop: an image lies {_depth(found):.3f} eV below both ends, which "
+            "are saddles or have a deeper site between them",
+        )
+    return found
+
+
+def _depth(found: NebResult) -> float:
+    """How much the deepest image lies below both ends, eV."""
+    return float(min(found.energies_eV[0], found.energies_eV[-1]) - found.energies_eV.min())
+
+
+def _band_between(
+    cell: HopCell,
+    mirror: Mirror | None,
+    calculator: Calculator,
+    settings: NebSettings,
+    watch: Watch,
+    shake_A: float,
+) -> NebResult:
+    """The band after its end points, which are shaken before they are relaxed."""
     images = cell.images(settings.n_images)
-    first, n_endpoint_steps = _end_point(cell, images[0], calculator, settings, watch)
+    shaken = images[[0, -1]] + shake_A * np.random.default_rng(0).standard_normal(images[0].shape)
+    first, n_endpoint_steps = _end_point(cell, shaken[0], calculator, settings, watch)
     last = None if mirror is None else _mirrored_end(cell, first, mirror, calculator, watch)
     if last is None:
         mirror = None
-        last, n_steps = _end_point(cell, images[-1], calculator, settings, watch)
+        last, n_steps = _end_point(cell, shaken[1], calculator, settings, watch)
         n_endpoint_steps += n_steps
     share = np.linspace(0.0, 1.0, len(images))[:, None, None]
     images += (1 - share) * (first.positions - images[0]) + share * (last.positions - images[-1])
@@ -158,16 +191,7 @@ def neb_barrier(cell: HopCell, calculator: Calculator, settings: NebSettings) ->
             else _MirrorImage(atoms[twin], mirror)
         )
     found = _relaxed_band(_Band(atoms, mirror), settings, watch)
-    found = replace(found, n_endpoint_steps=n_endpoint_steps, n_force_calls=watch.n_calls)
-    ends = float(min(found.energies_eV[0], found.energies_eV[-1]))
-    depth = ends - float(found.energies_eV.min())
-    if found.converged and depth > DEEPER_EV:
-        return replace(
-            found,
-            reason=f"no single hop: an image lies {depth:.3f} eV below both ends, which are "
-            "saddles or have a deeper site between them",
-        )
-    return found
+    return replace(found, n_endpoint_steps=n_endpoint_steps)
 
 
 def relaxed_crystal(crystal: Crystal, calculator: Calculator, settings: NebSettings) -> Crystal:
