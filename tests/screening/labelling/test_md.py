@@ -276,7 +276,7 @@ class TestCommand:
         assert main([*base, "50"]) == 0
         assert main([*base, "100"]) == 0
         label = json.loads(out.read_text())["labels"][0]
-        assert [run["n_frames"] for run in label["runs"]] == [8, 8]
+        assert [run["n_frames"] for run in label["runs"]] == [9, 9]
         assert (tmp_path / "md.png").exists()
         capsys.readouterr()
         assert main([*base, "100", "--timestep-fs", "1"]) == 2
