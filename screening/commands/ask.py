@@ -46,8 +46,8 @@ def _run(args: argparse.Namespace) -> int:
         from screening.orchestrator.caller import Caller
         from screening.orchestrator.jobs import Jobs
         from screening.orchestrator.workspace import Workspace
-    except ImportError as error:
-        raise MissingExtraError("mcp", "ionbridge ask") from error
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("mcp", f"ionbridge ask ({error})") from error
     if not args.question.strip():
         raise InputError("ask: the goal is empty")
     endpoint = Endpoint.configured(args.endpoint, args.model)

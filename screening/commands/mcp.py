@@ -43,8 +43,8 @@ def _run(args: argparse.Namespace) -> int:
 
     try:
         from screening.orchestrator.mcp_server import Tokens, serve
-    except ImportError as error:
-        raise MissingExtraError("mcp", "ionbridge mcp") from error
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("mcp", f"ionbridge mcp ({error})") from error
     if (args.http is None) != (args.token_file is None):
         raise InputError("--http PORT and --token-file FILE belong together")
     if args.http is not None and not 0 <= args.http < 2**16:

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from screening.errors import InputError
+from screening.orchestrator.answers import EXTRAPOLATION
 from screening.shards import write_json
 from structures.composition import working_ion
 from structures.family_names import canonical_family
@@ -26,7 +27,6 @@ KNOWN_BY = {
     "conductivity_table": "conductivity-trees",
 }
 """Shipped model that an input of a kind would be given to."""
-EXTRAPOLATION = "EXTRAPOLATION"
 
 
 def describe(paths: Sequence[Path], cifs: Path | None = None) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from screening.shards import write_json
 
 LARGEST_OUTPUT = 4 * 2**30
 """Bytes of a file that a job may write."""
-SHORT_CPU_S = 120
+SHORT_CPU_S = 300
 """Processor time of a job that was promised to be short."""
 NICENESS = 5
 FIRST_TO_KILL = "600"

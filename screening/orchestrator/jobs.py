@@ -261,11 +261,12 @@ class Jobs:
         is_cancelled = (folder / CANCELLED).exists()
         if is_alive and ended is None:
             shown = _json(folder / PROGRESS) or {}
-            return JobStatus(job, "running", started=started, **shown)
+            known = {name: shown[name] for name in ("done", "total", "label") if name in shown}
+            return JobStatus(job, "running", started=started, **known)
         if ended is not None:
-            state: State = "done" if ended["status"] == 0 else "failed"
-            reason = "" if state == "done" else job.as_named(self._reason(id, ended["status"]))
-            over = JobStatus(job, state, reason, started=started, ended=ended["time"])
+            state: State = "done" if ended.get("status") == 0 else "failed"
+            reason = "" if state == "done" else job.as_named(self._reason(id, ended.get("status")))
+            over = JobStatus(job, state, reason, started=started, ended=ended.get("time"))
         elif is_cancelled:
             over = JobStatus(job, "cancelled", "cancelled", started=started)
         elif started is not None:
@@ -276,7 +277,7 @@ class Jobs:
         self._over[id] = over
         return over
 
-    def _reason(self, id: str, status: int) -> str:
+    def _reason(self, id: str, status: int | None) -> str:
         """Why a job failed: the last line it said."""
         lines = [line for line in self.log(id).splitlines() if line.strip()]
         said = [line for line in lines if line.startswith("ionbridge")] or lines or [""]
@@ -295,7 +296,11 @@ class Jobs:
     def _dispatch(self) -> None:
         while not self._closed:
             self._children = [child for child in self._children if child.poll() is None]
-            is_busy = self._start_next()
+            try:
+                is_busy = self._start_next()
+            except OSError as error:  # a full disk, say: it may have room again
+                print(f"ionbridge: no job can be started: {error}", file=sys.stderr)
+                is_busy = False
             self._wake.wait(BUSY_S if is_busy or self._children else IDLE_S)
             self._wake.clear()
 
@@ -378,12 +383,22 @@ def _environment() -> dict[str, str]:
     }
 
 
+def _job(path: Path) -> Job | None:
+    """The job of a file; None where there is none, or one of another version."""
+    try:
+        data = _json(path) or {}
+        lists = {name: tuple(data[name]) for name in ("arguments", "inputs")}
+        return Job(**{**data, **lists})
+    except (KeyError, TypeError):
+        return None
+
+
 def _json(path: Path) -> dict[str, Any] | None:
     try:
-        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return value
+    return value if isinstance(value, dict) else None
 
 
 def _is_locked(path: Path) -> bool:

@@ -164,7 +164,13 @@ TOOLS: dict[str, Tool] = {
             given.JobResultOf,
             job_tools.job_result,
         ),
-        Tool("cancel_job", "End a job.", given.CancelJob, job_tools.cancel_job, only_reads=False),
+        Tool(
+            "cancel_job",
+            "End a job that waits or runs.",
+            given.CancelJob,
+            job_tools.cancel_job,
+            only_reads=False,
+        ),
         Tool(
             "list_files", "List a folder of the workspace.", given.ListFiles, file_tools.list_files
         ),

@@ -214,8 +214,12 @@ def finetune(caller: Caller, a: given.Finetune) -> Answer:
             raise InputError(f"there is a model called '{a.name}' already; choose another name")
         if library.is_symlink():
             raise InputError(f"{MODELS}: is a link; the library must lie in the workspace")
+    output = "output/model" if a.name is None else f"../../{MODELS}/{a.name}"
+    if a.name is not None and any(
+        s.job.output == output and not s.is_over for s in caller.jobs.all()
+    ):
+        raise InputError(f"a job that makes '{a.name}' is under way; choose another name")
     with _prepared(caller, "finetune") as job:
-        output = "output/model" if a.name is None else f"../../{MODELS}/{a.name}"
         options = _options(
             labels=job.stage(a.labels),
             base=job.model(a.base),
