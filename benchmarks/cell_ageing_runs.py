@@ -32,29 +32,30 @@ from screening.execution import LocalProcesses
 from screening.table import Row
 
 RESULT = Path(__file__).parent / "results" / "cell_ageing_runs.json"
-CHECKED = (2, 0, 5, 3)
+CHECKED = (2, 0)
 """Places in the design, of both cells, that are solved again more exactly."""
 NUMERICS = Numerics(compiled=True)
 EXACT = {
     "every cycle solved": replace(NUMERICS, every_cycle=True),
-    "50 points in a particle, 10 in each layer, tolerance 1e-6": replace(
+    "40 points in a particle, 8 in each layer, tolerance 1e-6, 60 cycles": replace(
         NUMERICS,
-        particle_points=50,
-        electrolyte_points=10,
+        n_cycles=60,
+        particle_points=40,
+        electrolyte_points=8,
         relative_tolerance=1e-6,
         absolute_tolerance=1e-8,
-        compiled=False,
     ),
 }
 
 
 def difference(row: Row, exact: Row) -> dict[str, float]:
     """Largest deviation from the exact run at and after cycle 50, percent, by channel."""
-    late = np.array(exact["cycle"]) >= 50
+    cycle = np.array(exact["cycle"])
+    late = cycle >= 50
     found = {}
     for name in (*CHANNELS, "capacity_Ah"):
-        a, b = np.array(row[name])[late], np.array(exact[name])[late]
-        found[name] = round(float(100 * np.max(np.abs(a / b - 1))), 3)
+        ours = np.interp(cycle[late], row["cycle"], row[name])
+        found[name] = round(float(100 * np.max(np.abs(ours / np.array(exact[name])[late] - 1))), 3)
     return found
 
 

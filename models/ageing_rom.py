@@ -262,7 +262,7 @@ def _evidence(theta: Floats, x: torch.Tensor, y: torch.Tensor) -> tuple[float, F
     loss = half.square().sum() / 2 + lower.diagonal().log().sum()
     loss.backward()
     assert t.grad is not None
-    return float(loss), t.grad.numpy()
+    return float(loss.detach()), t.grad.numpy()
 
 
 @dataclass
@@ -303,7 +303,7 @@ class AgeingRom:
         settings = np.array([_settings(h.cycling) for h in histories])
         if source is not None:
             settings = np.concatenate([settings, source.ranges_])
-        self.ranges_ = np.array([settings.min(axis=0), settings.max(axis=0)])
+        self.ranges_: Floats = np.array([settings.min(axis=0), settings.max(axis=0)])
         self.spread_ = np.ones(len(CHANNELS))
         if calibrate and len(histories) > 2:
             self.spread_ = self._spread(histories, source)
