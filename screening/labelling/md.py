@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -81,15 +81,14 @@ def simulation_cell(crystal: Crystal, min_width_A: float, seed: int) -> Ordered:
     rows = smallest_supercell(crystal.lattice, rotations, min_width_A, MAX_CELLS)
     cells = cells_in(rows)
     frac = (crystal.frac[None] + cells[:, None]).reshape(-1, 3) @ np.linalg.inv(rows)
-    large = Crystal(
-        **{
-            **crystal.__dict__,
-            "lattice": rows @ crystal.lattice,
-            "species": crystal.species * len(cells),
-            "frac": frac % 1.0,
-        }
+    large = replace(
+        crystal,
+        lattice=rows @ crystal.lattice,
+        species=crystal.species * len(cells),
+        frac=frac % 1.0,
     )
-    return ordered(large, seed)
+    found = ordered(large, seed)
+    return replace(found, how=f"{len(cells)} cell(s) of the input, {found.how}")
 
 
 def lattice_rotations(lattice: NDArray[np.float64]) -> NDArray[np.int64]:
