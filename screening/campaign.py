@@ -205,7 +205,7 @@ class Campaign:
             record["rounds"] = [done.to_dict() for done in rounds]
         rows, n_computed = self._predicted_rows(folder, candidates, predictor, pool, progress)
         predicted = time.time()
-        self.rows_ = rank(rows, self.settings.ranking_objectives(), self.settings.rank_by)
+        self.rows_ = self._ranked(rows, folder, candidates, predictor, pool)
         write_atomically(folder / TABLE_FILE, to_csv(self.rows_, COLUMNS))
         write_hop_paths(folder / "paths", self.rows_, candidates, self.settings.n_paths)
         record |= {
@@ -256,6 +256,32 @@ class Campaign:
                 shards.write(index, rows)
                 bar.update(len(rows))
         return [row for index in pieces for row in shards.read(index)], n_missing
+
+    def _ranked(
+        self,
+        rows: Sequence[Row],
+        folder: Path,
+        candidates: Sequence[Candidate],
+        predictor: CrystalPredictor,
+        pool: Executor,
+    ) -> list[Row]:
+        """The rows ranked, the best of them at a better fidelity where that is asked for."""
+        objectives, rank_by = self.settings.ranking_objectives(), self.settings.rank_by
+        if self.settings.refine is None:
+            return rank(rows, objectives, rank_by)
+        from screening.refinement import refine  # needs the extras of the calculators
+
+        return refine(
+            rows,
+            {candidate.id: candidate for candidate in reversed(candidates)},
+            predictor,
+            self.settings.refine,
+            objectives,
+            rank_by,
+            pool,
+            folder / "refined",
+            lambda message: print(f"refine: {message}", file=sys.stderr),
+        )
 
     def _rounds(
         self,
@@ -382,7 +408,7 @@ def changes(folder: Path, record: dict[str, Any]) -> list[str]:
 
 def discard(folder: Path) -> None:
     """Remove what a campaign wrote into its folder, and nothing else."""
-    for name in ("shards", "paths", "rounds"):
+    for name in ("shards", "paths", "rounds", "refined"):
         shutil.rmtree(folder / name, ignore_errors=True)
     for name in (CAMPAIGN_FILE, TABLE_FILE, REPORT_FILE):
         (folder / name).unlink(missing_ok=True)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import yaml
 
+from screening.refine_settings import RefineSettings
 from structures.configuration import ConfigurationError, from_mapping, nearest
 from structures.records import WORKING_IONS
 
@@ -146,6 +147,7 @@ class CampaignSettings:
         shard_size: Crystals of one batch, and of one file of the campaign folder.
         n_paths: Number of top candidates whose hop paths are written out.
         active: Rounds of labelling and fine-tuning before the final screen; none by default.
+        refine: The best rows again with an interatomic potential; not by default.
     """
 
     name: str
@@ -164,6 +166,7 @@ class CampaignSettings:
     shard_size: int = 16
     n_paths: int = 10
     active: ActiveSettings | None = None
+    refine: RefineSettings | None = None
 
     @classmethod
     def from_yaml(cls, path: Path) -> CampaignSettings:
