@@ -27,3 +27,5 @@ M2_PER_CM2 = 1e-4
 MAH_PER_C = 1.0 / 3.6
 """mAh per coulomb."""
 SECONDS_PER_HOUR = 3600.0
+GAS_CONSTANT_J_MOL_K = BOLTZMANN_EV_PER_K * FARADAY_C_PER_MOL
+"""R = k_B N_A."""

@@ -60,7 +60,7 @@ RANGES: tuple[tuple[str, float, float, str], ...] = (
     (r"electrode conductivity \[S\.m-1\]", 1e-6, 1e8, "1 S/cm is 100 S/m"),
     (r"particle radius \[m\]", 1e-9, 1e-3, "1 um is 1e-6 m"),
     (r"thickness \[m\]", 1e-7, 1.9e-3, "1 um is 1e-6 m"),
-    (r"porosity$", 0.01, 0.99, "a fraction"),
+    (r"porosity$", 0.01, 1.0, "a fraction"),
     (r"active material volume fraction$", 0.01, 0.99, "a fraction"),
     (r"Bruggeman coefficient", 0.0, 10.0, "an exponent, 1.5 for spheres"),
     (r"tortuosity factor", 0.1, 1e3, "porosity over relative transport"),
@@ -109,14 +109,9 @@ def problem(base: str, given: Mapping[str, float]) -> str | None:
             return f"base cell {base} has no parameter '{name}'"
         if not math.isfinite(value):
             return f"'{name}' is {value}, not a number"
-        for pattern, least, greatest, unit in RANGES:
-            if re.search(pattern, name):
-                if not least <= value <= greatest:
-                    return (
-                        f"'{name}' is {value:g}, outside {least:g} to {greatest:g} ({unit}); "
-                        "is the unit right?"
-                    )
-                break
+        trouble = out_of_range(name, value)
+        if trouble:
+            return trouble
     numbers = {**scalars(base), **given}
     for region, electrode in zip(REGIONS[::2], ELECTRODES, strict=True):
         parts = (f"{region} porosity", f"{region} active material volume fraction")
@@ -127,6 +122,19 @@ def problem(base: str, given: Mapping[str, float]) -> str | None:
             )
     if numbers["Lower voltage cut-off [V]"] >= numbers["Upper voltage cut-off [V]"]:
         return "the lower voltage cut-off is not below the upper one"
+    return None
+
+
+def out_of_range(name: str, value: float) -> str | None:
+    """Why a value of a parameter makes no sense; None where it does, or its range is not known."""
+    for pattern, least, greatest, unit in RANGES:
+        if re.search(pattern, name):
+            if least <= value <= greatest:
+                return None
+            return (
+                f"'{name}' is {value:g}, outside {least:g} to {greatest:g} ({unit}); "
+                "is the unit right?"
+            )
     return None
 
 
