@@ -109,7 +109,8 @@ def hop_graph(hop: Hop) -> HopData:
         UnusableStructureError: No framework atom lies within reach of the path.
     """
     host = _Host.of(hop.id, hop.lattice, hop.host_species, hop.host_frac, hop)
-    return host.with_hops([hop], [np.empty((0, 3))])
+    passed = np.array(hop.extra.get("passed_sites_A", ()), dtype=float).reshape(-1, 3)
+    return host.with_hops([hop], [passed])
 
 
 def migration_graph_data(graph: MigrationGraph) -> HopData:

@@ -1,4 +1,4 @@
-"""The record of one hop: its path round the host, and the host with both ends emptied."""
+"""The record of one hop: its path round the host, and the host without ions on its ends."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ENVIRONMENT_CUTOFF_A = 6.0
 EXCLUSION_A = 1.5
 """Ions cannot be on two sites closer than this at once (split sites)."""
 SAME_POINT_A = 0.5
-"""Whatever is listed this close to an end of a hop shares its site and leaves with it."""
+"""Whatever is listed this close to an end of a hop shares its site, and is not seen from there."""
 PASSING_A = 1.0
 """A path that comes this close to a third site is two hops that meet there."""
 
@@ -61,8 +61,9 @@ def hop_record(
     The supercell is so wide that within ENVIRONMENT_CUTOFF_A of the path it equals the infinite
     crystal with one set of emptied sites: every perpendicular width exceeds the cutoff by the
     extent of path and emptied sites in that direction. All other working ions stay, with their
-    occupancies. What lies within EXCLUSION_A of an emptied site and is mobile (the same split
-    site), or within SAME_POINT_A (the same mixed site), leaves with it.
+    occupancies. An ion within EXCLUSION_A of an emptied site (the same split site) leaves with it.
+    What else shares a mixed site stays in the record, as in the crystal: which images do not see
+    it is settled in :mod:`structures.graph`.
 
     Args:
         crystal: The whole crystal.
@@ -84,16 +85,18 @@ def hop_record(
     for site in emptied_A @ inverse:
         offset = frac - site
         distance = np.linalg.norm((offset - np.rint(offset)) @ lattice, axis=1)
-        emptied |= (distance < SAME_POINT_A) | (mobile & (distance < EXCLUSION_A))
-    kept = np.flatnonzero(~emptied)
-    species: tuple[Occupancy, ...] = tuple(
-        crystal.species[k] for k in (kept % crystal.n_sites).tolist()
-    )
+        emptied |= mobile & (distance < EXCLUSION_A)
+    rest = [{k: v for k, v in site.items() if k != working_ion} for site in crystal.species]
+    left: list[Occupancy] = [
+        rest[atom] if out else crystal.species[atom]
+        for out, atom in zip(emptied, np.arange(len(frac)) % crystal.n_sites, strict=True)
+    ]
+    kept = np.flatnonzero([bool(site) for site in left])
     return Hop(
         id=f"{crystal.id}#hop{number}",
         working_ion=working_ion,
         lattice=lattice,
-        host_species=species,
+        host_species=tuple(left[k] for k in kept),
         host_frac=frac[kept],
         path_frac=path_A @ inverse,
         family=crystal.family,

@@ -32,7 +32,8 @@ class MigrationGraph:
         hops: One representative for each orbit, shortest first. Its ``extra`` holds ``path``
             (``relaxed`` or ``straight``), ``oxidation_states`` and ``bvse_profile_eV`` (eV above
             the first image) where bond valences exist, ``start_site`` and ``end_site``, and
-            ``n_passed_sites`` where the path leads over further sites, emptied in its host.
+            ``n_passed_sites`` and ``passed_sites_A`` (cartesian) where the path leads over further
+            sites, emptied in its host.
         carrier: ``vacancy`` if the network is walked by vacancies, ``interstitial`` if by ions.
         n_ions: Working ions in the cell, sum of the occupancies.
         n_carriers: Mobile carriers in the cell.

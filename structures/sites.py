@@ -240,6 +240,7 @@ def _hop_records(
         passed = passed_sites(crystal.lattice, frac, path)
         if len(passed):
             extra["n_passed_sites"] = len(passed)
+            extra["passed_sites_A"] = passed.tolist()
         emptied = np.concatenate([path[[0, -1]], passed])
         reach = float(radius.max() if len(passed) else max(radius[i], radius[j]))
         hops.append(hop_record(crystal, ion, k, path, mobile, emptied, reach, extra))

@@ -22,6 +22,7 @@ from structures.graph import (
     resample_path,
     species_features,
 )
+from structures.json_records import hop_from_json, hop_to_json
 from structures.neighbors import neighbors_within
 from structures.records import Crystal, UnusableStructureError
 from structures.sites import find_hops
@@ -238,16 +239,31 @@ def test_one_graph_for_all_hops_of_a_crystal_sees_what_each_hop_sees(migration_g
         np.testing.assert_allclose(rows, expected, atol=INVARIANCE)
 
 
-def test_a_mixed_site_looks_the_same_to_every_hop_that_starts_there():
-    """Else the energy of the site would depend on the hop, and loops would not close."""
-    mixed = Crystal(
+def mixed_rock_salt() -> Crystal:
+    """Li and Mn share every cation site."""
+    return Crystal(
         id="mixed",
         lattice=4.1 * (np.ones((3, 3)) - np.eye(3)) / 2,
         species=({"Li": 0.5, "Mn": 0.5}, {"O": 1.0}),
         frac=np.array([[0.0, 0, 0], [0.5, 0.5, 0.5]]),
         working_ion="Li",
     )
-    graph = find_hops(mixed)
+
+
+def test_a_hop_record_of_mixed_sites_sees_what_the_crystal_sees():
+    """What shares an end with the ion is missing there alone, by either route."""
+    graph = find_hops(mixed_rock_salt())
+    whole = migration_graph_data(graph)
+    for k, hop in enumerate(graph.hops):
+        assert {"Mn": 0.5} in hop.host_species
+        single = hop_graph(hop_from_json(hop_to_json(hop)))
+        np.testing.assert_allclose(surroundings(whole, k), surroundings(single), atol=INVARIANCE)
+        np.testing.assert_allclose(whole.scalars[k], single.scalars[0], atol=INVARIANCE)
+
+
+def test_a_mixed_site_looks_the_same_to_every_hop_that_starts_there():
+    """Else the energy of the site would depend on the hop, and loops would not close."""
+    graph = find_hops(mixed_rock_salt())
     data = migration_graph_data(graph)
     framework = ~data.probe_from_ion
     views = []

@@ -378,7 +378,7 @@ def test_sites_too_far_apart_are_joined_by_vacant_ones():
 
 
 def test_mixed_site_is_emptied_and_counted_once():
-    """Li and Na listed apart on one point: the hop empties both, the place counts as one."""
+    """Li and Na listed apart on one point: the ion leaves it, and the place counts as one."""
     lattice = np.diag([3.0, 9.0, 9.0])
     mixed = Crystal(
         "mixed",
@@ -387,8 +387,9 @@ def test_mixed_site_is_emptied_and_counted_once():
         np.array([[0, 0, 0], [0, 0, 0], [0.5, 0.5, 0.5]]),
     )
     hop = find_hops(mixed, working_ion="Li").hops[0]
-    _, atom, _, _ = neighbors_within(hop.lattice, hop.host_frac, hop.path_A[[0, -1]], 1.0)
-    assert len(atom) == 0
+    end, atom, _, _ = neighbors_within(hop.lattice, hop.host_frac, hop.path_A[[0, -1]], 1.0)
+    assert sorted(end) == [0, 1]
+    assert [hop.host_species[k] for k in atom] == [{"Na": 0.4}] * 2
 
 
 @pytest.mark.parametrize(
