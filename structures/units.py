@@ -24,6 +24,7 @@ CM2_S_PER_A2_PS = CM2_PER_A2 * HZ_PER_THZ
 """1 angstrom^2/ps = 1e-4 cm^2/s."""
 
 M2_PER_CM2 = 1e-4
+S_M_PER_S_CM = 100.0
 MAH_PER_C = 1.0 / 3.6
 """mAh per coulomb."""
 SECONDS_PER_HOUR = 3600.0
