@@ -63,6 +63,7 @@ IMPORTANT = (
     "migration_barrier_eV",
     "barrier_eV",
     "percolation_barrier_eV",
+    "barrier_fidelity",
     "percolation_dimensionality",
     "log10_diffusivity_cm2_s",
     "log10_conductivity_S_cm",

@@ -191,6 +191,17 @@ class ActiveRounds(Arguments):
     time_limit_min: float = Field(default=60.0, ge=0.1, le=1440.0, description="of one label")
 
 
+class Refinement(Arguments):
+    """The best rows again with an interatomic potential."""
+
+    calculator: Literal["chgnet"] = "chgnet"
+    n_energies: int = Field(default=200, ge=0, le=10_000, description="rows with single energies")
+    n_neb: int = Field(default=20, ge=0, le=1000, description="of these, rows with NEB")
+    time_budget_min: float = Field(default=120.0, ge=0.1, le=10_000.0, description="for all of it")
+    max_hops: int = Field(default=6, ge=1, le=100, description="of one candidate")
+    max_atoms: int = Field(default=200, ge=1, le=1000, description="of a supercell")
+
+
 class Campaign(Arguments):
     """Settings of a screening campaign."""
 

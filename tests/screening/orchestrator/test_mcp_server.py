@@ -32,7 +32,7 @@ from screening.cli import main
 from screening.errors import InputError
 from screening.orchestrator.answers import EXTRAPOLATION
 from screening.orchestrator.mcp_server import LARGEST_MESSAGE, BoundedLines, Tokens
-from screening.orchestrator.tool_arguments import ActiveRounds, Campaign
+from screening.orchestrator.tool_arguments import ActiveRounds, Campaign, Refinement
 from screening.orchestrator.tools import TOOLS
 from screening.settings import CampaignSettings
 from structures.io import write_json_lines
@@ -213,9 +213,10 @@ def test_agents_name_only_settings_that_a_campaign_has() -> None:
         return isinstance(kind, type) and issubclass(kind, BaseModel)
 
     check(Campaign, CampaignSettings)
-    assert "calculator_arguments" not in ActiveRounds.model_fields
-    with pytest.raises(ValidationError):
-        ActiveRounds(calculator="os:system")  # type: ignore[arg-type]
+    for model in (ActiveRounds, Refinement):
+        assert "calculator_arguments" not in model.model_fields
+        with pytest.raises(ValidationError):
+            model(calculator="os:system")
 
 
 HOSTILE_PATHS = (
