@@ -152,7 +152,7 @@ def test_killed_at_any_moment_the_command_ends_in_the_same_file(tmp_path: Path) 
 def test_lithium_iron_phosphate(tmp_path: Path) -> None:
     pytest.importorskip("chgnet")
     tasks = neb_tasks([PROTOTYPES["LiFePO4-olivine"].build()], max_hops=1)
-    labeller = NebLabeller(CalculatorChoice("chgnet"))
+    labeller = NebLabeller(CalculatorChoice("chgnet"), NebSettings(relax_cell=True))
     (row,) = label_neb(tasks, labeller, tmp_path / "lfp.jsonl", ThisProcess())
     assert row["n_atoms"] == 111
     assert row["symmetric"]
