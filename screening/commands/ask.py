@@ -55,7 +55,7 @@ def _run(args: argparse.Namespace) -> int:
     workspace.become_library()
     jobs = Jobs(workspace)
     try:
-        answer = ask(args.question, endpoint, Caller(workspace, jobs, client="local"), say)
+        answer = ask(args.question, endpoint, Caller(workspace, jobs, client="local:ask"), say)
         for status in jobs.all():
             if not status.is_over:
                 say(f"{status.job.id} is {status.state}; see {jobs.folder / status.job.id}")

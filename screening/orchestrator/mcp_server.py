@@ -45,7 +45,7 @@ from screening.orchestrator.description import SHIPPED
 from screening.orchestrator.jobs import Jobs, JobStatus
 from screening.orchestrator.results import files_below
 from screening.orchestrator.tools import INSTRUCTIONS, TOOLS, call_tool
-from screening.orchestrator.workspace import JOBS, Workspace, WorkspaceError
+from screening.orchestrator.workspace import JOBS, MODELS, Workspace, WorkspaceError
 
 NAME = "ionbridge"
 HOST = "127.0.0.1"
@@ -356,9 +356,12 @@ async def _in_thread(function: Callable[..., T], *arguments: Any) -> T:
 
 
 def _client(context: ServerRequestContext[Any, Any]) -> str:
-    """Who asks: the owner of the token over HTTP, the user of this machine over stdio."""
-    user = None if context.request is None else context.request.scope.get("user")
-    return LOCAL if user is None else str(user.access_token.client_id)
+    """Who asks: the owner of the token over HTTP, a program of this machine's user over stdio."""
+    if context.request is not None:
+        return str(context.request.scope["user"].access_token.client_id)
+    told = context.session.client_params
+    name = re.sub(r"[^\w.-]+", "-", told.client_info.name)[:40] if told is not None else ""
+    return f"{LOCAL}:{name}"
 
 
 def _caller(context: ServerRequestContext[Any, Any], workspace: Workspace, jobs: Jobs) -> Caller:
@@ -394,7 +397,7 @@ def _refusal(message: str) -> types.CallToolResult:
 
 
 def _resources(workspace: Workspace, jobs: Jobs) -> list[types.Resource]:
-    """Cards of the shipped models, and the tables, reports and cards that jobs have made."""
+    """Cards of models, and the tables, reports and cards that jobs have made."""
     found = [
         types.Resource(
             name=f"card of {card.parent.name}",
@@ -403,6 +406,13 @@ def _resources(workspace: Workspace, jobs: Jobs) -> list[types.Resource]:
         )
         for card in sorted(SHIPPED.glob("*/card.yaml"))
     ]
+    with contextlib.suppress(WorkspaceError):
+        for model in workspace.entries(MODELS):
+            uri = f"{WORKSPACE_URI}{quote(model.path)}/card.yaml"
+            card = types.Resource(
+                name=f"card of {model.path}", uri=uri, mime_type="application/yaml"
+            )
+            found.append(card)
     for status in jobs.all():
         if status.state != "done" or len(found) >= MOST_RESOURCES:
             continue
