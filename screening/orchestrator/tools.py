@@ -116,9 +116,9 @@ TOOLS: dict[str, Tool] = {
         ),
         Tool(
             "execute_plan",
-            "Plan as the tool plan does, and run the chosen chain as a job. Goal cell_capacity with "
-            "c_rate 3 tells what a cell of each crystal delivers in 20 minutes; rank the rows with "
-            "read_table.",
+            "Plan as the tool plan does, and run the chosen chain as a job. Goal cell_capacity "
+            "with c_rate 3 tells what a cell of each crystal delivers in 20 minutes; rank the rows "
+            "with read_table.",
             given.ExecutePlan,
             work_tools.execute_plan,
             only_reads=False,
