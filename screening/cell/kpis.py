@@ -6,7 +6,7 @@ columns. What a curve cannot know is estimated, and each docstring says how.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,9 @@ Floats = NDArray[np.float64]
 PULSE_STATE = 0.5
 """Share of the slowest discharge's capacity that is drawn when the pulse comes."""
 
+BEYOND_FASTEST = 10.0
+"""Times the fastest current, up to where losses are extrapolated."""
+
 DUTY_CYCLE: tuple[tuple[float, float], ...] = (
     (0.2, 120.0),
     (1.0, 60.0),
@@ -28,7 +31,7 @@ DUTY_CYCLE: tuple[tuple[float, float], ...] = (
     (0.0, 20.0),
 )
 """(C-rate, seconds) of one round of the duty cycle: cruising, climbing, overtaking, rest. Mean
-0.48C; it is repeated until the voltage falls below the lower cut-off."""
+0.53C; it is repeated until the voltage falls below the lower cut-off."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,15 +57,29 @@ class Curve:
     reversible_heat_J: float = 0.0
 
     @classmethod
-    def from_row(cls, row: Mapping[str, Any], nominal_Ah: float, lower_V: float) -> Curve:
-        """From a row as `screening.cell.discharge.discharge` returns it."""
+    def from_row(
+        cls,
+        row: Mapping[str, Any],
+        nominal_Ah: float,
+        lower_V: float,
+        open_circuit: Callable[[Floats], Floats],
+    ) -> Curve:
+        """From a row of a simulation or of the reduced-order model.
+
+        Args:
+            row: As `screening.cell.discharge.discharge` returns it.
+            nominal_Ah: What the C-rate refers to.
+            lower_V: Cut-off.
+            open_circuit: Voltage of the cell at rest at a charge drawn in Ah.
+        """
         volts = np.asarray(row["voltage_V"], dtype=float)
+        charge = float(row["capacity_Ah"]) * np.linspace(0.0, 1.0, len(volts))
         return cls(
             c_rate=float(row["c_rate"]),
             current_A=float(row["c_rate"]) * nominal_Ah,
-            charge_Ah=float(row["capacity_Ah"]) * np.linspace(0.0, 1.0, len(volts)),
+            charge_Ah=charge,
             voltage_V=volts,
-            open_circuit_V=np.asarray(row["open_circuit_V"], dtype=float),
+            open_circuit_V=open_circuit(charge),
             lower_V=lower_V,
             reversible_heat_J=float(row["reversible_heat_J"]),
         )
@@ -114,60 +131,56 @@ def pulse_power_W(curves: Sequence[Curve]) -> float:
     """Greatest power at PULSE_STATE down to the cut-off voltage.
 
     The largest of I V over currents at which V stays above the cut-off, loss of voltage against
-    current interpolated between the curves and beyond the fastest one in proportion. The losses are
-    those of a discharge that came there at that rate: a lower bound for a short pulse, whose
-    diffusion has not settled.
+    current interpolated between the curves and beyond the fastest one in proportion; a current
+    whose discharge ends just there is found from the capacities. The losses are those of a
+    discharge that came there at that rate: a lower bound for a short pulse, whose diffusion has not
+    settled.
     """
     ordered = sorted(curves, key=lambda c: c.c_rate)
-    charge = np.array(PULSE_STATE * ordered[0].capacity_Ah)
-    reached = [c for c in ordered if np.isfinite(c.loss_V(charge))]
-    amperes = np.array([0.0, *(c.current_A for c in reached)])
-    losses = np.array([0.0, *(float(c.loss_V(charge)) for c in reached)])
-    rest = float(np.interp(charge, ordered[0].charge_Ah, ordered[0].open_circuit_V))
-    beyond = 10.0
-    amperes = np.append(amperes, amperes[-1] * beyond)
-    if len(reached) == len(ordered):
-        losses = np.append(losses, losses[-1] * beyond)
-    else:  # a faster discharge ended before this charge: its loss is at least all there was
-        stopped = ordered[len(reached)]
-        amperes[-1] = stopped.current_A
-        losses = np.append(losses, max(rest - stopped.lower_V, losses[-1] + 1e-6))
+    slowest = ordered[0]
+    charge = PULSE_STATE * slowest.capacity_Ah
+    rest = float(np.interp(charge, slowest.charge_Ah, slowest.open_circuit_V))
+    reached = [c for c in ordered if c.capacity_Ah > charge]
+    amperes = [0.0, *(c.current_A for c in reached)]
+    losses = [0.0, *(float(c.loss_V(np.array(charge))) for c in reached)]
+    if len(reached) < len(ordered):
+        last, next_one = reached[-1], ordered[len(reached)]
+        part = (last.capacity_Ah - charge) / (last.capacity_Ah - next_one.capacity_Ah)
+        amperes.append(last.current_A + part * (next_one.current_A - last.current_A))
+        losses.append(rest - slowest.lower_V)
+    else:
+        amperes.append(amperes[-1] * BEYOND_FASTEST)
+        losses.append(losses[-1] * BEYOND_FASTEST)
     current = np.linspace(0.0, amperes[-1], 4001)
     volts = rest - np.interp(current, amperes, losses)
-    allowed = volts >= ordered[0].lower_V
-    return float((current * volts)[allowed].max())
+    return float((current * volts)[volts >= slowest.lower_V - 1e-9].max())
 
 
 def duty_cycle_energy_Wh(
     curves: Sequence[Curve], cycle: Sequence[tuple[float, float]] = DUTY_CYCLE
 ) -> float:
-    """Energy drawn by repeating a duty cycle until a step falls below the cut-off.
+    """Energy drawn by a duty cycle until one of its steps falls below the cut-off.
 
-    Quasi-static: the voltage of a step is that of a discharge at its rate at the same charge
-    drawn, losses interpolated between the rates at hand. The protocol ``drive_cycle`` simulates it.
+    Quasi-static, rounds short against the discharge: the voltage of a step is that of a discharge
+    at its rate at the same charge drawn, losses interpolated between the rates at hand. The
+    protocol ``drive_cycle`` simulates it.
     """
     ordered = sorted(curves, key=lambda c: c.c_rate)
-    nominal = ordered[0].current_A / ordered[0].c_rate
+    slowest = ordered[0]
     rates = np.array([0.0, *(c.c_rate for c in ordered)])
-    grid = np.linspace(0.0, ordered[0].capacity_Ah, 2001)
-    losses = np.array([np.zeros_like(grid), *(c.loss_V(grid) for c in ordered)])
-    rest = np.interp(grid, ordered[0].charge_Ah, ordered[0].open_circuit_V)
-    volts = {}
-    for rate in dict.fromkeys(rate for rate, _ in cycle):
+    charge = np.linspace(0.0, slowest.capacity_Ah, 2001)
+    losses = np.array([np.zeros_like(charge), *(c.loss_V(charge) for c in ordered)])
+    rest = np.interp(charge, slowest.charge_Ah, slowest.open_circuit_V)
+    total = sum(rate * seconds for rate, seconds in cycle)
+    mean_V, able = np.zeros_like(charge), np.ones(len(charge), dtype=bool)
+    for rate, seconds in cycle:
+        if rate == 0.0:
+            continue
         k = int(np.clip(np.searchsorted(rates, rate), 1, len(rates) - 1))
         part = (rate - rates[k - 1]) / (rates[k] - rates[k - 1])
-        volts[rate] = rest - (
-            losses[k] if part == 1.0 else losses[k - 1] + part * (losses[k] - losses[k - 1])
-        )
-    energy = charge = 0.0
-    while True:
-        for rate, seconds in cycle:
-            step = rate * nominal * seconds / SECONDS_PER_HOUR
-            if charge + step > grid[-1]:
-                return energy
-            after = float(np.interp(charge + step, grid, volts[rate]))
-            before = float(np.interp(charge, grid, volts[rate]))
-            if not after >= ordered[0].lower_V:
-                return energy
-            energy += 0.5 * (before + after) * step
-            charge += step
+        below = (1.0 - part) * losses[k - 1] if part < 1.0 else 0.0
+        volts = rest - (below + part * losses[k])
+        able &= np.greater_equal(volts, slowest.lower_V)
+        mean_V += rate * seconds / total * np.where(np.isfinite(volts), volts, 0.0)
+    end = len(able) if able.all() else int(np.argmin(able))
+    return float(np.trapezoid(mean_V[:end], charge[:end])) if end > 1 else 0.0

@@ -36,7 +36,7 @@ def radial_submesh(radius_m: float) -> Any:
     """PyBaMM's generator of the mesh in a particle of that radius, of N_CELLS cells."""
     import pybamm
 
-    class RadialSubMesh(pybamm.SubMesh1D):  # type: ignore[misc]
+    class RadialSubMesh(pybamm.SubMesh1D):
         """A mesh whose nodes do not lie in the middle between its edges."""
 
         def __init__(self, lims: Any, npts: Any) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from screening.cell.base_cells import import_pybamm
 from screening.cell.designs import KEYS, Design, to_table
 from screening.cell.discharge import END_STATES, N_POINTS, discharge, failed
+from screening.cell.protocols import ProtocolRuns
 from screening.errors import InputError
 from screening.execution import (
     Executor,
@@ -98,7 +99,7 @@ def simulate(
     designs: Sequence[Design],
     folder: Path,
     executor: Executor,
-    work: Discharges | None = None,
+    work: Discharges | ProtocolRuns | None = None,
     resume: bool = False,
 ) -> Iterator[tuple[int, list[Row]]]:
     """Solve designs and keep the rows in a folder; yields (shard, rows) of those newly solved.
@@ -116,7 +117,8 @@ def simulate(
     work = work or Discharges()
     rows, columns = to_table(designs)
     table = to_csv(rows, columns)
-    settings = {"model": work.model, "n_radial": work.n_radial, "n_points": N_POINTS}
+    settings = {**asdict(work), "n_points": N_POINTS}
+    del settings["time_limit_s"]
     shards = ShardFolder(folder / SHARDS_FOLDER)
     if resume and (folder / DESIGNS_FILE).exists():
         if (folder / DESIGNS_FILE).read_text(encoding="utf-8") != table:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from screening.cell.protocols import CellProtocol
 from screening.cell.simulation import RESULTS
 from screening.shards import write_atomically
 from screening.table import Row, to_csv
@@ -34,15 +35,22 @@ KPI_COLUMNS = (
 CURVE_COLUMNS = ("design_id", "discharge_capacity_Ah", "voltage_V")
 
 
-def write_tables(rows: Sequence[Row], folder: Path, columns: Sequence[str] = KPI_COLUMNS) -> None:
+def protocol_columns(protocol: CellProtocol) -> tuple[str, ...]:
+    """Columns of ``kpis.csv`` for another protocol than the discharge."""
+    return (*KPI_COLUMNS[:4], *protocol.columns, "status", "reason")
+
+
+def write_tables(rows: Sequence[Row], folder: Path, columns: Sequence[str] | None = None) -> None:
     """Write both tables of a batch.
 
     Args:
         rows: One a design, ``voltage_V`` at even shares of ``capacity_Ah`` where it is solved.
         folder: Where they go.
-        columns: Of ``kpis.csv``.
+        columns: Of ``kpis.csv``; with columns of its own a batch has no curves.
     """
-    write_atomically(folder / KPIS_FILE, to_csv(rows, columns))
+    write_atomically(folder / KPIS_FILE, to_csv(rows, columns or KPI_COLUMNS))
+    if columns is not None:
+        return
     points = [point for row in rows if row["status"] == "ok" for point in _curve(row)]
     write_atomically(folder / CURVES_FILE, to_csv(points, CURVE_COLUMNS))
 

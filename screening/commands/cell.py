@@ -8,7 +8,15 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from screening.commands.command import add_command, add_workers, counted, say, status
+from screening.commands.command import (
+    USABLE,
+    add_command,
+    add_workers,
+    check_output,
+    counted,
+    say,
+    status,
+)
 
 
 def add(commands: Any) -> None:
@@ -22,6 +30,10 @@ def add(commands: Any) -> None:
     )
     verbs = command.add_subparsers(metavar="VERB", required=True)
     _add_simulate(verbs)
+    _add_predict(verbs)
+    _add_train(verbs)
+    _add_transfer(verbs)
+    _add_export(verbs)
 
 
 def _say_verbs(args: argparse.Namespace) -> int:
@@ -50,6 +62,13 @@ def _add_simulate(verbs: Any) -> None:
         help="how much physics (default: DFN, porous electrodes)",
     )
     simulate.add_argument(
+        "--protocol",
+        default="discharge",
+        metavar="NAME",
+        help="discharge (default), charge (CC-CV), cycle, pulse (resistance) or drive_cycle, each "
+        "at the design's c_rate",
+    )
+    simulate.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="folder of results"
     )
     simulate.add_argument(
@@ -65,24 +84,190 @@ def _add_simulate(verbs: Any) -> None:
     add_workers(simulate)
 
 
+def _add_predict(verbs: Any) -> None:
+    predict = add_command(
+        verbs,
+        "predict",
+        _predict,
+        "predict a table of designs with a reduced-order model: at once, with uncertainty",
+        "ionbridge cell predict designs.csv --out results/predicted",
+    )
+    predict.add_argument("designs", type=Path, metavar="DESIGNS.csv", help="as for simulate")
+    predict.add_argument(
+        "--model",
+        metavar="NAME|DIR",
+        help="reduced-order model (default: the shipped one of the base cell's chemistry)",
+    )
+    predict.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of results")
+
+
+def _add_train(verbs: Any) -> None:
+    train = add_command(
+        verbs,
+        "train",
+        _train,
+        "train a reduced-order model on simulated designs",
+        "ionbridge cell train results/lco --out models/my-cell",
+    )
+    train.add_argument(
+        "simulations",
+        nargs="+",
+        type=Path,
+        metavar="DIR",
+        help="folders that 'cell simulate' wrote, one base cell each",
+    )
+    train.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
+    train.add_argument(
+        "--out", type=Path, required=True, metavar="MODEL_DIR", help="folder of the model"
+    )
+
+
+def _add_transfer(verbs: Any) -> None:
+    transfer = add_command(
+        verbs,
+        "transfer",
+        _transfer,
+        "carry a reduced-order model to a chemistry with few simulations",
+        "ionbridge cell transfer --base models/my-cell --simulations results/lfp --out models/lfp",
+    )
+    transfer.add_argument(
+        "--base", required=True, metavar="NAME|DIR", help="model of the source chemistry"
+    )
+    transfer.add_argument(
+        "--simulations",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder that 'cell simulate' wrote for the new chemistry",
+    )
+    transfer.add_argument(
+        "--strategy", default="auto", metavar="NAME", help="auto (default): what was measured best"
+    )
+    transfer.add_argument(
+        "--out", type=Path, required=True, metavar="MODEL_DIR", help="folder of the model"
+    )
+
+
+def _add_export(verbs: Any) -> None:
+    export = add_command(
+        verbs,
+        "export",
+        _export,
+        "write a design's cell as a BPX file, which PyBaMM and other programs read",
+        "ionbridge cell export designs.csv --design slow --out slow.json",
+    )
+    export.add_argument("designs", type=Path, metavar="DESIGNS.csv", help="as for simulate")
+    export.add_argument(
+        "--design", metavar="ID", help="design_id of the row (default: the only one)"
+    )
+    export.add_argument("--out", type=Path, required=True, metavar="FILE.json", help="BPX file")
+
+
 def _simulate(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from screening.cell.designs import read_designs
+    from screening.cell.protocols import ProtocolRuns, protocol
     from screening.cell.simulation import Discharges, processes, simulate, stored_rows
-    from screening.cell.tables import write_tables
+    from screening.cell.tables import protocol_columns, write_tables
     from screening.errors import InputError
 
     if not 0 < args.time_limit_s < float("inf"):
         raise InputError(f"--time-limit-s: expected a positive number, got {args.time_limit_s}")
+    work: Discharges | ProtocolRuns = Discharges(args.model, args.time_limit_s)
+    columns = None
+    if args.protocol != "discharge":
+        if args.model != "DFN":
+            raise InputError(f"--protocol {args.protocol} is solved with DFN, not {args.model}")
+        columns = protocol_columns(protocol(args.protocol))
+        work = ProtocolRuns(args.protocol, args.time_limit_s)
     designs = read_designs(args.designs)
     executor = processes(args.workers)
-    work = Discharges(args.model, args.time_limit_s)
     with tqdm(total=len(designs), unit="cell", disable=not sys.stderr.isatty()) as bar:
         for _, solved in simulate(designs, args.out, executor, work, args.resume):
             bar.update(len(solved))
     rows = stored_rows(args.out)
+    write_tables(rows, args.out, columns)
+    return _wrote(args.out, rows, curves=columns is None)
+
+
+def _predict(args: argparse.Namespace) -> int:
+    from screening.cell.designs import read_designs
+    from screening.cell.rom import predict_designs
+    from screening.cell.shipped import rom_for
+    from screening.cell.tables import write_tables
+    from screening.errors import InputError
+
+    designs = read_designs(args.designs)
+    if args.out.exists() and any(args.out.iterdir()):
+        raise InputError(f"{args.out}: not empty; choose another folder")
+    names = {d.base_cell: args.model or rom_for(d.base_cell) for d in designs}
+    found: dict[int, Any] = {}
+    for name in dict.fromkeys(names.values()):
+        own = [i for i, d in enumerate(designs) if names[d.base_cell] == name]
+        rows = predict_designs([designs[i] for i in own], _cell_rom(name))
+        found.update(zip(own, rows, strict=True))
+    args.out.mkdir(parents=True, exist_ok=True)
+    rows = [found[i] for i in range(len(designs))]
     write_tables(rows, args.out)
+    return _wrote(args.out, rows)
+
+
+def _train(args: argparse.Namespace) -> int:
+    from screening.cell.rom import train
+
+    check_output(args.out / "card.yaml")
+    train(args.simulations, seed=args.seed).save(args.out)
+    say(f"wrote {args.out}")
+    return USABLE
+
+
+def _transfer(args: argparse.Namespace) -> int:
+    from screening.cell.rom import transfer
+
+    check_output(args.out / "card.yaml")
+    transfer(_cell_rom(args.base), args.simulations, args.strategy).save(args.out)
+    say(f"wrote {args.out}")
+    return USABLE
+
+
+def _export(args: argparse.Namespace) -> int:
+    from screening.cell.bpx import export
+    from screening.cell.designs import read_designs
+    from screening.errors import InputError
+    from structures.configuration import nearest
+
+    check_output(args.out)
+    designs = {d.design_id: d for d in read_designs(args.designs)}
+    name = args.design
+    if name is None:
+        if len(designs) > 1:
+            raise InputError(
+                f"{args.designs} has {len(designs)} designs; name one with --design ID"
+            )
+        name = next(iter(designs))
+    if name not in designs:
+        raise InputError(f"no design '{name}'; {nearest(name, list(designs))}")
+    for note in export(designs[name], args.out):
+        say(f"note: {note}")
+    say(f"wrote {args.out}")
+    return USABLE
+
+
+def _cell_rom(name: str) -> Any:
+    """A reduced-order cell model by name or folder."""
+    from models.cell_rom import CellRom
+    from models.library import find, load
+    from screening.errors import InputError
+
+    model = load(find(name))
+    if not isinstance(model, CellRom):
+        raise InputError(f"{name} is no reduced-order cell model")
+    return model
+
+
+def _wrote(out: Path, rows: list[Any], curves: bool = True) -> int:
+    """Say what was written; the exit status."""
     counts = Counter(row["status"] for row in rows)
-    say(f"wrote {args.out / 'kpis.csv'} and curves.csv ({counted(counts)})")
+    say(f"wrote {out / 'kpis.csv'}{' and curves.csv' if curves else ''} ({counted(counts)})")
     return status(counts["ok"], rows)

@@ -1,0 +1,20 @@
+"""Which shipped reduced-order model predicts which base cell."""
+
+from __future__ import annotations
+
+from screening.cell.base_cells import base_cell
+
+ROMS = {"LiCoO2": "cell-lco", "LiFePO4": "cell-lfp"}
+"""Cathode -> model."""
+
+OTHERS = "cell-chemistries"
+"""Of all chemistries together."""
+
+
+def rom_for(base: str) -> str:
+    """Name of the model for a base cell.
+
+    Raises:
+        InputError: Unknown base cell.
+    """
+    return ROMS.get(base_cell(base).cathode, OTHERS)
