@@ -33,6 +33,11 @@ def add(methods: Any) -> None:
     method.add_argument(
         "--out", type=Path, required=True, metavar="FILE.json", help="the labels; plot beside it"
     )
+    method.add_argument(
+        "--working-ion",
+        metavar="ION",
+        help="symbol of the mobile ion (default for crystals: their own)",
+    )
     existing = method.add_argument_group("trajectories that exist")
     existing.add_argument(
         "--trajectory",
@@ -45,7 +50,6 @@ def add(methods: Any) -> None:
     existing.add_argument(
         "--interval-fs", type=float, metavar="F", help="time between two frames of the file, fs"
     )
-    existing.add_argument("--working-ion", metavar="ION", help="symbol of the mobile ion")
     existing.add_argument(
         "--temperature-K", metavar="T", help="of the run, K; one for each trajectory: 800,1000"
     )
@@ -139,6 +143,7 @@ def _analyse(args: argparse.Namespace) -> int:
 def _simulate(args: argparse.Namespace) -> int:
     """Labels by molecular dynamics."""
     from collections import Counter
+    from dataclasses import replace
 
     from tqdm import tqdm
 
@@ -165,7 +170,13 @@ def _simulate(args: argparse.Namespace) -> int:
     check_output(args.out)
     data = read_input(args.input)
     say(data.found)
-    records = [r for r in data.records if isinstance(r, Crystal | FailedRecord)]
+    records: list[Crystal | FailedRecord] = [
+        replace(r, working_ion=args.working_ion)
+        if isinstance(r, Crystal) and args.working_ion
+        else r
+        for r in data.records
+        if isinstance(r, Crystal | FailedRecord)
+    ]
     if data.kind != "crystals" or not records:
         raise InputError(f"label md needs crystals, not {data.kind.replace('_', ' ')}")
     folder = args.out.with_name(f"{args.out.stem}_runs")

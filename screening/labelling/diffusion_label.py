@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pymatgen.core import Element
 from scipy import stats
 
 from screening.errors import InputError
@@ -120,7 +121,7 @@ def _transport(
     quoted = not reason
     both = quoted and not jump.reason
     density = float(carrier_density(n_ions, trajectory.volume_A3))
-    charge = ion_charge(working_ion)
+    charge = _charge(working_ion)
 
     def conductivity(D: float) -> float | None:
         return float(nernst_einstein(D, density, temperature_K, charge)) if quoted else None
@@ -181,7 +182,7 @@ def arrhenius_label(labels: Sequence[Mapping[str, Any]]) -> Label:
     value, value_std = (float(x) for x in fit.predict(ROOM_TEMPERATURE_K))
     D = [10 ** (value + z * value_std) for z in (0.0, -SIGMAS, SIGMAS)]
     density = float(np.mean([label["ion_density_cm3"] for label in usable]))
-    charge = ion_charge(str(usable[0]["working_ion"]))
+    charge = _charge(str(usable[0]["working_ion"]))
     sigma = [float(nernst_einstein(d, density, ROOM_TEMPERATURE_K, charge)) for d in D]
     result: Label = {
         "temperatures_K": temperatures,
@@ -189,6 +190,7 @@ def arrhenius_label(labels: Sequence[Mapping[str, Any]]) -> Label:
         "activation_energy_eV_lower": energy - SIGMAS * std,
         "activation_energy_eV_upper": energy + SIGMAS * std,
         "log10_prefactor_cm2_s": fit.log10_prefactor,
+        "conductivity_300K_from": "tracer diffusivity, Haven ratio taken as 1",
         "extrapolated": not temperatures[0] <= ROOM_TEMPERATURE_K <= temperatures[-1],
         "status": "ok",
         "reason": "",
@@ -197,6 +199,12 @@ def arrhenius_label(labels: Sequence[Mapping[str, Any]]) -> Label:
         result[f"tracer_diffusivity_300K_cm2_s{suffix}"] = d
         result[f"conductivity_300K_S_cm{suffix}"] = s
     return _finite(result)
+
+
+def _charge(ion: str) -> int:
+    """Size of an ion's charge; anions may move, too."""
+    element = Element(ion)
+    return ion_charge(ion) if element.is_metal else abs(int(element.common_oxidation_states[0]))
 
 
 def _finite(data: Any) -> Any:

@@ -74,7 +74,9 @@ def md_labels(
         try:
             if isinstance(record, FailedRecord):
                 raise UnusableStructureError(record.reason)
-            ion = record.working_ion or working_ion(record)
+            ion = working_ion(record)
+            if not record.occupancy(ion).any():
+                raise UnusableStructureError(f"no working ion '{ion}' in {record.formula}")
             cell = simulation_cell(record, settings.min_width_A, settings.dynamics.seed)
         except UnusableStructureError as error:
             labels[-1]["reason"] = str(error).removeprefix(f"{record.id}: ")

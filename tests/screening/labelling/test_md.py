@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -171,16 +172,19 @@ class TestLabels:
         assert label["n_atoms"] == len(cell().species)
 
     def test_what_fails_keeps_its_row(self, tmp_path):
-        records = [FailedRecord("a", "no such thing"), salt("b"), salt("c")]
+        sodium = replace(salt("d"), working_ion="Na")
+        records = [FailedRecord("a", "no such thing"), salt("b"), salt("c"), sodium]
         settings = self.settings("tests.screening.labelling.test_md:failing")
         *_, labels = md_labels(records, settings, tmp_path)
         assert [(row["id"], row["status"]) for row in labels] == [
             ("a", "failed"),
             ("b", "failed"),
             ("c", "failed"),
+            ("d", "failed"),
         ]
         assert labels[0]["reason"] == "no such thing"
         assert "out of memory" in labels[1]["reason"]
+        assert labels[3]["reason"] == "no working ion 'Na' in LiCl"
 
     def test_partly_occupied_sites_are_ordered_and_it_is_said(self, tmp_path):
         *_, labels = md_labels([salt(occupancy=0.75)], self.settings(), tmp_path)
