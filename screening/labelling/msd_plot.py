@@ -63,7 +63,7 @@ def _draw_msd(axes: Axes, labels: Sequence[Label]) -> None:
     axes.set_ylabel("mean squared displacement (Å²), 95 %")
     axes.set_ylim(bottom=0)
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(fontsize=7, frameon=False)
+        axes.legend(fontsize=7, frameon=False, loc="upper left")
 
 
 def _draw_arrhenius(axes: Axes, labels: Sequence[Label], fit: Label) -> None:
@@ -92,4 +92,4 @@ def _draw_arrhenius(axes: Axes, labels: Sequence[Label], fit: Label) -> None:
     )
     axes.set_xlabel("1000 / T (1/K)")
     axes.set_ylabel("tracer diffusivity (cm²/s)")
-    axes.legend(fontsize=7, frameon=False)
+    axes.legend(fontsize=7, frameon=False, loc="upper right")
