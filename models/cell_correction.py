@@ -26,6 +26,7 @@ from models.single_particle import (
     discharge,
     unevenness,
 )
+from structures.units import SECONDS_PER_HOUR
 
 Floats = NDArray[np.float64]
 Parameters = dict[str, Tensor]
@@ -40,8 +41,9 @@ STOICHIOMETRY_STEP = 0.1
 """Shift of the stoichiometry for an output of one."""
 SLOPE_V = 3.0
 """Volts a capacity at which an error counts as one of capacity: 3 mV are worth 0.1 %."""
-ERROR_V = 0.003
-"""Errors beyond this count less than squared."""
+ERROR_V = (0.0002, 0.003)
+"""Errors beyond this count less than squared: where nothing, and where all is to be corrected. Else
+small corrections, which a chemistry of good conductors needs, would not be learnt from others."""
 LARGEST = 5.0
 """Standardised features are cut here: outside the training range the correction stays what it is
 at its border."""
@@ -98,14 +100,14 @@ def gate(cells: Cells) -> Floats:
     """(2, n, 1) share of what the networks may correct: nothing at no current.
 
     With r = ohmic drops over R T / F and the salt's depletion, the closed form leaves errors of
-    second order: r^2 / (1 + r^2).
+    second order: r^2 / (1 + r^2). Nor is there anything to learn where the salt does not last.
     """
     drops = [
         (e.ohmic + e.solid) / cells.thermal + 2.0 * np.abs(e.depletion)
         for e in (cells.negative, cells.positive)
     ]
     squared = np.stack(drops) ** 2
-    return np.asarray(squared / (1.0 + squared))
+    return np.asarray(squared / (1.0 + squared) * cells.salt_lasts[:, None])
 
 
 def initial(seed: int, n_members: int = N_MEMBERS, hidden: Sequence[int] = HIDDEN) -> Parameters:
@@ -158,6 +160,7 @@ class Points:
         rest: (N, m) what the closed form adds to the two potentials, V.
         thermal: (N, 1) R T / F, V.
         target: (N, m) V.
+        error: (N, 1) unit of the voltage's error, V.
         sweep: (2, N, 1) by how much the mean stoichiometries change over the discharge.
     """
 
@@ -169,6 +172,7 @@ class Points:
     rest: Tensor
     thermal: Tensor
     target: Tensor
+    error: Tensor
     sweep: Tensor
 
     def __len__(self) -> int:
@@ -179,7 +183,7 @@ class Points:
         return Points(
             self.x[:, index], self.gate[:, index], self.z[:, index], self.tables,
             self.table[:, index], self.rest[index], self.thermal[index], self.target[index],
-            self.sweep[:, index],
+            self.error[index], self.sweep[:, index],
         )  # fmt: skip
 
 
@@ -187,7 +191,7 @@ def features_at_nodes(
     cells: Cells, curves: Curves
 ) -> tuple[Discharge, Unevenness, NDArray[np.float32]]:
     """The closed form and its features at the moments of the labels."""
-    time = NODES * (curves.capacity_Ah[:, None] / cells.current * 3600.0)
+    time = NODES * (curves.capacity_Ah[:, None] / cells.current * SECONDS_PER_HOUR)
     state = discharge(cells, time)
     uneven = unevenness(cells, state, time)
     return state, uneven, electrode_features(cells, state, uneven, time)
@@ -196,15 +200,16 @@ def features_at_nodes(
 def points(records: Sequence[Cells], labels: Sequence[Curves], standard: Standard) -> Points:
     """Training tensors of several base cells' curves."""
     parts: dict[str, list[NDArray[np.floating]]] = {
-        k: [] for k in ("x", "gate", "z", "rest", "thermal", "target", "sweep")
+        k: [] for k in ("x", "gate", "z", "rest", "thermal", "target", "error", "sweep")
     }
     tables: list[Floats] = []
     table: list[NDArray[np.intp]] = []
     for cells, curves in zip(records, labels, strict=True):
         state, uneven, features = features_at_nodes(cells, curves)
-        seconds = curves.capacity_Ah[:, None] / cells.current * 3600.0
+        seconds = curves.capacity_Ah[:, None] / cells.current * SECONDS_PER_HOUR
         parts["x"].append(standard(features).numpy())
         parts["gate"].append(gate(cells))
+        parts["error"].append(ERROR_V[0] + ERROR_V[1] * gate(cells).max(axis=0))
         parts["z"].append(np.stack([1.0 - state.negative.surface, state.positive.surface]))
         parts["rest"].append(
             uneven.gain - state.negative.overpotential - state.positive.overpotential - state.drop
@@ -315,7 +320,7 @@ def fit(
         )
         batch = _columns(data.take(rows), columns)
         found, slope = voltages({**fixed, **free}, batch)
-        error = (found - batch.target) / torch.sqrt(1.0 + (slope / SLOPE_V) ** 2) / ERROR_V
+        error = (found - batch.target) / torch.sqrt(1.0 + (slope / SLOPE_V) ** 2) / batch.error
         loss = torch.sqrt(1.0 + error**2) - 1.0
         weight = torch.ones(len(columns))
         weight[-1] = END_WEIGHT
@@ -337,5 +342,5 @@ def _columns(data: Points, columns: Tensor) -> Points:
     """The chosen moments of all curves."""
     return Points(
         data.x[:, :, columns], data.gate, data.z[:, :, columns], data.tables, data.table,
-        data.rest[:, columns], data.thermal, data.target[:, columns], data.sweep,
+        data.rest[:, columns], data.thermal, data.target[:, columns], data.error, data.sweep,
     )  # fmt: skip

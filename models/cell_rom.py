@@ -28,6 +28,7 @@ from models.cell_correction import (
     points,
 )
 from models.cell_features import NAMES, electrode_features
+from models.cell_residual import ResidualCurves
 from models.checkpoint import IncompatibleModelError, load_model, save_model
 from models.domain import Domain
 from models.single_particle import (
@@ -38,12 +39,13 @@ from models.single_particle import (
     ElectrodeTables,
     discharge,
     end_of_discharge,
-    equilibrium_voltage,
+    equilibrium,
     first_crossing,
     potential_slope,
     unevenness,
     voltage,
 )
+from structures.units import SECONDS_PER_HOUR
 
 Floats = NDArray[np.float64]
 
@@ -61,6 +63,9 @@ HALF_WIDTH = 1.6448536269514722
 MARGIN = 0.05
 """By how much of its range in training a group may leave it and still count as known."""
 FEWEST_FOR_FOLDS = 10
+N_RESIDUAL_FOLDS = 8
+QUANTITIES = ("voltage", "capacity", "energy")
+"""Whose spreads are calibrated."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,8 @@ class CellPrediction:
         capacity_Ah: (n,), with ``capacity_std_Ah``.
         energy_Wh: (n,), with ``energy_std_Wh``.
         mean_voltage_V: (n,), with ``mean_voltage_std_V``.
-        heat_W: (n,) mean heat set free, reversible part included.
+        irreversible_heat_J: (n,) integral of (U - V) I dt, U at the mean stoichiometries.
+        reversible_heat_J: (n,) -T times the integral of dU/dT I dt.
         end_stoichiometry: (n, 4) at the end: negative mean and surface, positive mean and surface.
     """
 
@@ -110,7 +116,8 @@ class CellPrediction:
     energy_std_Wh: Floats
     mean_voltage_V: Floats
     mean_voltage_std_V: Floats
-    heat_W: Floats
+    irreversible_heat_J: Floats
+    reversible_heat_J: Floats
     end_stoichiometry: Floats
 
     def __len__(self) -> int:
@@ -122,6 +129,11 @@ class CellPrediction:
         return cls(
             **{f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(cls)}
         )
+
+    def with_spreads_of(self, other: CellPrediction) -> CellPrediction:
+        """These means with the spreads of another prediction of the same cells."""
+        names = ("voltage_std_V", "capacity_std_Ah", "energy_std_Wh", "mean_voltage_std_V")
+        return replace(self, **{name: getattr(other, name) for name in names})
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,7 +214,7 @@ class CellRom:
         Raises:
             ValueError: Numbers of records and labels differ, or nothing to learn from.
         """
-        _check(records, labels)
+        records, labels = _usable(records, labels)
         self.tables_ = {cells.tables.name: cells.tables for cells in records}
         self.standard_ = Standard.fit(
             np.concatenate(
@@ -215,6 +227,7 @@ class CellRom:
         start = initial(self.seed, self.n_members, self.hidden)
         self.parameters_ = fit(start, points(records, labels, self.standard_), self.training)
         self.domain_ = _fit_domain(np.concatenate([groups(cells) for cells in records]))
+        self.residual_: ResidualCurves | None = None
         self.spreads_: dict[str, Spread] = {}
         self.calibrate(records, labels, start if calibrate else None)
         return self
@@ -227,7 +240,39 @@ class CellRom:
         known = self.domain_.reference * self.domain_.scale + self.domain_.center
         model.domain_ = _fit_domain(np.concatenate([known, groups(cells)]))
         model.spreads_ = self.spreads_
+        model.residual_ = None
         return model
+
+    def with_residual(self, cells: Cells, curves: Curves, calibrate: bool = True) -> CellRom:
+        """This model with a Gaussian process on what it leaves over, for one chemistry.
+
+        Args:
+            cells: Cells of that chemistry whose salt lasts.
+            curves: Their curves.
+            calibrate: Set the spreads from held-out errors.
+        """
+        model = self.moved_to(cells, self.parameters_, self.training)
+        model.residual_ = self._residual(cells, curves)
+        if calibrate and len(curves) > 2:
+            n_folds = min(len(curves), N_RESIDUAL_FOLDS)
+            fold = np.random.default_rng(self.seed).permutation(len(curves)) % n_folds
+            found, true = [], []
+            for i in range(n_folds):
+                part = self.moved_to(cells, self.parameters_, self.training)
+                out = np.flatnonzero(fold == i)
+                kept = np.flatnonzero(fold != i)
+                part.residual_ = self._residual(cells.take(kept), curves.take(kept))
+                part.spreads_ = {k: Spread() for k in QUANTITIES}
+                found.append(part.predict(cells.take(out)))
+                true.append(curves.take(out))
+            model.spreads_ = _spreads_of(found, true)
+        return model
+
+    def _residual(self, cells: Cells, curves: Curves) -> ResidualCurves:
+        found = self._predict(cells, self.parameters_, uncertainty=False)
+        ratio = np.log(curves.capacity_Ah / found.capacity_Ah)
+        residual = at_fractions(curves) - found.voltage_V
+        return ResidualCurves.fit(groups(cells), residual, ratio, self.seed)
 
     def calibrate(
         self,
@@ -244,39 +289,31 @@ class CellRom:
             start: Weights that the cross-wise members start from; None: no second fit.
             trainable: Names of the weights to fit; all by default.
         """
+        records, labels = _usable(records, labels)
         n = sum(len(y) for y in labels)
-        self.spreads_ = {"voltage": Spread(), "capacity": Spread(), "energy": Spread()}
+        self.spreads_ = {k: Spread() for k in QUANTITIES}
         if start is None or n < FEWEST_FOR_FOLDS:
-            own, parameters = None, {k: torch.zeros_like(v) for k, v in self.parameters_.items()}
+            own = np.zeros(n, dtype=int)
+            parameters = {k: torch.zeros_like(v) for k, v in self.parameters_.items()}
         else:
             own = np.random.default_rng(self.seed).permutation(n) % self.n_members
             shares = torch.from_numpy((own != np.arange(self.n_members)[:, None]).astype("float32"))
             data = points(records, labels, self.standard_)
             parameters = fit(start, data, self.training, trainable, shares)
-        errors: dict[str, list[Floats]] = {k: [] for k in self.spreads_}
-        between: dict[str, list[Floats]] = {k: [] for k in self.spreads_}
+        found: list[CellPrediction] = []
+        true: list[Curves] = []
         done = 0
         for cells, curves in zip(records, labels, strict=True):
-            rows = np.arange(done, done + len(curves))
+            folds = own[done : done + len(curves)]
             done += len(curves)
-            whole = self.predict(cells)
-            for fold in range(self.n_members) if own is not None else [0]:
-                chosen = np.flatnonzero(own[rows] == fold) if own is not None else rows - rows[0]
-                if not len(chosen):
-                    continue
+            for fold in np.unique(folds):
+                chosen = np.flatnonzero(folds == fold)
                 one = {k: v[fold : fold + 1] for k, v in parameters.items()}
-                found = self._predict(cells.take(chosen), one)
-                true = curves.take(chosen)
-                energy = true.capacity_Ah * np.trapezoid(true.voltage_V, NODES, axis=1)
-                errors["voltage"].append((found.voltage_V - at_fractions(true)).ravel())
-                between["voltage"].append(whole.voltage_std_V[chosen].ravel())
-                errors["capacity"].append(found.capacity_Ah / true.capacity_Ah - 1.0)
-                between["capacity"].append((whole.capacity_std_Ah / whole.capacity_Ah)[chosen])
-                errors["energy"].append(found.energy_Wh / energy - 1.0)
-                between["energy"].append((whole.energy_std_Wh / whole.energy_Wh)[chosen])
-        self.spreads_ = {
-            k: Spread.fit(np.concatenate(errors[k]), np.concatenate(between[k])) for k in errors
-        }
+                held_out = self._predict(cells.take(chosen), one, uncertainty=False)
+                spread = self._predict(cells.take(chosen), self.parameters_)
+                found.append(held_out.with_spreads_of(spread))
+                true.append(curves.take(chosen))
+        self.spreads_ = _spreads_of(found, true)
 
     def predict(self, cells: Cells, *, uncertainty: bool = True) -> CellPrediction:
         """Discharges of n cells of one base cell.
@@ -291,10 +328,17 @@ class CellRom:
         if not hasattr(self, "parameters_"):
             raise ValueError("CellRom is not fitted; call fit(records, labels)")
         parts = [
-            self._predict(cells.take(slice(i, i + CHUNK)), self.parameters_, uncertainty)
+            self._whole(cells.take(slice(i, i + CHUNK)), self.parameters_, uncertainty)
             for i in range(0, len(cells), CHUNK)
         ]
         return parts[0] if len(parts) == 1 else CellPrediction.joined(parts)
+
+    def _whole(
+        self, cells: Cells, parameters: Parameters, uncertainty: bool = True
+    ) -> CellPrediction:
+        """The corrected closed form, and the residual where one was learnt."""
+        found = self._predict(cells, parameters, uncertainty)
+        return found if self.residual_ is None else _with_residual(found, self.residual_, cells)
 
     def _corrections(self, cells: Cells, parameters: Parameters) -> tuple[_Corrections, Discharge]:
         longest = np.minimum(cells.duration, BEYOND * end_of_discharge(cells))
@@ -327,11 +371,11 @@ class CellRom:
         # a curve may fall by a volt within a ten thousandth of its length
         reached = end[:, 0] < corrections.longest[:, 0]
         volts[reached, -1] = cells.lower_V[reached, 0]
-        capacity = (cells.current * end / 3600.0)[:, 0]
+        capacity = (cells.current * end / SECONDS_PER_HOUR)[:, 0]
         mean_V = np.asarray(np.trapezoid(volts, FRACTIONS, axis=1))
-        heat = cells.current[:, 0] * (
-            np.trapezoid(equilibrium_voltage(cells, state) - volts, FRACTIONS, axis=1)
-        )
+        rest, entropic = equilibrium(cells, state)
+        lost = np.trapezoid(rest - volts, FRACTIONS, axis=1) * capacity * SECONDS_PER_HOUR
+        turned = np.trapezoid(entropic, FRACTIONS, axis=1) * capacity * SECONDS_PER_HOUR
         last = _between(corrections.shift, *corrections.position(end))[..., 0]
         ends = np.stack(
             [
@@ -355,7 +399,8 @@ class CellRom:
             energy_std_Wh=spreads[2],
             mean_voltage_V=mean_V,
             mean_voltage_std_V=spreads[3],
-            heat_W=heat,
+            irreversible_heat_J=lost,
+            reversible_heat_J=-cells.temperature[:, 0] * turned,
             end_stoichiometry=ends,
         )
 
@@ -379,7 +424,7 @@ class CellRom:
         # members move the end of a curve along its steep side, not up and down
         place = corrections.position(end)
         at_end = _between(deviation, *place)[..., 0]
-        charge = (cells.current / 3600.0)[:, 0]
+        charge = (cells.current / SECONDS_PER_HOUR)[:, 0]
         relative = at_end * charge / (_between(fall, *place)[:, 0] + 1e-9) / capacity
         steep = 1.0 / np.sqrt(1.0 + (fall * end / SLOPE_LIMIT_V) ** 2)
         inside = np.clip(np.diff(np.minimum(time, end), axis=1) / end, 0.0, None)
@@ -404,7 +449,7 @@ class CellRom:
         scaled = (groups(cells) - self.domain_.center) / self.domain_.scale
         room = MARGIN * (high - low) + 1e-6
         inside = ((scaled >= low - room) & (scaled <= high + room)).all(axis=1)
-        return np.asarray(inside & (self.domain_.distance(groups(cells)) <= 1.5))
+        return np.asarray(inside & cells.salt_lasts & (self.domain_.distance(groups(cells)) <= 1.5))
 
     def save(self, directory: str | Path, card: Mapping[str, Any] | None = None) -> None:
         """Write the model folder."""
@@ -414,7 +459,10 @@ class CellRom:
             arrays[f"domain/{k}"] = torch.from_numpy(getattr(self.domain_, k))
         for name, tables in self.tables_.items():
             for k, v in _table_arrays(tables).items():
-                arrays[f"cell/{name}/{k}"] = torch.from_numpy(np.ascontiguousarray(v))
+                arrays[f"cell/{name}/{k}"] = torch.from_numpy(np.array(v))
+        if self.residual_ is not None:
+            for k, v in self.residual_.arrays().items():
+                arrays[f"residual/{k}"] = torch.from_numpy(np.array(v))
         config = {
             "kind": self.kind,
             "settings": asdict(self),
@@ -450,6 +498,8 @@ class CellRom:
             threshold=config["domain_threshold"],
             elements=frozenset(),
         )
+        left_over = {k: v.numpy() for k, v in part("residual/").items()}
+        model.residual_ = ResidualCurves.from_arrays(left_over) if left_over else None
         model.spreads_ = {k: Spread(**v) for k, v in config["spreads"].items()}
         model.tables_ = {
             name: _tables(name, {k: v.numpy() for k, v in part(f"cell/{name}/").items()}, scalars)
@@ -460,6 +510,44 @@ class CellRom:
 
 SLOPE_LIMIT_V = 3.0
 """Where a curve falls faster than this a capacity, its spread is one along the capacity."""
+
+
+def _spreads_of(found: Sequence[CellPrediction], true: Sequence[Curves]) -> dict[str, Spread]:
+    """Spreads that fit the errors of held-out predictions with uncalibrated spreads."""
+    errors: dict[str, list[Floats]] = {k: [] for k in QUANTITIES}
+    between: dict[str, list[Floats]] = {k: [] for k in QUANTITIES}
+    for p, y in zip(found, true, strict=True):
+        energy = y.capacity_Ah * np.trapezoid(y.voltage_V, NODES, axis=1)
+        errors["voltage"].append((p.voltage_V - at_fractions(y)).ravel())
+        between["voltage"].append(p.voltage_std_V.ravel())
+        errors["capacity"].append(p.capacity_Ah / y.capacity_Ah - 1.0)
+        between["capacity"].append(p.capacity_std_Ah / p.capacity_Ah)
+        errors["energy"].append(p.energy_Wh / energy - 1.0)
+        between["energy"].append(p.energy_std_Wh / p.energy_Wh)
+    return {k: Spread.fit(np.concatenate(errors[k]), np.concatenate(between[k])) for k in errors}
+
+
+def _with_residual(found: CellPrediction, residual: ResidualCurves, cells: Cells) -> CellPrediction:
+    """A prediction with learnt residuals added; heat and end states stay."""
+    volts, volts_std, ratio, ratio_std = residual(groups(cells))
+    voltage_V = found.voltage_V + volts
+    voltage_V[:, -1] = found.voltage_V[:, -1]
+    capacity = found.capacity_Ah * np.exp(ratio)
+    mean_V = np.asarray(np.trapezoid(voltage_V, FRACTIONS, axis=1))
+    lifted = np.sqrt((volts_std**2).mean(axis=1))
+    return replace(
+        found,
+        voltage_V=voltage_V,
+        voltage_std_V=np.hypot(found.voltage_std_V, volts_std),
+        capacity_Ah=capacity,
+        capacity_std_Ah=np.hypot(found.capacity_std_Ah, capacity * ratio_std),
+        energy_Wh=capacity * mean_V,
+        energy_std_Wh=np.hypot(
+            found.energy_std_Wh, capacity * np.hypot(mean_V * ratio_std, lifted)
+        ),
+        mean_voltage_V=mean_V,
+        mean_voltage_std_V=np.hypot(found.mean_voltage_std_V, lifted),
+    )
 
 
 def at_fractions(curves: Curves) -> Floats:
@@ -490,10 +578,21 @@ def _fit_domain(rows: Floats) -> Domain:
     return Domain.fit(rows, [str(i) for i in range(len(rows))], frozenset())
 
 
-def _check(records: Sequence[Cells], labels: Sequence[Curves]) -> None:
+def usable(cells: Cells, curves: Curves) -> tuple[Cells, Curves]:
+    """Those whose salt lasts: the others teach nothing about the rest."""
+    rows = np.flatnonzero(cells.salt_lasts)
+    return cells.take(rows), curves.take(rows)
+
+
+def _usable(records: Sequence[Cells], labels: Sequence[Curves]) -> tuple[list[Cells], list[Curves]]:
     sizes = [(len(c), len(y)) for c, y in zip(records, labels, strict=False)]
     if len(records) != len(labels) or any(a != b for a, b in sizes) or not sizes:
         raise ValueError(f"cells and curves differ in number: {sizes or 'none given'}")
+    pairs = [usable(c, y) for c, y in zip(records, labels, strict=True)]
+    pairs = [(c, y) for c, y in pairs if len(y)]
+    if not pairs:
+        raise ValueError("no cell whose salt lasts; lower the C-rate or thin the electrodes")
+    return [c for c, _ in pairs], [y for _, y in pairs]
 
 
 def _table_arrays(tables: CellTables) -> dict[str, Floats]:

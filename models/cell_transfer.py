@@ -4,31 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol, Self
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
-from models.cell_correction import Curves, Parameters, Training, fit, points
-from models.cell_rom import FRACTIONS, CellPrediction, CellRom, at_fractions, groups
+from models.cell_correction import SLOPE_V, Curves, Parameters, Training, fit, points
+from models.cell_rom import CellRom, at_fractions, usable
 from models.single_particle import Cells
 
 Floats = NDArray[np.float64]
 
-CAREFUL = Training(steps=600, learning_rate=3e-3)
+CAREFUL = Training(steps=300, learning_rate=3e-3)
 """Settings for weights that have been learnt elsewhere."""
-N_COMPONENTS = 6
-"""Principal curves of a Gaussian process."""
-
-
-class CellModel(Protocol):
-    """Whatever predicts discharges."""
-
-    def predict(self, cells: Cells, *, uncertainty: bool = True) -> CellPrediction:
-        """Discharges of n cells of one base cell."""
 
 
 class Strategy(Protocol):
@@ -36,7 +25,7 @@ class Strategy(Protocol):
 
     def adapt(
         self, source: CellRom, cells: Cells, curves: Curves, *, calibrate: bool = True
-    ) -> CellModel:
+    ) -> CellRom:
         """A model for the target chemistry."""
 
 
@@ -49,6 +38,7 @@ def _tuned(
     trainable: Sequence[str] | None,
     calibrate: bool,
 ) -> CellRom:
+    cells, curves = usable(cells, curves)
     data = points([cells], [curves], source.standard_)
     found = fit(start, data, training, trainable)
     model = source.moved_to(cells, _merged(found), training)
@@ -162,79 +152,16 @@ class ResidualProcess:
 
     Attributes:
         base: Gives the model whose residual is learnt.
-        seed: Of the kernel's optimisation.
     """
 
     base: Strategy = field(default_factory=ClosedForm)
-    seed: int = 0
 
     def adapt(
         self, source: CellRom, cells: Cells, curves: Curves, *, calibrate: bool = True
-    ) -> CellModel:
+    ) -> CellRom:
         """See :class:`Strategy`."""
         base = self.base.adapt(source, cells, curves, calibrate=False)
-        return _WithProcess(base, self.seed).fit(cells, curves)
-
-
-@dataclass
-class _WithProcess:
-    """A model plus a Gaussian process on its residual curves and log capacities.
-
-    Inputs are the dimensionless groups of a cell; the residual over the share of the capacity is
-    reduced to principal curves, each with a process of its own.
-    """
-
-    base: CellModel
-    seed: int
-
-    def fit(self, cells: Cells, curves: Curves) -> Self:
-        """Learn the residual."""
-        found = self.base.predict(cells, uncertainty=False)
-        residual = at_fractions(curves) - found.voltage_V
-        x = groups(cells)
-        self.center_, self.scale_ = x.mean(axis=0), x.std(axis=0) + 1e-3
-        _, _, axes = np.linalg.svd(residual, full_matrices=False)
-        self.axes_ = axes[: min(N_COMPONENTS, len(curves))]
-        ratio = np.log(curves.capacity_Ah / found.capacity_Ah)
-        targets = np.column_stack([residual @ self.axes_.T, ratio])
-        self.size_ = np.sqrt((targets**2).mean(axis=0)) + 1e-9
-        kernel = ConstantKernel(1.0, (1e-2, 1e2)) * RBF(
-            np.full(x.shape[1], 4.0), (0.3, 100.0)
-        ) + WhiteKernel(1e-2, (1e-5, 1.0))
-        if len(curves) < 4 * x.shape[1]:  # too few to tell the inputs apart
-            kernel = ConstantKernel(1.0, (1e-2, 1e2)) * RBF(4.0, (0.3, 100.0)) + WhiteKernel(
-                1e-2, (1e-5, 1.0)
-            )
-        scaled = (x - self.center_) / self.scale_
-        self.processes_ = [
-            GaussianProcessRegressor(kernel, random_state=self.seed).fit(scaled, t)
-            for t in (targets / self.size_).T
-        ]
-        return self
-
-    def predict(self, cells: Cells, *, uncertainty: bool = True) -> CellPrediction:
-        """The base model's discharges with the residual added."""
-        found = self.base.predict(cells, uncertainty=False)
-        scaled = (groups(cells) - self.center_) / self.scale_
-        moments = [p.predict(scaled, return_std=True) for p in self.processes_]
-        mean = np.stack([m for m, _ in moments], axis=1) * self.size_
-        std = np.stack([s for _, s in moments], axis=1) * self.size_
-        volts = found.voltage_V + mean[:, :-1] @ self.axes_
-        capacity = found.capacity_Ah * np.exp(mean[:, -1])
-        mean_V = np.asarray(np.trapezoid(volts, FRACTIONS, axis=1))
-        spread = np.sqrt(std[:, :-1] ** 2 @ self.axes_**2)
-        mean_std = np.sqrt((spread**2).mean(axis=1))
-        return replace(
-            found,
-            voltage_V=volts,
-            voltage_std_V=spread,
-            capacity_Ah=capacity,
-            capacity_std_Ah=capacity * std[:, -1],
-            mean_voltage_V=mean_V,
-            mean_voltage_std_V=mean_std,
-            energy_Wh=capacity * mean_V,
-            energy_std_Wh=capacity * mean_V * np.hypot(std[:, -1], mean_std / mean_V),
-        )
+        return base.with_residual(*usable(cells, curves), calibrate)
 
 
 STRATEGIES: Mapping[str, Strategy] = {
@@ -244,9 +171,67 @@ STRATEGIES: Mapping[str, Strategy] = {
     "heads": LastLayers(1),
     "lora": LowRank(),
     "scratch": Scratch(),
+    "scratch_anchored": Scratch(Training(steps=300, learning_rate=3e-3, anchor=1.0)),
     "no_learning": NoLearning(),
     "closed_form": ClosedForm(),
     "process_target": ResidualProcess(),
     "process_transferred": ResidualProcess(NoLearning()),
 }
 """The strategies by name."""
+
+
+@dataclass(frozen=True)
+class Automatic:
+    """The strategy that does best on held-out curves of the target.
+
+    Every candidate is tried on folds of the curves that are there; none that hurts is taken. What a
+    candidate scores is the mean over curves of the root mean square error in V plus SLOPE_V times
+    the relative error of the capacity.
+
+    Attributes:
+        candidates: Names of ``STRATEGIES``, cheapest first: that wins a tie.
+        n_folds: Parts of the curves.
+        seed: Of the parts.
+    """
+
+    candidates: tuple[str, ...] = (
+        "closed_form",
+        "no_learning",
+        "process_target",
+        "process_transferred",
+    )
+    n_folds: int = 4
+    seed: int = 0
+
+    def scores(self, source: CellRom, cells: Cells, curves: Curves) -> dict[str, float]:
+        """Held-out score of every candidate, V."""
+        fold = np.random.default_rng(self.seed).permutation(len(curves)) % self.n_folds
+        found = {}
+        for name in self.candidates:
+            strategy, errors = STRATEGIES[name], []
+            for i in np.unique(fold):
+                kept, out = np.flatnonzero(fold != i), np.flatnonzero(fold == i)
+                model = strategy.adapt(source, cells.take(kept), curves.take(kept), calibrate=False)
+                errors.append(error_V(model, cells.take(out), curves.take(out)))
+            found[name] = float(np.concatenate(errors).mean())
+        return found
+
+    def adapt(
+        self, source: CellRom, cells: Cells, curves: Curves, *, calibrate: bool = True
+    ) -> CellRom:
+        """See :class:`Strategy`."""
+        cells, curves = usable(cells, curves)
+        best = self.candidates[0]
+        if len(curves) >= self.n_folds:
+            found = self.scores(source, cells, curves)
+            best = min(found, key=lambda name: found[name])
+        return STRATEGIES[best].adapt(source, cells, curves, calibrate=calibrate)
+
+
+def error_V(model: CellRom, cells: Cells, curves: Curves) -> Floats:
+    """(n,) root mean square error of each curve, V, plus SLOPE_V times that of its capacity."""
+    found = model.predict(cells, uncertainty=False)
+    squared = ((found.voltage_V - at_fractions(curves)) ** 2).mean(axis=1)
+    return np.asarray(
+        np.sqrt(squared) + SLOPE_V * np.abs(found.capacity_Ah / curves.capacity_Ah - 1.0)
+    )

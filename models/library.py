@@ -18,6 +18,7 @@ import yaml
 
 from models.ageing_rom import AgeingRom
 from models.baselines import BASELINES
+from models.cell_rom import CellRom
 from models.checkpoint import CARD, CONFIG, IncompatibleModelError, load_model
 from models.conductivity import ConductivityTrees
 from models.cycle_life import CycleLife
@@ -33,6 +34,7 @@ KINDS: dict[str, Any] = {
     HopEnsemble.kind: HopEnsemble,
     HopEncoder.kind: HopEncoder,
     ConductivityTrees.kind: ConductivityTrees,
+    CellRom.kind: CellRom,
     PropertyTrees.kind: PropertyTrees,
     FewLabelModel.kind: FewLabelModel,
     AgeingRom.kind: AgeingRom,

@@ -25,7 +25,7 @@ from models.electrolyte_profile import (
     ohmic_factor,
     steady_profile,
 )
-from structures.units import BOLTZMANN_EV_PER_K, FARADAY_C_PER_MOL
+from structures.units import BOLTZMANN_EV_PER_K, FARADAY_C_PER_MOL, SECONDS_PER_HOUR
 
 Floats = NDArray[np.float64]
 
@@ -34,6 +34,10 @@ SHORTEST, LONGEST = 1e-7, 2.0
 N_FOURIER = 2000
 SATURATED_SLOPE_V = 500.0
 """Volts a unit of stoichiometry with which a potential goes on beyond empty and full."""
+CROWDED = 0.05
+"""Crowding beyond which the closed form says little about a cell."""
+OVERSHOOT = 0.1
+"""How far beyond empty or full a surface is followed."""
 EDGE = 1e-4
 """Exchange currents are not followed closer than this to an empty or full surface."""
 SLOPE_STEP = 1e-3
@@ -164,6 +168,11 @@ class Cells:
     def __len__(self) -> int:
         return len(self.c_rate)
 
+    @property
+    def salt_lasts(self) -> NDArray[np.bool_]:
+        """(n,) False where the salt does not reach a good part of the positive electrode."""
+        return np.asarray(self.positive.crowding[:, 0] <= CROWDED)
+
     def take(self, index: NDArray[np.intp] | NDArray[np.bool_] | slice) -> Cells:
         """The chosen cells, by integers, mask or slice."""
 
@@ -182,7 +191,7 @@ class Cells:
     @property
     def full_capacity_Ah(self) -> Floats:
         """(n, 1) charge that the scarcer electrode could give at no current at all."""
-        return self.current * self.duration / 3600.0
+        return self.current * self.duration / SECONDS_PER_HOUR
 
 
 @dataclass(frozen=True, eq=False)
@@ -451,6 +460,7 @@ def _surface(
     more = 1.0 + electrode.crowding * settled
     scale = electrode.rate * electrode.diffusion_time * more
     surface = mean + scale * diffusion_lag(time / electrode.diffusion_time)
+    surface = np.clip(surface, -OVERSHOOT, 1.0 + OVERSHOOT)
     log_exchange = (
         lookup(electrode.tables.log_exchange, np.clip(surface, EDGE, 1.0 - EDGE))
         + electrode.log_exchange_factor
@@ -557,13 +567,16 @@ def potential_slope(tables: ElectrodeTables, stoichiometry: Floats) -> Floats:
     return np.asarray(np.abs(ahead - behind) / (2.0 * SLOPE_STEP))
 
 
-def equilibrium_voltage(cells: Cells, state: Discharge) -> Floats:
-    """Open-circuit voltage at the mean stoichiometries, V, (n, m); the heat is counted from it."""
+def equilibrium(cells: Cells, state: Discharge) -> tuple[Floats, Floats]:
+    """The cell at rest at its mean stoichiometries: voltage in V and dU/dT in V/K, (n, m) each."""
     tables = cells.tables
-    value = potential(tables.positive.potential, state.positive.mean) - potential(
-        tables.negative.potential, state.negative.mean
+    negative, positive = state.negative.mean, state.positive.mean
+    entropic = lookup(tables.positive.entropic, positive) - lookup(
+        tables.negative.entropic, negative
     )
-    return np.asarray(value + _entropic(cells, state.negative, state.positive))
+    kelvin = cells.temperature - tables.scalars["Reference temperature [K]"]
+    value = potential(tables.positive.potential, positive)
+    return value - potential(tables.negative.potential, negative) + kelvin * entropic, entropic
 
 
 def end_of_discharge(cells: Cells) -> Floats:

@@ -5,22 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.cell_correction import Curves
-from models.cell_rom import CellRom
-from models.single_particle import Cells, CellTables, make_cells
+from models.cell_correction import Curves, Training
+from models.cell_rom import CellPrediction, CellRom
+from models.cell_transfer import STRATEGIES, Automatic
+from models.single_particle import Cells, CellTables, first_crossing, make_cells, potential
 from screening.cell.base_cells import base_cell
 from screening.cell.cell_tables import tabulate
+from screening.cell.designs import Design
+from screening.cell.discharge import END_STATES, failed, row_of
 from screening.cell.inputs import CURVE_CHANGES, STEP_WIDTH
-from screening.cell.simulation import Simulations
+from screening.cell.simulation import Simulations, load_simulations
+from screening.errors import InputError
+from screening.table import Row
+from structures.configuration import nearest
+from structures.units import SECONDS_PER_HOUR
 
 Floats = NDArray[np.float64]
-
-POTENTIAL_AT_FULL = "Upper voltage cut-off [V]"
 
 
 @cache
@@ -56,8 +62,7 @@ def training_data(simulations: Simulations) -> tuple[list[Cells], list[Curves], 
         Cells, curves, and the rows of the simulations that they are, in their order.
     """
     tables = base_tables(simulations.base_cell)
-    changes = {k: simulations.parameters.get(k) for k in CURVE_CHANGES}
-    changed = [k for k, v in changes.items() if v is not None]
+    changed = {k: v for k, v in simulations.parameters.items() if k in CURVE_CHANGES}
     records: list[Cells] = []
     labels: list[Curves] = []
     rows: list[NDArray[np.intp]] = []
@@ -65,7 +70,7 @@ def training_data(simulations: Simulations) -> tuple[list[Cells], list[Curves], 
     if changed:
         groups = [np.array([i]) for i in range(len(simulations))]
     for own in groups:
-        change = {k: float(changes[k][own[0]]) for k in changed}
+        change = {k: float(v[own[0]]) for k, v in changed.items()}
         records.append(
             make_cells(
                 with_curve(tables, change) if changed else tables,
@@ -88,6 +93,190 @@ def training_data(simulations: Simulations) -> tuple[list[Cells], list[Curves], 
         labels.append(Curves(simulations.results["capacity_Ah"][own], simulations.voltage_V[own]))
         rows.append(own)
     return records, labels, np.concatenate(rows)
+
+
+def full_charge_stoichiometries(
+    tables: CellTables, given: Mapping[str, Floats], n: int
+) -> tuple[Floats, Floats]:
+    """Negative and positive stoichiometry at the upper voltage at rest, (n,) each, NaN for none.
+
+    The vectorised twin of ``full_charge.full_charge``, which says what is meant.
+    """
+
+    def values(name: str) -> Floats:
+        return np.broadcast_to(given.get(name, tables.scalars.get(name, np.nan)), n)
+
+    def capacity(domain: str) -> Floats:
+        return np.asarray(
+            values(f"{domain} electrode thickness [m]")
+            * values(f"{domain} electrode active material volume fraction")
+            * values(f"Maximum concentration in {domain.lower()} electrode [mol.m-3]")
+        )
+
+    def lithium(domain: str) -> Floats:
+        name = f"{domain.lower()} electrode [mol.m-3]"
+        share = values(f"Initial concentration in {name}") / values(
+            f"Maximum concentration in {name}"
+        )
+        return share * capacity(domain)
+
+    own = "Upper voltage cut-off [V]"
+    at_rest = "Open-circuit voltage at 100% SOC [V]"
+    upper = values(at_rest if own not in given and at_rest in tables.scalars else own)
+    negative, positive = capacity("Negative"), capacity("Positive")
+    total = lithium("Negative") + lithium("Positive")
+    least = np.maximum(0.0, (total - positive) / negative)
+    most = np.minimum(1.0, total / negative)
+
+    def excess(emptied: Floats) -> Floats:
+        x = most[:, None] - emptied
+        y = (total[:, None] - x * negative[:, None]) / positive[:, None]
+        found = potential(tables.positive.potential, y) - potential(tables.negative.potential, x)
+        return np.asarray(found - upper[:, None])
+
+    span = np.maximum(most - least, 0.0)[:, None]
+    x = most - first_crossing(excess, np.zeros((n, 1)), span)[:, 0]
+    y = (total - x * negative) / positive
+    unreached = (excess(np.zeros((n, 1)))[:, 0] <= 0.0) | (excess(span)[:, 0] > 0.0)
+    return np.where(unreached, np.nan, x), np.where(unreached, np.nan, y)
+
+
+def predict_designs(
+    designs: Sequence[Design], model: CellRom, uncertainty: bool = True
+) -> list[Row]:
+    """What the model says about designs, in the form of ``discharge.discharge``'s rows.
+
+    Args:
+        designs: Checked designs; those with ``trouble`` come out as failed rows.
+        model: The reduced-order model.
+        uncertainty: Whether the columns ``..._std_...`` are filled.
+
+    Raises:
+        MissingExtraError: A base cell that the model does not carry, and PyBaMM is not installed.
+    """
+    rows: list[Row] = [failed(design, design.trouble) for design in designs]
+    for tables, names, own in _groups(designs, model):
+        chosen = [designs[i] for i in own]
+        given = {k: np.array([d.parameters[k] for d in chosen]) for k in names}
+        negative, positive = full_charge_stoichiometries(tables, given, len(own))
+        ok = np.flatnonzero(np.isfinite(negative))
+        for i in set(range(len(own))) - set(ok.tolist()):
+            rows[own[i]] = failed(
+                chosen[i], "the electrodes' lithium does not give the upper voltage at rest"
+            )
+        if not len(ok):
+            continue
+        cells = make_cells(
+            tables,
+            np.array([chosen[i].c_rate for i in ok]),
+            np.array([chosen[i].temperature_K for i in ok]),
+            {
+                **{k: v[ok] for k, v in given.items()},
+                **_start(tables, negative[ok], positive[ok]),
+            },
+        )
+        found, known = model.predict(cells, uncertainty=uncertainty), model.in_domain(cells)
+        for j, i in enumerate(ok.tolist()):
+            start = (float(negative[i]), float(positive[i]))
+            rows[own[i]] = _row(chosen[i], cells, found, bool(known[j]), start, j)
+    return rows
+
+
+def _groups(
+    designs: Sequence[Design], model: CellRom
+) -> Iterable[tuple[CellTables, tuple[str, ...], list[int]]]:
+    """Designs that are predicted at once: one base cell, one curve, the same parameters given."""
+    found: dict[tuple[Any, ...], list[int]] = {}
+    for i, design in enumerate(designs):
+        if not design.trouble:
+            curve = tuple(design.parameters.get(k) for k in CURVE_CHANGES)
+            names = tuple(k for k in design.parameters if k not in CURVE_CHANGES)
+            found.setdefault((design.base_cell, curve, names), []).append(i)
+    for (base, curve, names), own in found.items():
+        tables = model.tables_.get(base) or base_tables(base)
+        change = {k: v for k, v in zip(CURVE_CHANGES, curve, strict=True) if v is not None}
+        yield with_curve(tables, change) if change else tables, names, own
+
+
+def _row(
+    design: Design,
+    cells: Cells,
+    found: CellPrediction,
+    known: bool,
+    start: tuple[float, float],
+    j: int,
+) -> Row:
+    """The row of one predicted design."""
+    ends = dict(zip(END_STATES, found.end_stoichiometry[j].tolist(), strict=True))
+    scalars = {
+        name: float(getattr(found, name)[j])
+        for name in (
+            "capacity_Ah", "capacity_std_Ah", "energy_Wh", "energy_std_Wh", "mean_voltage_V",
+            "mean_voltage_std_V", "irreversible_heat_J", "reversible_heat_J",
+        )
+    }  # fmt: skip
+    if not scalars["capacity_Ah"] > 0.0:
+        return failed(design, "the voltage lies below the lower cut-off from the first moment")
+    reason = ""
+    if not cells.salt_lasts[j]:
+        reason = "the salt does not reach all of the positive electrode: a rough estimate"
+    elif not known:
+        reason = "outside the range of the training simulations"
+    return row_of(
+        design,
+        **{k: v for k, v in scalars.items() if np.isfinite(v)},
+        fourier=float(SECONDS_PER_HOUR / cells.c_rate[j, 0] / cells.positive.diffusion_time[j, 0]),
+        start_negative=start[0],
+        start_positive=start[1],
+        **ends,
+        voltage_V=found.voltage_V[j].tolist(),
+        in_domain=known,
+        status="ok",
+        reason=reason,
+    )
+
+
+def train(folders: Sequence[Path], training: Training | None = None, seed: int = 0) -> CellRom:
+    """A reduced-order model of simulated discharges.
+
+    Args:
+        folders: Of ``ionbridge cell simulate``, one base cell each.
+        training: Settings of the fit.
+        seed: Of initial weights and batches.
+
+    Raises:
+        InputError: A folder holds no solved simulations.
+    """
+    records: list[Cells] = []
+    labels: list[Curves] = []
+    for folder in folders:
+        cells, curves, _ = training_data(load_simulations(folder))
+        records += cells
+        labels += curves
+    settings = replace(training or Training(), seed=seed)
+    return CellRom(settings, seed=seed).fit(records, labels)
+
+
+def transfer(source: CellRom, folder: Path, strategy: str = "auto") -> CellRom:
+    """A model carried to the chemistry of a few simulations.
+
+    Args:
+        source: Model of other chemistries.
+        folder: Simulations of the new one.
+        strategy: A name of ``models.cell_transfer.STRATEGIES``; ``auto`` takes what
+            does best on held-out ones of these simulations.
+
+    Raises:
+        InputError: Unknown strategy, or no solved simulations.
+    """
+    known = [*STRATEGIES, "auto"]
+    if strategy not in known:
+        raise InputError(f"unknown strategy '{strategy}'; {nearest(strategy, known)}")
+    cells, curves, _ = training_data(load_simulations(folder))
+    if len(cells) > 1:
+        raise InputError(f"{folder}: several open-circuit curves; transfer takes one chemistry")
+    how = Automatic() if strategy == "auto" else STRATEGIES[strategy]
+    return how.adapt(source, cells[0], curves[0])
 
 
 def _start(tables: CellTables, negative: Floats, positive: Floats) -> dict[str, Floats]:
