@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from benchmarks.few_label_tasks import Task, bulk_tables, bulk_tasks, hop_table, hop_tasks
 from models.checkpoint import sha256
 from models.few_label import STRATEGIES, usable_strategies
-from screening.orchestrator.adaptation import StrategyPrior, Trial, cross_validated
+from screening.orchestrator.adaptation import StrategyPrior, Trial, choose, cross_validated
 from structures.sources import materials_project, neb_barriers
 
 RESULT = Path(__file__).parent / "results" / "orchestrator.json"
@@ -89,7 +89,7 @@ def all_tasks(data: Path, work: Path, kinds: Sequence[str], n_seeds: int) -> Ite
     if "hops" in kinds:
         yield from hop_tasks(hop_table(data, work / "hops.npz"), n_seeds)
     if "bulk" in kinds:
-        yield from bulk_tasks(bulk_tables(data, work / "bulk.npz"), max(1, n_seeds // 2))
+        yield from bulk_tasks(bulk_tables(data, work / "bulk.npz"), max(1, n_seeds // 3))
 
 
 def trial_of(row: dict[str, Any]) -> Trial:
@@ -98,6 +98,7 @@ def trial_of(row: dict[str, Any]) -> Trial:
         n_labels=row["n"],
         cv={name: v["cv"] for name, v in row["strategies"].items()},
         test={name: v["test"] for name, v in row["strategies"].items()},
+        target=target_of(row),
     )
 
 
@@ -133,7 +134,7 @@ def judged(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             (s for s in scores if not STRATEGIES[s].transfers), key=lambda name: trial.cv[name]
         )
         rules = {
-            "orchestrator": test[min(scores, key=lambda name: scores[name])],
+            "orchestrator": test[choose(trial, priors[target]).strategy],
             "cross-validation alone": test[by_cv],
             "prior alone": test[
                 min(s := priors[target].scores(trial, use_labels=False), key=lambda name: s[name])

@@ -122,6 +122,12 @@ def described(made: Plan) -> str:
         lines.append(f"runner-up: {_summary(chain, made.unit)}")
     lines += ["", f"why: {made.why}"]
     lines += [f"warning: {text}" for text in made.warnings]
+    if made.wanted:
+        total = sum(label.cost_s for label in made.wanted)
+        lines.append(
+            f"labels that would help most (ionbridge label neb, about {duration(total)} in all): "
+            + ", ".join(f"{label.id} (+-{label.std_eV:.2f} eV)" for label in made.wanted)
+        )
     return "\n".join(lines)
 
 

@@ -30,8 +30,11 @@ MIN_ERROR = 1e-4
 """Below this an error is rounding."""
 REFERENCE_LABELS = 16
 """Numbers of labels count as log2(n / this)."""
-RIDGE = 3.0
-"""Pseudo-observations that a coefficient is zero."""
+RIDGES = (3.0, 30.0, 300.0, 3000.0)
+"""Pseudo-observations that a slope is zero, or what all strategies have in common; the number is
+chosen by leaving out one target at a time of the trials that the prior is learnt from."""
+INTERCEPT_RIDGE = 1.0
+"""The same of a strategy's intercept."""
 SHARED = "*"
 """Name of the weights that all strategies have in common."""
 PRIOR_FILE = Path(__file__).parent / "strategy_prior.json"
@@ -47,12 +50,14 @@ class Trial:
         n_labels: Number of labels.
         cv: Error of each strategy in grouped cross-validation on the labels.
         test: Error on rows held out, where they are known.
+        target: The chemistry or property that the labels are of.
     """
 
     kind: str
     n_labels: int
     cv: Mapping[str, float]
     test: Mapping[str, float] | None = None
+    target: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,13 +75,17 @@ class StrategyPrior:
 
     @classmethod
     def fit(cls, trials: Sequence[Trial]) -> StrategyPrior:
-        """By ridge regression, one strategy at a time and the weight of its own error shared."""
+        """By ridge regression, one strategy at a time and the weight of its own error shared.
+
+        How much is shared, and whether labels are looked at, is what chooses best on trials of
+        targets that were left out.
+        """
         coefficients: dict[str, dict[str, list[float]]] = {}
         counts: dict[str, int] = {}
         for kind in sorted({trial.kind for trial in trials}):
             own = [trial for trial in trials if trial.kind == kind and trial.test is not None]
             counts[kind] = len(own)
-            coefficients[kind] = _fitted(own)
+            coefficients[kind] = _selected(own)
         return cls(coefficients, counts)
 
     def scores(self, trial: Trial, use_labels: bool = True) -> dict[str, float]:
@@ -133,36 +142,68 @@ def _features(trial: Trial, use_labels: bool = True) -> dict[str, Floats]:
     }
 
 
-def _fitted(trials: Sequence[Trial]) -> dict[str, list[float]]:
-    """Weights for each strategy; those of its own error are shrunk towards the shared ones."""
+def _selected(trials: Sequence[Trial]) -> dict[str, list[float]]:
+    """Weights with the ridge that chose best on targets left out."""
+    targets = sorted({trial.target for trial in trials})
+    settings = [(ridge, looks) for ridge in RIDGES for looks in (True, False)]
+    best = settings[0]
+    if len(targets) > 2:
+        regret = dict.fromkeys(settings, 0.0)
+        for target in targets:
+            rest = [trial for trial in trials if trial.target != target]
+            own = [trial for trial in trials if trial.target == target]
+            for setting in settings:
+                prior = StrategyPrior({own[0].kind: _fitted(rest, *setting)}, {})
+                regret[setting] += sum(_regret(prior, trial) for trial in own) / len(own)
+        best = min(settings, key=lambda setting: regret[setting])
+    return _fitted(trials, *best)
+
+
+def _regret(prior: StrategyPrior, trial: Trial) -> float:
+    """Error of the strategy that a prior chooses over that of the best one, minus one."""
+    assert trial.test is not None
+    scores = prior.scores(trial)
+    chosen = min(scores, key=lambda name: scores[name])
+    return trial.test[chosen] / max(min(trial.test.values()), MIN_ERROR) - 1.0
+
+
+def _fitted(trials: Sequence[Trial], ridge: float, looks: bool) -> dict[str, list[float]]:
+    """Weights for each strategy; those of its own error are shrunk towards the shared ones.
+
+    Args:
+        trials: With test errors.
+        ridge: Pseudo-observations of the slopes.
+        looks: False learns intercepts and the number of labels only.
+    """
     rows: dict[str, list[Floats]] = {}
     targets: dict[str, list[float]] = {}
     for trial in trials:
         assert trial.test is not None
         logs = {name: float(np.log(max(v, MIN_ERROR))) for name, v in trial.test.items()}
         centre = float(np.mean(list(logs.values())))
-        for name, row in _features(trial).items():
+        for name, row in _features(trial, looks).items():
             rows.setdefault(name, []).append(row)
             targets.setdefault(name, []).append(logs[name] - centre)
     if not rows:
         return {}
-    shared = _ridge(
-        np.concatenate([np.array(rows[name]) for name in rows]),
-        np.concatenate([np.array(targets[name]) for name in rows]),
-        np.zeros(len(FEATURES)),
-    )
+    every = np.concatenate([np.array(rows[name]) for name in rows])
+    residual = np.concatenate([np.array(v) - np.mean(v) for v in targets.values()])
+    shared = _ridge(every, residual, np.zeros(len(FEATURES)), INTERCEPT_RIDGE)
     start = np.where(np.arange(len(FEATURES)) >= 4, shared, 0.0)
-    weights = {name: _ridge(np.array(rows[name]), np.array(targets[name]), start) for name in rows}
+    weights = {
+        name: _ridge(np.array(rows[name]), np.array(targets[name]), start, ridge) for name in rows
+    }
     return {name: [float(x) for x in w] for name, w in {**weights, SHARED: start}.items()}
 
 
-def _ridge(x: Floats, y: Floats, start: Floats) -> Floats:
-    """Least squares with RIDGE pseudo-observations that the weights are ``start``."""
+def _ridge(x: Floats, y: Floats, start: Floats, ridge: float) -> Floats:
+    """Least squares with pseudo-observations that the weights are ``start``."""
     scale = np.maximum(x.std(axis=0), 0.1)
     scale[0] = 1.0
     z = x / scale
     rest = y - x @ start
-    found = np.linalg.solve(z.T @ z + RIDGE * np.eye(x.shape[1]), z.T @ rest)
+    penalty = np.diag([INTERCEPT_RIDGE, *[ridge] * (x.shape[1] - 1)])
+    found = np.linalg.solve(z.T @ z + penalty, z.T @ rest)
     return start + found / scale
 
 
@@ -228,12 +269,26 @@ class Choice:
         }
 
 
+def transfers(name: str) -> bool:
+    """Whether a strategy uses what others have learnt; a model used as it is does."""
+    return name not in STRATEGIES or STRATEGIES[name].transfers
+
+
+UNMISTAKABLE = 0.5
+"""A strategy with under this share of the chosen one's cross-validated error is taken instead: such
+labels are unlike all trials."""
+
+
 def choose(trial: Trial, prior: StrategyPrior) -> Choice:
-    """The strategy of the least expected error."""
+    """The strategy of the least expected error, unless the labels speak unmistakably against it."""
     scores = prior.scores(trial)
     best = min(scores, key=lambda name: scores[name])
-    own = [name for name in scores if not STRATEGIES[name].transfers]
-    other = [name for name in scores if STRATEGIES[name].transfers]
+    by_labels = min(trial.cv, key=lambda name: trial.cv[name])
+    if trial.cv[by_labels] < UNMISTAKABLE * trial.cv[best]:
+        scores = {name: float(np.log(max(e, MIN_ERROR))) for name, e in trial.cv.items()}
+        best = by_labels
+    own = [name for name in scores if not transfers(name)]
+    other = [name for name in scores if transfers(name)]
     best_own = min(own, key=lambda name: scores[name])
     best_other = min(other, key=lambda name: scores[name])
     hurts = scores[best_own] < scores[best_other]
@@ -250,4 +305,4 @@ def choose(trial: Trial, prior: StrategyPrior) -> Choice:
         f"{best}: cross-validated error {trial.cv[best]:.3g} on {trial.n_labels} labels, read with "
         f"{n_trials} trials on other chemistries; {verdict}"
     )
-    return Choice(best, STRATEGIES[best].transfers, scores, dict(trial.cv), hurts, why)
+    return Choice(best, transfers(best), scores, dict(trial.cv), hurts, why)

@@ -20,14 +20,10 @@ from models.validation import GROUPED, validation_row, write_validation
 from screening.errors import InputError
 from screening.orchestrator.adaptation import Choice, StrategyPrior, Trial, choose, cross_validated
 from screening.orchestrator.catalogue import Entry, StepContext, Tables, ValidatedError
+from screening.orchestrator.formulas import FEWEST_LABELS, MAE_TO_STD
 from screening.orchestrator.quantities import Row
 from screening.orchestrator.records import hop_of
-from screening.orchestrator.trained import (
-    MAE_TO_STD,
-    loaded,
-    predicted_hops,
-    were_trained_on,
-)
+from screening.orchestrator.trained import loaded, predicted_hops, were_trained_on
 from screening.shards import write_json
 from structures.family_names import canonical_family
 from structures.records import Hop
@@ -36,7 +32,6 @@ SOURCE = "hop-descriptors"
 """Shipped model whose hops are the source."""
 NETWORK = "hop-barrier"
 """Shipped network, compared as it is."""
-FEWEST_LABELS = 4
 CHOICE_FILE = "choice.json"
 Floats = NDArray[np.float64]
 

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
+from models import library
+from models.library import DEFAULTS
+from screening.conduction import Conditions as ConductionConditions
 from screening.orchestrator.catalogue import Conditions, Entry, StepContext, Tables, ValidatedError
 from screening.orchestrator.quantities import Row
 from screening.orchestrator.records import crystal_of, row_by_row
+from screening.predict import CrystalPredictor
+from structures.prototypes import reference_crystals
 from structures.records import UnusableStructureError
 from structures.units import M2_PER_CM2, SECONDS_PER_HOUR
 
@@ -26,7 +32,8 @@ CATHODES = (
     (frozenset(("Co",)), "Ai2020_extended"),
 )
 """Base cells by elements of the cathode; the first that fits is taken."""
-CATHODE_DIFFUSIVITY = "Positive particle diffusivity [m2.s-1]"
+GIVEN = "given"
+"""Id of a value that the user gave: it is meant as it stands."""
 
 
 def cell_entries() -> tuple[Entry, ...]:
@@ -73,6 +80,19 @@ def cell_entries() -> tuple[Entry, ...]:
             licence="BSD-3-Clause (PyBaMM)",
             extra="cell",
             run=_discharges,
+        ),
+        Entry(
+            name="ageing-rom",
+            kind="rom",
+            about="cycles to 80 % and the loss after 500 cycles, by mechanism, from physics",
+            inputs=("base_cell",),
+            outputs=("cycle_life", "capacity_fade"),
+            fidelity="physics",
+            cost_s=0.1,
+            errors=_ageing_errors(),
+            training_sets=("ageing runs of this project (PyBaMM)",),
+            missing="" if ageing_models() else "its models are not shipped with this version",
+            run=_aged,
         ),
         Entry(
             name="linear-fade",
@@ -124,8 +144,12 @@ def _base_cells(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]
 
 
 def _material_in_cell(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
+    from screening.cell.base_cells import base_cell
+    from screening.cell.parameters import candidate_parameters
+
     cells = {row["id"]: row for row in tables["base_cell"]}
     only = tables["base_cell"][0] if len(tables["base_cell"]) == 1 else None
+    kelvin = context.at.temperature_K
 
     def design(row: Row) -> Row:
         cell = cells.get(row["id"], only)
@@ -133,19 +157,102 @@ def _material_in_cell(tables: Tables, context: StepContext) -> Mapping[str, list
             raise UnusableStructureError(f"{row['id']}: no base cell")
         if cell.get("status") != "ok":
             raise UnusableStructureError(cell.get("reason", ""))
-        diffusivity = 10.0 ** row["log10_diffusivity_cm2_s"] * M2_PER_CM2
+        base = base_cell(cell["base_cell"])
+        measured = row["id"] == GIVEN
+        reference = None
+        if base.phase_separating and not measured:
+            reference = predicted_diffusivity(base.cathode, kelvin)
+        found = candidate_parameters(
+            {**row, "log10_diffusivity_std": row["std"], "temperature_K": kelvin},
+            base.name,
+            kelvin,
+            reference,
+            absolute=measured,
+        )
         return {
             "id": row["id"],
-            "base_cell": cell["base_cell"],
-            "parameters": {CATHODE_DIFFUSIVITY: diffusivity},
-            "log10_diffusivity_std": row["std"],
+            "base_cell": base.name,
+            "parameters": dict(found.values),
+            "log10_diffusivity_std": found.log10_std,
             "in_domain": row.get("in_domain", True),
-            "note": "the carrier's diffusivity is taken as that of the cathode, no thermodynamic "
-            "factor",
+            "diffusivity_kind": found.kind,
+            "from_material": list(found.from_candidate),
+            "from_base": list(found.from_base),
             "status": "ok",
         }
 
     return {"cell_design": row_by_row(tables["diffusivity"], design)}
+
+
+@lru_cache(maxsize=8)
+def predicted_diffusivity(formula: str, temperature_K: float) -> float:
+    """log10 of the diffusivity (cm2/s) that the shipped hop model predicts for a reference crystal.
+
+    Raises:
+        UnusableStructureError: There is no such reference, or no prediction of it.
+    """
+    known = [c for c in reference_crystals() if c.formula == formula]
+    if not known:
+        raise UnusableStructureError(f"no reference crystal of {formula} to scale by")
+    predictor = CrystalPredictor(DEFAULTS["migration_barrier"], ConductionConditions(temperature_K))
+    row = predictor(known[:1])[0]
+    if row["status"] != "ok":
+        raise UnusableStructureError(f"{formula}: {row['reason']}")
+    return float(row["log10_diffusivity_cm2_s"])
+
+
+AGEING_MODELS = ("ageing-lco", "ageing-lfp")
+AGEING_RATE, AGEING_DEPTH = 1.0, 0.8
+"""Rate and depth at which a cell is cycled where a plan says nothing else."""
+FADE_CYCLES = 500.0
+
+
+def ageing_models() -> tuple[str, ...]:
+    """The ageing models that are shipped."""
+    return tuple(name for name in AGEING_MODELS if name in library.folders())
+
+
+def _ageing_errors() -> Mapping[str, Mapping[str, ValidatedError]]:
+    """The errors that the cards of the ageing models state, where they do."""
+    stated = [
+        card["planning_error_decades"]
+        for name in ageing_models()
+        if "planning_error_decades" in (card := library.read_card(library.find(name)))
+    ]
+    if not stated:
+        return {}
+    error = ValidatedError(float(max(stated)), 0, "as the cards state")
+    return {"cycle_life": {"all": error}}
+
+
+def _aged(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
+    from models.ageing_rom import Cycling
+    from screening.cell.ageing_kpis import ageing_kpis, ageing_model
+    from screening.cell.base_cells import base_cell
+
+    at = context.at
+    cycling = Cycling(AGEING_RATE, at.c_rate, at.temperature_K, AGEING_DEPTH)
+
+    def aged(row: Row) -> Row:
+        model = ageing_model(base_cell(row["base_cell"]).cathode)
+        found = ageing_kpis(model, cycling, cycles=FADE_CYCLES, seed=at.seed)
+        spread = math.log10(found.cycles_to_end_upper / found.cycles_to_end_lower)
+        return {
+            "id": row["id"],
+            "base_cell": row["base_cell"],
+            "log10_cycle_life": math.log10(found.cycles_to_end),
+            "capacity_fade": found.capacity_fade_percent / 100.0,
+            "std": spread / 3.29,
+            "fade_std": found.capacity_fade_std_percent / 100.0,
+            "main_mechanism": found.main_mechanism,
+            "extrapolated": found.extrapolated,
+            "in_domain": found.in_domain,
+            "status": "ok",
+        }
+
+    rows = row_by_row(tables["base_cell"], aged)
+    fades = [{**row, "std": row["fade_std"]} if row["status"] == "ok" else row for row in rows]
+    return {"cycle_life": rows, "capacity_fade": fades}
 
 
 def _discharges(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:

@@ -9,9 +9,10 @@ ways lead from it to the goal.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from screening.errors import InputError
 from screening.orchestrator.catalogue import Catalogue, Conditions, Entry, ValidatedError
 from screening.orchestrator.givens import Given, row_elements, row_ion
 from screening.orchestrator.quantities import QUANTITIES, Row, goals, quantity
+from screening.orchestrator.wanted_labels import WantedLabel, wanted_labels
 from structures.configuration import nearest
 from structures.family_names import canonical_family
 
@@ -31,6 +33,7 @@ N_MEASURED = 8
 """Records whose distance to the training set is measured while planning."""
 
 Tables = Mapping[str, Sequence[Row]]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -231,6 +234,8 @@ class Plan:
         why: Why the chosen one, in a sentence or two.
         missing: What would have to be given, where nothing reaches the goal.
         warnings: What to know before trusting the answer.
+        wanted: Labels that would help most, where the chosen chain uses a hop model on what it does
+            not know and no labels were given.
     """
 
     goal: str
@@ -243,6 +248,7 @@ class Plan:
     why: str
     missing: tuple[Missing, ...] = ()
     warnings: tuple[str, ...] = ()
+    wanted: tuple[WantedLabel, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON, without the rows given."""
@@ -261,6 +267,7 @@ class Plan:
             "why": self.why,
             "missing": [m.to_dict() for m in self.missing],
             "warnings": list(self.warnings),
+            "wanted_labels": [label.to_dict() for label in self.wanted],
         }
 
 
@@ -317,6 +324,7 @@ def plan(
         tuple((others if chosen.is_available else ordered)[:MAX_RUNNERS_UP]),
         _why(ordered, unit),
         warnings=chosen.warnings,
+        wanted=survey.wanted(chosen),
     )
 
 
@@ -327,7 +335,11 @@ def merged(given: Sequence[Given]) -> dict[str, list[Row]]:
         for name, rows in one.tables.items():
             for row in rows:
                 tables.setdefault(name, {}).setdefault(row["id"], row)
-    return {name: list(rows.values()) for name, rows in tables.items()}
+    found = {name: list(rows.values()) for name, rows in tables.items()}
+    unlabelled = [row for row in found.get("hop", ()) if row.get("barrier_eV") is None]
+    if unlabelled:  # they are what the plan is for, wherever the labels came from
+        found["hop"] = unlabelled
+    return found
 
 
 def _ordered(chains: Sequence[Chain]) -> list[Chain]:
@@ -408,6 +420,7 @@ class _Survey:
         self.tables = tables
         self.at = at
         self._domains: dict[str, DomainReport] = {}
+        self._broken: dict[str, str] = {}
         self._judgements: dict[str, Mapping[str, ValidatedError]] = {}
         self._reachable = self._closure()
 
@@ -514,7 +527,7 @@ class _Survey:
                     n_records=n,
                     cost_s=entry.cost_s * n,
                     domain=self._domain(entry),
-                    unavailable=entry.unavailable,
+                    unavailable=entry.unavailable or self._broken.get(entry.name, ""),
                     checksum=entry.checksum,
                 )
             )
@@ -551,8 +564,19 @@ class _Survey:
         if entry.judge is None or "hop_labels" not in self.tables:
             return {}
         if entry.name not in self._judgements:
-            self._judgements[entry.name] = entry.judge(self.tables)
+            self._judgements[entry.name] = self._guarded(
+                entry, partial(entry.judge, self.tables), {}
+            )
         return self._judgements[entry.name]
+
+    def _guarded(self, entry: Entry, look: Callable[[], T], otherwise: T) -> T:
+        """A look at an entry; one that breaks cannot be used, and the plan goes on without it."""
+        try:
+            return look()
+        except Exception as error:  # models may be anybody's
+            text = " ".join(f"{type(error).__name__}: {error}".split())
+            self._broken[entry.name] = f"breaks when it is looked at ({text})"
+            return otherwise
 
     def _domain(self, entry: Entry) -> DomainReport:
         if entry.name not in self._domains:
@@ -572,7 +596,10 @@ class _Survey:
         )
         if entry.measure is None or report.unseen_ions:
             return report
-        distances = np.array(entry.measure(_sampled(self.tables)), dtype=float)
+        measured: Sequence[float] = self._guarded(
+            entry, partial(entry.measure, _sampled(self.tables)), ()
+        )
+        distances = np.array(measured, dtype=float)
         distances = distances[np.isfinite(distances)]
         if not len(distances):
             return report
@@ -582,6 +609,17 @@ class _Survey:
             share_outside=float(np.mean(distances > 1.0)),
             n_measured=len(distances),
         )
+
+    def wanted(self, chosen: Chain) -> tuple[WantedLabel, ...]:
+        """Labels that would help, where a hop model stands outside of what it knows."""
+        if "hop_labels" in self.tables:
+            return ()
+        for step in chosen.steps:
+            doubtful = not step.domain.is_inside or step.domain.unseen_families
+            learnt = self.catalogue[step.entry].folder is not None
+            if doubtful and learnt and step.inputs == ("hop",):
+                return wanted_labels(self.tables)
+        return ()
 
     def missing(self, goal: str) -> tuple[tuple[Missing, ...], str]:
         """The fewest quantities that would have to be given, and a line that says so."""

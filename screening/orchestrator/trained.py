@@ -31,7 +31,7 @@ from screening.orchestrator.catalogue import (
     Tables,
     ValidatedError,
 )
-from screening.orchestrator.formulas import hop_row
+from screening.orchestrator.formulas import FEWEST_LABELS, MAE_TO_STD, hop_row
 from screening.orchestrator.quantities import QUANTITIES, Row
 from screening.orchestrator.records import (
     composition_in,
@@ -46,9 +46,6 @@ from structures.conductor_descriptors import composition_block, conductor_ion
 from structures.records import Hop, UnusableStructureError
 from structures.sites import find_hops
 from structures.sources.cell_ageing import early_cycles
-
-MAE_TO_STD = 1.2533
-"""One standard deviation of a normal error over its mean size, sqrt(pi / 2)."""
 
 KINDS_OF_ENTRIES: Mapping[str, Kind] = {
     "hop_ensemble": "network",
@@ -173,7 +170,9 @@ def _cycle_life_errors(stated: Mapping[str, Any]) -> dict[str, ValidatedError]:
     numbers = [int(key) for key in stated if key.isdecimal()]
     if not numbers:
         return {}
-    shipped = next((v for k, v in stated[str(max(numbers))].items() if "shipped" in k), {})
+    shipped: Mapping[str, Any] = next(
+        (v for k, v in stated[str(max(numbers))].items() if "shipped" in k), {}
+    )
     if "mape_mean" not in shipped:
         return {}
     std = MAE_TO_STD * math.log10(1.0 + float(shipped["mape_mean"]) / 100.0)
@@ -316,8 +315,6 @@ def hop_distances(model: Any, hops: Sequence[Hop]) -> Floats:
     return np.asarray(model.domain_.distance(model.embedding([graph_of(hop) for hop in hops])))
 
 
-FEWEST_LABELS = 4
-"""Fewer say nothing of a model."""
 SAME_HOP = 1e-4
 """Distance to a training row, in units of the edge of the domain, below which it is that row."""
 

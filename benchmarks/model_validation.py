@@ -1,0 +1,87 @@
+"""Validation rows of the shipped models: what ``ionbridge models check`` recomputes.
+
+    python -m benchmarks.model_validation --data DIR [--model NAME ...]
+
+Writes into each model's folder the predictions of its weights for the starter rows, and, where the
+benchmarks have them or they are made here, its out-of-fold predictions with the labels' checksums.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.conductivity import label_of, out_of_fold, source_group
+from models import library
+from models.validation import (
+    GROUPED,
+    LEAVE_FAMILY_OUT,
+    STARTER,
+    ValidationRow,
+    validation_row,
+    write_validation,
+)
+from screening.orchestrator.checking import starter_rows
+from structures.conductor_descriptors import conductor_ion
+from structures.family_names import canonical_family
+from structures.sources import na_conductivity, neb_barriers, obelix
+
+RESULTS = Path(__file__).parent / "results" / "hop_barriers"
+STORED = {"hop-barrier": {LEAVE_FAMILY_OUT: "leave-family-out.mixed-frozen.json"}}
+"""Out-of-fold predictions of the shipped recipe that another benchmark has made."""
+SKIPPED = ("hop-encoder", "cycle-life")
+
+
+def stored_rows(name: str, protocol: str, data: Path) -> list[ValidationRow]:
+    found = json.loads((RESULTS / STORED[name][protocol]).read_text(encoding="utf-8"))
+    hops = {hop.id: hop for hop in neb_barriers.load(data).records}
+    return [
+        validation_row(
+            id, canonical_family(hops[id].family), hops[id].working_ion, value, hops[id].barrier_eV
+        )
+        for id, value in zip(found["ids"], found["mean_eV"], strict=True)
+        if hops[id].barrier_eV is not None
+    ]
+
+
+def conductivity_rows(data: Path) -> list[ValidationRow]:
+    """Ten folds by paper, as in ``benchmarks.conductivity``; upper bounds are left out."""
+    rows = []
+    for source in (obelix.SOURCE, na_conductivity.SOURCE):
+        records = [row for row in source.load(data).records if row.label is not None]
+        found = out_of_fold(records, source_group, 0)["shipped"][0]
+        for record, value in zip(records, found, strict=True):
+            label = label_of(record)
+            if label.bound == "=":
+                ion = conductor_ion(record)
+                family = None if record.family is None else canonical_family(record.family)
+                rows.append(validation_row(record.id, family, ion, value, label.value))
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder of the public data sets")
+    parser.add_argument("--model", nargs="*", help="default: all shipped ones")
+    args = parser.parse_args()
+    names = args.model or [p.name for p in sorted(library.LIBRARY.iterdir()) if p.is_dir()]
+    for name in names:
+        if name in SKIPPED:
+            continue
+        folder = library.LIBRARY / name
+        card = library.read_card(folder)
+        for protocol in STORED.get(name, ()):
+            write_validation(folder, protocol, stored_rows(name, protocol, args.data))
+        if name == "conductivity-trees":
+            write_validation(folder, GROUPED, conductivity_rows(args.data))
+        rows = starter_rows(library.load(name), str(card["quantity"]))
+        write_validation(folder, STARTER, rows)
+        error = np.mean([row.prediction for row in rows])
+        print(f"{name}: {len(rows)} starter rows, mean prediction {error:.4g}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
