@@ -144,15 +144,8 @@ def hop_cell_of_crystal(
         )
     rotations, _ = space_group(crystal)
     along = path_frac[-1] - path_frac[0]
-    turns = np.all(np.abs(rotations @ along + along) < 1e-3, axis=1)
-    try:
-        rows = smallest_supercell(
-            crystal.lattice, rotations[turns], min_distance_A, max(max_atoms // crystal.n_sites, 1)
-        )
-    except UnusableStructureError as error:
-        raise UnusableStructureError(
-            f"{hop.id}: {error}; that is more than {max_atoms} atoms"
-        ) from error
+    turns = rotations[np.all(np.abs(rotations @ along + along) < 1e-3, axis=1)]
+    rows = _supercell(crystal, hop, turns, min_distance_A, max_atoms)
     cells = cells_in(rows)
     lattice = rows @ crystal.lattice
     host = ((crystal.frac[None] + cells[:, None]) @ crystal.lattice).reshape(-1, 3)
@@ -200,17 +193,7 @@ def hop_cell_of_hop(hop: Hop, min_distance_A: float, max_atoms: int) -> HopCell:
         raise UnusableStructureError(
             f"{hop.id}: the host is disordered, whole atoms are needed; give an ordered cell"
         )
-    try:
-        rows = smallest_supercell(
-            hop.lattice,
-            np.eye(3, dtype=int)[None],
-            min_distance_A,
-            max(max_atoms // sites.n_sites, 1),
-        )
-    except UnusableStructureError as error:
-        raise UnusableStructureError(
-            f"{hop.id}: {error}; that is more than {max_atoms} atoms"
-        ) from error
+    rows = _supercell(sites, hop, np.eye(3, dtype=int)[None], min_distance_A, max_atoms)
     cells = cells_in(rows)
     everywhere = ((sites.frac[None] + cells[:, None]) @ hop.lattice).reshape(-1, 3)
     here = int(np.flatnonzero(np.all(cells == 0, axis=1))[0])
@@ -227,6 +210,23 @@ def hop_cell_of_hop(hop: Hop, min_distance_A: float, max_atoms: int) -> HopCell:
         carrier="as given",
         family=hop.family,
     )
+
+
+def _supercell(
+    crystal: Crystal,
+    hop: Hop,
+    rotations: NDArray[np.int64],
+    min_distance_A: float,
+    max_atoms: int,
+) -> NDArray[np.int64]:
+    """The smallest sufficient supercell, or an error that names the hop and both limits."""
+    most = max(max_atoms // crystal.n_sites, 1)
+    try:
+        return smallest_supercell(crystal.lattice, rotations, min_distance_A, most)
+    except UnusableStructureError as error:
+        raise UnusableStructureError(
+            f"{hop.id}: {error}; that is more than {max_atoms} atoms"
+        ) from error
 
 
 def mirror_of(cell: HopCell) -> Mirror | None:

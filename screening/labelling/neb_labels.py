@@ -79,7 +79,7 @@ def neb_tasks(
             else:
                 graph = find_hops(record)
                 tasks += [NebTask(hop, graph.crystal) for hop in graph.hops[:max_hops]]
-        except UnusableStructureError as error:
+        except (UnusableStructureError, ValueError) as error:
             tasks.append(FailedRecord(record.id, str(error)))
     return tasks
 
@@ -122,6 +122,9 @@ class NebLabeller:
             result = neb_barrier(cell, calculator, self.settings)
         except (UnusableStructureError, BrokenCalculationError) as error:
             return {**failed_neb_row(task, str(error)), **self.provenance}
+        except Exception as error:  # one hop of many: a row, with the kind of error
+            reason = f"{type(error).__name__}: {error}"
+            return {**failed_neb_row(task, reason), **self.provenance}
         spent = {
             "wall_s": round(time.perf_counter() - started, 1),
             "cpu_s": round(time.process_time() - cpu, 1),
@@ -136,9 +139,8 @@ class NebLabeller:
             return hop_cell_of_hop(task.hop, distance, most)
         inverse = np.linalg.inv(task.crystal.lattice)
         path_frac = task.hop.path_A @ inverse
-        hop_cell_of_crystal(
-            task.crystal, task.hop, path_frac, distance, most
-        )  # refused before work
+        # what is refused is refused before any work
+        hop_cell_of_crystal(task.crystal, task.hop, path_frac, distance, most)
         relaxed = relaxed_crystal(task.crystal, calculator, self.settings)
         share = np.linspace(0.0, 1.0, len(path_frac))[:, None]
         first, last = (_site_shift(task.crystal, relaxed, end) for end in path_frac[[0, -1]])
