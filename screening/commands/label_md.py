@@ -8,7 +8,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from screening.commands.command import USABLE, add_command, check_output, counted, say, status
+from screening.commands.command import (
+    USABLE,
+    add_command,
+    add_workers,
+    check_output,
+    counted,
+    say,
+    status,
+)
 
 
 def add(methods: Any) -> None:
@@ -80,6 +88,7 @@ def add(methods: Any) -> None:
         help="least distance of an atom from its periodic copies, angstrom (default: 8)",
     )
     simulated.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
+    add_workers(method)
     method.add_argument(
         "--skip-ps",
         type=float,
@@ -148,6 +157,7 @@ def _simulate(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from screening.errors import InputError
+    from screening.execution import LocalProcesses, executor_from
     from screening.labelling.calculators import CalculatorChoice
     from screening.labelling.md import Dynamics
     from screening.labelling.md_labels import MdSettings, as_document, md_labels
@@ -180,16 +190,17 @@ def _simulate(args: argparse.Namespace) -> int:
     if data.kind != "crystals" or not records:
         raise InputError(f"label md needs crystals, not {data.kind.replace('_', ' ')}")
     folder = args.out.with_name(f"{args.out.stem}_runs")
+    executor = executor_from("local", args.workers)
+    if isinstance(executor, LocalProcesses):
+        executor = LocalProcesses(executor.n_workers, preload=("screening.labelling.md_labels",))
+    n_runs = len(records) * len(settings.temperatures_K)
+    say(f"{n_runs} runs of {args.steps} steps; trajectories grow in {folder}")
     labels: list[Any] = []
-    with tqdm(total=args.steps, unit=" steps", disable=not sys.stderr.isatty()) as bar:
-
-        def report(id: str, temperature_K: float, steps: int) -> None:
-            bar.set_description(f"{id} {temperature_K:g} K")
-            bar.n = steps
-            bar.refresh()
-
-        for labels in md_labels(records, settings, folder, report):
+    with tqdm(total=n_runs, unit=" runs", disable=not sys.stderr.isatty()) as bar:
+        for labels in md_labels(records, settings, folder, executor):
             write_json(args.out, as_document(labels))
+            bar.n = sum(len(label.get("runs", [])) for label in labels)
+            bar.refresh()
     for label in labels:
         runs = [run for run in label.get("runs", []) if "msd_curve" in run]
         if runs:
@@ -199,7 +210,7 @@ def _simulate(args: argparse.Namespace) -> int:
             say(f"{label['id']}: {_summary(run)}")
     counts = Counter(label["status"] for label in labels)
     found = ", ".join(filter(None, (counted(counts), refused(counts["refused"]))))
-    say(f"wrote {args.out} ({found}); trajectories in {folder}")
+    say(f"wrote {args.out} ({found})")
     return status(counts["ok"] + counts["refused"], labels)
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from screening.errors import InputError
+from screening.execution import Executor
 from screening.labelling.calculators import CalculatorChoice
 from screening.labelling.diffusion_label import Label, arrhenius_label, motion
 from screening.labelling.md import METHOD, Dynamics, DynamicsError, run_dynamics, simulation_cell
@@ -21,9 +21,6 @@ from structures.composition import working_ion
 from structures.io import crystal_to_json
 from structures.ordering import Ordered
 from structures.records import Crystal, FailedRecord, UnusableStructureError
-
-Report = Callable[[str, float, int], None]
-"""Called with the crystal's id, the temperature and the steps made."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +42,61 @@ class MdSettings:
     skip_ps: float = 1.0
 
 
+@dataclass(frozen=True, eq=False)
+class MdTask:
+    """One run: a crystal at one temperature.
+
+    Attributes:
+        record: Which of the records it belongs to.
+        crystal: As it was given.
+        ion: Working ion.
+        cell: What is simulated.
+        temperature_K: Temperature in K.
+        path: Trajectory.
+    """
+
+    record: int
+    crystal: Crystal
+    ion: str
+    cell: Ordered
+    temperature_K: float
+    path: Path
+
+
+@dataclass(frozen=True)
+class MdRunner:
+    """Runs tasks to their end and analyses them; the work of one process.
+
+    Attributes:
+        settings: See there.
+    """
+
+    settings: MdSettings
+
+    def __call__(self, tasks: Sequence[MdTask]) -> list[Label]:
+        """One label a task; a run that fails gives one with its reason and what it had."""
+        return [self._label(task) for task in tasks]
+
+    def _label(self, task: MdTask) -> Label:
+        reason = ""
+        try:
+            run_dynamics(
+                task.cell.crystal,
+                self.settings.calculator.make(),
+                task.temperature_K,
+                self.settings.dynamics,
+                task.path,
+            )
+        except DynamicsError as error:
+            reason = str(error)
+        return run_label(task.path, task.ion, task.temperature_K, self.settings, reason)
+
+
 def md_labels(
     records: Sequence[Crystal | FailedRecord],
     settings: MdSettings,
     folder: Path,
-    report: Report = lambda id, temperature_K, steps: None,
+    executor: Executor,
 ) -> Iterator[list[Label]]:
     """The labels so far, after every finished run.
 
@@ -57,46 +104,61 @@ def md_labels(
         records: Crystals, ordered or disordered.
         settings: See there.
         folder: Of the trajectories; a run that is in it goes on from its last frame.
-        report: Progress.
+        executor: Where the runs take place, each in one process.
 
     Yields:
-        One label a crystal that has been begun: the last list is the whole answer.
+        One label a record, in their order; the last list is the whole answer.
 
     Raises:
         InputError: The folder holds a run of the same name with other settings, or the calculator
             cannot be made.
     """
-    calculator = settings.calculator.make()
+    settings.calculator.make()  # so that one that cannot be had is known before any work
     folder.mkdir(parents=True, exist_ok=True)
     labels: list[Label] = []
-    for record in records:
-        labels.append({"id": record.id, "status": "failed", "reason": ""})
+    tasks: list[MdTask] = []
+    for k, record in enumerate(records):
+        labels.append({"id": record.id, "status": "failed", "reason": "not run"})
         try:
-            if isinstance(record, FailedRecord):
-                raise UnusableStructureError(record.reason)
-            ion = working_ion(record)
-            if not record.occupancy(ion).any():
-                raise UnusableStructureError(f"no working ion '{ion}' in {record.formula}")
-            cell = simulation_cell(record, settings.min_width_A, settings.dynamics.seed)
+            tasks += _tasks(k, record, settings, folder)
         except UnusableStructureError as error:
             labels[-1]["reason"] = str(error).removeprefix(f"{record.id}: ")
-            yield labels
-            continue
-        runs: list[Label] = []
-        for temperature_K in settings.temperatures_K:
-            path = folder / f"{_file_name(record.id)}_{temperature_K:g}K.traj"
-            _claim(path, cell, temperature_K, settings)
-            progress = partial(report, record.id, temperature_K)
-            reason = ""
-            try:
-                run_dynamics(
-                    cell.crystal, calculator, temperature_K, settings.dynamics, path, progress
-                )
-            except DynamicsError as error:
-                reason = str(error)
-            runs.append(run_label(path, ion, temperature_K, settings, reason))
-            labels[-1] = crystal_label(record, ion, cell, runs, settings)
-            yield labels
+    for task in tasks:
+        _claim(task.path, task.cell, task.temperature_K, settings)
+    yield labels
+    runs: dict[int, Label] = {}
+    shards = {i: [task] for i, task in enumerate(tasks)}
+    for i, (run,) in executor.map_shards(MdRunner(settings), shards, _lost):
+        runs[i] = run
+        task = tasks[i]
+        own = [runs[j] for j in sorted(runs) if tasks[j].record == task.record]
+        labels[task.record] = crystal_label(task.crystal, task.ion, task.cell, own, settings)
+        yield labels
+
+
+def _tasks(
+    number: int, record: Crystal | FailedRecord, settings: MdSettings, folder: Path
+) -> list[MdTask]:
+    """The runs of one record.
+
+    Raises:
+        UnusableStructureError: It cannot be simulated.
+    """
+    if isinstance(record, FailedRecord):
+        raise UnusableStructureError(record.reason)
+    ion = working_ion(record)
+    if not record.occupancy(ion).any():
+        raise UnusableStructureError(f"no working ion '{ion}' in {record.formula}")
+    cell = simulation_cell(record, settings.min_width_A, settings.dynamics.seed)
+    return [
+        MdTask(number, record, ion, cell, T, folder / f"{_file_name(record.id)}_{T:g}K.traj")
+        for T in settings.temperatures_K
+    ]
+
+
+def _lost(task: MdTask, reason: str) -> Label:
+    """The label of a run whose process died."""
+    return {"temperature_K": task.temperature_K, "status": "failed", "reason": reason}
 
 
 def run_label(

@@ -15,6 +15,7 @@ from ase.io.trajectory import Trajectory
 
 from benchmarks.random_walks import brownian
 from screening.cli import main
+from screening.execution import ThisProcess
 from screening.labelling.calculators import CalculatorChoice
 from screening.labelling.md import (
     Dynamics,
@@ -163,7 +164,7 @@ class TestLabels:
         )
 
     def test_bound_ions_are_refused_with_all_that_was_seen(self, tmp_path):
-        *_, labels = md_labels([salt()], self.settings(), tmp_path)
+        *_, labels = md_labels([salt()], self.settings(), tmp_path, ThisProcess())
         (label,) = labels
         assert label["status"] == "refused"
         assert [run["temperature_K"] for run in label["runs"]] == [300.0, 500.0]
@@ -175,7 +176,7 @@ class TestLabels:
         sodium = replace(salt("d"), working_ion="Na")
         records = [FailedRecord("a", "no such thing"), salt("b"), salt("c"), sodium]
         settings = self.settings("tests.screening.labelling.test_md:failing")
-        *_, labels = md_labels(records, settings, tmp_path)
+        *_, labels = md_labels(records, settings, tmp_path, ThisProcess())
         assert [(row["id"], row["status"]) for row in labels] == [
             ("a", "failed"),
             ("b", "failed"),
@@ -187,7 +188,7 @@ class TestLabels:
         assert labels[3]["reason"] == "no working ion 'Na' in LiCl"
 
     def test_partly_occupied_sites_are_ordered_and_it_is_said(self, tmp_path):
-        *_, labels = md_labels([salt(occupancy=0.75)], self.settings(), tmp_path)
+        *_, labels = md_labels([salt(occupancy=0.75)], self.settings(), tmp_path, ThisProcess())
         assert "ordered by annealed swaps" in labels[0]["cell_made"]
         assert labels[0]["runs"][0]["n_ions"] < labels[0]["n_atoms"] / 2
 
@@ -276,7 +277,7 @@ class TestCommand:
         out = tmp_path / "md.json"
         base = [*LABEL_MD, str(tmp_path / "LiCl.cif"), "--out", str(out), "--skip-ps", "0.05"]
         base += ["--calculator", "tests.screening.labelling.test_md:Springs"]
-        base += ["--temperatures-K", "300,400", "--steps"]
+        base += ["--temperatures-K", "300,400", "--workers", "0", "--steps"]
         assert main([*base, "50"]) == 0
         assert main([*base, "100"]) == 0
         label = json.loads(out.read_text())["labels"][0]
