@@ -67,6 +67,6 @@ def _run(args: argparse.Namespace) -> int:
         )
     except ValueError as error:
         raise InputError(str(error)) from error
-    model.save(args.out)
+    model.save(args.out, model.card_)
     say(f"wrote {args.out} ({len(hops)} of {len(data.records)} records had a barrier)")
     return USABLE
