@@ -79,6 +79,17 @@ IMPORTANT = (
 JUDGING = ("in_domain", "status", "reason")
 """Columns that go into the note of a row."""
 
+FEW_LABELS = 50
+WITHOUT_TRANSFER = (
+    "scratch",
+    "global_mean",
+    "family_mean",
+    "trees",
+    "bond_valence",
+    "gaussian_process",
+)
+"""Ways to learn from labels that take nothing from the base model."""
+
 Row = Mapping[str, Any]
 
 
@@ -338,7 +349,7 @@ def card_answer(name: str, card: Mapping[str, Any]) -> Answer:
     n = labels.get("n_hops")
     if isinstance(n, int) and n < FEW_LABELS:
         warnings.append(f"learnt from {n} labels only: its validated error is itself uncertain")
-    if card.get("strategy") in ("scratch", "extra_trees", "family_ion_mean", "trees"):
+    if card.get("strategy") in WITHOUT_TRANSFER:
         warnings.append(
             f"transfer from {card.get('base')} did not win on these labels; the model is "
             f"'{card['strategy']}' without it"
@@ -349,9 +360,6 @@ def card_answer(name: str, card: Mapping[str, Any]) -> Answer:
         units=units(_keys(data)),
         data=data,
     )
-
-
-FEW_LABELS = 50
 
 
 def short(value: Any, depth: int = 0) -> Any:

@@ -462,9 +462,8 @@ def test_twelve_barriers_of_a_new_family_make_a_ranking_of_cells(workspace: Path
             )
             assert found["data"]["labels"]["n"] == 12
             assert any(EXTRAPOLATION in w and "new family" in w for w in found["warnings"])
-            found = await finished(
-                client, await answer(client, "finetune", labels="labels.jsonl", name="new-family")
-            )
+            chosen = {"labels": "labels.jsonl", "base": "./tiny", "name": "new-family"}
+            found = await finished(client, await answer(client, "finetune", **chosen))
             assert found["data"]["model"] == "models/new-family"
             assert any("12 labels" in w for w in found["warnings"])
             known = (await answer(client, "list_models"))["data"]["models"]
