@@ -81,11 +81,12 @@ class Host:
 def without_drift(trajectory: Trajectory, working_ion: str) -> tuple[Floats, Floats]:
     """(stored positions, last positions) relative to the mean position of the host.
 
-    Without a host (a pure element), relative to all atoms.
+    Without a host there is nothing to be relative to: positions as they are.
     """
     host = ~is_ion(trajectory, working_ion)
-    host = host if host.any() else ~host
     positions = trajectory.positions_A
+    if not host.any():
+        return positions, trajectory.last_A
     return (
         positions - positions[:, host].mean(axis=1, keepdims=True),
         trajectory.last_A - trajectory.last_A[host].mean(axis=0),

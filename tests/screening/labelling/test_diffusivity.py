@@ -164,6 +164,14 @@ class TestTransport:
             assert drifting[key] == pytest.approx(still[key], rel=TIGHT)
         assert drifting["host_drift_A"] == pytest.approx(30.0, abs=1.0)
 
+    def test_ions_without_a_host_are_taken_as_they_are(self):
+        walk = brownian(np.random.default_rng(14))
+        label = motion(still_host(walk, ("Li",) * walk.shape[1]), "Li", 600.0).label
+        assert label["msd_A2"] == pytest.approx(((walk[-1] - walk[0]) ** 2).sum(axis=1).mean())
+        assert label["tracer_diffusivity_cm2_s_lower"] < D_BROWNIAN
+        assert label["tracer_diffusivity_cm2_s_upper"] > D_BROWNIAN
+        assert (label["host_drift_A"], label["host_melted"]) == (0.0, False)
+
     def test_msd_is_that_of_the_first_and_last_frame(self):
         rng = np.random.default_rng(11)
         walk = brownian(rng)
