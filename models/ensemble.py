@@ -284,9 +284,8 @@ class HopEnsemble:
                 empty, empty, empty, np.zeros(0), np.zeros(0, dtype=bool), self.config.target
             )
         joined = [np.concatenate(values, axis=-1) for values in rows]
-        start, end, kra, spread, near = joined
-        in_domain = near.astype(bool)
-        return HopEnergies(start, end, kra, spread, in_domain, self.config.target)
+        start, end, kra, spread = joined[:4]
+        return HopEnergies(start, end, kra, spread, joined[4].astype(bool), self.config.target)
 
     def _with_process(
         self,

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.ensemble import HopEnergies
-from screening.sampling import draws
+from screening.sampling import N_DRAWS, draws
 from screening.table import Row
 from structures.hop_network import (
     SAME_ENERGY_EV,
@@ -33,9 +33,6 @@ from structures.transport import carrier_density, isotropic_diffusivity, nernst_
 
 PREFACTOR_STD_DECADES = 0.5
 """Spread of log10 of the attempt frequency and all that multiplies it."""
-
-N_DRAWS = 512
-"""Samples after which the spread of a crystal's results differs little between seeds."""
 
 QUANTILES = (0.05, 0.95)
 

@@ -6,6 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm, qmc
 
+N_DRAWS = 512
+"""Samples after which the spread of a crystal's results differs little between seeds."""
+
 SMALLEST_PROBABILITY = 1e-12
 """Keeps a quasi-random point that lies on the edge of its interval a finite normal draw."""
 

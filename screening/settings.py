@@ -13,6 +13,7 @@ from typing import Any, Literal
 import yaml
 
 from screening.refine_settings import RefineSettings
+from screening.sampling import N_DRAWS
 from structures.configuration import ConfigurationError, from_mapping, nearest
 from structures.records import WORKING_IONS
 
@@ -160,7 +161,7 @@ class CampaignSettings:
     model: str | None = None
     objectives: tuple[Objective, ...] = ()
     rank_by: Literal["mean", "lcb", "probability"] = "mean"
-    n_draws: int = 64
+    n_draws: int = N_DRAWS
     dimensionality_margin_eV: float = 0.10
     time_limit_s: float = 120.0
     shard_size: int = 16
