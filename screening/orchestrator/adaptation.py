@@ -99,7 +99,7 @@ class StrategyPrior:
         known = self.coefficients.get(trial.kind, {})
         features = _features(trial, use_labels)
         if not known:
-            return {name: float(row[-1]) for name, row in features.items()}
+            return {name: float(row[OWN_ERROR]) for name, row in features.items()}
         shared = known[SHARED]
         return {name: float(np.dot(known.get(name, shared), row)) for name, row in features.items()}
 
@@ -123,6 +123,7 @@ class StrategyPrior:
 FEATURES = ("one", "more_labels", "source_fails", "labels_spread", "own_error", "own_error_more")
 """Inputs of the regression: 1, log2(n / 16), log error of the source line relative to the mean of
 the labels, the same of the trees, own relative log error, and that times log2(n / 16)."""
+OWN_ERROR = FEATURES.index("own_error")
 
 
 def _features(trial: Trial, use_labels: bool = True) -> dict[str, Floats]:
@@ -189,7 +190,7 @@ def _fitted(trials: Sequence[Trial], ridge: float, looks: bool) -> dict[str, lis
     every = np.concatenate([np.array(rows[name]) for name in rows])
     residual = np.concatenate([np.array(v) - np.mean(v) for v in targets.values()])
     shared = _ridge(every, residual, np.zeros(len(FEATURES)), INTERCEPT_RIDGE)
-    start = np.where(np.arange(len(FEATURES)) >= 4, shared, 0.0)
+    start = np.where(np.arange(len(FEATURES)) >= OWN_ERROR, shared, 0.0)
     weights = {
         name: _ridge(np.array(rows[name]), np.array(targets[name]), start, ridge) for name in rows
     }

@@ -106,11 +106,12 @@ def _neb(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
 
 
 def _dynamics(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
+    from screening.execution import ThisProcess
     from screening.labelling.md_labels import MdSettings, md_labels
 
     records = [crystal_of(row) for row in usable(tables["crystal"])]
     settings = MdSettings((800.0, 1000.0, 1200.0))
-    *_, labels = [[], *md_labels(records, settings, context.folder / "md")]
+    *_, labels = [[], *md_labels(records, settings, context.folder / "md", ThisProcess())]
     by_id = {label["id"]: label for label in labels}
 
     def extrapolated(row: Row) -> Row:
