@@ -462,8 +462,9 @@ def test_twelve_barriers_of_a_new_family_make_a_ranking_of_cells(workspace: Path
             )
             assert found["data"]["labels"]["n"] == 12
             assert any(EXTRAPOLATION in w and "new family" in w for w in found["warnings"])
-            chosen = {"labels": "labels.jsonl", "base": "./tiny", "name": "new-family"}
-            found = await finished(client, await answer(client, "finetune", **chosen))
+            way = {"base": "./tiny", "strategy": "frozen", "name": "new-family"}
+            found = await answer(client, "finetune", labels="labels.jsonl", **way)
+            found = await finished(client, found)
             assert found["data"]["model"] == "models/new-family"
             assert any("12 labels" in w for w in found["warnings"])
             known = (await answer(client, "list_models"))["data"]["models"]
