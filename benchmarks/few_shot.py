@@ -18,6 +18,7 @@ import argparse
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,13 @@ def process_joint(table: Table, task: Task) -> Floats:
     return LOG.inverse(process.predict(table.scalars[task.test])[0])
 
 
+@lru_cache(maxsize=64)
+def source_process(table: Table, others: bytes) -> PathProcess:
+    """Process of the other families, found once for all draws; ``others`` are their indices."""
+    rows = np.frombuffer(others, dtype=np.intp)
+    return PathProcess(table.scalars[rows], LOG.forward(table.barrier_eV[rows]))
+
+
 def process_family(table: Table, task: Task) -> Floats:
     """Joint process whose family labels have less noise, and an offset and a bend of their own.
 
@@ -153,7 +161,7 @@ def process_family(table: Table, task: Task) -> Floats:
     and a scaled copy of its smooth part besides (the coregionalisation of a task with its source).
     """
     y = LOG.forward(table.barrier_eV)
-    joint = PathProcess(table.scalars[task.others], y[task.others])
+    joint = source_process(table, task.others.tobytes())
     kernel: Kernel = joint._process.kernel_
     spread = float(joint._process._y_train_std)
     signal, smooth = kernel.k1, kernel.k1.k1
