@@ -31,7 +31,7 @@ from screening.cell.inputs import (
     STEP_WIDTH,
     TRANSFERENCE,
 )
-from screening.cell.radial_mesh import N_CELLS, radial_submesh
+from screening.cell.radial_mesh import FITTED, RadialMesh
 
 L0_M = 2e-3
 """Electrode and separator thickness of the model that is solved."""
@@ -125,7 +125,10 @@ class CellModel:
 
 @lru_cache(maxsize=8)
 def cell_model(
-    base: str, fixed: tuple[tuple[str, float], ...] = (), model: str = "DFN", n_radial: int = 0
+    base: str,
+    fixed: tuple[tuple[str, float], ...] = (),
+    model: str = "DFN",
+    mesh: RadialMesh = FITTED,
 ) -> CellModel:
     """Build the model of a base cell.
 
@@ -133,7 +136,7 @@ def cell_model(
         base: Base cell.
         fixed: Parameters that are no inputs (see ``split``), and their values.
         model: ``DFN``, ``SPMe`` or ``SPM``.
-        n_radial: Cells of a uniform radial mesh, to compare with; 0 for ``radial_mesh``.
+        mesh: Along the particle radius.
     """
     pybamm = import_pybamm()
     values = base_cell(base).values
@@ -144,13 +147,12 @@ def cell_model(
     submeshes = dict(equations.default_submesh_types)
     for electrode in ELECTRODES:
         radius = float(values[f"{electrode} particle radius [m]"])
-        if n_radial == 0:
-            submeshes[f"{electrode.lower()} particle"] = radial_submesh(radius)
+        submeshes[f"{electrode.lower()} particle"] = mesh.generator(radius)
     through = dict.fromkeys(("x_n", "x_s", "x_p"), N_THROUGH)
     simulation = pybamm.Simulation(
         equations,
         parameter_values=values,
-        var_pts={**through, **dict.fromkeys(("r_n", "r_p"), n_radial or N_CELLS)},
+        var_pts={**through, **dict.fromkeys(("r_n", "r_p"), mesh.n_cells)},
         submesh_types=submeshes,
         solver=pybamm.IDAKLUSolver(rtol=RELATIVE_TOLERANCE, atol=ABSOLUTE_TOLERANCE),
     )

@@ -15,6 +15,7 @@ from screening.cell.base_cells import import_pybamm, potentials, scalars
 from screening.cell.cell_model import CellModel, cell_model, split
 from screening.cell.designs import Design
 from screening.cell.full_charge import NoFullChargeError, full_charge, open_circuit
+from screening.cell.radial_mesh import FITTED, RadialMesh
 from screening.table import Row
 from structures.units import SECONDS_PER_HOUR
 
@@ -42,13 +43,13 @@ def failed(design: Design, reason: str) -> Row:
     return row_of(design, status="failed", reason=" ".join(reason.split()))
 
 
-def discharge(design: Design, model: str = "DFN", n_radial: int = 0) -> Row:
+def discharge(design: Design, model: str = "DFN", mesh: RadialMesh = FITTED) -> Row:
     """Solve a design.
 
     Args:
         design: What to solve.
         model: ``DFN``, ``SPMe`` or ``SPM``.
-        n_radial: Cells of a uniform radial mesh; 0 for ours.
+        mesh: Along the particle radius.
 
     Returns:
         The design's values and, where it could be solved, ``capacity_Ah``, ``energy_Wh``,
@@ -76,7 +77,7 @@ def discharge(design: Design, model: str = "DFN", n_radial: int = 0) -> Row:
     lower = {**scalars(design.base_cell), **given}["Lower voltage cut-off [V]"]
     pybamm = import_pybamm()
     try:
-        built = cell_model(design.base_cell, fixed, model, n_radial)
+        built = cell_model(design.base_cell, fixed, model, mesh)
         solution = _solve(built, design, solved, current, start.concentrations, start.usable_Ah)
     except (pybamm.SolverError, pybamm.ModelError, ValueError, RuntimeError) as error:
         return failed(design, _in_short(error))

@@ -8,7 +8,8 @@ is that of optimal grids: Druskin and Knizhnerman, SIAM J. Numer. Anal. 37, 403 
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +33,39 @@ NODES: NDArray[np.float64] = np.array([
 N_CELLS = len(NODES)
 
 
+@dataclass(frozen=True)
+class RadialMesh:
+    """A mesh along the particle radius.
+
+    Attributes:
+        kind: ``fitted`` (the one above), or to compare with: ``uniform``, or ``exponential``,
+            clustered at the surface as PyBaMM does it.
+        n_cells: Number of cells.
+    """
+
+    kind: Literal["fitted", "uniform", "exponential"] = "fitted"
+    n_cells: int = N_CELLS
+
+    def generator(self, radius_m: float) -> Any:
+        """PyBaMM's generator of the mesh in a particle of that radius."""
+        import pybamm
+
+        if self.kind == "uniform":
+            return pybamm.MeshGenerator(pybamm.Uniform1DSubMesh)
+        if self.kind == "exponential":
+            return pybamm.MeshGenerator(
+                pybamm.Exponential1DSubMesh, {"side": "right", "stretch": STRETCH}
+            )
+        return radial_submesh(radius_m)
+
+
+FITTED = RadialMesh()
+STRETCH = 4.0
+"""Of the exponential mesh: its cells shrink by exp(4) from centre to surface."""
+
+
 def radial_submesh(radius_m: float) -> Any:
-    """PyBaMM's generator of the mesh in a particle of that radius, of N_CELLS cells."""
+    """PyBaMM's generator of the fitted mesh in a particle of that radius."""
     import pybamm
 
     class RadialSubMesh(pybamm.SubMesh1D):

@@ -21,6 +21,7 @@ from screening.cell.base_cells import import_pybamm
 from screening.cell.designs import KEYS, Design, to_table
 from screening.cell.discharge import END_STATES, N_POINTS, discharge, failed
 from screening.cell.protocols import ProtocolRuns
+from screening.cell.radial_mesh import FITTED, RadialMesh
 from screening.errors import InputError
 from screening.execution import (
     Executor,
@@ -61,12 +62,12 @@ class Discharges:
     Attributes:
         model: ``DFN``, ``SPMe`` or ``SPM``.
         time_limit_s: Longest time for one design.
-        n_radial: Cells of a uniform radial mesh, 0 for ours.
+        mesh: Along the particle radius.
     """
 
     model: str = "DFN"
     time_limit_s: float = TIME_LIMIT_S
-    n_radial: int = 0
+    mesh: RadialMesh = FITTED
 
     def __call__(self, designs: Sequence[Design]) -> list[Row]:
         """One row a design, in their order."""
@@ -75,7 +76,7 @@ class Discharges:
     def _one(self, design: Design) -> Row:
         try:
             with time_limit(self.time_limit_s):
-                return discharge(design, self.model, self.n_radial)
+                return discharge(design, self.model, self.mesh)
         except TimeLimitExceededError as error:
             return failed(design, str(error))
 

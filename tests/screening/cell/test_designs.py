@@ -1,0 +1,114 @@
+"""Designs: tables with bad rows, and sequences spread evenly."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("pybamm")
+
+from screening.cell.base_cells import scalars
+from screening.cell.designs import (
+    Space,
+    check,
+    read_designs,
+    sobol_designs,
+    to_table,
+)
+from screening.errors import InputError
+from screening.table import to_csv
+
+HEADER = "design_id,base_cell,c_rate,temperature_K,Positive particle diffusivity [m2.s-1]"
+
+
+def written(path: Path, *rows: str, header: str = HEADER) -> Path:
+    path.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+def test_bad_rows_keep_their_place_with_a_reason(tmp_path: Path) -> None:
+    designs = read_designs(
+        written(
+            tmp_path / "d.csv",
+            "good,Marquis2019,1,298.15,1e-14",
+            "nine-decades,Marquis2019,1,298.15,1e-5",
+            "nan,Marquis2019,1,298.15,nan",
+            "words,Marquis2019,fast,298.15,",
+            "missing,Marquis2019,,298.15,",
+            "hot,Marquis2019,1,1298,",
+            "good,Marquis2019,2,298.15,",
+        )
+    )
+    assert [d.design_id for d in designs][:2] == ["good", "nine-decades"]
+    assert designs[0].trouble == ""
+    reasons = [d.trouble for d in designs[1:]]
+    assert "unit" in reasons[0]
+    assert "not a finite number" in reasons[1]
+    assert "'fast', not a number" in reasons[2]
+    assert "missing" in reasons[3]
+    assert "outside 233 to 343" in reasons[4]
+    assert reasons[5] == "duplicate id"
+
+
+def test_unknown_parameter_names_the_nearest(tmp_path: Path) -> None:
+    header = HEADER.replace("particle diffusivity", "partical diffusivity")
+    table = written(tmp_path / "d.csv", "a,Marquis2019,1,298.15,1e-14", header=header)
+    with pytest.raises(InputError, match=r"mean 'Positive particle diffusivity \[m2.s-1\]'"):
+        read_designs(table)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "column 'design_id' is missing"),
+        ("design_id,base_cell\na,Marquis2019\n", "column 'c_rate' is missing"),
+        ("design_id,base_cell,c_rate\n", "no designs"),
+        ("design_id,base_cell,c_rate\na,Marqis2019,1\n", "did you mean 'Marquis2019'"),
+    ],
+)
+def test_unusable_tables_are_one_line(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "d.csv"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(InputError, match=message):
+        read_designs(path)
+
+
+def test_designs_survive_a_table(tmp_path: Path) -> None:
+    designs = sobol_designs("Prada2013_balanced", 8, seed=1)
+    rows, columns = to_table(designs)
+    path = tmp_path / "d.csv"
+    path.write_text(to_csv(rows, columns), encoding="utf-8")
+    for read, made in zip(read_designs(path), designs, strict=True):
+        assert read.parameters == pytest.approx(dict(made.parameters), rel=1e-5)
+        assert read.trouble == ""
+
+
+def test_half_of_the_sequence_is_limited_by_diffusion() -> None:
+    designs = sobol_designs("Ai2020_extended", 128, seed=0)
+    fourier = np.array(
+        [
+            3600.0
+            * d.parameters["Positive particle diffusivity [m2.s-1]"]
+            / d.c_rate
+            / d.parameters["Positive particle radius [m]"] ** 2
+            for d in designs
+        ]
+    )
+    assert (fourier < Space().diffusion_limited).sum() == 64
+    assert fourier.min() >= 0.02
+    assert fourier.max() <= 10.0
+    rates = np.array([d.c_rate for d in designs])
+    assert abs(np.corrcoef(np.log(rates), np.log(fourier))[0, 1]) < 0.1
+    assert not any(check(d).trouble for d in designs)
+
+
+def test_active_fraction_gives_way_to_pores() -> None:
+    values = scalars("Ai2020_extended")
+    solid = values["Positive electrode active material volume fraction"] / (
+        1.0 - values["Positive electrode porosity"]
+    )
+    for design in sobol_designs("Ai2020_extended", 8, seed=3):
+        given = design.parameters
+        assert given["Positive electrode active material volume fraction"] == pytest.approx(
+            solid * (1.0 - given["Positive electrode porosity"])
+        )

@@ -1,0 +1,65 @@
+"""Protocols on a real cell: resistance, refusals, and (slow) cycles and drives against energy."""
+
+import pytest
+
+pytest.importorskip("pybamm")
+
+from screening.cell.designs import Design, check
+from screening.cell.discharge import discharge
+from screening.cell.kpis import Curve, duty_cycle_energy_Wh
+from screening.cell.protocols import PROTOCOLS, ProtocolRuns, protocol
+from screening.errors import InputError
+
+BASE = "Prada2013_balanced"
+
+
+def test_contact_resistance_adds_to_the_pulse_resistance() -> None:
+    found = []
+    for ohm in (0.0, 0.02):
+        design = check(Design("a", BASE, 1.0, 298.15, {"Contact resistance [Ohm]": ohm}))
+        found.append(ProtocolRuns("pulse")([design])[0]["pulse_resistance_Ohm"])
+    assert found[1] - found[0] == pytest.approx(0.02, rel=1e-3)
+
+
+def test_cold_is_refused_where_the_cell_does_not_know_it() -> None:
+    row = ProtocolRuns("pulse")([check(Design("a", BASE, 1.0, 263.0))])[0]
+    assert row["status"] == "failed"
+    assert "do not depend on temperature" in row["reason"]
+
+
+def test_factors_belong_to_discharges() -> None:
+    given = {"Electrolyte conductivity factor": 0.5}
+    row = ProtocolRuns("pulse")([check(Design("a", BASE, 1.0, 298.15, given))])[0]
+    assert "constant-current discharges only" in row["reason"]
+
+
+def test_unknown_protocol_names_the_nearest() -> None:
+    with pytest.raises(InputError, match="did you mean 'drive_cycle'"):
+        protocol("drive-cycle")
+
+
+@pytest.mark.slow
+def test_cycle_and_charge_obey_energy() -> None:
+    design = check(Design("a", BASE, 1.0))
+    out = discharge(design)
+    cycle = ProtocolRuns("cycle")([design])[0]
+    charge = ProtocolRuns("charge")([design])[0]
+    assert cycle["energy_Wh"] == pytest.approx(out["energy_Wh"], rel=2e-3)
+    assert cycle["coulombic_efficiency"] == pytest.approx(1.0, abs=0.02)
+    assert 0.85 < cycle["round_trip_efficiency"] < 1.0
+    assert charge["charge_energy_Wh"] > cycle["energy_Wh"]
+
+
+@pytest.mark.slow
+def test_quasi_static_duty_cycle_is_near_the_simulated_one() -> None:
+    curves = []
+    for rate in (0.2, 1.0, 3.0):
+        row = discharge(check(Design("a", BASE, rate)))
+        rest = row["open_circuit_V"]
+        curves.append(Curve.from_row(row, 2.3, 2.0, lambda _, rest=rest: rest))
+    driven = ProtocolRuns("drive_cycle")([check(Design("a", BASE, 1.0))])[0]
+    assert duty_cycle_energy_Wh(curves) == pytest.approx(driven["duty_cycle_energy_Wh"], rel=0.25)
+
+
+def test_every_protocol_names_its_columns() -> None:
+    assert all(p.columns for p in PROTOCOLS.values())

@@ -1,0 +1,117 @@
+"""The cell stage on a cell that can be written down: ohmic, limited by diffusion at low D."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("pybamm")
+
+from screening.cell.base_cells import base_cell
+from screening.cell.designs import Design
+from screening.cell.full_charge import full_charge, open_circuit
+from screening.cell.parameters import CATHODE_DIFFUSIVITY
+from screening.cell.stage import CELL_COLUMNS, KPIS, CellSettings, cell_columns, column
+from screening.table import Row
+
+BASE = "Ai2020_extended"
+OHM = 0.02
+
+
+def ohmic(designs: Sequence[Design]) -> list[Row]:
+    """Discharges of a resistance in which the share Fo / (Fo + 0.1) of the charge can be had."""
+    start = full_charge(BASE)
+    nominal = base_cell(BASE).nominal_capacity_Ah
+    rows: list[Row] = []
+    for design in designs:
+        diffusivity = design.parameters.get(CATHODE_DIFFUSIVITY, 5e-15)
+        fourier = 3600.0 * diffusivity / (design.c_rate * 9e-12)
+        capacity = 0.95 * start.usable_Ah * fourier / (fourier + 0.1)
+        charge = capacity * np.linspace(0.0, 1.0, 101)
+        rest = open_circuit(BASE, {}, *start.stoichiometries(charge), 298.15)
+        volts = np.maximum(rest - design.c_rate * nominal * OHM, 3.0)
+        rows.append(
+            {
+                **design.to_dict(),
+                "capacity_Ah": capacity,
+                "energy_Wh": float(np.trapezoid(volts, charge)),
+                "reversible_heat_J": 0.0,
+                "voltage_V": volts.tolist(),
+                "status": "ok",
+                "reason": "",
+            }
+        )
+    return rows
+
+
+def candidate(name: str, log10: float, **more: Any) -> Row:
+    return {
+        "candidate_id": name,
+        "formula": "LiCoO2",
+        "working_ion": "Li",
+        "role": "electrode",
+        "temperature_K": 298.15,
+        "log10_diffusivity_cm2_s": log10,
+        "log10_diffusivity_std": 0.3,
+        "percolation_barrier_eV": 0.3,
+        "status": "ok",
+        **more,
+    }
+
+
+ROWS = [
+    candidate("fast", -9.0),
+    candidate("slow", -12.5),
+    candidate("unknown", float("nan")),
+    candidate("refused", -9.0, status="failed", reason="no path"),
+    candidate("light", -9.0, formula="LiF"),
+]
+
+
+@pytest.fixture(scope="module")
+def found() -> Any:
+    return cell_columns(ROWS, CellSettings(BASE, top_n=2), ohmic)
+
+
+def test_as_many_rows_as_came_in_with_all_columns(found: Any) -> None:
+    assert [row["candidate_id"] for row in found.rows] == [r["candidate_id"] for r in ROWS]
+    assert all(set(CELL_COLUMNS) <= set(row) for row in found.rows)
+    assert [row["cell_status"] for row in found.rows] == ["ok", "ok", "failed", "skipped", "ok"]
+    assert "log10_diffusivity" in found.rows[2]["cell_reason"]
+
+
+def test_faster_is_better_until_it_stops_mattering(found: Any) -> None:
+    fast, slow = found.rows[:2]
+    assert fast[column("capacity_retained_3C")] > slow[column("capacity_retained_3C")]
+    on = found.responses["electrode"]
+    retained = on.kpis["capacity_retained_3C"]
+    assert (np.diff(retained) > 0.0).all()
+    enough = on.enough("capacity_retained_3C")
+    # 3C over C/5: (1 + 0.1 / Fo(C/5)) / (1 + 0.1 / Fo(3C)) is within 1 % of 1 where Fo(1C) = 28
+    assert 10.0**enough * 3600.0 / 9e-12 == pytest.approx(28.0, rel=0.8)
+
+
+def test_uncertainty_matters_where_the_cell_is_sensitive(found: Any) -> None:
+    fast, slow = found.rows[:2]
+    std = column("capacity_retained_3C", std=True)
+    assert slow[std] > 10.0 * fast[std] > 0.0
+
+
+def test_a_lighter_cathode_gives_more_per_kilogram(found: Any) -> None:
+    fast, light = found.rows[0], found.rows[4]
+    energy, retained = column("specific_energy"), column("capacity_retained_1C")
+    assert light[energy] > 1.3 * fast[energy]
+    assert light[retained] == pytest.approx(fast[retained])
+
+
+def test_curves_of_the_best_and_of_the_base_cell(found: Any) -> None:
+    assert list(found.curves) == [BASE, "fast", "slow"]
+    assert found.curves["fast"]["charge_Ah"][-1] > found.curves["slow"]["charge_Ah"][-1]
+    assert set(found.base) == {column(kpi) for kpi in KPIS}
+
+
+def test_lfp_needs_its_own_prediction() -> None:
+    stage = cell_columns(ROWS[:1], CellSettings("Prada2013_balanced"), ohmic)
+    assert stage.rows[0]["cell_status"] == "failed"
+    assert "LiFePO4" in stage.rows[0]["cell_reason"]
