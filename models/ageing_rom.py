@@ -1,16 +1,15 @@
 """Ageing of a cell over its cycles, one channel a mechanism, learnt in logarithms and then summed.
 
 A loss is an exponential of what drives it (temperature by Arrhenius, overpotential by Tafel) and a
-power of time, so that ln loss is nearly linear in ln cycles, ln C-rates and 1/T, where a loss
-itself is not. A channel is a closed form plus a Gaussian process in ln loss. For the SEI the closed
-form is its growth law with published constants; for the others it is proportional to cycles. A
-model of one chemistry is carried to another by learning the difference from few runs.
+power of time, so that its logarithm bends little where the loss itself runs over decades. A channel
+is the logarithm of a closed form (`models.graphite`) plus a Gaussian process of inputs without
+dimension. A model of one chemistry is carried to another by learning the difference from few runs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -21,6 +20,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from models.checkpoint import IncompatibleModelError, load_model, save_model
+from models.graphite import Cycling, Graphite, drivers
+from structures.units import FARADAY_C_PER_MOL, GAS_CONSTANT_J_MOL_K
 
 Floats = NDArray[np.float64]
 
@@ -28,53 +29,12 @@ LOSSES = ("sei_Ah", "sei_on_cracks_Ah", "plating_Ah", "active_material_Ah")
 """Lithium lost to each mechanism; their sum is the lithium lost."""
 CHANNELS = (*LOSSES, "active_material_lost", "crack_growth", "resistance_growth", "capacity_lost")
 """Also: share of graphite lost, of longer cracks, of more polarisation, of capacity lost."""
-KNOTS = (10.0, 20.0, 50.0, 100.0, 200.0, 350.0, 500.0)
+KNOTS = (10.0, 40.0, 150.0, 500.0)
 """Cycle numbers at which channels are learnt."""
-FLOOR = 1e-6
+FLOOR = 1e-9
 """Losses below this count as this."""
-
-GAS_CONSTANT = 8.31446261815324
-SEI_RATE_M2_H = 2 * 2.5e-22 * 2636.0 * 9.585e-5 * 3600
-"""2 D c V of solvent-diffusion limited growth, m^2/h (O'Kane 2022: solvent diffusivity 2.5e-22
-m^2/s, solvent 2636 mol/m^3, SEI volume 9.585e-5 m^3/mol)."""
-SEI_ACTIVATION_J_MOL = 38000.0
-START_M = {"sei_Ah": 5e-9, "sei_on_cracks_Ah": 5e-13}
-"""Thickness at the start, on particles and on the faces of cracks, m."""
-REST_H = 1 / 3
-"""Rests of a cycle, h."""
-
-
-@dataclass(frozen=True)
-class Cycling:
-    """How a cell is cycled.
-
-    Attributes:
-        charge_c_rate: Charging current over nominal capacity, 1/h.
-        discharge_c_rate: Discharging current over nominal capacity, 1/h.
-        temperature_K: Of the surroundings.
-        depth_of_discharge: Charge taken out in a cycle over nominal capacity.
-    """
-
-    charge_c_rate: float
-    discharge_c_rate: float
-    temperature_K: float
-    depth_of_discharge: float
-
-    def __post_init__(self) -> None:
-        for name in ("charge_c_rate", "discharge_c_rate", "temperature_K", "depth_of_discharge"):
-            value = getattr(self, name)
-            if not (np.isfinite(value) and value > 0):
-                raise ValueError(f"{name} must be a positive number, got {value}")
-        if self.depth_of_discharge > 1:
-            raise ValueError(f"depth_of_discharge is a share, got {self.depth_of_discharge}")
-        if not 200 < self.temperature_K < 400:
-            raise ValueError(f"temperature_K is in kelvin, got {self.temperature_K}")
-
-    @property
-    def cycle_h(self) -> float:
-        """Duration of a cycle without the end of the charge at constant voltage, h."""
-        moving = 1 / self.charge_c_rate + 1 / self.discharge_c_rate
-        return self.depth_of_discharge * moving + REST_H
+SHIFTS = {"resistance_growth": 0.02}
+"""Added before the logarithm: polarisation can fall a little at first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,8 +52,9 @@ class AgeingHistory:
     channels: Mapping[str, Floats]
 
     def log_at(self, channel: str, cycles: Sequence[float]) -> Floats:
-        """Logarithm of a channel at cycle numbers, interpolated in logarithms."""
-        values = np.log(np.maximum(self.channels[channel], FLOOR))
+        """Logarithm of a channel (and its shift) at cycle numbers, interpolated in logarithms."""
+        shifted = np.asarray(self.channels[channel]) + SHIFTS.get(channel, 0.0)
+        values = np.log(np.maximum(shifted, FLOOR))
         return np.interp(np.log(cycles), np.log(self.cycle), values)
 
 
@@ -127,46 +88,49 @@ class AgeingPrediction:
         return np.median(total, axis=0), np.std(total, axis=0)
 
 
-def sei_growth_m(hours: Floats, temperature_K: Floats, start_m: float) -> Floats:
-    """Growth of an SEI limited by the diffusion of solvent, L = sqrt(L0^2 + 2 D c V t) - L0.
+def closed_forms(
+    graphite: Graphite, cyclings: Sequence[Cycling], cycles: Sequence[float]
+) -> dict[str, Floats]:
+    """(n, k) ln of what physics says a channel is proportional to; factors are left open."""
+    found = drivers(graphite, cyclings, cycles)
+    area = graphite.area_m2
+    content = graphite.nominal_Ah / graphite.capacity_share * graphite.full_filling
+    forms = {
+        "sei_Ah": area * found.sei,
+        "sei_on_cracks_Ah": area * found.sei_on_cracks,
+        "plating_Ah": area * found.plating,
+        "active_material_Ah": content * found.active_material,
+        "active_material_lost": found.active_material,
+        "crack_growth": found.cracks,
+        "resistance_growth": found.sei,
+    }
+    return {name: np.log(np.maximum(form, 1e-30)) for name, form in forms.items()}
 
-    D follows Arrhenius' law about 298.15 K (Single et al., constants of O'Kane et al., Phys. Chem.
-    Chem. Phys. 24, 7909 (2022)).
 
-    Args:
-        hours: Time, h.
-        temperature_K: Broadcastable to it.
-        start_m: L0, m.
+def inputs(graphite: Graphite, cyclings: Sequence[Cycling], cycles: Sequence[float]) -> Floats:
+    """(n, k, N_INPUTS) of order one, and without dimension wherever physics knows how.
+
+    Ln cycles, ln of the gradients of filling on charge and on discharge, charging overpotential
+    over RT/F, swing of the filling, 1000/T, ln hours a cycle.
     """
-    factor = np.exp(-SEI_ACTIVATION_J_MOL / GAS_CONSTANT * (1 / temperature_K - 1 / 298.15))
-    growth = SEI_RATE_M2_H * factor * hours
-    return growth / (np.sqrt(start_m**2 + growth) + start_m)
-
-
-def closed_form(channel: str, cyclings: Sequence[Cycling], cycles: Sequence[float]) -> Floats:
-    """(n, k) ln of what physics says a channel is proportional to; a factor is left open."""
-    cycle = np.asarray(cycles, dtype=float)[None, :]
-    if channel not in START_M:
-        return np.log(cycle) + np.zeros((len(cyclings), 1))
-    hours = np.array([c.cycle_h for c in cyclings])[:, None] * cycle
-    temperature = np.array([c.temperature_K for c in cyclings])[:, None]
-    return np.log(sei_growth_m(hours, temperature, START_M[channel]) / 1e-9)
-
-
-def inputs(cyclings: Sequence[Cycling], cycles: Sequence[float]) -> Floats:
-    """(n, k, 6) ln cycles, ln C-rates, 1000/T, depth, ln hours a cycle; order one and centred."""
-    rows = np.array(
+    charge, discharge, temperature, depth, hours = np.array(
         [
-            [
-                np.log(c.charge_c_rate / 0.63),
-                np.log(c.discharge_c_rate / 0.63),
-                (1000 / c.temperature_K - 3.4) / 0.15,
-                (c.depth_of_discharge - 0.65) / 0.2,
-                np.log(c.cycle_h / 3.0),
-            ]
+            (c.charge_c_rate, c.discharge_c_rate, c.temperature_K, c.depth_of_discharge, c.cycle_h)
             for c in cyclings
         ]
-    ).reshape(-1, 5)
+    ).T
+    thermal = GAS_CONSTANT_J_MOL_K * temperature / FARADAY_C_PER_MOL
+    rows = np.stack(
+        [
+            np.log(graphite.gradient(charge, temperature) / 0.01),
+            np.log(graphite.gradient(discharge, temperature) / 0.01),
+            graphite.overpotential_V(charge, temperature) / thermal - 2.0,
+            (graphite.capacity_share * depth - 0.5) / 0.15,
+            (1000 / temperature - 3.4) / 0.15,
+            np.log(hours / 3.0),
+        ],
+        axis=1,
+    )
     time = np.log(np.asarray(cycles, dtype=float) / 100.0)
     shape = (len(cyclings), len(time))
     return np.concatenate(
@@ -178,16 +142,16 @@ def inputs(cyclings: Sequence[Cycling], cycles: Sequence[float]) -> Floats:
     )
 
 
-N_INPUTS = 6
+N_INPUTS = 7
 CONSTANT_VARIANCE = 4.0
 """Prior variance of a channel's factor, in ln."""
 Strategy = Literal["difference", "factor"]
 DIFFERENCES: dict[Strategy, Floats] = {
-    "difference": np.log([0.04, 0.02, *[2.0] * N_INPUTS, 1e-4]),
+    "difference": np.log([0.0025, 0.02, *[3.0] * N_INPUTS, 1e-3]),
     "factor": np.log([1e-8, 1e-8, *[2.0] * N_INPUTS, 1e-2]),
 }
-"""How two chemistries may differ: by a factor, slopes of 0.2 and bends of 0.14 an input's unit; or
-by a factor alone."""
+"""How two chemistries may differ: by a factor, slopes of 0.05 and bends of 0.14; or by a factor
+alone."""
 DOMAIN_MARGIN = 0.05
 """Share of a range by which cycling may lie outside the training runs."""
 BOUNDS = np.log([(1e-3, 30.0), (1e-4, 10.0), *[(0.3, 30.0)] * N_INPUTS, (1e-6, 1e-1)])
@@ -221,7 +185,7 @@ class Process:
                 "L-BFGS-B",
                 jac=True,
                 bounds=BOUNDS,
-                options={"maxiter": 80},
+                options={"maxiter": 40},
             )
             theta = np.asarray(found.x)
         return cls(x, y, theta)
@@ -270,9 +234,11 @@ class AgeingRom:
     """The ageing of one chemistry: for every channel a closed form plus a sum of processes.
 
     Attributes:
+        graphite: Of the cell.
         strategy: How a model of another chemistry is used when there is one.
     """
 
+    graphite: Graphite
     strategy: Strategy = "difference"
 
     kind: ClassVar[str] = "ageing_rom"
@@ -316,12 +282,15 @@ class AgeingRom:
         found: Mapping[str, Floats] | None,
     ) -> None:
         cyclings = [h.cycling for h in histories]
-        x = inputs(cyclings, KNOTS).reshape(-1, N_INPUTS)
+        x = inputs(self.graphite, cyclings, KNOTS).reshape(-1, N_INPUTS)
+        forms = closed_forms(self.graphite, cyclings, KNOTS)
+        losses = [np.exp([h.log_at(name, KNOTS) for h in histories]) for name in LOSSES]
+        forms["capacity_lost"] = np.log(sum(losses) / self.graphite.nominal_Ah)
         self.processes_: dict[str, tuple[Process, ...]] = {}
         for name in CHANNELS:
             before = source.processes_[name] if source is not None else ()
             y = np.array([h.log_at(name, KNOTS) for h in histories]).ravel()
-            y = y - closed_form(name, cyclings, KNOTS).ravel() - _total(before, x)[0]
+            y = y - forms[name].ravel() - _total(before, x)[0]
             theta = found[name] if found is not None else None
             if source is not None:
                 theta = DIFFERENCES[self.strategy]
@@ -335,23 +304,36 @@ class AgeingRom:
         theta = {name: processes[-1].theta for name, processes in self.processes_.items()}
         squares = np.ones((len(histories) + 1, len(CHANNELS)))
         for k, left_out in enumerate(histories):
-            model = AgeingRom(self.strategy)
+            model = AgeingRom(self.graphite, self.strategy)
             model._fit([h for i, h in enumerate(histories) if i != k], source, theta)
+            found = model._logs([left_out.cycling], KNOTS[-1:])
             for c, name in enumerate(CHANNELS):
-                mean, std = model._log(name, [left_out.cycling], KNOTS[-1:])
+                mean, std = found[name]
                 squares[k, c] = ((mean - left_out.log_at(name, KNOTS[-1:])) / std)[0, 0] ** 2
         return np.sqrt(squares.mean(axis=0))
 
-    def _log(
-        self, name: str, cyclings: Sequence[Cycling], cycles: Sequence[float]
-    ) -> tuple[Floats, Floats]:
-        """(n, k) mean and sigma of ln of a channel, not yet calibrated."""
-        x = inputs(cyclings, cycles)
-        mean, variance = _total(self.processes_[name], x.reshape(-1, N_INPUTS))
-        noise = np.exp(self.processes_[name][-1].theta[-1])
-        shape = x.shape[:2]
-        std = np.sqrt(variance + noise).reshape(shape)
-        return closed_form(name, cyclings, cycles) + mean.reshape(shape), std
+    def _logs(
+        self, cyclings: Sequence[Cycling], cycles: Sequence[float]
+    ) -> dict[str, tuple[Floats, Floats]]:
+        """(n, k) mean and sigma of ln of every channel, not yet calibrated.
+
+        The capacity lost starts from the sum of the lithium losses, with their spread.
+        """
+        x = inputs(self.graphite, cyclings, cycles)
+        forms = closed_forms(self.graphite, cyclings, cycles)
+        found: dict[str, tuple[Floats, Floats]] = {}
+        for name in CHANNELS:
+            mean, variance = _total(self.processes_[name], x.reshape(-1, N_INPUTS))
+            noise = np.exp(self.processes_[name][-1].theta[-1])
+            mean, variance = mean.reshape(x.shape[:2]), variance.reshape(x.shape[:2]) + noise
+            if name == "capacity_lost":
+                each = np.array([np.exp(found[loss][0]) for loss in LOSSES])
+                share = each / each.sum(axis=0)
+                forms[name] = np.log(each.sum(axis=0) / self.graphite.nominal_Ah)
+                spread = np.array([found[loss][1] for loss in LOSSES])
+                variance = variance + (share**2 * spread**2).sum(axis=0)
+            found[name] = (forms[name] + mean, np.sqrt(variance))
+        return found
 
     def predict(self, cyclings: Sequence[Cycling], cycles: Sequence[float]) -> AgeingPrediction:
         """Channels of n cells at k cycle numbers; beyond the last knot the trend goes on.
@@ -364,20 +346,20 @@ class AgeingRom:
         cycle = np.asarray(cycles, dtype=float)
         if cycle.ndim != 1 or not len(cycle) or not (cycle >= 1).all():
             raise ValueError("cycle numbers must be a list of numbers from 1")
+        inside = self._logs(cyclings, list(np.minimum(cycle, KNOTS[-1])))
+        ends = self._logs(cyclings, KNOTS[-2:])
+        beyond = np.log(np.maximum(cycle, KNOTS[-1]) / KNOTS[-1]) / np.log(KNOTS[-1] / KNOTS[-2])
         median, log_std = {}, {}
         for c, name in enumerate(CHANNELS):
-            mean, std = self._log(name, cyclings, list(np.minimum(cycle, KNOTS[-1])))
-            beyond = cycle > KNOTS[-1]
-            if beyond.any():
-                ends, _ = self._log(name, cyclings, KNOTS[-2:])
-                slope = (ends[:, 1:] - ends[:, :1]) / np.log(KNOTS[-1] / KNOTS[-2])
-                mean = mean + slope * np.log(np.maximum(cycle, KNOTS[-1]) / KNOTS[-1])
-            median[name], log_std[name] = np.exp(mean), std * self.spread_[c]
+            slope = ends[name][0][:, 1:] - ends[name][0][:, :1]
+            mean, std = inside[name]
+            median[name] = np.exp(mean + slope * beyond) - SHIFTS.get(name, 0.0)
+            log_std[name] = std * self.spread_[c]
         settings = np.array([_settings(c) for c in cyclings])
         low, high = self.ranges_
         margin = DOMAIN_MARGIN * (high - low)
-        inside = ((settings >= low - margin) & (settings <= high + margin)).all(axis=1)
-        return AgeingPrediction(cycle, median, log_std, inside)
+        within = ((settings >= low - margin) & (settings <= high + margin)).all(axis=1)
+        return AgeingPrediction(cycle, median, log_std, within)
 
     def save(self, directory: str | Path, card: Mapping[str, Any] | None = None) -> None:
         """Write the model folder."""
@@ -390,7 +372,12 @@ class AgeingRom:
         save_model(
             Path(directory),
             {name: torch.tensor(values) for name, values in arrays.items()},
-            {"kind": self.kind, "strategy": self.strategy, "depth": depth},
+            {
+                "kind": self.kind,
+                "strategy": self.strategy,
+                "depth": depth,
+                "graphite": asdict(self.graphite),
+            },
             card or {"name": self.kind, "quantity": "cell_ageing"},
         )
 
@@ -402,7 +389,9 @@ class AgeingRom:
             raise IncompatibleModelError(
                 f"{directory} holds a {settings.get('kind')!r}, not a {cls.kind!r}"
             )
-        model = cls(settings["strategy"])
+        numbers = dict(settings["graphite"])
+        graphite = Graphite(potential_V=tuple(numbers.pop("potential_V")), **numbers)
+        model = cls(graphite, settings["strategy"])
         arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
         model.ranges_, model.spread_ = arrays["ranges"], arrays["spread"]
         model.processes_ = {

@@ -15,8 +15,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from models.graphite import REFERENCE_K, Graphite
 from screening.errors import InputError, MissingExtraError
 from structures.configuration import nearest
+from structures.units import FARADAY_C_PER_MOL, GAS_CONSTANT_J_MOL_K, SECONDS_PER_HOUR
 
 LCO, LFP = "Ai2020_OKane2022_ageing", "Prada2013_OKane2022_ageing"
 
@@ -208,6 +212,67 @@ def ageing_parameters(name: str) -> Any:
             values |= {key: donor[key] for key in addition.names}
         values |= addition.values or {}
     return pybamm.ParameterValues(values)
+
+
+FULL_FILLING = {LCO: 0.841, LFP: 0.805}
+"""Lithium in the charged graphite after the charge of a cycle, share of its sites (simulated)."""
+
+
+def graphite_side(name: str) -> Graphite:
+    """What the closed forms of ageing need to know of a base cell's graphite.
+
+    Args:
+        name: One of ``BASES``.
+    """
+    values = ageing_parameters(name)
+    pybamm = import_pybamm()
+
+    def at(key: str, *arguments: float) -> float:
+        value = values[f"Negative {key}"]
+        if callable(value):
+            value = values.evaluate(value(*(pybamm.Scalar(x) for x in arguments)))
+        return float(np.ravel(value)[0])
+
+    sites = float(values["Maximum concentration in negative electrode [mol.m-3]"])
+    salt = float(values["Initial concentration in electrolyte [mol.m-3]"])
+    warm, cold = REFERENCE_K, REFERENCE_K - 25.0
+    diffusivity, exchange = (
+        [at(key, *arguments, kelvin) for kelvin in (warm, cold)]
+        for key, arguments in (
+            ("particle diffusivity [m2.s-1]", (0.5,)),
+            ("electrode exchange-current density [A.m-2]", (salt, sites / 2, sites)),
+        )
+    )
+    volume_m3 = at("electrode thickness [m]") * float(
+        values["Electrode height [m]"]
+        * values["Electrode width [m]"]
+        * values["Number of electrodes connected in parallel to make a cell"]
+    )
+    active, radius = at("electrode active material volume fraction"), at("particle radius [m]")
+    nominal = float(values["Nominal cell capacity [A.h]"])
+    graphite_Ah = active * volume_m3 * sites * FARADAY_C_PER_MOL / SECONDS_PER_HOUR
+    fillings = np.linspace(0.005, 0.995, 100)
+    potential = np.interp(
+        np.linspace(0, 1, 101), fillings, [at("electrode OCP [V]", x) for x in fillings]
+    )
+    return Graphite(
+        nominal_Ah=nominal,
+        particle_radius_m=radius,
+        diffusivity_m2_s=diffusivity[0],
+        diffusivity_activation_J_mol=_activation(diffusivity, warm, cold),
+        exchange_current_A_m2=exchange[0],
+        exchange_current_activation_J_mol=_activation(exchange, warm, cold),
+        current_A_m2=nominal / (3 * active / radius * volume_m3),
+        capacity_share=nominal / graphite_Ah,
+        full_filling=FULL_FILLING[name],
+        potential_V=tuple(float(round(v, 5)) for v in potential),
+    )
+
+
+def _activation(values: list[float], warm: float, cold: float) -> float:
+    """Activation energy, J/mol, from values at two temperatures."""
+    slope = float(np.log(values[0] / values[1])) / (1 / cold - 1 / warm)
+    return round(slope * GAS_CONSTANT_J_MOL_K, 1)
 
 
 def import_pybamm() -> Any:

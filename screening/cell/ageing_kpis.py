@@ -12,13 +12,11 @@ from models.ageing_rom import (
     CHANNELS,
     KNOTS,
     LOSSES,
-    START_M,
     AgeingHistory,
     AgeingPrediction,
     AgeingRom,
-    Cycling,
-    sei_growth_m,
 )
+from models.graphite import CRACK_SEI_START_M, SEI_START_M, Cycling, sei_growth_m
 from screening.cell.ageing_base import BASES, LCO, LFP, ageing_base
 from screening.errors import InputError
 from screening.table import Row
@@ -155,15 +153,16 @@ def _calendar(found: AgeingPrediction, cycling: Cycling, cycles_per_day: float |
             f"{cycles_per_day:g} cycles of {cycling.cycle_h:.1f} h do not fit a day; "
             f"at most {day_h / cycling.cycle_h:.2f}"
         )
+    starts = {"sei_Ah": SEI_START_M, "sei_on_cracks_Ah": CRACK_SEI_START_M}
     total, extra = 0.0, 0.0
     temperature = np.array(cycling.temperature_K)
     for name in LOSSES:
         median = found.median[name][0]
         total = total + median
-        if name in START_M:
+        if name in starts:
             hours = cycling.cycle_h * found.cycle
             grown = [
-                sei_growth_m(h, temperature, START_M[name]) for h in (hours * day_h / busy_h, hours)
+                sei_growth_m(h, temperature, starts[name]) for h in (hours * day_h / busy_h, hours)
             ]
             extra = extra + median * (grown[0] / grown[1] - 1)
     return 1 + extra / total
