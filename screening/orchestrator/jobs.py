@@ -129,13 +129,13 @@ class Jobs:
 
     def __init__(self, workspace: Workspace, n_cores: int | None = None) -> None:
         self.folder = workspace.root / JOBS
+        if self.folder.is_symlink():
+            raise InputError(f"{self.folder}: is a link; the jobs must lie in the workspace")
         try:
             self.folder.mkdir(exist_ok=True)
             (self.folder / ".dispatch").touch()
         except OSError as error:
             raise InputError(f"{self.folder}: cannot be written ({error.strerror})") from error
-        if self.folder.is_symlink():
-            raise InputError(f"{self.folder}: is a link; the jobs must lie in the workspace")
         self.n_cores = n_cores or len(os.sched_getaffinity(0))
         self._over: dict[str, JobStatus] = {}
         self._children: list[subprocess.Popen[bytes]] = []
@@ -248,12 +248,9 @@ class Jobs:
         if id in self._over:
             return self._over[id]
         folder = self.folder / id
-        data = _json(folder / JOB)
-        if data is None:
+        job = _job(folder / JOB)
+        if job is None:
             return None
-        job = Job(
-            **{**data, "arguments": tuple(data["arguments"]), "inputs": tuple(data["inputs"])}
-        )
         # in this order: whoever has started keeps the lock until it has written how it ended
         started = (_json(folder / STARTED) or {}).get("time")
         is_alive = _is_locked(folder / LOCK)

@@ -89,6 +89,24 @@ def test_a_job_ends_well_or_says_why(jobs: Jobs) -> None:
     assert "Traceback" not in jobs.log(bad.id)
 
 
+def test_a_folder_that_is_no_job_is_none(jobs: Jobs) -> None:
+    for number, text in enumerate(("", "[]", '{"id": 1}', "{not json")):
+        folder = jobs.folder / f"test-{number:010d}"
+        folder.mkdir()
+        (folder / module.JOB).write_text(text, encoding="utf-8")
+    assert jobs.all() == []
+    with pytest.raises(InputError, match="no job"):
+        jobs.status("test-0000000000")
+
+
+def test_jobs_never_lie_behind_a_link(workspace: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (workspace.root / "jobs").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="link"):
+        Jobs(workspace)
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
 def test_secrets_stay_with_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IONBRIDGE_LLM_KEY", "sk-secret")
     assert "sk-secret" not in module._environment().values()
