@@ -103,7 +103,7 @@ def choose(
     """
     if acquisition not in ACQUISITIONS:
         raise ValueError(
-            f"unknown acquisition '{acquisition}'; {nearest(acquisition, ACQUISITIONS)}"
+            f"unknown acquisition '{acquisition}'; {nearest(acquisition, tuple(ACQUISITIONS))}"
         )
     mean, std = np.asarray(mean, dtype=float), np.array(std, dtype=float)
     cost = np.ones(len(mean)) if cost is None else np.asarray(cost, dtype=float)

@@ -16,6 +16,7 @@ from math import gcd
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 
 from models.ensemble import HopEnergies
 from screening.sampling import N_DRAWS, draws
@@ -120,7 +121,7 @@ def conduction_row(
     row: Row = {
         "working_ion": graph.working_ion,
         "percolation_barrier_eV": float(centre[0]),
-        "percolation_barrier_std_eV": float(np.std(barriers)),
+        "percolation_barrier_std_eV": one_sigma(barriers),
         "percolation_barrier_2d_eV": _finite(centre[1]),
         "percolation_barrier_3d_eV": _finite(centre[2]),
         "percolation_dimensionality": dimensions,
@@ -139,10 +140,19 @@ def conduction_row(
         low, high = np.quantile(with_prefactor, QUANTILES) + offset
         unit = "cm2_s" if name == "diffusivity" else "S_cm"
         row[f"log10_{name}_{unit}"] = central_log10_D + offset
-        row[f"log10_{name}_std"] = float(np.hypot(log10_D.std(), PREFACTOR_STD_DECADES))
+        row[f"log10_{name}_std"] = float(np.hypot(one_sigma(log10_D), PREFACTOR_STD_DECADES))
         row[f"log10_{name}_q05"] = float(low)
         row[f"log10_{name}_q95"] = float(high)
     return row
+
+
+def one_sigma(samples: NDArray[np.float64]) -> float:
+    """Half the width of the middle 68.27 % of (n,) samples: one sigma of a normal distribution.
+
+    A few draws far out, as barriers drawn on a logarithmic scale have them, do not rule it.
+    """
+    low, high = np.quantile(samples, norm.cdf([-1.0, 1.0]))
+    return float(0.5 * (high - low))
 
 
 def _sampled_network(

@@ -8,7 +8,13 @@ import pytest
 from scipy.stats import special_ortho_group
 
 from models.ensemble import HopEnergies
-from screening.conduction import Conditions, conduction_row, fast_direction, site_energies
+from screening.conduction import (
+    Conditions,
+    conduction_row,
+    fast_direction,
+    one_sigma,
+    site_energies,
+)
 from structures.migration_graph import MigrationGraph
 from structures.records import UnusableStructureError
 from structures.sites import find_hops
@@ -192,3 +198,10 @@ def test_fast_direction_in_any_setting_of_the_cell(seed: int) -> None:
     plane = 1e-9 * (np.eye(3) - np.outer(along_b, along_b))
     assert fast_direction(plane, lattice, 2) == "plane (0 1 0)"
     assert fast_direction(np.eye(3), lattice, 3) == ""
+
+
+def test_one_sigma_is_that_of_a_normal_distribution_and_forgives_outliers():
+    samples = np.random.default_rng(0).normal(3.0, 0.4, 20_000)
+    assert one_sigma(samples) == pytest.approx(0.4, rel=SAMPLING)
+    samples[:20] = 1e6
+    assert one_sigma(samples) == pytest.approx(0.4, rel=SAMPLING)
