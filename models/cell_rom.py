@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -62,6 +63,8 @@ HALF_WIDTH = 1.6448536269514722
 """Half width of a normal distribution's 90 % interval, standard deviations."""
 MARGIN = 0.05
 """By how much of its range in training a group may leave it and still count as known."""
+FARTHEST = 1.5
+"""Distance to training cells, in units of that which nearly all of them stay below."""
 FEWEST_FOR_FOLDS = 10
 N_RESIDUAL_FOLDS = 8
 QUANTITIES = ("voltage", "capacity", "energy")
@@ -154,7 +157,7 @@ class _Corrections:
     member_shift: Floats
     member_loss: Floats
 
-    @property
+    @cached_property
     def time(self) -> Floats:
         """(n, N_MOMENTS) s."""
         return self.longest * _MOMENTS
@@ -231,6 +234,30 @@ class CellRom:
         self.spreads_: dict[str, Spread] = {}
         self.calibrate(records, labels, start if calibrate else None)
         return self
+
+    def unlearnt(self, cells: Cells) -> Self:
+        """The closed form alone, as a model of these cells; spreads are not known."""
+        self.tables_ = {cells.tables.name: cells.tables}
+        self.standard_ = Standard(
+            np.zeros(len(NAMES), dtype=np.float32), np.ones(len(NAMES), dtype=np.float32)
+        )
+        start = initial(self.seed, self.n_members, self.hidden)
+        self.parameters_ = {k: torch.zeros_like(v) for k, v in start.items()}
+        self.domain_ = _fit_domain(groups(cells))
+        self.residual_ = None
+        self.spreads_ = {k: Spread() for k in QUANTITIES}
+        return self
+
+    def calibrate_on(self, records: Sequence[Cells], labels: Sequence[Curves]) -> None:
+        """Set the spreads from discharges that nothing was fitted to.
+
+        Args:
+            records: Cells of one base cell each.
+            labels: Their curves.
+        """
+        records, labels = _usable(records, labels)
+        self.spreads_ = {k: Spread() for k in QUANTITIES}
+        self.spreads_ = _spreads_of([self.predict(cells) for cells in records], labels)
 
     def moved_to(self, cells: Cells, parameters: Parameters, training: Training) -> CellRom:
         """This model with other weights, for one more base cell; spreads stay as they are."""
@@ -341,7 +368,7 @@ class CellRom:
         return found if self.residual_ is None else _with_residual(found, self.residual_, cells)
 
     def _corrections(self, cells: Cells, parameters: Parameters) -> tuple[_Corrections, Discharge]:
-        longest = np.minimum(cells.duration, BEYOND * end_of_discharge(cells))
+        longest = np.minimum(cells.duration, BEYOND * end_of_discharge(cells, n_rounds=1))
         time = longest * _MOMENTS
         state = discharge(cells, time)
         uneven = unevenness(cells, state, time)
@@ -356,7 +383,7 @@ class CellRom:
     def _predict(
         self, cells: Cells, parameters: Parameters, uncertainty: bool = True
     ) -> CellPrediction:
-        corrections, _ = self._corrections(cells, parameters)
+        corrections, at_moments = self._corrections(cells, parameters)
 
         def corrected(time: Floats) -> tuple[Discharge, Floats]:
             place = corrections.position(time)
@@ -365,7 +392,15 @@ class CellRom:
             found = voltage(cells, state, -shift[0], shift[1]) - _between(corrections.loss, *place)
             return state, found
 
-        end = first_crossing(lambda t: corrected(t)[1], cells.lower_V, corrections.longest)
+        volts = voltage(cells, at_moments, -corrections.shift[0], corrections.shift[1])
+        below = volts - corrections.loss <= cells.lower_V
+        below[:, -1] = True
+        last_moment = np.maximum(below.argmax(axis=1), 1)[:, None]
+        before = np.take_along_axis(corrections.time, last_moment - 1, axis=1)
+        after = np.take_along_axis(corrections.time, last_moment, axis=1)
+        end = first_crossing(
+            lambda t: corrected(t)[1], cells.lower_V, before, after - before, n_rounds=2
+        )
         time = end * FRACTIONS
         state, volts = corrected(time)
         # a curve may fall by a volt within a ten thousandth of its length
@@ -389,7 +424,7 @@ class CellRom:
         nothing = np.full(len(cells), np.nan)
         spreads = (np.full_like(volts, np.nan), nothing, nothing, nothing)
         if uncertainty:
-            spreads = self._spreads(cells, corrections, end, capacity, mean_V)
+            spreads = self._spreads(cells, corrections, at_moments, end, mean_V)
         return CellPrediction(
             voltage_V=volts,
             voltage_std_V=spreads[0],
@@ -405,11 +440,16 @@ class CellRom:
         )
 
     def _spreads(
-        self, cells: Cells, corrections: _Corrections, end: Floats, capacity: Floats, mean_V: Floats
+        self,
+        cells: Cells,
+        corrections: _Corrections,
+        state: Discharge,
+        end: Floats,
+        mean_V: Floats,
     ) -> tuple[Floats, Floats, Floats, Floats]:
         """Spreads of voltage, capacity, energy and mean voltage, to first order in the members."""
         time = corrections.time
-        state = discharge(cells, time)
+        capacity = (cells.current * end / SECONDS_PER_HOUR)[:, 0]
         deviation = corrections.loss - corrections.member_loss
         sides = (
             (cells.negative, state.negative.surface - corrections.shift[0], 0),
@@ -445,11 +485,14 @@ class CellRom:
 
     def in_domain(self, cells: Cells) -> NDArray[np.bool_]:
         """(n,) True where the dimensionless groups lie among those of the training cells."""
-        low, high = self.domain_.reference.min(axis=0), self.domain_.reference.max(axis=0)
+        reference = self.domain_.reference
+        low, high = reference.min(axis=0), reference.max(axis=0)
         scaled = (groups(cells) - self.domain_.center) / self.domain_.scale
         room = MARGIN * (high - low) + 1e-6
-        inside = ((scaled >= low - room) & (scaled <= high + room)).all(axis=1)
-        return np.asarray(inside & cells.salt_lasts & (self.domain_.distance(groups(cells)) <= 1.5))
+        inside = ((scaled >= low - room) & (scaled <= high + room)).all(axis=1) & cells.salt_lasts
+        if inside.any():
+            inside[inside] = self.domain_.distance(groups(cells)[inside]) <= FARTHEST
+        return np.asarray(inside)
 
     def save(self, directory: str | Path, card: Mapping[str, Any] | None = None) -> None:
         """Write the model folder."""

@@ -19,8 +19,8 @@ REGIONS = ("Negative electrode", "Separator", "Positive electrode")
 PLACES = 0.5 + 0.5 * np.sqrt(0.6) * np.array([-1.0, 0.0, 1.0])
 WEIGHTS = np.array([5.0, 8.0, 5.0]) / 18.0
 """Gauss points of a region, from the separator outwards in the electrodes."""
-N_STEPS = 6
-"""Newton steps for the level; three suffice unless the salt is nearly used up."""
+N_STEPS, BALANCED = 8, 1e-7
+"""Newton steps for the level at most; how much salt may be missing in the end, relatively."""
 SHORT = 0.05
 """Concentration, relative to the initial one, below which salt does not sustain the reaction."""
 SHALLOWEST = 0.15
@@ -187,6 +187,8 @@ def _levelled(
             salt = inside + (wanted - whole.at(inside)) / slope
         surplus = (volume * salt).sum(axis=1) - start
         level = level - surplus / (volume / slope).sum(axis=1)
+        if (np.abs(surplus) < BALANCED * start).all():
+            break
     return salt[:, :-1], salt[:, -1]
 
 

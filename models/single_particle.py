@@ -579,29 +579,39 @@ def equilibrium(cells: Cells, state: Discharge) -> tuple[Floats, Floats]:
     return value - potential(tables.negative.potential, negative) + kelvin * entropic, entropic
 
 
-def end_of_discharge(cells: Cells) -> Floats:
+def end_of_discharge(cells: Cells, n_rounds: int = N_ROUNDS) -> Floats:
     """(n, 1) seconds until the closed form reaches the lower voltage.
 
-    The bracket is narrowed N_ROUNDS times by evaluating N_SECTIONS moments at once.
+    Args:
+        cells: n cells.
+        n_rounds: Of the search; each is N_SECTIONS times finer than the one before.
     """
 
     def terminal(time: Floats) -> Floats:
         return voltage(cells, discharge(cells, time))
 
-    return first_crossing(terminal, cells.lower_V, cells.duration)
+    nothing = np.zeros_like(cells.duration)
+    return first_crossing(terminal, cells.lower_V, nothing, cells.duration, n_rounds)
 
 
-def first_crossing(function: Callable[[Floats], Floats], level: Floats, longest: Floats) -> Floats:
-    """(n, 1) first moment at which a falling function passes a level, or the longest.
+def first_crossing(
+    function: Callable[[Floats], Floats],
+    level: Floats,
+    low: Floats,
+    width: Floats,
+    n_rounds: int = N_ROUNDS,
+) -> Floats:
+    """(n, 1) first place at which a falling function passes a level, or the end of the interval.
 
     Args:
-        function: (n, m) moments -> (n, m) values.
+        function: (n, m) places -> (n, m) values.
         level: (n, 1).
-        longest: (n, 1).
+        low: (n, 1) where the interval begins.
+        width: (n, 1) its length.
+        n_rounds: Each evaluates N_SECTIONS + 1 places at once and keeps one section.
     """
     grid = np.linspace(0.0, 1.0, N_SECTIONS + 1)
-    low, width = np.zeros_like(longest), longest
-    for _ in range(N_ROUNDS):
+    for _ in range(n_rounds):
         value = function(low + width * grid)
         below = value <= level
         below[:, -1] = True

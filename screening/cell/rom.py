@@ -135,9 +135,10 @@ def full_charge_stoichiometries(
         return np.asarray(found - upper[:, None])
 
     span = np.maximum(most - least, 0.0)[:, None]
-    x = most - first_crossing(excess, np.zeros((n, 1)), span)[:, 0]
+    nothing = np.zeros((n, 1))
+    x = most - first_crossing(excess, nothing, nothing, span)[:, 0]
     y = (total - x * negative) / positive
-    unreached = (excess(np.zeros((n, 1)))[:, 0] <= 0.0) | (excess(span)[:, 0] > 0.0)
+    unreached = (excess(nothing)[:, 0] <= 0.0) | (excess(span)[:, 0] > 0.0)
     return np.where(unreached, np.nan, x), np.where(unreached, np.nan, y)
 
 

@@ -1,0 +1,315 @@
+"""Formulations of the reduced-order cell model on LiCoO2, and the shipped models.
+
+200 held-out discharges of Ai2020_extended, 300 to learn from, nothing chosen on the former.
+
+    python -m benchmarks.cell_rom --data results/cell_simulations --ship models/library
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.neural_network import MLPRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from benchmarks.cell_transfer import (
+    LCO,
+    LIMIT,
+    N_TEST,
+    N_VALIDATION,
+    OTHERS,
+    SOURCE_HIDDEN,
+    SOURCE_TRAINING,
+    TARGET,
+    checksum,
+    source_data,
+)
+from models.cell_correction import Curves
+from models.cell_rom import FRACTIONS, CellRom, at_fractions, groups
+from models.cell_transfer import STRATEGIES
+from models.single_particle import Cells, discharge, equilibrium
+from screening.cell.rom import training_data
+from screening.cell.simulation import Simulations, load_simulations
+from screening.shards import write_json
+from structures.units import SECONDS_PER_HOUR
+
+Floats = NDArray[np.float64]
+Formulation = Callable[[Cells, Curves, Floats, Cells, Floats], tuple[Floats, Floats]]
+
+RESULT = Path(__file__).parent / "results" / "cell_rom.json"
+N_TRAIN = 300
+SIZES = (64, N_TRAIN)
+
+
+def raw_inputs(simulations: Simulations) -> Floats:
+    """(n, d) logarithms of what the designs set, and of the C-rate."""
+    columns = [simulations.c_rate, *simulations.parameters.values()]
+    return np.column_stack([np.log(np.abs(c) + 1e-9) for c in columns if np.isfinite(c).all()])
+
+
+def mapped(x: Floats, y: Floats, at: Floats) -> Floats:
+    """A network of two layers from inputs to a curve and a number, both standardised."""
+    scaler = StandardScaler().fit(y)
+    network = make_pipeline(
+        StandardScaler(),
+        MLPRegressor((48, 48), solver="lbfgs", alpha=1e-2, max_iter=250, random_state=0),
+    )
+    found = network.fit(x, scaler.transform(y)).predict(at)
+    return np.asarray(scaler.inverse_transform(found))
+
+
+def curve_and_capacity(curves: Curves, base_V: Floats | float, base_Ah: Floats) -> Floats:
+    """Targets: voltage over the share of the capacity minus a base, and a log ratio."""
+    ratio = np.log(curves.capacity_Ah / base_Ah)
+    return np.column_stack([at_fractions(curves) - base_V, ratio])
+
+
+def at_rest(cells: Cells, capacity_Ah: Floats) -> Floats:
+    """(n, len(FRACTIONS)) open-circuit voltage over a capacity."""
+    time_s = FRACTIONS * (capacity_Ah[:, None] / cells.current * SECONDS_PER_HOUR)
+    return equilibrium(cells, discharge(cells, time_s))[0]
+
+
+def raw(cells: Cells, curves: Curves, x: Floats, test: Cells, at: Floats) -> tuple[Floats, Floats]:
+    """Inputs as they are to voltage and capacity."""
+    found = mapped(x, curve_and_capacity(curves, 0.0, np.ones(len(curves))), at)
+    return found[:, :-1], np.exp(found[:, -1])
+
+
+def dimensionless(
+    cells: Cells, curves: Curves, x: Floats, test: Cells, at: Floats
+) -> tuple[Floats, Floats]:
+    """Dimensionless groups to voltage and share of the full capacity."""
+    full, full_test = cells.full_capacity_Ah[:, 0], test.full_capacity_Ah[:, 0]
+    found = mapped(groups(cells), curve_and_capacity(curves, 0.0, full), groups(test))
+    return found[:, :-1], full_test * np.exp(found[:, -1])
+
+
+def overpotential(
+    cells: Cells, curves: Curves, x: Floats, test: Cells, at: Floats
+) -> tuple[Floats, Floats]:
+    """Dimensionless groups to the distance from the open-circuit voltage."""
+    full, full_test = cells.full_capacity_Ah[:, 0], test.full_capacity_Ah[:, 0]
+    rest = at_rest(cells, curves.capacity_Ah)
+    found = mapped(groups(cells), curve_and_capacity(curves, rest, full), groups(test))
+    capacity = full_test * np.exp(np.minimum(found[:, -1], 0.0))
+    return found[:, :-1] + at_rest(test, capacity), capacity
+
+
+def correction(
+    cells: Cells, curves: Curves, x: Floats, test: Cells, at: Floats
+) -> tuple[Floats, Floats]:
+    """Dimensionless groups to what a curve differs by from the closed form."""
+    bare = closed_form(cells)
+    own, new = (bare.predict(c, uncertainty=False) for c in (cells, test))
+    found = mapped(
+        groups(cells), curve_and_capacity(curves, own.voltage_V, own.capacity_Ah), groups(test)
+    )
+    return found[:, :-1] + new.voltage_V, new.capacity_Ah * np.exp(found[:, -1])
+
+
+def process(
+    cells: Cells, curves: Curves, x: Floats, test: Cells, at: Floats
+) -> tuple[Floats, Floats]:
+    """The same with Gaussian processes on principal curves."""
+    found = closed_form(cells).with_residual(cells, curves, calibrate=False)
+    return _both(found, test)
+
+
+def local(
+    cells: Cells, curves: Curves, x: Floats, test: Cells, at: Floats
+) -> tuple[Floats, Floats]:
+    """Ours: local states corrected, both electrodes by one network."""
+    model = CellRom(SOURCE_TRAINING, hidden=SOURCE_HIDDEN)
+    return _both(model.fit([cells], [curves], calibrate=False), test)
+
+
+def no_learning(
+    cells: Cells, curves: Curves, x: Floats, test: Cells, at: Floats
+) -> tuple[Floats, Floats]:
+    """The closed form alone."""
+    return _both(closed_form(cells), test)
+
+
+def closed_form(cells: Cells) -> CellRom:
+    """A model whose weights are zero."""
+    return CellRom(hidden=SOURCE_HIDDEN).unlearnt(cells)
+
+
+def _both(model: CellRom, cells: Cells) -> tuple[Floats, Floats]:
+    found = model.predict(cells, uncertainty=False)
+    return found.voltage_V, found.capacity_Ah
+
+
+FORMULATIONS: dict[str, Formulation] = {
+    "raw inputs to voltage": raw,
+    "dimensionless groups to voltage": dimensionless,
+    "overpotential against open circuit": overpotential,
+    "closed form, no learning": no_learning,
+    "correction of the curve, network": correction,
+    "correction of the curve, Gaussian process": process,
+    "correction of local states (shipped)": local,
+}
+
+
+def scored(volts: Floats, capacity: Floats, curves: Curves, lasts: Any, fourier: Floats) -> Any:
+    """Means and medians over held-out discharges; those whose salt lasts apart."""
+    rmse = 1e3 * np.sqrt(((volts - at_fractions(curves)) ** 2).mean(axis=1))
+    error = 100.0 * np.abs(capacity / curves.capacity_Ah - 1.0)
+    found = {}
+    for name, rows in (
+        ("all", np.ones(len(rmse), dtype=bool)),
+        ("salt_lasts", lasts),
+        ("salt_lasts_diffusion_limited", lasts & (fourier < LIMIT)),
+    ):
+        found[name] = {
+            "n": int(rows.sum()),
+            "rmse_mV": round(float(rmse[rows].mean()), 3),
+            "rmse_median_mV": round(float(np.median(rmse[rows])), 3),
+            "rmse_95_mV": round(float(np.quantile(rmse[rows], 0.95)), 3),
+            "capacity_percent": round(float(error[rows].mean()), 4),
+            "capacity_median_percent": round(float(np.median(error[rows])), 4),
+        }
+    return found
+
+
+def coverage(model: CellRom, cells: Cells, curves: Curves) -> dict[str, float]:
+    """Share of held-out values in the 90 % intervals, and of cells called in the domain."""
+    found = model.predict(cells)
+    energy = curves.capacity_Ah * np.trapezoid(at_fractions(curves), FRACTIONS, axis=1)
+    pairs = {
+        "voltage": (found.voltage_V - at_fractions(curves), found.voltage_std_V),
+        "capacity": (found.capacity_Ah - curves.capacity_Ah, found.capacity_std_Ah),
+        "energy": (found.energy_Wh - energy, found.energy_std_Wh),
+    }
+    shares = {k: round(float((np.abs(e) <= 1.645 * s).mean()), 3) for k, (e, s) in pairs.items()}
+    return {**shares, "in_domain": round(float(model.in_domain(cells).mean()), 3)}
+
+
+def ship(data: Path, library: Path, work: Path) -> dict[str, Any]:
+    """Write the shipped models; spreads are calibrated on validation discharges."""
+    report: dict[str, Any] = {}
+    plans = {"cell-rom-lco": (LCO, "source-lco"), "cell-rom-source": (OTHERS, "source-all")}
+    parts = {}
+    for base in (*LCO, TARGET):
+        records, labels, _ = training_data(load_simulations(data / base))
+        order = np.random.default_rng(0).permutation(len(labels[0]))
+        rows = (
+            order[:N_TEST],
+            order[N_TEST : N_TEST + N_VALIDATION],
+            order[N_TEST + N_VALIDATION :],
+        )
+        parts[base] = [(records[0].take(r), labels[0].take(r)) for r in rows]
+    for name, (bases, folder) in plans.items():
+        if (work / folder / "config.json").exists():
+            model = CellRom.load(work / folder)
+        else:
+            model = CellRom(SOURCE_TRAINING, hidden=SOURCE_HIDDEN).fit(
+                *source_data(data, bases), calibrate=False
+            )
+        test, validation, _ = parts[LCO[0]]
+        model.calibrate_on([validation[0]], [validation[1]])
+        report[name] = coverage(model, *_lasting(test))
+        model.save(library / name, card(name, bases, data, report[name]))
+    source = CellRom.load(library / "cell-rom-source")
+    test, validation, training = parts[TARGET]
+    rows = np.arange(min(64, len(training[1])))
+    model = STRATEGIES["process_target"].adapt(
+        source, training[0].take(rows), training[1].take(rows), calibrate=False
+    )
+    model.calibrate_on([validation[0]], [validation[1]])
+    report["cell-rom-lfp"] = coverage(model, *_lasting(test))
+    model.save(
+        library / "cell-rom-lfp", card("cell-rom-lfp", (TARGET,), data, report["cell-rom-lfp"])
+    )
+    return report
+
+
+def _lasting(pair: tuple[Cells, Curves]) -> tuple[Cells, Curves]:
+    rows = np.flatnonzero(pair[0].salt_lasts)
+    return pair[0].take(rows), pair[1].take(rows)
+
+
+def card(
+    name: str, bases: tuple[str, ...], data: Path, held_out: dict[str, float]
+) -> dict[str, Any]:
+    """What a shipped model is, and how well it does."""
+    return {
+        "name": name,
+        "predicts": "constant-current discharge of a Li-ion cell: curve, capacity, energy, heat",
+        "quantity": "cell_discharge",
+        "inputs": [
+            "base cell, C-rate, temperature, PyBaMM parameters that replace the base cell's"
+        ],
+        "base_cells": list(bases),
+        "trained_on": {
+            "data": [
+                {"name": f"DFN discharges of {b}", "sha256": checksum(data / b)} for b in bases
+            ],
+            "methods": ["PyBaMM DFN, isothermal, 298.15 K"],
+        },
+        "validation": {
+            "protocol": "200 discharges of "
+            + ("Prada2013_balanced" if name.endswith("lfp") else "Ai2020_extended")
+            + " that nothing was fitted to; errors in benchmarks/results/cell_rom.json and "
+            "cell_transfer.json, share of values in the 90 % intervals:",
+            **held_out,
+        },
+        "limits": [
+            "isothermal constant-current discharge from full charge; labels at 298.15 K only",
+            "cells in which the salt runs out get a rough estimate, in_domain false",
+        ],
+        "licence": "MIT",
+    }
+
+
+def main() -> None:
+    """Compare, write the result, ship."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=Path("results/cell_simulations"))
+    parser.add_argument("--work", type=Path, default=Path("results/cell_transfer"))
+    parser.add_argument("--ship", type=Path, help="folder of the shipped models")
+    parser.add_argument("--only-ship", action="store_true")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    if args.ship:
+        report = ship(args.data, args.ship, args.work)
+        print(report)
+        write_json(RESULT.with_name("cell_rom_shipped.json"), report)
+    if args.only_ship:
+        return
+    simulations = load_simulations(args.data / LCO[0])
+    records, labels, _ = training_data(simulations)
+    cells, curves, x = records[0], labels[0], raw_inputs(simulations)
+    order = np.random.default_rng(0).permutation(len(curves))
+    test, pool = order[:N_TEST], order[N_TEST + N_VALIDATION :]
+    lasts, fourier = cells.salt_lasts, simulations.results["fourier"]
+    table: dict[str, Any] = {}
+    result = {
+        "base_cell": LCO[0], "n_test": N_TEST, "settings": asdict(SOURCE_TRAINING),
+        "data_sha256": checksum(args.data / LCO[0]), "formulations": table,
+    }  # fmt: skip
+    for name, formulation in FORMULATIONS.items():
+        for n in SIZES:
+            rows, before = pool[:n], time.process_time()
+            volts, capacity = formulation(
+                cells.take(rows), curves.take(rows), x[rows], cells.take(test), x[test]
+            )
+            found = scored(volts, capacity, curves.take(test), lasts[test], fourier[test])
+            found["cpu_s"] = round(time.process_time() - before, 1)
+            table.setdefault(name, {})[str(n)] = found
+            print(name, n, found["all"], found["salt_lasts"], flush=True)
+            write_json(RESULT, result)
+
+
+if __name__ == "__main__":
+    main()
