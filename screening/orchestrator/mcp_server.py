@@ -190,8 +190,11 @@ def build_server(workspace: Workspace, jobs: Jobs) -> Server[Any]:
     async def list_resources(
         context: ServerRequestContext[Any, Any], params: types.PaginatedRequestParams | None
     ) -> types.ListResourcesResult:
-        async with turnstile.through(_client(context)):
-            found = await _in_thread(_resources, workspace, jobs)
+        try:
+            async with turnstile.through(_client(context)):
+                found = await _in_thread(_resources, workspace, jobs)
+        except InputError as error:
+            raise MCPError(code=types.INVALID_REQUEST, message=str(error)) from None
         return types.ListResourcesResult(resources=found)
 
     async def list_templates(

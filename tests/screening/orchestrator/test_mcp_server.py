@@ -12,6 +12,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
@@ -31,7 +32,14 @@ from pydantic import BaseModel, ValidationError
 from screening.cli import main
 from screening.errors import InputError
 from screening.orchestrator.answers import EXTRAPOLATION
-from screening.orchestrator.mcp_server import LARGEST_MESSAGE, BoundedLines, Tokens
+from screening.orchestrator.mcp_server import (
+    CALLS_EACH,
+    LARGEST_MESSAGE,
+    WAITING_EACH,
+    BoundedLines,
+    Tokens,
+    Turnstile,
+)
 from screening.orchestrator.tool_arguments import ActiveRounds, Campaign, Refinement
 from screening.orchestrator.tools import TOOLS
 from screening.settings import CampaignSettings
@@ -379,6 +387,31 @@ def hostile_requests(address: str) -> None:
     assert status(Origin="https://evil.example") == 403
     assert status(body=b"[" * (LARGEST_MESSAGE + 1)) == 413
     assert status(body=b"[" * 1000) == 400
+
+
+def test_calls_of_one_client_wait_for_each_other_and_not_for_those_of_another() -> None:
+    async def crowd() -> None:
+        turnstile, inside, refused = Turnstile(), Counter[str](), Counter[str]()
+
+        async def call(client: str) -> None:
+            try:
+                async with turnstile.through(client):
+                    inside[client] += 1
+                    await anyio.sleep_forever()
+            except InputError:
+                refused[client] += 1
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(CALLS_EACH + WAITING_EACH + 5):
+                tasks.start_soon(call, "greedy")
+            tasks.start_soon(call, "modest")
+            await anyio.wait_all_tasks_blocked()
+            assert inside == {"greedy": CALLS_EACH, "modest": 1}
+            assert refused == {"greedy": 5}
+            tasks.cancel_scope.cancel()
+        assert not any(turnstile.present.values())
+
+    anyio.run(crowd)
 
 
 def test_lines_are_bounded(tmp_path: Path) -> None:
