@@ -150,9 +150,11 @@ def test_jobs_outlive_their_server(workspace: Workspace) -> None:
         text=True,
         env={**os.environ, "PYTHONPATH": str(root)},
     ) as server:
-        assert server.stdout is not None
-        running, waiting = server.stdout.readline().split()
-        server.kill()
+        try:
+            assert server.stdout is not None
+            running, waiting = server.stdout.readline().split()
+        finally:
+            server.kill()
     jobs = Jobs(workspace, n_cores=1)
     try:
         assert {s.job.id for s in jobs.all()} == {running, waiting}
