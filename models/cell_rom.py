@@ -368,7 +368,7 @@ class CellRom:
         return found if self.residual_ is None else _with_residual(found, self.residual_, cells)
 
     def _corrections(self, cells: Cells, parameters: Parameters) -> tuple[_Corrections, Discharge]:
-        longest = np.minimum(cells.duration, BEYOND * end_of_discharge(cells, n_rounds=1))
+        longest = np.minimum(cells.duration, BEYOND * end_of_discharge(cells, n_rounds=2))
         time = longest * _MOMENTS
         state = discharge(cells, time)
         uneven = unevenness(cells, state, time)
