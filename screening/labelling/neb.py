@@ -35,8 +35,10 @@ SPRING_EV_A2 = 0.1
 MAX_STEP_A = 0.1
 SHAKE_A = 0.03
 """Standard deviation of the displacements that bring an end point off a saddle."""
-DEEPER_EV = 0.01
+DEEPER_EV = 0.05
 """An image that is deeper than both ends by more shows that they are not the sites of a hop."""
+NO_BARRIER_EV = 0.005
+"""Where no image is higher than an end by this much, that end is no site."""
 TIE_EV = 1e-9
 """A mirror image is this much lower, so that the one of the pair that is computed climbs."""
 SYMMETRY_ERROR_EV = 0.003
@@ -145,22 +147,25 @@ def neb_barrier(cell: HopCell, calculator: Calculator, settings: NebSettings) ->
     if mirror is not None:
         cell = made_symmetric(cell, mirror)
     found = _band_between(cell, mirror, calculator, settings, watch, 0.0)
-    if found.converged and _depth(found) > DEEPER_EV and not watch.is_over:
+    if found.converged and _no_hop(found) and not watch.is_over:
         with contextlib.suppress(BrokenCalculationError):  # then the first band stands
             found = _band_between(cell, mirror, calculator, settings, watch, SHAKE_A)
     found = replace(found, n_force_calls=watch.n_calls)
-    if found.converged and _depth(found) > DEEPER_EV:
-        return replace(
-            found,
-            reason=f"no single hop: an image lies {_depth(found):.3f} eV below both ends, which "
-            "are saddles or have a deeper site between them",
+    return replace(found, reason=_no_hop(found)) if found.converged else found
+
+
+def _no_hop(found: NebResult) -> str:
+    """Why a converged band does not lead from site to site; empty if it does."""
+    ends = float(min(found.energies_eV[0], found.energies_eV[-1]))
+    depth = ends - float(found.energies_eV.min())
+    if depth > DEEPER_EV:
+        return (
+            f"no single hop: an image lies {depth:.3f} eV below both ends, which are saddles or "
+            "have a deeper site between them"
         )
-    return found
-
-
-def _depth(found: NebResult) -> float:
-    """How much the deepest image lies below both ends, eV."""
-    return float(min(found.energies_eV[0], found.energies_eV[-1]) - found.energies_eV.min())
+    if min(found.barrier_eV, found.barrier_backward_eV) < NO_BARRIER_EV:
+        return "no single hop: one end is the top of the path, no site"
+    return ""
 
 
 def _band_between(

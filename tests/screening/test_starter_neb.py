@@ -30,7 +30,7 @@ def test_every_label_follows_from_its_images() -> None:
         assert hop.barrier_eV == pytest.approx(energies.max(), abs=ROUNDING_EV)
         backward = energies.max() - energies[-1]
         assert hop.barrier_backward_eV == pytest.approx(backward, abs=ROUNDING_EV)
-        assert energies[1:-1].min() > min(energies[0], energies[-1]) - 0.011
+        assert energies[1:-1].min() > min(energies[0], energies[-1]) - 0.051
         assert hop.extra["image_distance_A"] >= hop.extra["neb"]["min_distance_A"] - 1e-6
         assert hop.extra["n_atoms"] == len(hop.host_species) + 1
 
