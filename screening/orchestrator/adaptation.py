@@ -77,8 +77,7 @@ class StrategyPrior:
     def fit(cls, trials: Sequence[Trial]) -> StrategyPrior:
         """By ridge regression, one strategy at a time and the weight of its own error shared.
 
-        How much is shared, and whether labels are looked at, is what chooses best on trials of
-        targets that were left out.
+        How much is shared is what chooses best on trials of targets that were left out.
         """
         coefficients: dict[str, dict[str, list[float]]] = {}
         counts: dict[str, int] = {}
@@ -146,18 +145,17 @@ def _features(trial: Trial, use_labels: bool = True) -> dict[str, Floats]:
 def _selected(trials: Sequence[Trial]) -> dict[str, list[float]]:
     """Weights with the ridge that chose best on targets left out."""
     targets = sorted({trial.target for trial in trials})
-    settings = [(ridge, looks) for ridge in RIDGES for looks in (True, False)]
-    best = settings[0]
+    best = RIDGES[-1]
     if len(targets) > 2:
-        regret = dict.fromkeys(settings, 0.0)
+        regret = dict.fromkeys(RIDGES, 0.0)
         for target in targets:
             rest = [trial for trial in trials if trial.target != target]
             own = [trial for trial in trials if trial.target == target]
-            for setting in settings:
-                prior = StrategyPrior({own[0].kind: _fitted(rest, *setting)}, {})
-                regret[setting] += sum(_regret(prior, trial) for trial in own) / len(own)
-        best = min(settings, key=lambda setting: regret[setting])
-    return _fitted(trials, *best)
+            for ridge in RIDGES:
+                prior = StrategyPrior({own[0].kind: _fitted(rest, ridge)}, {})
+                regret[ridge] += sum(_regret(prior, trial) for trial in own) / len(own)
+        best = min(RIDGES, key=lambda ridge: regret[ridge])
+    return _fitted(trials, best)
 
 
 def _regret(prior: StrategyPrior, trial: Trial) -> float:
@@ -168,13 +166,12 @@ def _regret(prior: StrategyPrior, trial: Trial) -> float:
     return trial.test[chosen] / max(min(trial.test.values()), MIN_ERROR) - 1.0
 
 
-def _fitted(trials: Sequence[Trial], ridge: float, looks: bool) -> dict[str, list[float]]:
+def _fitted(trials: Sequence[Trial], ridge: float) -> dict[str, list[float]]:
     """Weights for each strategy; those of its own error are shrunk towards the shared ones.
 
     Args:
         trials: With test errors.
         ridge: Pseudo-observations of the slopes.
-        looks: False learns intercepts and the number of labels only.
     """
     rows: dict[str, list[Floats]] = {}
     targets: dict[str, list[float]] = {}
@@ -182,7 +179,7 @@ def _fitted(trials: Sequence[Trial], ridge: float, looks: bool) -> dict[str, lis
         assert trial.test is not None
         logs = {name: float(np.log(max(v, MIN_ERROR))) for name, v in trial.test.items()}
         centre = float(np.mean(list(logs.values())))
-        for name, row in _features(trial, looks).items():
+        for name, row in _features(trial).items():
             rows.setdefault(name, []).append(row)
             targets.setdefault(name, []).append(logs[name] - centre)
     if not rows:

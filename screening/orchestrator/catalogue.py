@@ -57,7 +57,7 @@ class EntryDomain:
         working_ions: Symbols of the mobile ions.
         elements: Elements that were seen.
         families: Framework families that were seen.
-        ranges: (lowest, highest) of a value, by the name of its quantity.
+        ranges: (lowest, highest) of a condition, by its name in :class:`Conditions`.
     """
 
     working_ions: frozenset[str] = frozenset()

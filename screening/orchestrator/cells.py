@@ -10,7 +10,14 @@ from typing import Any
 from models import library
 from models.library import DEFAULTS
 from screening.conduction import Conditions as ConductionConditions
-from screening.orchestrator.catalogue import Conditions, Entry, StepContext, Tables, ValidatedError
+from screening.orchestrator.catalogue import (
+    Conditions,
+    Entry,
+    EntryDomain,
+    StepContext,
+    Tables,
+    ValidatedError,
+)
 from screening.orchestrator.quantities import Row
 from screening.orchestrator.records import crystal_of, row_by_row
 from screening.predict import CrystalPredictor
@@ -77,6 +84,7 @@ def cell_entries() -> tuple[Entry, ...]:
             cost_s=2.0,
             errors=solved,
             sensitivities=_discharge_slopes,
+            domain=EntryDomain(ranges={"temperature_K": (233.0, 343.0), "c_rate": (1e-3, 100.0)}),
             licence="BSD-3-Clause (PyBaMM)",
             extra="cell",
             run=_discharges,

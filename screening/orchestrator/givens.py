@@ -183,6 +183,10 @@ def _chemistry(name: str) -> Given:
             f"--given {name}: neither a formula, nor a framework family, nor one of "
             f"{', '.join(CELL_CHEMISTRIES)}; {nearest(chemistry, names)}"
         )
+    if composition is not None and not any(composition[ion] for ion in WORKING_IONS):
+        raise InputError(
+            f"--given {name}: {formula} holds no working ion ({', '.join(WORKING_IONS)})"
+        )
     if composition is not None:
         reduced = composition.reduced_formula
         in_family = [c for c in known if c.formula == reduced]

@@ -44,6 +44,7 @@ class DomainReport:
         unseen_ions: Working ions that its training set lacks.
         unseen_elements: Elements that it lacks.
         unseen_families: Families that it lacks; errors of unseen families are used for them.
+        outside_ranges: Conditions of the plan that it was not made for, in words.
         distance: Median distance to the training set in embedding space, in units of the distance
             that 95 % of the training rows keep; None where nothing could be measured.
         share_outside: Share of the measured records beyond that distance.
@@ -53,6 +54,7 @@ class DomainReport:
     unseen_ions: tuple[str, ...] = ()
     unseen_elements: tuple[str, ...] = ()
     unseen_families: tuple[str, ...] = ()
+    outside_ranges: tuple[str, ...] = ()
     distance: float | None = None
     share_outside: float | None = None
     n_measured: int = 0
@@ -61,12 +63,13 @@ class DomainReport:
     def is_inside(self) -> bool:
         """False where ions or elements are unseen, or most of the measured records lie outside."""
         near = self.share_outside is None or self.share_outside <= 0.5
-        return not self.unseen_ions and not self.unseen_elements and near
+        known = not self.unseen_ions and not self.unseen_elements
+        return known and near and not self.outside_ranges
 
     @property
     def words(self) -> str:
         """What is outside, in words; empty where nothing is."""
-        parts = []
+        parts = list(self.outside_ranges)
         for name, unseen in (("ion", self.unseen_ions), ("element", self.unseen_elements)):
             if unseen:
                 parts.append(f"unseen {name} {', '.join(unseen)}")
@@ -86,6 +89,7 @@ class DomainReport:
             "unseen_ions": list(self.unseen_ions),
             "unseen_elements": list(self.unseen_elements),
             "unseen_families": list(self.unseen_families),
+            "outside_ranges": list(self.outside_ranges),
             "distance": self.distance,
             "share_outside": self.share_outside,
             "n_measured": self.n_measured,
@@ -302,7 +306,7 @@ def plan(
         catalogue = default_catalogue()
     if not catalogue.entries:
         raise InputError("the catalogue is empty: no models and no formulas to plan with")
-    tables = merged(given)
+    tables = _for_goal(goal, merged(given))
     found = {g.name: g.found for g in given}
     unit = quantity(goal).unit
     if goal in tables:
@@ -326,6 +330,13 @@ def plan(
         warnings=chosen.warnings,
         wanted=survey.wanted(chosen),
     )
+
+
+def _for_goal(goal: str, tables: dict[str, list[Row]]) -> dict[str, list[Row]]:
+    """Hops that are given beside crystals teach; what crystals conduct by are their own hops."""
+    if QUANTITIES[goal].carrier != "hop" and "crystal" in tables:
+        return {name: rows for name, rows in tables.items() if name != "hop"}
+    return tables
 
 
 def merged(given: Sequence[Given]) -> dict[str, list[Row]]:
@@ -593,6 +604,7 @@ class _Survey:
             tuple(sorted(ions - known.working_ions)) if known.working_ions else (),
             tuple(sorted(elements - known.elements)) if known.elements else (),
             tuple(sorted(families - known.families)) if known.families else (),
+            tuple(self._outside_ranges(entry)),
         )
         if entry.measure is None or report.unseen_ions:
             return report
@@ -609,6 +621,13 @@ class _Survey:
             share_outside=float(np.mean(distances > 1.0)),
             n_measured=len(distances),
         )
+
+    def _outside_ranges(self, entry: Entry) -> Iterator[str]:
+        """Conditions of the plan beyond the ranges of an entry."""
+        for name, (low, high) in entry.domain.ranges.items():
+            value = getattr(self.at, name)
+            if not low <= value <= high:
+                yield f"{name} {value:g} outside {low:g} to {high:g}"
 
     def wanted(self, chosen: Chain) -> tuple[WantedLabel, ...]:
         """Labels that would help, where a hop model stands outside of what it knows."""

@@ -22,6 +22,7 @@ from models.few_label import is_new
 from models.few_label_model import FewLabelModel, hop_descriptors
 from models.hop_graphs import graph_of
 from models.validation import errors_by_domain
+from screening.conductivity_predictions import ROOM_TEMPERATURE_K
 from screening.orchestrator.catalogue import (
     Entry,
     EntryDomain,
@@ -132,6 +133,7 @@ def entry_of(name: str, folder: Path) -> Entry | None:
             frozenset(map(str, card.get("working_ions", ()))),
             frozenset(map(str, card.get("elements", ()))),
             frozenset(map(str, card.get("families", ()))),
+            {"temperature_K": ROOM_TEMPERATURE_K} if kind == ConductivityTrees.kind else {},
         ),
         licence=str(card.get("licence", "not stated")),
         training_sets=_training_sets(card),

@@ -50,10 +50,10 @@ def catalogue(*entries):
 
 class TestErrors:
     def test_a_barrier_costs_decades_as_arrhenius_says(self):
-        barrier = entry("model", ("hop",), ("migration_barrier",), std=0.1)
+        barrier = entry("model", ("crystal",), ("migration_barrier",), std=0.1)
         made = plan(
             "diffusivity",
-            given(hop=[SODIUM], crystal=[SODIUM]),
+            given(crystal=[SODIUM]),
             catalogue(barrier, *(e for e in formula_entries() if e.name == "jump-network")),
             Conditions(temperature_K=500.0),
         )
@@ -191,8 +191,39 @@ class TestChoice:
         assert alone.chosen is None
         assert "not shipped" in alone.why
 
+    def test_a_temperature_that_a_model_does_not_know_is_outside(self):
+        warm = EntryDomain(ranges={"temperature_K": (288.0, 308.0)})
+        room = entry("room", ("hop",), ("conductivity",), std=0.1, domain=warm)
+        every = entry("every", ("hop",), ("conductivity",), std=3.0)
+        both = catalogue(room, every)
+        assert plan("conductivity", HOPS, both).chosen.words == "room"
+        hot = plan("conductivity", HOPS, both, Conditions(temperature_K=600.0))
+        assert hot.chosen.words == "every"
+
+    def test_a_model_that_breaks_when_looked_at_is_not_used(self):
+        def broken(tables):
+            raise RuntimeError("altered weights")
+
+        bad = entry("bad", ("hop",), ("migration_barrier",), std=0.1, measure=broken)
+        good = entry("good", ("hop",), ("migration_barrier",), std=0.5)
+        made = plan("migration_barrier", HOPS, catalogue(bad, good))
+        assert made.chosen.words == "good"
+        assert "altered weights" in made.why
+
 
 class TestReach:
+    def test_labelled_hops_beside_crystals_teach_and_are_not_the_crystals_hops(self):
+        labelled = {**SODIUM, "barrier_eV": 0.3}
+        finder = entry("finder", ("crystal",), ("hop",))
+        adapted = entry("adapted", ("hop_labels", "hop"), ("migration_barrier",), std=0.2)
+        network = entry("network", ("migration_barrier",), ("diffusivity",), std=0.5)
+        made = plan(
+            "diffusivity",
+            given(hop=[labelled], hop_labels=[labelled], crystal=[SODIUM]),
+            catalogue(finder, adapted, network),
+        )
+        assert made.chosen.words == "finder -> adapted -> network"
+
     def test_a_given_goal_needs_no_step(self):
         made = plan(
             "voltage",
