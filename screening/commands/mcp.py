@@ -42,7 +42,8 @@ def _run(args: argparse.Namespace) -> int:
     from screening.orchestrator.workspace import Workspace
 
     try:
-        from screening.orchestrator.mcp_server import Tokens, serve
+        from screening.orchestrator.mcp_server import serve
+        from screening.orchestrator.tokens import Tokens
     except ModuleNotFoundError as error:
         raise MissingExtraError("mcp", f"ionbridge mcp ({error})") from error
     if (args.http is None) != (args.token_file is None):

@@ -8,21 +8,16 @@ for each client; jobs run in processes.
 from __future__ import annotations
 
 import contextlib
-import hmac
-import io
-import json
 import os
 import re
 import socket
-import stat
 import sys
-from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import IO, Any, BinaryIO, TypeVar, cast
+from typing import IO, Any, TypeVar, cast
 from urllib.parse import quote, unquote
 
 import anyio
@@ -30,7 +25,6 @@ import anyio.from_thread
 import anyio.to_thread
 import mcp_types as types
 import uvicorn
-from mcp.server.auth.provider import AccessToken
 from mcp.server.auth.settings import AuthSettings
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
@@ -40,11 +34,14 @@ from pydantic import AnyHttpUrl
 
 from screening.errors import InputError
 from screening.orchestrator.answers import ANSWER_SCHEMA, Answer
+from screening.orchestrator.bounded_lines import BoundedLines
 from screening.orchestrator.caller import Caller
 from screening.orchestrator.description import SHIPPED
 from screening.orchestrator.jobs import Jobs, JobStatus
 from screening.orchestrator.results import files_below
+from screening.orchestrator.tokens import Tokens
 from screening.orchestrator.tools import INSTRUCTIONS, TOOLS, call_tool
+from screening.orchestrator.turnstile import Turnstile
 from screening.orchestrator.workspace import JOBS, MODELS, Workspace, WorkspaceError
 
 NAME = "ionbridge"
@@ -53,14 +50,8 @@ PATH = "/mcp"
 LARGEST_MESSAGE = 2**20
 """Bytes of one message of a client."""
 LARGEST_RESOURCE = 8 * 2**20
-CALLS_EACH = 4
-"""Calls of one client that run at a time; the others wait."""
-WAITING_EACH = 32
-"""Calls of one client that may wait."""
 MOST_RESOURCES = 200
-SHORTEST_TOKEN = 24
 LOCAL = "local"
-TOO_LONG = "message-longer-than-1-MiB"
 
 T = TypeVar("T")
 
@@ -77,90 +68,6 @@ MIME_TYPES = {
     ".log": "text/plain",
 }
 """Kinds of files that can be read as resources."""
-
-
-@dataclass
-class Turnstile:
-    """How many calls of each client run and wait.
-
-    Attributes:
-        running: One limiter a client.
-        present: Calls of a client that run or wait.
-    """
-
-    running: dict[str, anyio.Semaphore] = field(
-        default_factory=lambda: defaultdict(lambda: anyio.Semaphore(CALLS_EACH))
-    )
-    present: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-
-    @contextlib.asynccontextmanager
-    async def through(self, client: str) -> AsyncIterator[None]:
-        """Wait for one's turn.
-
-        Raises:
-            InputError: Too many calls of this client wait already.
-        """
-        if self.present[client] >= CALLS_EACH + WAITING_EACH:
-            raise InputError(
-                f"{self.present[client]} of your calls are waiting; send fewer at once"
-            )
-        self.present[client] += 1
-        try:
-            async with self.running[client]:
-                yield
-        finally:
-            self.present[client] -= 1
-
-
-class Tokens:
-    """The tokens of a file: who each belongs to, compared in constant time.
-
-    Args:
-        path: One client a line, ``TOKEN`` or ``NAME TOKEN``; only its owner may read it.
-
-    Raises:
-        InputError: Missing, readable for others, or without a usable token.
-    """
-
-    def __init__(self, path: Path) -> None:
-        make = f"python3 -c 'import secrets; print(secrets.token_urlsafe(32))' > {path}"
-        try:
-            mode = path.stat().st_mode
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(
-                f"--token-file {path}: cannot be read; make one: (umask 077; {make})"
-            ) from error
-        if mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise InputError(f"--token-file {path}: others can read it; chmod 600 {path}")
-        self._clients: dict[bytes, str] = {}
-        for number, line in enumerate(lines, start=1):
-            parts = line.split()
-            if not parts or parts[0].startswith("#"):
-                continue
-            name = parts[0] if len(parts) == 2 else f"client{number}"
-            if len(parts) > 2 or len(parts[-1]) < SHORTEST_TOKEN or not name.isprintable():
-                raise InputError(
-                    f"--token-file {path}: line {number}: expected TOKEN or NAME TOKEN, with at "
-                    f"least {SHORTEST_TOKEN} characters in the token"
-                )
-            self._clients[parts[-1].encode()] = name[:40]
-        if not self._clients:
-            raise InputError(f"--token-file {path}: holds no token; {make}")
-
-    def client(self, token: str) -> str | None:
-        """Whose token this is; None if nobody's. Takes the same time whichever it is."""
-        given = token.encode("utf-8", "surrogateescape")
-        found = None
-        for known, name in self._clients.items():
-            if hmac.compare_digest(known, given):
-                found = name
-        return found
-
-    async def verify_token(self, token: str) -> AccessToken | None:
-        """What the SDK asks of a verifier."""
-        client = self.client(token)
-        return None if client is None else AccessToken(token="", client_id=client, scopes=[])
 
 
 def build_server(workspace: Workspace, jobs: Jobs) -> Server[Any]:
@@ -299,40 +206,6 @@ async def _serve_http(server: Server[Any], port: int, tokens: Tokens) -> None:
         timeout_graceful_shutdown=3,
     )
     await uvicorn.Server(config).serve(sockets=[listener])
-
-
-class BoundedLines(io.TextIOBase):
-    """Lines of a stream, none of them longer than a bound.
-
-    A longer one is passed over, and a request of no known method takes its place, so that its
-    sender is told.
-
-    Args:
-        stream: Bytes, lines in UTF-8.
-        longest: Bytes of a line.
-    """
-
-    ID = re.compile(rb'"id"\s*:\s*(\d{1,15}|"[\w.-]{1,64}")')
-    N_SEARCHED = 256
-
-    def __init__(self, stream: BinaryIO, longest: int) -> None:
-        self._stream = stream
-        self._longest = longest
-
-    def readline(self, size: int | None = -1, /) -> str:  # type: ignore[override]
-        """The next line; empty at the end of the stream."""
-        line = self._stream.readline(self._longest + 1)
-        if len(line) <= self._longest:
-            return line.decode("utf-8", errors="replace")
-        known = self.ID.search(line[: self.N_SEARCHED]) or self.ID.search(line[-self.N_SEARCHED :])
-        tail = line
-        while tail and not tail.endswith(b"\n"):
-            tail = self._stream.readline(self._longest)
-            known = known or self.ID.search(tail[-self.N_SEARCHED :])
-        if known is None:
-            return "null\n"
-        refused = {"jsonrpc": "2.0", "id": json.loads(known[1]), "method": TOO_LONG}
-        return json.dumps(refused) + "\n"
 
 
 class _Reporter:

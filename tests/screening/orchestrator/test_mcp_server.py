@@ -32,16 +32,12 @@ from pydantic import BaseModel, ValidationError
 from screening.cli import main
 from screening.errors import InputError
 from screening.orchestrator.answers import EXTRAPOLATION
-from screening.orchestrator.mcp_server import (
-    CALLS_EACH,
-    LARGEST_MESSAGE,
-    WAITING_EACH,
-    BoundedLines,
-    Tokens,
-    Turnstile,
-)
+from screening.orchestrator.bounded_lines import BoundedLines
+from screening.orchestrator.mcp_server import LARGEST_MESSAGE
+from screening.orchestrator.tokens import Tokens
 from screening.orchestrator.tool_arguments import ActiveRounds, Campaign, Refinement
 from screening.orchestrator.tools import TOOLS
+from screening.orchestrator.turnstile import CALLS_EACH, WAITING_EACH, Turnstile
 from screening.settings import CampaignSettings
 from structures.io import write_json_lines
 from tests.screening.tiny import layered, rocksalt, tiny_hops
