@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from screening.commands.cell_ageing import add_verbs as add_ageing_verbs
 from screening.commands.command import (
     USABLE,
     add_command,
@@ -34,6 +35,7 @@ def add(commands: Any) -> None:
     _add_train(verbs)
     _add_transfer(verbs)
     _add_export(verbs)
+    add_ageing_verbs(verbs)
 
 
 def _say_verbs(args: argparse.Namespace) -> int:

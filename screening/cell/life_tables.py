@@ -1,0 +1,153 @@
+"""Tables of cells in, tables of their lives out: early cycles of real cells, or ways of cycling."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from models.ageing_rom import AgeingRom
+from models.cycle_life import CycleLife
+from models.graphite import Cycling
+from screening.cell.ageing_kpis import ageing_kpis, ageing_model, years_of_service
+from screening.errors import InputError
+from screening.table import Row
+from structures.configuration import nearest
+from structures.sources.cell_ageing import EARLY_COLUMNS, EarlyCycles, early_cycles
+
+LIFE_COLUMNS = (
+    "cell",
+    "cycle_life",
+    "cycle_life_lower",
+    "cycle_life_upper",
+    "log10_cycle_life_std",
+    "in_domain",
+    "status",
+    "reason",
+)
+"""Lower and upper are the ends of the 90 % interval."""
+CYCLING_COLUMNS = tuple(Cycling.__dataclass_fields__)
+AGEING_COLUMNS = (
+    "id",
+    "base_cell",
+    *CYCLING_COLUMNS,
+    "capacity_fade_percent",
+    "capacity_fade_std_percent",
+    "cycles_to_end",
+    "cycles_to_end_lower",
+    "cycles_to_end_upper",
+    "years_of_service",
+    "resistance_growth_percent",
+    "sei_mAh",
+    "sei_on_cracks_mAh",
+    "plating_mAh",
+    "active_material_mAh",
+    "main_mechanism",
+    "extrapolated",
+    "in_domain",
+    "status",
+    "reason",
+)
+"""Fade, resistance and losses after 500 cycles; the end is at 80 % of the capacity."""
+
+
+def life_rows(path: Path, model: CycleLife) -> list[Row]:
+    """Cycle lives of the cells of a table of early-cycle features.
+
+    Args:
+        path: CSV with ``EARLY_COLUMNS``; the capacities may be missing.
+        model: A fitted model.
+
+    Raises:
+        InputError: The file cannot be read, or lacks a column.
+    """
+    needed = [name for name in EARLY_COLUMNS if not name.startswith("qmax")]
+    rows: list[Row] = []
+    usable: list[tuple[int, EarlyCycles]] = []
+    for k, given in enumerate(_read(path, needed)):
+        row: Row = dict.fromkeys(LIFE_COLUMNS, "") | {"cell": given.get("cell") or f"#{k}"}
+        try:
+            usable.append((k, early_cycles({**given, "cycle_life": ""})))
+            row["status"] = "ok"
+        except ValueError as error:
+            row |= {"status": "failed", "reason": str(error)}
+        rows.append(row)
+    if usable:
+        records = [record for _, record in usable]
+        ends = zip(*model.lives(records), strict=True)
+        spread, inside = model.predict(records).std, model.in_domain(records)
+        for (k, _), (life, low, high), std, within in zip(
+            usable, ends, spread, inside, strict=True
+        ):
+            rows[k] |= {
+                "cycle_life": float(life),
+                "cycle_life_lower": float(low),
+                "cycle_life_upper": float(high),
+                "log10_cycle_life_std": float(std),
+                "in_domain": bool(within),
+            }
+    return rows
+
+
+def ageing_rows(path: Path) -> list[Row]:
+    """Ageing KPIs of the cells of a table of ways of cycling.
+
+    Args:
+        path: CSV with ``id``, ``base_cell`` (a base that ages, or ``LCO``, ``LFP``), the settings
+            of a `Cycling` and, optionally, ``cycles_per_day``.
+
+    Raises:
+        InputError: The file cannot be read, or lacks a column.
+    """
+    models: dict[str, AgeingRom] = {}
+    rows: list[Row] = []
+    for k, given in enumerate(_read(path, ["base_cell", *CYCLING_COLUMNS])):
+        base = (given["base_cell"] or "").strip()
+        row: Row = dict.fromkeys(AGEING_COLUMNS, "")
+        row |= {"id": given.get("id") or f"#{k}", "base_cell": base}
+        try:
+            numbers = {name: _number(given, name) for name in CYCLING_COLUMNS}
+            row |= numbers
+            per_day = _number(given, "cycles_per_day") if given.get("cycles_per_day") else None
+            if base not in models:
+                models[base] = ageing_model(base)
+            found = ageing_kpis(models[base], Cycling(**numbers), cycles_per_day=per_day)
+        except ValueError as error:
+            rows.append(row | {"status": "failed", "reason": str(error)})
+            continue
+        kpis = asdict(found)
+        lost = {
+            f"{name.removesuffix('_Ah')}_mAh": value
+            for name, value in kpis.pop("lithium_lost_mAh").items()
+        }
+        row |= {name: value for name, value in (kpis | lost).items() if name in row}
+        if per_day is not None:
+            row["years_of_service"] = years_of_service(found.cycles_to_end, per_day)
+        rows.append(row | {"status": "ok"})
+    return rows
+
+
+def _number(given: dict[str, str], name: str) -> float:
+    text = (given.get(name) or "").strip()
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"{name} is not a number: {text!r}") from None
+
+
+def _read(path: Path, needed: Sequence[str]) -> list[dict[str, str]]:
+    """Rows of a CSV that has the needed columns."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream)
+            known = list(reader.fieldnames or ())
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from error
+    for name in needed:
+        if name not in known:
+            raise InputError(f"{path}: no column '{name}'; {nearest(name, known or ['(none)'])}")
+    if not rows:
+        raise InputError(f"{path}: holds no rows")
+    return rows

@@ -1,0 +1,65 @@
+"""As many rows out as in, and a bad one says why; the commands write what the functions say."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from models import library
+from screening.cell.life_tables import CYCLING_COLUMNS, ageing_rows, life_rows
+from screening.cli import main
+from screening.errors import InputError
+
+FEATURES = """cell,qmax_cycle2_Ah,log10_var_dQ_100_10,min_dQ_100_10,mean_dQ_100_10
+good,1.06,-4.0,-0.03,-0.012
+unknown capacity,,-4.0,-0.03,-0.012
+bad,1.06,nan,-0.03,-0.012
+"""
+HEADER = ",".join(("id", "base_cell", *CYCLING_COLUMNS, "cycles_per_day"))
+CYCLINGS = f"""{HEADER}
+a,LFP,0.5,0.5,298.15,0.7,1
+b,Prada2013_OKane2022_ageing,0.5,0.5,298.15,0.7,
+c,LCO,0.5,0.5,25,0.7,1
+d,LCO,0.5,x,298.15,0.7,1
+e,NMC,0.5,0.5,298.15,0.7,1
+"""
+
+
+def test_lives_by_command(tmp_path: Path) -> None:
+    given, out = tmp_path / "features.csv", tmp_path / "lives.csv"
+    given.write_text(FEATURES)
+    assert main(["cell", "life", str(given), "--out", str(out)]) == 0
+    rows = list(csv.DictReader(out.open()))
+    assert [row["cell"] for row in rows] == ["good", "unknown capacity", "bad"]
+    assert [row["status"] for row in rows] == ["ok", "ok", "failed"]
+    assert "log10_var_dQ_100_10" in rows[2]["reason"]
+    direct = life_rows(given, library.load("cycle-life"))
+    assert float(rows[0]["cycle_life"]) == pytest.approx(direct[0]["cycle_life"], rel=1e-4)
+    low, life, high = (
+        float(rows[0][name]) for name in ("cycle_life_lower", "cycle_life", "cycle_life_upper")
+    )
+    assert low < life < high
+
+
+def test_ageing_by_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given, out = tmp_path / "cyclings.csv", tmp_path / "ageing.csv"
+    given.write_text(CYCLINGS)
+    assert main(["cell", "age", str(given), "--out", str(out)]) == 0
+    rows = list(csv.DictReader(out.open()))
+    assert [row["status"] for row in rows] == ["ok", "ok", "failed", "failed", "failed"]
+    assert float(rows[0]["years_of_service"]) > 0
+    assert rows[1]["years_of_service"] == ""
+    assert float(rows[0]["capacity_fade_percent"]) > float(rows[1]["capacity_fade_percent"])
+    for row, said in zip(rows[2:], ("kelvin", "discharge_c_rate", "NMC"), strict=True):
+        assert said in row["reason"]
+    given.write_text("id,base_cell\na,LFP\n")
+    assert main(["cell", "age", str(given), "--out", str(out)]) == 2
+    assert "charge_c_rate" in capsys.readouterr().err
+
+
+def test_unreadable_tables_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read"):
+        ageing_rows(tmp_path / "none.csv")
+    (tmp_path / "empty.csv").write_text(HEADER + "\n")
+    with pytest.raises(InputError, match="no rows"):
+        ageing_rows(tmp_path / "empty.csv")
