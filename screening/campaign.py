@@ -24,7 +24,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from models.checkpoint import WEIGHTS, IncompatibleModelError, sha256
-from models.library import DEFAULTS, find
+from models.library import DEFAULTS, find, load
 from screening.candidates import Candidate, checksum, collect
 from screening.conduction import Conditions
 from screening.errors import InputError
@@ -41,8 +41,10 @@ from structures.records import Crystal
 
 if TYPE_CHECKING:
     from screening.active import Round
+    from screening.cell.stage import CellStage
 
 CAMPAIGN_FILE, TABLE_FILE, REPORT_FILE = "campaign.json", "ranked.csv", "report.html"
+CURVES_FILE = "cell_curves.json"
 VERSIONED = ("ionbridge", "torch", "torch-geometric", "pymatgen", "numpy", "scipy")
 STATUSES = ("ok", "filtered", "failed")
 N_TIMED = 16
@@ -100,7 +102,13 @@ class Campaign:
     @property
     def results(self) -> pd.DataFrame:
         """The rows of ``ranked.csv``, best first; empty cells are missing values."""
-        return pd.DataFrame(self.rows_, columns=list(COLUMNS))
+        return pd.DataFrame(self.rows_, columns=list(self.columns))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of ``ranked.csv``; those of the cell stage follow where there is one."""
+        found = dict.fromkeys(name for row in self.rows_ for name in row if name not in COLUMNS)
+        return (*COLUMNS, *(name for name in found if name.startswith("cell_")))
 
     def candidates(self) -> list[Candidate]:
         """All candidates, in the order of the shards."""
@@ -206,7 +214,12 @@ class Campaign:
         rows, n_computed = self._predicted_rows(folder, candidates, predictor, pool, progress)
         predicted = time.time()
         self.rows_ = self._ranked(rows, folder, candidates, predictor, pool)
-        write_atomically(folder / TABLE_FILE, to_csv(self.rows_, COLUMNS))
+        write_atomically(folder / TABLE_FILE, to_csv(self.rows_, self.columns))
+        cell = self._cell_stage()
+        if cell is not None:
+            self.rows_ = cell.rows
+            write_json(folder / CURVES_FILE, cell.curves)
+            write_atomically(folder / TABLE_FILE, to_csv(self.rows_, self.columns))
         write_hop_paths(folder / "paths", self.rows_, candidates, self.settings.n_paths)
         record |= {
             "status": "complete",
@@ -218,7 +231,7 @@ class Campaign:
             "counts": {s: sum(row["status"] == s for row in rows) for s in STATUSES},
             "reasons": reasons(rows),
         }
-        write_atomically(folder / REPORT_FILE, render(self.rows_, record))
+        write_atomically(folder / REPORT_FILE, render(self.rows_, record, cell))
         record["timings_s"] = {
             "candidates": round(ready - started, 1),
             "prediction": round(predicted - ready, 1),
@@ -281,6 +294,19 @@ class Campaign:
             pool,
             folder / "refined",
             lambda message: print(f"refine: {message}", file=sys.stderr),
+        )
+
+    def _cell_stage(self) -> CellStage | None:
+        """The ranked rows in cells, where that is asked for."""
+        if self.settings.cell is None:
+            return None
+        from screening.cell.rom import predict_designs  # needs the extra `cell`
+        from screening.cell.shipped import rom_for
+        from screening.cell.stage import cell_columns
+
+        rom = load(rom_for(self.settings.cell.base_cell))
+        return cell_columns(
+            self.rows_, self.settings.cell, lambda designs: predict_designs(designs, rom)
         )
 
     def _rounds(
@@ -410,7 +436,7 @@ def discard(folder: Path) -> None:
     """Remove what a campaign wrote into its folder, and nothing else."""
     for name in ("shards", "paths", "rounds", "refined"):
         shutil.rmtree(folder / name, ignore_errors=True)
-    for name in (CAMPAIGN_FILE, TABLE_FILE, REPORT_FILE):
+    for name in (CAMPAIGN_FILE, TABLE_FILE, REPORT_FILE, CURVES_FILE):
         (folder / name).unlink(missing_ok=True)
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import yaml
 
+from screening.cell.stage import CellSettings
 from screening.refine_settings import RefineSettings
 from screening.sampling import N_DRAWS
 from structures.configuration import ConfigurationError, from_mapping, nearest
@@ -149,6 +150,7 @@ class CampaignSettings:
         n_paths: Number of top candidates whose hop paths are written out.
         active: Rounds of labelling and fine-tuning before the final screen; none by default.
         refine: The best rows again with an interatomic potential; not by default.
+        cell: The cell that candidates are put into; none by default.
     """
 
     name: str
@@ -168,6 +170,7 @@ class CampaignSettings:
     n_paths: int = 10
     active: ActiveSettings | None = None
     refine: RefineSettings | None = None
+    cell: CellSettings | None = None
 
     @classmethod
     def from_yaml(cls, path: Path) -> CampaignSettings:

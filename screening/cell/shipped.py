@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from screening.cell.base_cells import base_cell
 
-ROMS = {"LiCoO2": "cell-lco", "LiFePO4": "cell-lfp"}
+ROMS = {"LiCoO2": "cell-rom-lco", "LiFePO4": "cell-rom-lfp"}
 """Cathode -> model."""
 
-OTHERS = "cell-chemistries"
+OTHERS = "cell-rom-source"
 """Of all chemistries together."""
 
 

@@ -42,7 +42,7 @@ def by_family(rows: Sequence[Row], column: str) -> str:
         groups[row["family"] or "unknown"].append(max(float(row[column]), LOWEST_SHOWN))
     names = sorted(groups, key=lambda name: -len(groups[name]))[:N_FAMILIES]
     names.sort(key=lambda name: float(np.median(groups[name])))
-    figure, axes = _axes(7.2, 0.8 + 0.24 * max(len(names), 3))
+    figure, axes = new_axes(7.2, 0.8 + 0.24 * max(len(names), 3))
     if names:
         drawn = axes.boxplot(
             [groups[name] for name in names],
@@ -59,13 +59,13 @@ def by_family(rows: Sequence[Row], column: str) -> str:
             range(1, len(names) + 1), [f"{name} ({len(groups[name])})" for name in names]
         )
     axes.set_xlabel(label(column))
-    return _svg(figure, f"distribution of {column} by family")
+    return to_svg(figure, f"distribution of {column} by family")
 
 
 def top_candidates(rows: Sequence[Row], column: str) -> str:
     """The first rows with one standard deviation, references in orange."""
     top = _with(rows, column)[:N_TOP]
-    figure, axes = _axes(7.2, 0.8 + 0.24 * max(len(top), 3))
+    figure, axes = new_axes(7.2, 0.8 + 0.24 * max(len(top), 3))
     for place, row in enumerate(top):
         std = float(row.get(STD_COLUMN.get(column, "")) or 0.0)
         axes.errorbar(
@@ -81,12 +81,12 @@ def top_candidates(rows: Sequence[Row], column: str) -> str:
     axes.set_yticks(range(len(top)), [f"{r['rank']}  {r['formula']}" for r in top])
     axes.invert_yaxis()
     axes.set_xlabel(f"{label(column)} ± 1σ")
-    return _svg(figure, "best candidates with their spread")
+    return to_svg(figure, "best candidates with their spread")
 
 
 def barrier_against(rows: Sequence[Row], column: str) -> str:
     """Percolation barrier against a column, coloured by dimensionality; references named."""
-    figure, axes = _axes(7.2, 4.6)
+    figure, axes = new_axes(7.2, 4.6)
     shown = [r for r in _with(rows, column) if r["percolation_barrier_eV"] is not None]
     for dimension, color in DIMENSION_COLORS.items():
         points = [
@@ -118,7 +118,7 @@ def barrier_against(rows: Sequence[Row], column: str) -> str:
         axes.legend(frameon=False, title="percolates in")
     axes.set_xlabel(label("percolation_barrier_eV"))
     axes.set_ylabel(label(column))
-    return _svg(figure, f"percolation barrier against {column}")
+    return to_svg(figure, f"percolation barrier against {column}")
 
 
 def apart(
@@ -141,14 +141,14 @@ def dimension_counts(rows: Sequence[Row]) -> str:
         sum(r["percolation_dimensionality"] == d for r in rows if r["status"] == "ok")
         for d in (1, 2, 3)
     ]
-    figure, axes = _axes(3.6, 2.6)
+    figure, axes = new_axes(3.6, 2.6)
     bars = axes.bar(
         ["1-D", "2-D", "3-D"], counts, color=[DIMENSION_COLORS[d] for d in (1, 2, 3)], width=0.6
     )
     axes.bar_label(bars)
     axes.margins(y=0.15)
     axes.set_ylabel("candidates")
-    return _svg(figure, "candidates by percolation dimensionality")
+    return to_svg(figure, "candidates by percolation dimensionality")
 
 
 def _with(rows: Sequence[Row], column: str) -> list[Row]:
@@ -160,7 +160,8 @@ def _subscripts(formula: str) -> str:
     return re.sub(r"(\d+(?:\.\d+)?)", r"$_{\1}$", formula)
 
 
-def _axes(width: float, height: float) -> tuple[Figure, Axes]:
+def new_axes(width: float, height: float) -> tuple[Figure, Axes]:
+    """A figure of so many inches in the style of the report."""
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
@@ -170,7 +171,7 @@ def _axes(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _svg(figure: Figure, title: str) -> str:
+def to_svg(figure: Figure, title: str) -> str:
     """The figure as an SVG element without date, so that equal tables give equal pages."""
     text = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": title, "svg.fonttype": "none"}):

@@ -5,29 +5,36 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from screening.candidates import REFERENCE_SOURCE
-from screening.report import plots
+from screening.report import cell_plots, plots
 from screening.table import Row
+
+if TYPE_CHECKING:
+    from screening.cell.stage import CellStage
 
 PLOTTED = ("log10_diffusivity_cm2_s", "log10_conductivity_S_cm")
 """Columns that the plots can show; the first objective among them is taken."""
+
+N_CELLS = 15
+"""Candidates whose cells are shown."""
 
 N_SHOWN = 50
 """Rows of the ranked table on the page; the whole table is beside it as CSV."""
 
 
-def render(rows: Sequence[Row], record: Mapping[str, Any]) -> str:
+def render(rows: Sequence[Row], record: Mapping[str, Any], cell: CellStage | None = None) -> str:
     """The page as HTML text.
 
     Args:
         rows: The ranked table, best first.
         record: What ``campaign.json`` says.
+        cell: What the cell stage found, where there was one.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -46,6 +53,12 @@ def render(rows: Sequence[Row], record: Mapping[str, Any]) -> str:
         "barrier": plots.barrier_against(ranked, column),
         "dimensions": plots.dimension_counts(ranked),
     }
+    responses = {} if cell is None else cell.responses
+    if cell is not None:
+        base_cell = record["settings"]["cell"]["base_cell"]
+        pictures["curves"] = cell_plots.discharge_curves(cell.curves, base_cell)
+        for role, response in responses.items():
+            pictures[f"cell_{role}"] = cell_plots.sensitivity(role, response, cell.rows)
     return environment.get_template("page.html").render(
         record=record,
         n_rows=len(rows),
@@ -57,6 +70,25 @@ def render(rows: Sequence[Row], record: Mapping[str, Any]) -> str:
         settings=yaml.safe_dump(
             json.loads(json.dumps(record["settings"])), sort_keys=False, allow_unicode=True
         ).strip(),
+        cell=None if cell is None else cell_table(cell, ranked),
+        responses={
+            role: {kpi: response.enough(kpi) for kpi in cell_plots.SHOWN_KPIS}
+            for role, response in responses.items()
+        },
+        shown_kpis=cell_plots.SHOWN_KPIS,
+        axis_shift={role: shift for role, (_, shift) in cell_plots.AXIS.items()},
         several=len(objectives) > 1,
         n_in_domain=sum(row["in_domain"] is True for row in ranked),
     )
+
+
+def cell_table(cell: CellStage, ranked: Sequence[Row]) -> dict[str, Any]:
+    """The figures of merit of the base cell and of the best candidates, for the template."""
+    from screening.cell.stage import KPIS, column
+
+    kpis = [(column(kpi), column(kpi, std=True), unit) for kpi, unit in KPIS.items()]
+    return {
+        "kpis": kpis,
+        "base": cell.base,
+        "rows": [row for row in ranked if row.get("cell_status") == "ok"][:N_CELLS],
+    }
