@@ -115,6 +115,8 @@ class Entry:
         run: Inputs to outputs, one row a record.
         measure: Distance of given records to its training set, 1 being the edge of its domain;
             None where it cannot be measured.
+        largest_errors: Of an output, the error beyond which nothing is left to be wrong about: a
+            cell cannot lose more than its capacity.
         judge: Its errors on labels that are given, by output; None where it cannot be judged.
     """
 
@@ -138,6 +140,7 @@ class Entry:
     run: Run | None = None
     measure: Callable[[Tables], Sequence[float]] | None = None
     judge: Callable[[Tables], Mapping[str, ValidatedError]] | None = None
+    largest_errors: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def unavailable(self) -> str:

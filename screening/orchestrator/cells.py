@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -18,8 +18,10 @@ from screening.orchestrator.catalogue import (
     Tables,
     ValidatedError,
 )
+from screening.orchestrator.formulas import MAE_TO_STD
 from screening.orchestrator.quantities import Row
 from screening.orchestrator.records import crystal_of, row_by_row
+from screening.orchestrator.trained import loaded
 from screening.predict import CrystalPredictor
 from structures.prototypes import reference_crystals
 from structures.records import UnusableStructureError
@@ -39,6 +41,9 @@ CATHODES = (
     (frozenset(("Co",)), "Ai2020_extended"),
 )
 """Base cells by elements of the cathode; the first that fits is taken."""
+LARGEST_ERRORS = {"cell_capacity": NOMINAL_AH, "cell_energy": NOMINAL_AH * NOMINAL_V}
+ROM = "cell-rom-source"
+"""One of the shipped reduced-order models; the others come with it."""
 GIVEN = "given"
 """Id of a value that the user gave: it is meant as it stands."""
 
@@ -75,6 +80,22 @@ def cell_entries() -> tuple[Entry, ...]:
             run=_material_in_cell,
         ),
         Entry(
+            name="cell-rom",
+            kind="rom",
+            about="reduced-order model of a constant-current discharge, the one of the base cell",
+            inputs=("cell_design",),
+            outputs=("cell_capacity", "cell_energy"),
+            fidelity="physics",
+            cost_s=0.02,
+            errors=_rom_errors(),
+            sensitivities=_discharge_slopes,
+            largest_errors=LARGEST_ERRORS,
+            domain=EntryDomain(ranges={"temperature_K": (233.0, 343.0), "c_rate": (1e-3, 100.0)}),
+            training_sets=("DFN discharges of this project (PyBaMM)",),
+            missing="" if ROM in library.folders() else "its models are not shipped",
+            run=_predicted_discharges,
+        ),
+        Entry(
             name="pybamm-dfn",
             kind="simulation",
             about="Doyle-Fuller-Newman model of a constant-current discharge, solved with PyBaMM",
@@ -84,6 +105,7 @@ def cell_entries() -> tuple[Entry, ...]:
             cost_s=2.0,
             errors=solved,
             sensitivities=_discharge_slopes,
+            largest_errors=LARGEST_ERRORS,
             domain=EntryDomain(ranges={"temperature_K": (233.0, 343.0), "c_rate": (1e-3, 100.0)}),
             licence="BSD-3-Clause (PyBaMM)",
             extra="cell",
@@ -264,29 +286,46 @@ def _aged(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
 
 
 def _discharges(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
-    from screening.cell.designs import Design, check
     from screening.cell.simulation import Discharges
 
-    work = Discharges()
-    slopes = _discharge_slopes(context.at)
+    return _capacities(tables, context.at, lambda design: Discharges()([design])[0])
+
+
+def _predicted_discharges(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
+    from screening.cell.rom import predict_designs
+    from screening.cell.shipped import rom_for
+
+    def predicted(design: Any) -> Row:
+        return predict_designs([design], loaded(library.find(rom_for(design.base_cell))))[0]
+
+    return _capacities(tables, context.at, predicted)
+
+
+def _capacities(
+    tables: Tables, at: Conditions, solve: Callable[[Any], Row]
+) -> Mapping[str, list[Row]]:
+    """Capacity and energy of designs, their spread that of the diffusivity and the solver's own."""
+    from screening.cell.designs import Design, check
+
+    slope = _discharge_slopes(at)["cell_capacity", "cell_design"] / NOMINAL_AH
 
     def solved(row: Row) -> Row:
-        found = work([check(_design(row, context.at, Design))])[0]
+        found = solve(check(_design(row, at, Design)))
         if found["status"] != "ok":
             raise UnusableStructureError(found["reason"])
-        decades = float(row.get("log10_diffusivity_std") or 0.0)
         capacity, energy = float(found["capacity_Ah"]), float(found["energy_Wh"])
-        relative = slopes["cell_capacity", "cell_design"] / NOMINAL_AH
-        spread = min(decades * relative, 1.0) if decades else MESH_ERROR
+        carried = min(float(row.get("log10_diffusivity_std") or 0.0) * slope, 1.0)
+        own = float(found.get("capacity_std_Ah") or MESH_ERROR * capacity)
+        own_energy = float(found.get("energy_std_Wh") or MESH_ERROR * energy)
         return {
             "id": row["id"],
             "capacity_Ah": capacity,
             "energy_Wh": energy,
             "mean_voltage_V": float(found["mean_voltage_V"]),
-            "std": spread * capacity,
-            "energy_std_Wh": spread * energy,
+            "std": math.hypot(carried * capacity, own),
+            "energy_std_Wh": math.hypot(carried * energy, own_energy),
             "base_cell": row["base_cell"],
-            "in_domain": row.get("in_domain", True),
+            "in_domain": bool(row.get("in_domain", True) and found.get("in_domain", True)),
             "status": "ok",
         }
 
@@ -295,6 +334,20 @@ def _discharges(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]
         {**row, "std": row["energy_std_Wh"]} if row["status"] == "ok" else row for row in rows
     ]
     return {"cell_capacity": rows, "cell_energy": energies}
+
+
+def _rom_errors() -> Mapping[str, Mapping[str, ValidatedError]]:
+    """The relative error of the capacity that its card states, where it does."""
+    if ROM not in library.folders():
+        return {}
+    stated = library.read_card(library.find(ROM)).get("validation", {})
+    percent = stated.get("capacity_error_percent") if isinstance(stated, Mapping) else None
+    if not isinstance(percent, int | float):
+        return {}
+    std = MAE_TO_STD * float(percent) / 100.0 * NOMINAL_AH
+    error = ValidatedError(std, int(stated.get("n", 0)), "as the card states")
+    whole = ValidatedError(NOMINAL_V * std, error.n_rows, error.basis)
+    return {"cell_capacity": {"all": error}, "cell_energy": {"all": whole}}
 
 
 def _design(row: Row, at: Conditions, design: Any) -> Any:

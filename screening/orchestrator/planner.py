@@ -523,7 +523,8 @@ class _Survey:
                 if error is None or joined is None:
                     sources[output] = None
                 else:
-                    sources[output] = {**joined, f"{entry.name}:{output}": error.std}
+                    found = {**joined, f"{entry.name}:{output}": error.std}
+                    sources[output] = _limited(found, entry.largest_errors.get(output))
                     basis.append(error.basis)
             steps.append(
                 Step(
@@ -717,6 +718,14 @@ def _joined(
         for source, value in own.items():
             total[source] = total.get(source, 0.0) + slope * value
     return total
+
+
+def _limited(errors: dict[str, float], largest: float | None) -> dict[str, float]:
+    """Errors scaled down together where their sum is beyond the largest that there can be."""
+    total = _total(errors)
+    if largest is None or total is None or total <= largest:
+        return errors
+    return {source: value * largest / total for source, value in errors.items()}
 
 
 def _total(errors: Mapping[str, float] | None) -> float | None:

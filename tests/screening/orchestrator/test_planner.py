@@ -89,6 +89,21 @@ class TestErrors:
         )
         assert made.chosen.error == pytest.approx(5.0)
 
+    def test_no_error_is_larger_than_all_there_is(self):
+        slope = {("cell_capacity", "diffusivity"): 9.0}
+        cell = entry(
+            "cell",
+            ("diffusivity",),
+            ("cell_capacity",),
+            std=0.1,
+            slopes=slope,
+            largest_errors={"cell_capacity": 2.3},
+        )
+        made = plan(
+            "cell_capacity", HOPS, catalogue(entry("m", ("hop",), ("diffusivity",), std=1.0), cell)
+        )
+        assert made.chosen.error == pytest.approx(2.3)
+
     def test_what_is_not_validated_has_no_error_and_comes_last(self):
         made = plan(
             "migration_barrier",
