@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from screening.errors import InputError, MissingExtraError
 from structures.configuration import nearest
-from structures.units import FARADAY_C_PER_MOL, SECONDS_PER_HOUR
+from structures.units import FARADAY_C_PER_MOL, GAS_CONSTANT_J_MOL_K, SECONDS_PER_HOUR
 
 Floats = NDArray[np.float64]
 Domain = str
@@ -104,6 +104,16 @@ BASE_CELLS: dict[str, BaseCell] = {
             "nominal 2.3 Ah between stoichiometries of 0.004 and 0.98, and the graphite coating "
             "thickened from 34 to 43.2 um: 1.3 times as much usable lithium as the LiFePO4 takes "
             "up.",
+        ),
+        BaseCell(
+            "Prada2013_thermal",
+            "Prada2013",
+            "LiFePO4",
+            phase_separating=True,
+            changes="Prada2013_balanced, with the temperature dependence of OKane2022: activation "
+            "energies of 17 kJ/mol for conductivity and diffusivity of the electrolyte, 30.3 "
+            "kJ/mol for diffusion in graphite. The LiFePO4's diffusivity stays that of 298 K; a "
+            "candidate brings its own activation energy.",
         ),
         BaseCell("Chen2020", "Chen2020", "LiNi0.8Mn0.1Co0.1O2", "graphite-SiOx"),
         BaseCell("Mohtat2020", "Mohtat2020", "LiNi0.33Mn0.33Co0.33O2"),
@@ -284,10 +294,40 @@ def _balanced(values: Any) -> dict[str, Any]:
     }
 
 
+def _thermal(values: Any) -> dict[str, Any]:
+    """`Prada2013_balanced` with activation energies of O'Kane 2022."""
+    import pybamm
+
+    reference = float(values["Reference temperature [K]"])
+
+    def activated(name: str, energy_J_mol: float) -> Callable[[Any, Any], Any]:
+        shipped = values[name]
+
+        def function(state: Any, kelvin: Any) -> Any:
+            value = shipped(state, kelvin) if callable(shipped) else shipped
+            exponent = energy_J_mol / GAS_CONSTANT_J_MOL_K * (1.0 / reference - 1.0 / kelvin)
+            return value * pybamm.exp(exponent)
+
+        return function
+
+    return {
+        **_balanced(values),
+        **{name: activated(name, energy) for name, energy in ACTIVATION_J_MOL.items()},
+    }
+
+
+ACTIVATION_J_MOL = {
+    "Electrolyte conductivity [S.m-1]": 17000.0,
+    "Electrolyte diffusivity [m2.s-1]": 17000.0,
+    "Negative particle diffusivity [m2.s-1]": 30300.0,
+}
+"""Of PyBaMM's OKane2022."""
+
 SMOOTHING_V = 1e-4
 """Root mean square by which the smoothed curve of `Ai2020_extended` may leave the measured one."""
 
 CHANGES: dict[str, Callable[[Any], dict[str, Any]]] = {
     "Ai2020_extended": _extended,
     "Prada2013_balanced": _balanced,
+    "Prada2013_thermal": _thermal,
 }

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from screening.cell.base_cells import import_pybamm, potentials, scalars
+from screening.cell.base_cells import base_cell, import_pybamm, potentials, scalars
 from screening.cell.cell_model import CellModel, cell_model, split
 from screening.cell.designs import Design
 from screening.cell.full_charge import NoFullChargeError, full_charge, open_circuit
@@ -23,6 +23,9 @@ Floats = NDArray[np.float64]
 
 N_POINTS = 101
 """Points of a voltage curve, at even shares of the capacity."""
+
+SAME_TEMPERATURE_K = 2.0
+"""Within this a cell is at its reference temperature."""
 
 END_STATES = (
     "end_negative_mean",
@@ -114,7 +117,7 @@ def discharge(design: Design, model: str = "DFN", mesh: RadialMesh = FITTED) -> 
         voltage_V=[round(float(v), 6) for v in volts],
         open_circuit_V=[round(float(v), 6) for v in rest],
         status="ok",
-        reason="",
+        reason=_caution(design),
     )
 
 
@@ -171,6 +174,15 @@ def _fourier(design: Design) -> float | None:
         return None
     radius = values["Positive particle radius [m]"]
     return SECONDS_PER_HOUR * diffusivity / (design.c_rate * radius**2)
+
+
+def _caution(design: Design) -> str:
+    """What to keep in mind of a solved design."""
+    cell = base_cell(design.base_cell)
+    off = abs(design.temperature_K - scalars(design.base_cell)["Reference temperature [K]"])
+    if cell.temperature_dependent or off <= SAME_TEMPERATURE_K:
+        return ""
+    return f"electrolyte and diffusivities of {cell.name} do not depend on temperature"
 
 
 def _in_short(error: BaseException) -> str:

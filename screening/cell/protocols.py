@@ -14,7 +14,7 @@ import numpy as np
 
 from screening.cell.base_cells import base_cell, import_pybamm, scalars
 from screening.cell.designs import Design
-from screening.cell.discharge import failed, quiet, row_of
+from screening.cell.discharge import SAME_TEMPERATURE_K, failed, quiet, row_of
 from screening.cell.full_charge import NoFullChargeError
 from screening.cell.inputs import CURVE_CHANGES, ELECTRODES, FACTORS
 from screening.cell.kpis import DUTY_CYCLE, PULSE_STATE
@@ -118,9 +118,6 @@ class Cell:
         experiment = pybamm.Experiment(list(steps), period=f"{period_s:g} seconds")
         with quiet():
             return self.simulation(experiment=experiment).solve(initial_soc=soc)
-
-
-SAME_TEMPERATURE_K = 2.0
 
 
 def _energy_Wh(part: Any) -> float:

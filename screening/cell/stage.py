@@ -41,7 +41,7 @@ from structures.units import SECONDS_PER_HOUR
 
 Floats = NDArray[np.float64]
 Solve = Callable[[Sequence[Design]], list[Row]]
-"""Designs to rows as `screening.cell.discharge.discharge` returns them."""
+"""Designs to rows as `screening.cell.discharge.discharge` returns them; see `solvers.solver`."""
 
 RATES = (0.2, 1.0, 2.0, 3.0, 5.0)
 """C-rates of the response: the slowest is what the others are compared with."""
@@ -99,6 +99,8 @@ class CellSettings:
         temperature_K: Of the cell.
         positive: Design of the electrode that holds the candidate; None for the base cell's.
         negative: Of the other electrode.
+        model: What discharges the cells: DFN, SPMe, SPM (PyBaMM), the name of a reduced-order
+            model, or None for the shipped one.
         absolute: Take predicted diffusivities as absolute values for hosts that separate into
             phases, too.
     """
@@ -109,6 +111,7 @@ class CellSettings:
     temperature_K: float = 298.15
     positive: ElectrodeDesign | None = None
     negative: ElectrodeDesign | None = None
+    model: str | None = None
     absolute: bool = False
 
     @property

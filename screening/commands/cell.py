@@ -259,10 +259,10 @@ def _export(args: argparse.Namespace) -> int:
 def _cell_rom(name: str) -> Any:
     """A reduced-order cell model by name or folder."""
     from models.cell_rom import CellRom
-    from models.library import find, load
+    from models.library import load
     from screening.errors import InputError
 
-    model = load(find(name))
+    model = load(name)
     if not isinstance(model, CellRom):
         raise InputError(f"{name} is no reduced-order cell model")
     return model

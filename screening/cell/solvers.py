@@ -1,0 +1,66 @@
+"""Who discharges the cells of a campaign: the shipped reduced-order model, or PyBaMM."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from models.cell_rom import CellRom
+from models.library import load, names
+from screening.cell.designs import Design
+from screening.cell.discharge import failed
+from screening.cell.rom import predict_designs
+from screening.cell.shipped import rom_for
+from screening.cell.simulation import Discharges
+from screening.errors import InputError
+from screening.execution import Executor
+from screening.table import Row
+
+Solve = Callable[[Sequence[Design]], list[Row]]
+
+PHYSICS = ("DFN", "SPMe", "SPM")
+SHARD_SIZE = 8
+
+
+def simulated(executor: Executor, model: str = "DFN") -> Solve:
+    """Solve designs with PyBaMM.
+
+    Args:
+        executor: Where; see `screening.cell.simulation.processes`.
+        model: One of PHYSICS.
+    """
+
+    def solve(designs: Sequence[Design]) -> list[Row]:
+        shards = {
+            i: list(designs[first : first + SHARD_SIZE])
+            for i, first in enumerate(range(0, len(designs), SHARD_SIZE))
+        }
+        found = dict(executor.map_shards(Discharges(model), shards, failed))
+        return [row for index in sorted(found) for row in found[index]]
+
+    return solve
+
+
+def predicted(model: CellRom) -> Solve:
+    """Ask a reduced-order model, with its uncertainty."""
+    return lambda designs: predict_designs(designs, model)
+
+
+def solver(model: str | None, base: str, executor: Executor) -> tuple[str, Solve]:
+    """Name and function of what discharges cells.
+
+    Args:
+        model: One of PHYSICS, the name or folder of a reduced-order model, or None for the shipped
+            one of the base cell's chemistry (DFN where none is shipped).
+        base: Base cell.
+        executor: Where PyBaMM runs.
+
+    Raises:
+        InputError: A model of another kind.
+    """
+    name = model or (rom_for(base) if rom_for(base) in names() else PHYSICS[0])
+    if name in PHYSICS:
+        return name, simulated(executor, name)
+    found = load(name)
+    if not isinstance(found, CellRom):
+        raise InputError(f"{name} is no reduced-order cell model")
+    return name, predicted(found)
