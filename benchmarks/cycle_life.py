@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,11 @@ def methods(data: Path) -> dict[str, SlopePrior]:
         for name, base in (("LCO", LCO), ("LFP", LFP)):
             ours = [row for row in rows if row["base_cell"] == base]
             source = f"{len(ours)} simulated {name} cells"
-            found[f"one feature, simulated {name} cells"] = simulated_prior(ours, source)
+            prior = simulated_prior(ours, source)
+            found[f"one feature, simulated {name} cells"] = prior
+            found[f"two features, simulated {name} cells"] = replace(
+                prior, reserve_slope=1.0, reserve_slope_std=1.0
+            )
     return found | {"two features, scaling (shipped)": SCALING}
 
 
