@@ -232,6 +232,8 @@ def predicted_diffusivity(formula: str, temperature_K: float) -> float:
 
 
 AGEING_MODELS = ("ageing-lco", "ageing-lfp")
+AGEING_CATHODES = {"LiCoO2": "LCO", "LiFePO4": "LFP"}
+"""Names of the ageing models for the cathodes of the base cells."""
 AGEING_RATE, AGEING_DEPTH = 1.0, 0.8
 """Rate and depth at which a cell is cycled where a plan says nothing else."""
 FADE_CYCLES = 500.0
@@ -264,7 +266,8 @@ def _aged(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
     cycling = Cycling(AGEING_RATE, at.c_rate, at.temperature_K, AGEING_DEPTH)
 
     def aged(row: Row) -> Row:
-        model = ageing_model(base_cell(row["base_cell"]).cathode)
+        cathode = base_cell(row["base_cell"]).cathode
+        model = ageing_model(AGEING_CATHODES.get(cathode, cathode))
         found = ageing_kpis(model, cycling, cycles=FADE_CYCLES, seed=at.seed)
         spread = math.log10(found.cycles_to_end_upper / found.cycles_to_end_lower)
         return {
