@@ -202,6 +202,16 @@ class Refinement(Arguments):
     max_atoms: int = Field(default=200, ge=1, le=1000, description="of a supercell")
 
 
+class CellOfCampaign(Arguments):
+    """The cell that ranked candidates are put into; adds cell_* columns."""
+
+    base_cell: Word = Field(default="Ai2020_extended", description="Prada2013_balanced for LFP")
+    protocol: Literal["discharge", "charge", "cycle", "pulse", "drive_cycle"] = "discharge"
+    top_n: int = Field(default=10, ge=1, le=100, description="candidates with curves")
+    temperature_K: float = Field(default=298.15, ge=250.0, le=335.0)
+    absolute: bool = Field(default=False, description="see the documentation of CellSettings")
+
+
 class Campaign(Arguments):
     """Settings of a screening campaign."""
 
@@ -221,9 +231,10 @@ class Campaign(Arguments):
     rank_by: Literal["mean", "lcb", "probability"] = Field(
         "mean", description="lcb: one standard deviation on the safe side"
     )
-    n_draws: int = Field(64, ge=1, le=4096, description="samples for the spread")
+    n_draws: int = Field(512, ge=1, le=4096, description="samples for the spread")
     time_limit_s: float = Field(120.0, ge=1.0, le=3600.0, description="of one crystal")
     n_paths: int = Field(10, ge=0, le=1000, description="top rows whose hop paths are written")
+    cell: CellOfCampaign | None = None
 
 
 class Screen(Arguments):
