@@ -237,6 +237,8 @@ AGEING_CATHODES = {"LiCoO2": "LCO", "LiFePO4": "LFP"}
 AGEING_RATE, AGEING_DEPTH = 1.0, 0.8
 """Rate and depth at which a cell is cycled where a plan says nothing else."""
 FADE_CYCLES = 500.0
+UNSEEN_LIFE_STD = 0.3
+"""Decades, of a life beyond the cycles that were simulated: no knee can be foreseen there."""
 
 
 def ageing_models() -> tuple[str, ...]:
@@ -275,11 +277,11 @@ def _aged(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
             "base_cell": row["base_cell"],
             "log10_cycle_life": math.log10(found.cycles_to_end),
             "capacity_fade": found.capacity_fade_percent / 100.0,
-            "std": spread / 3.29,
+            "std": max(spread / 3.29, UNSEEN_LIFE_STD if found.extrapolated else 0.0),
             "fade_std": found.capacity_fade_std_percent / 100.0,
             "main_mechanism": found.main_mechanism,
             "extrapolated": found.extrapolated,
-            "in_domain": found.in_domain,
+            "in_domain": found.in_domain and not found.extrapolated,
             "status": "ok",
         }
 

@@ -111,7 +111,7 @@ def read_given(text: str | Path) -> Given:
             f"--given {name}: no such file, and neither chemistry:NAME nor QUANTITY=VALUE"
         )
     if path.is_file() and (
-        path.name.startswith(_TRAJECTORY_NAMES) or path.suffix in _TRAJECTORY_SUFFIXES
+        any(name in path.name for name in _TRAJECTORY_NAMES) or path.suffix in _TRAJECTORY_SUFFIXES
     ):
         row = {"id": path.name, "path": str(path.resolve()), "status": "ok"}
         return Given(name, {"trajectory": (row,)}, "found a trajectory")
