@@ -138,6 +138,7 @@ class Response:
         kpis: Figure of merit -> (n,).
         spreads: Figure of merit -> (n,) standard deviation of the cell model.
         skipped: Values at which the cell could not be solved, with the reason.
+        least_known: Least log10 at which what discharged the cells was in its domain.
     """
 
     parameter: str
@@ -145,6 +146,7 @@ class Response:
     kpis: Mapping[str, Floats]
     spreads: Mapping[str, Floats]
     skipped: Mapping[float, str]
+    least_known: float
 
     def at(self, log10: float, std: float) -> dict[str, tuple[float, float]]:
         """Mean and standard deviation of each figure of merit for an uncertain value.
@@ -167,8 +169,8 @@ class Response:
         return found
 
     def covers(self, log10: float) -> bool:
-        """Whether a value lies on the grid, or above it, where nothing changes any more."""
-        return bool(log10 >= self.log10[0])
+        """Whether a value lies where the cell is known, or above it, where nothing changes."""
+        return log10 >= self.least_known
 
     def enough(self, kpi: str, share: float = 0.99) -> float | None:
         """log10 of the value beyond which a figure of merit stays within 1 % of its best.
@@ -281,7 +283,7 @@ def response(parameter: str, settings: CellSettings, solve: Solve) -> Response:
         for rate in RATES
     ]
     rows = solve(designs)
-    kept, values_at, spreads_at, skipped = [], [], [], {}
+    kept, values_at, spreads_at, skipped, known = [], [], [], {}, []
     for k, value in enumerate(grid):
         own = rows[k * len(RATES) : (k + 1) * len(RATES)]
         reasons = [row["reason"] for row in own[:2] if row["status"] != "ok"]
@@ -289,6 +291,8 @@ def response(parameter: str, settings: CellSettings, solve: Solve) -> Response:
             skipped[float(value)] = reasons[0]
             continue
         kept.append(float(value))
+        if all(row.get("in_domain") is not False for row in own[:2]):
+            known.append(float(value))
         one, spread = _kpis(own, settings)
         values_at.append(one)
         spreads_at.append(spread)
@@ -303,6 +307,7 @@ def response(parameter: str, settings: CellSettings, solve: Solve) -> Response:
         {kpi: np.array([v[kpi] for v in values_at]) for kpi in KPIS},
         {kpi: np.array([v[kpi] for v in spreads_at]) for kpi in KPIS},
         skipped,
+        known[0] if known else math.inf,
     )
 
 
@@ -398,7 +403,7 @@ def _fill(
         cell_from_base="; ".join(parameters.from_base),
         cell_in_domain=on.covers(log10),
         cell_status="ok",
-        cell_reason="" if on.covers(log10) else "slower than any cell that could be solved",
+        cell_reason="" if on.covers(log10) else "slower than what the cell model knows",
     )
 
 
