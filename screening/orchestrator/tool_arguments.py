@@ -234,6 +234,8 @@ class Campaign(Arguments):
     n_draws: int = Field(512, ge=1, le=4096, description="samples for the spread")
     time_limit_s: float = Field(120.0, ge=1.0, le=3600.0, description="of one crystal")
     n_paths: int = Field(10, ge=0, le=1000, description="top rows whose hop paths are written")
+    active: ActiveRounds | None = None
+    refine: Refinement | None = None
     cell: CellOfCampaign | None = None
 
 
