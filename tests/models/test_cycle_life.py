@@ -29,7 +29,7 @@ def law(records: Sequence[EarlyCycles]) -> np.ndarray:
 
 def test_two_cells_are_enough_where_the_law_holds() -> None:
     training, test = cells(2), cells(20, seed=1)
-    found, lower, upper = CycleLife().fit(training, law(training)).lives(test)
+    found, lower, upper = CycleLife(SCALING).fit(training, law(training)).lives(test)
     np.testing.assert_allclose(found, law(test), rtol=0.02)
     assert (lower < law(test)).all()
     assert (law(test) < upper).all()
