@@ -61,7 +61,9 @@ def mapped(x: Floats, y: Floats, at: Floats) -> Floats:
     scaler = StandardScaler().fit(y)
     network = make_pipeline(
         StandardScaler(),
-        MLPRegressor((48, 48), solver="lbfgs", alpha=1e-2, max_iter=250, random_state=0),
+        MLPRegressor(
+            hidden_layer_sizes=(48, 48), solver="lbfgs", alpha=1e-2, max_iter=250, random_state=0
+        ),
     )
     found = network.fit(x, scaler.transform(y)).predict(at)
     return np.asarray(scaler.inverse_transform(found))
@@ -203,12 +205,8 @@ def ship(data: Path, library: Path, work: Path) -> dict[str, Any]:
     for base in (*LCO, TARGET):
         records, labels, _ = training_data(load_simulations(data / base))
         order = np.random.default_rng(0).permutation(len(labels[0]))
-        rows = (
-            order[:N_TEST],
-            order[N_TEST : N_TEST + N_VALIDATION],
-            order[N_TEST + N_VALIDATION :],
-        )
-        parts[base] = [(records[0].take(r), labels[0].take(r)) for r in rows]
+        three = np.split(order, [N_TEST, N_TEST + N_VALIDATION])
+        parts[base] = [(records[0].take(r), labels[0].take(r)) for r in three]
     for name, (bases, folder) in plans.items():
         if (work / folder / "config.json").exists():
             model = CellRom.load(work / folder)
@@ -245,7 +243,7 @@ def card(
     """What a shipped model is, and how well it does."""
     return {
         "name": name,
-        "predicts": "constant-current discharge of a Li-ion cell: curve, capacity, energy, heat",
+        "predicts": "constant-current discharge of a cell: curve, capacity, energy, heat",
         "quantity": "cell_discharge",
         "inputs": [
             "base cell, C-rate, temperature, PyBaMM parameters that replace the base cell's"

@@ -164,12 +164,14 @@ class _Corrections:
 
     def position(self, time: Floats) -> tuple[NDArray[np.intp], Floats]:
         """Index and part of the interval of (n, m) moments."""
-        cosine = np.clip(1.0 - 2.0 * time / self.longest, -1.0, 1.0)
+        longest = np.maximum(self.longest, _SHORTEST_S)  # a cell may give nothing at all
+        cosine = np.clip(1.0 - 2.0 * time / longest, -1.0, 1.0)
         place = np.arccos(cosine) * ((N_MOMENTS - 1) / np.pi)
         index = np.minimum(place.astype(np.intp), N_MOMENTS - 2)
         return index, place - index
 
 
+_SHORTEST_S = 1e-6
 _MOMENTS = 0.5 * (1.0 - np.cos(np.pi * np.linspace(0.0, 1.0, N_MOMENTS)))
 
 
@@ -372,9 +374,12 @@ class CellRom:
         time = longest * _MOMENTS
         state = discharge(cells, time)
         uneven = unevenness(cells, state, time)
-        x = self.standard_(electrode_features(cells, state, uneven, time))
-        with torch.inference_mode():
-            out = forward(parameters, x).numpy().astype(float)
+        if any(v.any() for k, v in parameters.items() if k[1:] == str(len(self.hidden))):
+            x = self.standard_(electrode_features(cells, state, uneven, time))
+            with torch.inference_mode():
+                out = forward(parameters, x).numpy().astype(float)
+        else:  # the closed form alone: all members answer nothing
+            out = np.zeros((1, 2, *time.shape, 2))
         share = gate(cells)
         shift = STOICHIOMETRY_STEP * share * out[..., 0]
         loss = cells.thermal * (share * out[..., 1]).sum(axis=1) - uneven.gain
@@ -513,7 +518,25 @@ class CellRom:
             "domain_threshold": self.domain_.threshold,
             "base_cells": {k: dict(t.scalars) for k, t in self.tables_.items()},
         }
-        save_model(Path(directory), arrays, config, card or {"name": self.kind})
+        save_model(Path(directory), arrays, config, card or self._card(Path(directory).name))
+
+    def _card(self, name: str) -> dict[str, Any]:
+        """What can be said of any model of this kind."""
+        spreads = {k: round(v.factor * v.floor, 6) for k, v in self.spreads_.items()}
+        return {
+            "name": name,
+            "predicts": "constant-current discharge of a cell: curve, capacity, energy, heat",
+            "quantity": "cell_discharge",
+            "inputs": ["base cell, C-rate, temperature, PyBaMM parameters that replace its own"],
+            "base_cells": sorted(self.tables_),
+            "trained_on": {"methods": ["simulated discharges of the base cells"]},
+            "validation": {
+                "protocol": "least calibrated standard deviations: V, share of capacity, of energy",
+                **spreads,
+            },
+            "limits": ["cells in which the salt runs out get a rough estimate, in_domain false"],
+            "licence": "MIT",
+        }
 
     @classmethod
     def load(cls, directory: str | Path) -> Self:

@@ -1,0 +1,96 @@
+"""How much faster the reduced-order model is than the full one: both in one run, CPU time.
+
+Designs to results: full charge, closed form, networks, rows. The full model is the DFN as
+``ionbridge cell simulate`` solves it, built once before the clock starts. Also counted: designs for
+which the predicted capacity grows with the C-rate.
+
+    python -m benchmarks.cell_rom_speed
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from models.cell_rom import CellRom
+from models.library import load
+from screening.cell.designs import Design, sobol_designs
+from screening.cell.discharge import discharge
+from screening.cell.rom import predict_designs
+from screening.shards import write_json
+
+RESULT = Path(__file__).parent / "results" / "cell_rom_speed.json"
+MODELS = {"cell-rom-lfp": "Prada2013_balanced", "cell-rom-lco": "Ai2020_extended"}
+N_BATCH, N_SINGLE, N_MONOTONE = 1000, 40, 200
+STEP = 1.1
+"""Factor between the C-rates of the monotonicity check."""
+SEED = 77
+
+
+def cpu_s(work: Callable[[], Any], repeats: int) -> float:
+    """CPU seconds of a piece of work: the least of its repeats."""
+    found = []
+    for _ in range(repeats):
+        before = time.process_time()
+        work()
+        found.append(time.process_time() - before)
+    return min(found)
+
+
+def one_by_one(designs: list[Design], model: CellRom, uncertainty: bool) -> None:
+    """Predict designs singly."""
+    for design in designs:
+        predict_designs([design], model, uncertainty)
+
+
+def measured(name: str, base: str, n_solves: int) -> dict[str, Any]:
+    """Times and ratios of one model."""
+    model = load(name)
+    designs = sobol_designs(base, N_BATCH, SEED)
+    discharge(designs[0])  # builds the model
+    solves = [cpu_s(partial(discharge, d), 1) for d in designs[1 : n_solves + 1]]
+    full = float(np.median(solves))
+    predict_designs(designs[:2], model)
+    result: dict[str, Any] = {"full_model_s": round(full, 4), "n_solves": n_solves}
+    for kind, uncertainty in (("with_uncertainty", True), ("without_uncertainty", False)):
+        batch = cpu_s(partial(predict_designs, designs, model, uncertainty), 3) / N_BATCH
+        single = cpu_s(partial(one_by_one, designs[:N_SINGLE], model, uncertainty), 3)
+        result[kind] = {
+            "batch_s": round(batch, 7),
+            "batch_ratio": round(full / batch),
+            "single_s": round(single / N_SINGLE, 6),
+            "single_ratio": round(full / (single / N_SINGLE), 1),
+        }
+    slow = designs[:N_MONOTONE]
+    fast = [replace(d, c_rate=STEP * d.c_rate) for d in slow]
+    pairs = zip(*(predict_designs(d, model, False) for d in (slow, fast)), strict=True)
+    growth = [b["capacity_Ah"] / a["capacity_Ah"] - 1.0 for a, b in pairs if a["in_domain"]]
+    result["capacity_grows_with_c_rate"] = {
+        "n": len(growth),
+        "share": round(float(np.mean(np.array(growth) > 1e-6)), 4),
+        "largest_percent": round(100.0 * max(0.0, *growth), 4),
+    }
+    return result
+
+
+def main() -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--solves", type=int, default=20)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    result = {name: measured(name, base, args.solves) for name, base in MODELS.items()}
+    print(result)
+    write_json(RESULT, result)
+
+
+if __name__ == "__main__":
+    main()
