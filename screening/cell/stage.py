@@ -330,7 +330,12 @@ def _kpis(rows: Sequence[Row], settings: CellSettings) -> tuple[dict[str, float]
     ]
     slowest, at_1C, at_3C = curves[0], curves[1], curves[RATES.index(3.0)]
     weight = masses(settings.base_cell, settings.parameters).total
-    able = [c for c in curves if c.capacity_Ah > 0.0]
+    able = [  # a fast discharge that the cell model only guesses is no base for others
+        curve
+        for curve, row in zip(curves, rows, strict=True)
+        if curve.capacity_Ah > 0.0
+        and (row.get("in_domain") is not False or curve.c_rate <= SHOWN_RATE)
+    ]
     found = {
         "specific_energy": slowest.energy_Wh / weight,
         "capacity_retained_1C": retention(at_1C, slowest),
