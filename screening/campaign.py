@@ -24,7 +24,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from models.checkpoint import WEIGHTS, IncompatibleModelError, sha256
-from models.library import DEFAULTS, find, load
+from models.library import DEFAULTS, find
 from screening.candidates import Candidate, checksum, collect
 from screening.conduction import Conditions
 from screening.errors import InputError
@@ -215,7 +215,7 @@ class Campaign:
         predicted = time.time()
         self.rows_ = self._ranked(rows, folder, candidates, predictor, pool)
         write_atomically(folder / TABLE_FILE, to_csv(self.rows_, self.columns))
-        cell = self._cell_stage()
+        cell = self._cell_stage(predictor, workers)
         if cell is not None:
             self.rows_ = cell.rows
             write_json(folder / CURVES_FILE, cell.curves)
@@ -296,18 +296,22 @@ class Campaign:
             lambda message: print(f"refine: {message}", file=sys.stderr),
         )
 
-    def _cell_stage(self) -> CellStage | None:
+    def _cell_stage(self, predictor: CrystalPredictor, workers: int | None) -> CellStage | None:
         """The ranked rows in cells, where that is asked for."""
-        if self.settings.cell is None:
+        settings = self.settings.cell
+        if settings is None:
             return None
-        from screening.cell.rom import predict_designs  # needs the extra `cell`
-        from screening.cell.shipped import rom_for
+        from screening.cell.base_cells import base_cell  # needs the extra `cell`
+        from screening.cell.reference import reference_log10_diffusivity
+        from screening.cell.simulation import processes
+        from screening.cell.solvers import solver
         from screening.cell.stage import cell_columns
 
-        rom = load(rom_for(self.settings.cell.base_cell))
-        return cell_columns(
-            self.rows_, self.settings.cell, lambda designs: predict_designs(designs, rom)
-        )
+        cell = base_cell(settings.base_cell)
+        name, solve = solver(settings.model, settings.base_cell, processes(workers))
+        print(f"cells: {settings.base_cell}, discharged by {name}", file=sys.stderr)
+        reference = reference_log10_diffusivity(cell, predictor.model, predictor.conditions)
+        return cell_columns(self.rows_, settings, solve, reference)
 
     def _rounds(
         self,
