@@ -37,21 +37,22 @@ CHECKED = (2, 0)
 NUMERICS = Numerics(compiled=True)
 EXACT = {
     "every cycle solved": replace(NUMERICS, every_cycle=True),
-    "40 points in a particle, 8 in each layer, tolerance 1e-6, 60 cycles": replace(
+    "40 points in a particle, 8 in each layer, tolerance 1e-6, 20 cycles": replace(
         NUMERICS,
-        n_cycles=60,
+        n_cycles=20,
         particle_points=40,
         electrolyte_points=8,
         relative_tolerance=1e-6,
         absolute_tolerance=1e-8,
+        compiled=False,
     ),
 }
 
 
 def difference(row: Row, exact: Row) -> dict[str, float]:
-    """Largest deviation from the exact run at and after cycle 50, percent, by channel."""
+    """Largest deviation in the second half of the exact run, percent, by channel."""
     cycle = np.array(exact["cycle"])
-    late = cycle >= 50
+    late = cycle >= cycle[-1] / 2
     found = {}
     for name in (*CHANNELS, "capacity_Ah"):
         ours = np.interp(cycle[late], row["cycle"], row[name])
