@@ -265,7 +265,8 @@ def main() -> None:
             print(task.name, task.n_labels, task.seed, flush=True)
     rows = collected(path)
     result = table(rows, args.data)
-    result["n_seeds"] = args.seeds
+    kinds = sorted({row["kind"] for row in rows})
+    result["draws_at_most"] = {k: 1 + max(r["seed"] for r in rows if r["kind"] == k) for k in kinds}
     RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     kept = "".join(json.dumps(row) + "\n" for row in rows)
     RESULT.with_name("orchestrator_tasks.jsonl").write_text(kept, encoding="utf-8")
