@@ -200,7 +200,11 @@ def _electrolyte(row: Mapping[str, Any], cell: BaseCell, kelvin: float) -> Candi
     log10, std, activation = _value(
         row, "log10_conductivity_S_cm", "log10_conductivity_std", kelvin
     )
-    values = {CONDUCTIVITY: 10.0**log10 * S_M_PER_S_CM, TRANSFERENCE: 1.0}
+    predicted = 10.0**log10 * S_M_PER_S_CM
+    used, note = predicted, "bulk conductivity"
+    if ENOUGH_S_M < predicted <= IMPLAUSIBLE_S_M:  # a prediction is an upper bound
+        used, note = ENOUGH_S_M, f"bulk conductivity {predicted:.3g}, taken as {ENOUGH_S_M:g} S/m"
+    values = {CONDUCTIVITY: used, TRANSFERENCE: 1.0}
     return _checked(
         CandidateParameters(
             cell.name,
@@ -209,7 +213,7 @@ def _electrolyte(row: Mapping[str, Any], cell: BaseCell, kelvin: float) -> Candi
             CONDUCTIVITY,
             BULK,
             activation,
-            ("bulk conductivity", "transference number 1: a single-ion conductor"),
+            (note, "transference number 1: a single-ion conductor"),
             (
                 "both electrodes with their pores, filled by the candidate",
                 "electrode design and contact without resistance",
@@ -240,6 +244,9 @@ def _value(
         moved += math.log10(own / kelvin)
     return value + moved, std or 0.0, barrier
 
+
+ENOUGH_S_M, IMPLAUSIBLE_S_M = 100.0, 1e5
+"""Above the first no cell gains any more; above the second a unit is wrong."""
 
 SAME_TEMPERATURE_K = 5.0
 """Closer than this a property without an activation energy is taken as it is."""

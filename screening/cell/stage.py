@@ -172,6 +172,14 @@ class Response:
         """Whether a value lies where the cell is known, or above it, where nothing changes."""
         return log10 >= self.least_known
 
+    def caution(self, log10: float) -> str:
+        """What to know of a value where the cell model is out of its range; empty where not."""
+        if self.covers(log10):
+            return ""
+        if math.isinf(self.least_known):
+            return "the cell model has seen no such cell: a rough estimate"
+        return "slower than what the cell model knows"
+
     def enough(self, kpi: str, share: float = 0.99) -> float | None:
         """log10 of the value beyond which a figure of merit stays within 1 % of its best.
 
@@ -408,7 +416,7 @@ def _fill(
         cell_from_base="; ".join(parameters.from_base),
         cell_in_domain=on.covers(log10),
         cell_status="ok",
-        cell_reason="" if on.covers(log10) else "slower than what the cell model knows",
+        cell_reason=on.caution(log10),
     )
 
 

@@ -128,3 +128,17 @@ def test_rows_that_no_cell_takes(values: dict[str, Any], message: str) -> None:
 def test_another_ion_is_said() -> None:
     found = candidate_parameters(row(working_ion="Na"), "Ai2020_extended", 300.0)
     assert any("Na" in line for line in found.from_base)
+
+
+def test_a_predicted_conductivity_above_what_any_cell_uses_is_taken_as_enough():
+    row = {
+        "role": "electrolyte",
+        "working_ion": "Li",
+        "temperature_K": 298.15,
+        "log10_conductivity_std": 0.5,
+    }
+    high = candidate_parameters({**row, "log10_conductivity_S_cm": 1.0}, "Ai2020", 298.15)
+    assert high.values["Electrolyte conductivity [S.m-1]"] == 100.0
+    assert "taken as 100 S/m" in high.from_candidate[0]
+    with pytest.raises(NoCellError, match="unit"):
+        candidate_parameters({**row, "log10_conductivity_S_cm": 9.0}, "Ai2020", 298.15)
