@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -76,9 +77,9 @@ def curve_and_capacity(curves: Curves, base_V: Floats | float, base_Ah: Floats) 
 
 
 def at_rest(cells: Cells, capacity_Ah: Floats) -> Floats:
-    """(n, len(FRACTIONS)) open-circuit voltage over a capacity."""
+    """(n, len(FRACTIONS)) open-circuit voltage over a capacity, not below the cut-off."""
     time_s = FRACTIONS * (capacity_Ah[:, None] / cells.current * SECONDS_PER_HOUR)
-    return equilibrium(cells, discharge(cells, time_s))[0]
+    return np.maximum(equilibrium(cells, discharge(cells, time_s))[0], cells.lower_V)
 
 
 def raw(cells: Cells, curves: Curves, x: Floats, test: Cells, at: Floats) -> tuple[Floats, Floats]:
@@ -277,6 +278,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("results/cell_transfer"))
     parser.add_argument("--ship", type=Path, help="folder of the shipped models")
     parser.add_argument("--only-ship", action="store_true")
+    parser.add_argument("--only", nargs="*", choices=list(FORMULATIONS), help="measure these again")
     args = parser.parse_args()
     torch.set_num_threads(1)
     if args.ship:
@@ -292,11 +294,14 @@ def main() -> None:
     test, pool = order[:N_TEST], order[N_TEST + N_VALIDATION :]
     lasts, fourier = cells.salt_lasts, simulations.results["fourier"]
     table: dict[str, Any] = {}
+    if args.only and RESULT.exists():
+        table = json.loads(RESULT.read_text(encoding="utf-8"))["formulations"]
     result = {
         "base_cell": LCO[0], "n_test": N_TEST, "settings": asdict(SOURCE_TRAINING),
         "data_sha256": checksum(args.data / LCO[0]), "formulations": table,
     }  # fmt: skip
-    for name, formulation in FORMULATIONS.items():
+    for name in args.only or FORMULATIONS:
+        formulation = FORMULATIONS[name]
         for n in SIZES:
             rows, before = pool[:n], time.process_time()
             volts, capacity = formulation(
