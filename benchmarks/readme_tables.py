@@ -93,11 +93,179 @@ def conductivity(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def acquisition(result: dict[str, Any]) -> str:
+    needed = result["labels_needed"]["strict"]
+    chosen, chance = needed["expected_improvement, first random"], needed["random"]
+    return (
+        f"What to label next: replayed on {result['n_hops']} DFT-NEB hops with hidden labels, 8 of "
+        f"the 10 fastest host frameworks are found after {chosen['mean']:.0f} labels "
+        f"[{chosen['min']} to {chosen['max']} over {result['n_seeds']} seeds], by chance after "
+        f"{chance['mean']:.0f}: {chosen['fewer_than_random']:.1f} times fewer "
+        "(`python -m benchmarks.acquisition`)."
+    )
+
+
+def funnel(result: dict[str, Any]) -> str:
+    lines = [
+        "A funnel of fidelities on the same hops, each family held out from what combines network "
+        "and potential; the band's figures are those of a published universal potential "
+        "(`python -m benchmarks.funnel`).",
+        "",
+        "| barriers by | hops | MAE, eV | Spearman | CPU s a hop |",
+        "|---|---|---|---|---|",
+    ]
+    titles = {
+        "network": "network",
+        "energies": "network + CHGNet energies on the path",
+        "neb": "network + relaxed band (MACE)",
+    }
+    for name, title in titles.items():
+        step = result["steps"][name]
+        value, low, high = step["mae_eV"]
+        lines.append(
+            f"| {title} | {step['n']} | {value:.3f} [{low:.2f}, {high:.2f}] | "
+            f"{step['spearman'][0]:.2f} | {step['cpu_s_a_hop']:g} |"
+        )
+    return "\n".join(lines)
+
+
+def random_walks(result: dict[str, Any]) -> str:
+    held = [walk["tracer"]["held"] for walk in result["walks"].values() if "tracer" in walk]
+    plain = [
+        walk["baseline_straight_line"]["held"]
+        for walk in result["walks"].values()
+        if "baseline_straight_line" in walk
+    ]
+    return (
+        f"Diffusivity from trajectories: on {len(held)} kinds of walks with a known diffusivity "
+        f"({result['n_walks']} walks each) the 95 % intervals hold the truth in "
+        f"{100 * min(held):.0f} to {100 * max(held):.0f} %, those of a straight line in "
+        f"{100 * min(plain):.0f} to {100 * max(plain):.0f} % (`python -m benchmarks.random_walks`)."
+    )
+
+
+def cell_rom(result: dict[str, Any]) -> str:
+    lines = [
+        f"The reduced-order cell on {result['n_test']} held-out discharges of "
+        f"{result['base_cell']}, 0.1C to 5C, half of them diffusion-limited: voltage RMSE in mV, "
+        "mean over all / over those in which the salt does not run out (`python -m "
+        "benchmarks.cell_rom`).",
+        "",
+        "| formulation | 64 simulations | 300 simulations |",
+        "|---|---|---|",
+    ]
+    for name, entry in result["formulations"].items():
+        cells = [
+            f"{entry[n]['all']['rmse_mV']:.1f} / {entry[n]['salt_lasts']['rmse_mV']:.1f}"
+            for n in ("64", "300")
+        ]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def cell_transfer(result: dict[str, Any]) -> str:
+    curves = result["mean_and_std_over_seeds"]
+    shown = {
+        "stratified/all/process_target": "Gaussian process, LFP simulations alone",
+        "stratified/all/process_transferred": "Gaussian process on the transferred residual",
+        "stratified/all/auto": "**chosen by `transfer`**",
+        "stratified/all/closed_form": "closed form with what the LFP simulations calibrate",
+        "stratified/all/no_learning": "closed form, nothing learnt",
+        "stratified/all/full": "all layers fine-tuned",
+        "stratified/all/scratch": "from scratch",
+    }
+    sizes = ("2", "8", "32", "128")
+    lines = [
+        f"Carried to LFP ({result['n_test']} held-out discharges of {result['target']}): voltage "
+        "RMSE in mV / capacity error in %, by the number of LFP simulations "
+        "(`python -m benchmarks.cell_transfer`).",
+        "",
+        "| way | " + " | ".join(sizes) + " | seeds |",
+        "|---|" + "---|" * (len(sizes) + 1),
+    ]
+    for key, title in shown.items():
+        entry = curves.get(key, {})
+        cells = [
+            f"{entry[n]['rmse_mV'][0]:.2f} / {entry[n]['capacity_percent'][0]:.3f}"
+            if n in entry
+            else ""
+            for n in sizes
+        ]
+        if any(cells):
+            seeds = max(entry[n]["n_seeds"] for n in entry)
+            lines.append(f"| {title} | " + " | ".join(cells) + f" | {seeds} |")
+    return "\n".join(lines)
+
+
+def cell_rom_speed(result: dict[str, Any]) -> str:
+    parts = []
+    for name, entry in result.items():
+        ratios = entry["with_uncertainty"]
+        parts.append(
+            f"{name} {ratios['batch_ratio']:.0f} times in a batch and "
+            f"{ratios['single_ratio']:.0f} times alone"
+        )
+    return (
+        "Speed of the reduced-order cells against the full model on the same mesh in one run, "
+        f"uncertainty included: {'; '.join(parts)} (`python -m benchmarks.cell_rom_speed`)."
+    )
+
+
+def cycle_life(result: dict[str, Any]) -> str:
+    lines = [
+        f"Cycle life of {result['n_cells']} LFP cells from their first 100 cycles: error in % "
+        f"(mean over {result['n_draws']} draws of the training cells) "
+        "(`python -m benchmarks.cycle_life`).",
+        "",
+        "| model | 5 cells | 10 | 20 |",
+        "|---|---|---|---|",
+    ]
+    for name in result["table"]["5"]:
+        cells = [f"{result['table'][n][name]['mape_mean']:.1f}" for n in ("5", "10", "20")]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def orchestrator(result: dict[str, Any]) -> str:
+    lines = [
+        "How good the orchestrator's choice among ways to learn is: mean regret (relative excess "
+        "error over the best choice in hindsight), share of choices within 5 % of the best, and "
+        "share of harmful transfers avoided (`python -m benchmarks.orchestrator`).",
+        "",
+        "| rule | hops, family left out | hops, ion left out | bulk properties |",
+        "|---|---|---|---|",
+    ]
+    parts = (result["hops"]["family left out"], result["hops"]["ion left out"])
+    parts = (*parts, result["bulk"]["all"])
+    for name in (
+        "orchestrator",
+        "always full fine-tuning",
+        "always last layers only",
+        "never transfer (trees)",
+        "never transfer (network)",
+    ):
+        cells = [
+            f"{p[name]['mean_regret']:.2f} / {100 * p[name]['best_or_within_5_percent']:.0f} % / "
+            f"{100 * p[name]['negative_transfer_avoided']:.0f} %"
+            for p in parts
+        ]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "hop_barriers": hop_barriers,
     "conductivity": conductivity,
     "pool_campaign": pool_campaign,
     "bvse_agreement": bvse_agreement,
+    "acquisition": acquisition,
+    "funnel": funnel,
+    "random_walks": random_walks,
+    "cell_rom": cell_rom,
+    "cell_transfer": cell_transfer,
+    "cell_rom_speed": cell_rom_speed,
+    "cycle_life": cycle_life,
+    "orchestrator": orchestrator,
 }
 
 
