@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from screening.cell.base_cells import base_cell, scalars
+from screening.cell.base_cells import BASE_CELLS, base_cell, scalars
 from screening.cell.inputs import CONTACT, check_names, problem
 from screening.errors import InputError
+from structures.configuration import nearest
 from structures.units import SECONDS_PER_HOUR
 
 KEYS = ("design_id", "base_cell", "c_rate", "temperature_K")
@@ -99,10 +100,11 @@ def read_designs(path: Path) -> list[Design]:
             raise InputError(f"{path}: column '{key}' is missing; it has {', '.join(columns)}")
     if not rows:
         raise InputError(f"{path}: no designs in it")
-    bases = {str(row["base_cell"]).strip() for row in rows}
-    for name in sorted(bases):
-        base_cell(name)
-    check_names([c for c in columns if c and c not in KEYS], sorted(bases))
+    named = {str(row["base_cell"]).strip() for row in rows}
+    bases = sorted(named & set(BASE_CELLS))
+    if not bases:
+        base_cell(min(named))
+    check_names([c for c in columns if c and c not in KEYS], bases)
     seen: set[str] = set()
     designs = []
     for number, row in enumerate(rows, start=1):
@@ -139,9 +141,12 @@ def _design(row: Mapping[Any, Any], number: int) -> Design:
     kelvin = values.pop("temperature_K", REFERENCE_K)
     if not trouble and math.isnan(rate):
         trouble = "c_rate is missing"
+    base = str(row["base_cell"]).strip()
+    if base not in BASE_CELLS:
+        trouble = f"unknown base cell '{base}'; {nearest(base, list(BASE_CELLS))}"
     return Design(
         str(row["design_id"]).strip() or f"row{number}",
-        str(row["base_cell"]).strip(),
+        base,
         rate,
         kelvin,
         values,

@@ -196,14 +196,18 @@ def _simulate(args: argparse.Namespace) -> int:
 def _predict(args: argparse.Namespace) -> int:
     from screening.cell.designs import read_designs
     from screening.cell.rom import predict_designs
-    from screening.cell.shipped import rom_for
+    from screening.cell.shipped import OTHERS, rom_for
     from screening.cell.tables import write_tables
     from screening.errors import InputError
 
     designs = read_designs(args.designs)
     if args.out.exists() and any(args.out.iterdir()):
         raise InputError(f"{args.out}: not empty; choose another folder")
-    names = {d.base_cell: args.model or rom_for(d.base_cell) for d in designs}
+    usable = {d.base_cell for d in designs if not d.trouble}
+    names = {
+        d.base_cell: args.model or (rom_for(d.base_cell) if d.base_cell in usable else OTHERS)
+        for d in designs
+    }
     found: dict[int, Any] = {}
     for name in dict.fromkeys(names.values()):
         own = [i for i, d in enumerate(designs) if names[d.base_cell] == name]

@@ -112,3 +112,11 @@ def test_active_fraction_gives_way_to_pores() -> None:
         assert given["Positive electrode active material volume fraction"] == pytest.approx(
             solid * (1.0 - given["Positive electrode porosity"])
         )
+
+
+def test_one_unknown_base_cell_is_a_row_among_others(tmp_path):
+    path = tmp_path / "designs.csv"
+    path.write_text("design_id,base_cell,c_rate\na,Marqis2019,1\nb,Marquis2019,1\n")
+    first, second = read_designs(path)
+    assert "did you mean 'Marquis2019'" in first.trouble
+    assert second.trouble == ""
