@@ -1,7 +1,7 @@
 """The notebooks run from top to bottom on small settings, and show what is known to be true.
 
 They run in a kernel of this interpreter in an empty folder, on the starter data and with the
-shipped model.
+shipped models.
 """
 
 from __future__ import annotations
@@ -13,18 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import numpy as np
 import pytest
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 from models.library import DEFAULTS, names
-from screening.starter import starter_crystals, starter_hops
+from screening.starter import starter_crystals, starter_hops, starter_neb_hops
 from screening.table import COLUMNS
 from structures.io import read_records, write_json_lines
 from structures.records import Hop
 from structures.sources.neb_barriers import HOPS_FILE
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+BENCHMARKS = NOTEBOOKS.parent / "benchmarks" / "results"
 N_CANDIDATES = 12
 TIMEOUT_S = 240
 Run = tuple[NotebookNode, dict[str, Any]]
@@ -53,6 +55,36 @@ SCREENED = """{
     "ranks": ok["rank"].tolist(),
     "spread": [float(x) for x in ok.log10_diffusivity_std],
     "out": str(out.resolve()),
+}"""
+TRANSFERRED = """{
+    "labelled": sorted({hop.framework for hop in labelled}),
+    "held_out": sorted({hop.framework for hop in held_out}),
+    "compared": card["compared_mae_eV"],
+    "errors": errors,
+    "n_labels": card["trained_on"]["n_hops"],
+    "n": len(labelled),
+}"""
+IN_A_CELL = """{
+    "status": table.cell_status.to_dict(),
+    "reason": table.cell_reason.fillna("").to_dict(),
+    "energy": response.kpis["specific_energy"].tolist(),
+    "capacity_Ah": [row["capacity_Ah"] for row in fast],
+    "rms_mV": rms_mV,
+    "capacity_off": capacity_off,
+    "fade": {name: kpi.capacity_fade_percent for name, kpi in found.items()},
+    "lives": lives.cycle_life.tolist(),
+}"""
+PLANNED = """{
+    "goal": made.goal,
+    "steps": [step.entry for step in made.chosen.steps],
+    "dimension": answer["percolation_dimensionality"],
+    "reused": [step.reused for step in again.steps],
+    "refused": refused.chosen is None,
+    "missing": [missing.quantity for missing in refused.missing],
+    "compared": len(choice["cross_validated_error"]),
+    "off": [off_with, off_without],
+    "ids": sorted(compared.index),
+    "library": str((RESULTS / "library").resolve()),
 }"""
 
 
@@ -145,13 +177,86 @@ def test_screen(tmp_path: Path) -> None:
     assert all(isinstance(hop, Hop) for hop in hops)
 
 
-@pytest.mark.parametrize("name", ["01_explore_data.ipynb", "03_screen.ipynb"])
-def test_committed_outputs_are_whole_and_of_no_particular_machine(name: str) -> None:
+@pytest.mark.slow  # a minute: `auto` fits six models three times
+def test_transfer(tmp_path: Path) -> None:
+    notebook, values = executed(
+        "02_transfer.ipynb", tmp_path, TRANSFERRED, IONBRIDGE_BENCHMARKS=str(BENCHMARKS)
+    )
+    assert pictures(notebook) == 2
+    # compounds are held out whole, and the labels are what the model learnt from
+    assert not set(values["labelled"]) & set(values["held_out"])
+    assert values["n_labels"] == values["n"] >= 6
+    # transfer, no transfer, and no network at all
+    assert {"frozen", "scratch", "family_mean", "trees"} <= set(values["compared"])
+    # another method's barriers: labels of the family help
+    assert values["errors"]["with the labels"] < values["errors"]["zero-shot"]
+
+
+def test_cell(tmp_path: Path) -> None:
+    pytest.importorskip("pybamm")
+    notebook, values = executed(
+        "04_cell.ipynb", tmp_path, IN_A_CELL, IONBRIDGE_BENCHMARKS=str(BENCHMARKS)
+    )
+    assert pictures(notebook) == 3
+    # too slow for any cell: a row with its reason
+    slow = "Li2FeSiO4-orthosilicate-Pmn21"
+    assert values["status"].pop(slow) == "failed"
+    assert "outside" in values["reason"][slow]
+    assert set(values["status"].values()) == {"ok"}
+    # a faster cathode gives no less
+    assert np.all(np.diff(values["energy"]) > -0.5)
+    slower, own, faster = values["capacity_Ah"]
+    assert slower < 0.95 * own
+    assert faster == pytest.approx(own, rel=0.02)
+    # the reduced-order model agrees with the full simulation
+    assert values["rms_mV"] < 3.0
+    assert abs(values["capacity_off"]) < 0.5
+    # heat ages; a curve that changes much ends sooner
+    assert values["fade"]["hot"] > values["fade"]["full, 1C"]
+    assert values["lives"][0] > 2 * values["lives"][1]
+
+
+def test_orchestrator(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    notebook, values = executed(
+        "05_orchestrator.ipynb", tmp_path, PLANNED, IONBRIDGE_RESULTS=str(results)
+    )
+    assert pictures(notebook) == 1
+    # from crystal to hops to barriers to the network of jumps: tunnels of olivine
+    assert values["goal"] == "diffusivity"
+    assert values["steps"][0] == "hop-finder"
+    assert values["steps"][-1] == "jump-network"
+    assert values["dimension"] == 1
+    # done once, read the second time
+    assert values["reused"] == [True] * len(values["steps"])
+    # no chain: what is missing has a name
+    assert values["refused"]
+    assert values["missing"]
+    # many ways to learn are compared, and the labels help; all stays in the notebook's folder
+    assert values["compared"] >= 16
+    assert values["off"][0] < values["off"][1]
+    assert set(values["ids"]) <= {hop.id for hop in starter_neb_hops()}
+    assert Path(values["library"]).is_relative_to(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "n_pictures"),
+    [
+        ("01_explore_data.ipynb", 5),
+        ("02_transfer.ipynb", 2),
+        ("03_screen.ipynb", 3),
+        ("04_cell.ipynb", 3),
+        ("05_orchestrator.ipynb", 1),
+    ],
+)
+def test_committed_outputs_are_whole_and_of_no_particular_machine(
+    name: str, n_pictures: int
+) -> None:
     notebook = nbformat.read(NOTEBOOKS / name, as_version=4)
     nbformat.validate(notebook)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
-    assert pictures(notebook) >= 3
+    assert pictures(notebook) == n_pictures
     outputs = json.dumps([cell.outputs for cell in code])
     assert "Traceback" not in outputs
     assert '"stderr"' not in outputs
