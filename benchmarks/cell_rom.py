@@ -186,7 +186,7 @@ def scored(volts: Floats, capacity: Floats, curves: Curves, lasts: Any, fourier:
 
 
 def coverage(model: CellRom, cells: Cells, curves: Curves) -> dict[str, float]:
-    """Share of held-out values in the 90 % intervals, and of cells called in the domain."""
+    """Share of held-out values in the 90 % intervals and of cells in the domain; the error."""
     found = model.predict(cells)
     energy = curves.capacity_Ah * np.trapezoid(at_fractions(curves), FRACTIONS, axis=1)
     pairs = {
@@ -195,7 +195,13 @@ def coverage(model: CellRom, cells: Cells, curves: Curves) -> dict[str, float]:
         "energy": (found.energy_Wh - energy, found.energy_std_Wh),
     }
     shares = {k: round(float((np.abs(e) <= 1.645 * s).mean()), 3) for k, (e, s) in pairs.items()}
-    return {**shares, "in_domain": round(float(model.in_domain(cells).mean()), 3)}
+    error = np.abs(found.capacity_Ah / curves.capacity_Ah - 1.0)
+    return {
+        **shares,
+        "in_domain": round(float(model.in_domain(cells).mean()), 3),
+        "capacity_error_percent": round(float(100.0 * error.mean()), 4),
+        "n": len(error),
+    }
 
 
 def ship(data: Path, library: Path, work: Path) -> dict[str, Any]:
