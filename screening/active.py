@@ -139,6 +139,7 @@ def wanted(
         and row.get("score") is not None
         and row["candidate_id"] not in known
         and row["candidate_id"] in crystals
+        and crystals[row["candidate_id"]].is_ordered  # bands are made of whole atoms
     ][: CONSIDERED_A_CHOSEN * settings.batch]
     if not rows:
         return []

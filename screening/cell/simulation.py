@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from screening.cell.base_cells import import_pybamm
+from screening.cell.cell_model import cell_model
 from screening.cell.designs import KEYS, Design, to_table
 from screening.cell.discharge import END_STATES, N_POINTS, discharge, failed
 from screening.cell.protocols import ProtocolRuns
@@ -78,6 +79,7 @@ class Discharges:
             with time_limit(self.time_limit_s):
                 return discharge(design, self.model, self.mesh)
         except TimeLimitExceededError as error:
+            cell_model.cache_clear()  # a model interrupted while it was set up cannot be used again
             return failed(design, str(error))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -30,8 +31,8 @@ def add_command(
     """A subcommand with its example."""
     added: argparse.ArgumentParser = commands.add_parser(
         name,
-        help=help,
-        description=help[0].upper() + help[1:] + ".",
+        help=help.replace("%", "%%"),
+        description=textwrap.fill(help[0].upper() + help[1:] + ".", 78),
         epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -65,7 +65,7 @@ def test_predict_and_evaluate_hops(tmp_path: Path, tiny_model: Path) -> None:
     assert [r["id"] for r in rows(tmp_path / "p.csv")] == [h.id for h in tiny_hops()]
     assert main(["evaluate", str(hops), *model, "--out", str(tmp_path / "e.json")]) == 0
     scores = json.loads((tmp_path / "e.json").read_text())
-    assert scores["quantity"] == "migration_barrier_eV"
+    assert scores["quantity"] == "migration_barrier"
     assert scores["n"] == scores["n_predicted"] == len(tiny_hops())
     assert {"value", "lower", "upper"} == set(scores["mae"])
 

@@ -179,5 +179,5 @@ def test_an_unknown_name_is_answered_with_the_nearest(folder, monkeypatch, tmp_p
     assert "did you mean 'hop-barrier'?" in message
     assert "hop-encoder" in message
     assert "\n" not in message
-    with pytest.raises(IncompatibleModelError, match="unknown model 'xyz': shipped models are"):
+    with pytest.raises(IncompatibleModelError, match="unknown model 'xyz': known models are"):
         find("xyz")
