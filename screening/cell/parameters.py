@@ -146,6 +146,7 @@ def candidate_parameters(
     carrier, std, activation = _value(
         row, "log10_diffusivity_cm2_s", "log10_diffusivity_std", temperature_K
     )
+    taken: tuple[str, ...]
     shipped = scalars(base).get(CATHODE_DIFFUSIVITY)
     if cell.phase_separating and not absolute:
         if reference_log10_diffusivity is None or not math.isfinite(reference_log10_diffusivity):
@@ -176,7 +177,9 @@ def candidate_parameters(
             f"chemical diffusivity: the carrier's times 10^{factor:.2f}, mean of theta (1 - x) "
             f"over the window of {base}",
         )
-    values = {CATHODE_DIFFUSIVITY: 10.0**log10}
+    if 10.0**log10 < SLOWEST_M2_S:
+        taken = (*taken, f"slower than any cell: taken as {SLOWEST_M2_S:g} m2/s")
+    values = {CATHODE_DIFFUSIVITY: max(10.0**log10, SLOWEST_M2_S)}
     return _checked(
         CandidateParameters(
             base,
@@ -204,6 +207,8 @@ def _electrolyte(row: Mapping[str, Any], cell: BaseCell, kelvin: float) -> Candi
     used, note = predicted, "bulk conductivity"
     if ENOUGH_S_M < predicted <= IMPLAUSIBLE_S_M:  # a prediction is an upper bound
         used, note = ENOUGH_S_M, f"bulk conductivity {predicted:.3g}, taken as {ENOUGH_S_M:g} S/m"
+    if predicted < LEAST_S_M:
+        used, note = LEAST_S_M, f"bulk conductivity {predicted:.3g}, taken as {LEAST_S_M:g} S/m"
     values = {CONDUCTIVITY: used, TRANSFERENCE: 1.0}
     return _checked(
         CandidateParameters(
@@ -247,6 +252,9 @@ def _value(
 
 ENOUGH_S_M, IMPLAUSIBLE_S_M = 100.0, 1e5
 """Above the first no cell gains any more; above the second a unit is wrong."""
+
+SLOWEST_M2_S, LEAST_S_M = 1e-22, 1e-6
+"""Below these no cell gives anything, however much slower a prediction is."""
 
 SAME_TEMPERATURE_K = 5.0
 """Closer than this a property without an activation energy is taken as it is."""

@@ -142,3 +142,17 @@ def test_a_predicted_conductivity_above_what_any_cell_uses_is_taken_as_enough():
     assert "taken as 100 S/m" in high.from_candidate[0]
     with pytest.raises(NoCellError, match="unit"):
         candidate_parameters({**row, "log10_conductivity_S_cm": 9.0}, "Ai2020", 298.15)
+
+
+@pytest.mark.parametrize(
+    ("role", "column", "name", "least"),
+    [
+        ("electrolyte", "log10_conductivity_S_cm", "Electrolyte conductivity [S.m-1]", 1e-6),
+        ("electrode", "log10_diffusivity_cm2_s", "Positive particle diffusivity [m2.s-1]", 1e-22),
+    ],
+)
+def test_a_prediction_slower_than_any_cell_is_the_slowest_cell(role, column, name, least):
+    row = {"role": role, "working_ion": "Li", "temperature_K": 298.15, column: -40.0}
+    found = candidate_parameters(row, "Ai2020", 298.15)
+    assert found.values[name] == least
+    assert any("taken as" in taken for taken in found.from_candidate)
