@@ -36,7 +36,6 @@ TARGET = "Prada2013_balanced"
 LCO = ("Ai2020_extended",)
 OTHERS = ("Ai2020_extended", "Marquis2019", "Chen2020", "Mohtat2020", "OKane2022")
 """All but Ramadass2004, whose fitted open-circuit curve has poles."""
-VARIED = ("Ai2020_extended.curves", "Chen2020.curves", "Mohtat2020.curves")
 N_SOURCE, N_TEST, N_VALIDATION = 400, 200, 100
 SIZES = (2, 4, 8, 16, 32, 64, 128, 256)
 SIZES_IN_ORDER = (8, 32, 2, 16, 4, 64, 128, 256)

@@ -152,7 +152,8 @@ def survey(paths: PathLike | Sequence[PathLike]) -> InputSurvey:
     if not kinds:
         raise ValueError(
             f"{', '.join(map(str, given))}: no hops, crystals or conductivity rows found; expected "
-            "JSON lines (.jsonl, .json, .gz), CIF, POSCAR, extended XYZ or a conductivity table"
+            "JSON lines (.jsonl, .json, .gz), CIF, POSCAR, extended XYZ or a conductivity table (a "
+            "CSV file with a column 'Reduced Composition', 'True Composition' or 'Formula')"
         )
     if len(kinds) > 1:
         found = ", ".join(f"{kind.replace('_', ' ')} ({name})" for kind, name in kinds.items())

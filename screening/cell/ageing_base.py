@@ -10,7 +10,6 @@ Neither cell loses positive active material: no measured rate was found for LCO 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from models.graphite import REFERENCE_K, Graphite
-from screening.errors import InputError, MissingExtraError
+from screening.cell.base_cells import import_pybamm
+from screening.errors import InputError
 from structures.configuration import nearest
 from structures.units import FARADAY_C_PER_MOL, GAS_CONSTANT_J_MOL_K, SECONDS_PER_HOUR
 
@@ -273,13 +273,3 @@ def _activation(values: list[float], warm: float, cold: float) -> float:
     """Activation energy, J/mol, from values at two temperatures."""
     slope = float(np.log(values[0] / values[1])) / (1 / cold - 1 / warm)
     return round(slope * GAS_CONSTANT_J_MOL_K, 1)
-
-
-def import_pybamm() -> Any:
-    """PyBaMM without telemetry, or the install line."""
-    os.environ["PYBAMM_DISABLE_TELEMETRY"] = "true"
-    try:
-        import pybamm
-    except ImportError as error:
-        raise MissingExtraError("cell", "simulating cells") from error
-    return pybamm

@@ -27,7 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import qmc
 
-from screening.cell.ageing_base import LCO, LFP, ageing_parameters, import_pybamm
+from screening.cell.ageing_base import LCO, LFP, ageing_parameters
+from screening.cell.base_cells import import_pybamm
 from screening.errors import InputError
 from screening.execution import Executor, TimeLimitExceededError, time_limit
 from screening.shards import ShardFolder, write_json

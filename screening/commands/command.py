@@ -72,6 +72,19 @@ def add_input(command: argparse.ArgumentParser, many: bool) -> None:
     )
 
 
+def add_calculator(group: Any) -> None:
+    """Add ``--calculator`` and its arguments to a command or a group of its options."""
+    group.add_argument(
+        "--calculator",
+        default="chgnet",
+        metavar="NAME",
+        help="chgnet (default), or any ASE calculator by import path: package.module:Class",
+    )
+    group.add_argument(
+        "--calculator-arguments", metavar="JSON", help="its keyword arguments, as a JSON object"
+    )
+
+
 def check_output(path: Path) -> None:
     """Refuse an output file that cannot be written, before any work is done."""
     from screening.errors import InputError

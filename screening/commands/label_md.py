@@ -10,6 +10,7 @@ from typing import Any
 
 from screening.commands.command import (
     USABLE,
+    add_calculator,
     add_command,
     add_workers,
     check_output,
@@ -62,15 +63,7 @@ def add(methods: Any) -> None:
         "--temperature-K", metavar="T", help="of the run, K; one for each trajectory: 800,1000"
     )
     simulated = method.add_argument_group("molecular dynamics")
-    simulated.add_argument(
-        "--calculator",
-        default="chgnet",
-        metavar="NAME",
-        help="chgnet (default), or any ASE calculator by import path: package.module:Class",
-    )
-    simulated.add_argument(
-        "--calculator-arguments", metavar="JSON", help="its keyword arguments, as a JSON object"
-    )
+    add_calculator(simulated)
     simulated.add_argument(
         "--temperatures-K", metavar="T", default="800,1000,1200", help="default: 800,1000,1200"
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from screening.commands.command import (
+    add_calculator,
     add_command,
     add_workers,
     check_output,
@@ -33,15 +34,7 @@ def add(methods: Any) -> None:
     method.add_argument(
         "--out", type=Path, required=True, metavar="FILE", help="hop records (.jsonl, .jsonl.gz)"
     )
-    method.add_argument(
-        "--calculator",
-        default="chgnet",
-        metavar="NAME",
-        help="chgnet (default), or any ASE calculator by import path: package.module:Class",
-    )
-    method.add_argument(
-        "--calculator-arguments", metavar="JSON", help="its keyword arguments, as a JSON object"
-    )
+    add_calculator(method)
     method.add_argument(
         "--images", type=int, default=5, metavar="N", help="images between the ends (default: 5)"
     )
