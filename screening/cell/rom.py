@@ -55,13 +55,19 @@ def with_curve(tables: CellTables, change: Mapping[str, float]) -> CellTables:
     return replace(tables, name=name, positive=positive)
 
 
-def training_data(simulations: Simulations) -> tuple[list[Cells], list[Curves], NDArray[np.intp]]:
+def training_data(
+    simulations: Simulations, tables: CellTables | None = None
+) -> tuple[list[Cells], list[Curves], NDArray[np.intp]]:
     """Simulated discharges as cells and curves, one record an open-circuit curve.
+
+    Args:
+        simulations: Of one base cell.
+        tables: That base cell; made with PyBaMM by default.
 
     Returns:
         Cells, curves, and the rows of the simulations that they are, in their order.
     """
-    tables = base_tables(simulations.base_cell)
+    tables = tables or base_tables(simulations.base_cell)
     changed = {k: v for k, v in simulations.parameters.items() if k in CURVE_CHANGES}
     records: list[Cells] = []
     labels: list[Curves] = []
