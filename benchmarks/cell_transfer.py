@@ -169,6 +169,7 @@ def source_model(data: Path, source: str, work: Path) -> CellRom:
         else:
             model = CellRom(SOURCE_TRAINING, hidden=SOURCE_HIDDEN)
             model.fit(cells, curves, calibrate=False)
+        model.carry_only(tables())  # not every varied curve
         model.save(folder, {"name": folder.name})
     return CellRom.load(folder)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -249,6 +249,10 @@ class CellRom:
         self.residual_ = None
         self.spreads_ = {k: Spread() for k in QUANTITIES}
         return self
+
+    def carry_only(self, base_cells: Container[str]) -> None:
+        """Forget the tables of other cells than these, such as cathodes varied for training."""
+        self.tables_ = {k: v for k, v in self.tables_.items() if k in base_cells}
 
     def calibrate_on(self, records: Sequence[Cells], labels: Sequence[Curves]) -> None:
         """Set the spreads from discharges that nothing was fitted to.

@@ -15,7 +15,7 @@ from models.cell_correction import Curves, Training
 from models.cell_rom import CellPrediction, CellRom
 from models.cell_transfer import STRATEGIES, Automatic
 from models.single_particle import Cells, CellTables, first_crossing, make_cells, potential
-from screening.cell.base_cells import base_cell
+from screening.cell.base_cells import BASE_CELLS, base_cell
 from screening.cell.cell_tables import tabulate
 from screening.cell.designs import Design
 from screening.cell.discharge import END_STATES, failed, row_of
@@ -261,7 +261,9 @@ def train(folders: Sequence[Path], training: Training | None = None, seed: int =
         records += cells
         labels += curves
     settings = replace(training or Training(), seed=seed)
-    return CellRom(settings, seed=seed).fit(records, labels)
+    model = CellRom(settings, seed=seed).fit(records, labels)
+    model.carry_only(BASE_CELLS)
+    return model
 
 
 def transfer(source: CellRom, folder: Path, strategy: str = "auto") -> CellRom:
