@@ -12,6 +12,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +25,14 @@ from sklearn.preprocessing import StandardScaler
 
 from benchmarks.cell_transfer import (
     LCO,
+    LFP,
     LIMIT,
-    N_TEST,
-    N_VALIDATION,
-    OTHERS,
     SOURCE_HIDDEN,
     SOURCE_TRAINING,
-    TARGET,
+    SOURCES,
     checksum,
-    source_data,
+    parts,
+    source_model,
 )
 from models.cell_correction import Curves
 from models.cell_rom import FRACTIONS, CellRom, at_fractions, groups
@@ -44,11 +44,14 @@ from screening.shards import write_json
 from structures.units import SECONDS_PER_HOUR
 
 Floats = NDArray[np.float64]
+Learner = Callable[[Floats, Floats, Floats], Floats]
 Formulation = Callable[[Cells, Curves, Floats, Cells, Floats], tuple[Floats, Floats]]
 
 RESULT = Path(__file__).parent / "results" / "cell_rom.json"
 N_TRAIN = 300
 SIZES = (64, N_TRAIN)
+N_BASIS, OPERATOR_STEPS = 24, 3000
+"""Of the DeepONet: functions of the share of the capacity, steps of training."""
 
 
 def raw_inputs(simulations: Simulations) -> Floats:
@@ -70,6 +73,41 @@ def mapped(x: Floats, y: Floats, at: Floats) -> Floats:
     return np.asarray(scaler.inverse_transform(found))
 
 
+def operator(x: Floats, y: Floats, at: Floats) -> Floats:
+    """The same with a DeepONet: branch of the inputs times trunk of the share of the capacity.
+
+    Lu et al., Nat. Mach. Intell. 3, 218 (2021). The number is an output of the branch of its own.
+    """
+    torch.manual_seed(0)
+    inputs, outputs = StandardScaler().fit(x), StandardScaler().fit(y)
+    tensors = [inputs.transform(x), outputs.transform(y), inputs.transform(at)]
+    own, target, new = (torch.tensor(a, dtype=torch.float32) for a in tensors)
+    share = torch.tensor(FRACTIONS, dtype=torch.float32)[:, None]
+
+    def layers(n_in: int, n_out: int) -> torch.nn.Sequential:
+        steps = [torch.nn.Linear(n_in, 48), torch.nn.SiLU(), torch.nn.Linear(48, 48)]
+        return torch.nn.Sequential(*steps, torch.nn.SiLU(), torch.nn.Linear(48, n_out))
+
+    branch, trunk = layers(x.shape[1], N_BASIS + 1), layers(1, N_BASIS)
+
+    def answer(given: torch.Tensor) -> torch.Tensor:
+        weights = branch(given)
+        return torch.cat([weights[:, :-1] @ trunk(share).T, weights[:, -1:]], dim=1)
+
+    free = [*branch.parameters(), *trunk.parameters()]
+    optimizer = torch.optim.AdamW(free, lr=5e-3, weight_decay=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, OPERATOR_STEPS)
+    for _ in range(OPERATOR_STEPS):
+        rows = torch.randperm(len(own))[:32]
+        loss = ((answer(own[rows]) - target[rows]) ** 2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    with torch.inference_mode():
+        return np.asarray(outputs.inverse_transform(answer(new).numpy()))
+
+
 def curve_and_capacity(curves: Curves, base_V: Floats | float, base_Ah: Floats) -> Floats:
     """Targets: voltage over the share of the capacity minus a base, and a log ratio."""
     ratio = np.log(curves.capacity_Ah / base_Ah)
@@ -89,11 +127,11 @@ def raw(cells: Cells, curves: Curves, x: Floats, test: Cells, at: Floats) -> tup
 
 
 def dimensionless(
-    cells: Cells, curves: Curves, x: Floats, test: Cells, at: Floats
+    cells: Cells, curves: Curves, x: Floats, test: Cells, at: Floats, learner: Learner = mapped
 ) -> tuple[Floats, Floats]:
     """Dimensionless groups to voltage and share of the full capacity."""
     full, full_test = cells.full_capacity_Ah[:, 0], test.full_capacity_Ah[:, 0]
-    found = mapped(groups(cells), curve_and_capacity(curves, 0.0, full), groups(test))
+    found = learner(groups(cells), curve_and_capacity(curves, 0.0, full), groups(test))
     return found[:, :-1], full_test * np.exp(found[:, -1])
 
 
@@ -109,12 +147,12 @@ def overpotential(
 
 
 def correction(
-    cells: Cells, curves: Curves, x: Floats, test: Cells, at: Floats
+    cells: Cells, curves: Curves, x: Floats, test: Cells, at: Floats, learner: Learner = mapped
 ) -> tuple[Floats, Floats]:
     """Dimensionless groups to what a curve differs by from the closed form."""
     bare = closed_form(cells)
     own, new = (bare.predict(c, uncertainty=False) for c in (cells, test))
-    found = mapped(
+    found = learner(
         groups(cells), curve_and_capacity(curves, own.voltage_V, own.capacity_Ah), groups(test)
     )
     return found[:, :-1] + new.voltage_V, new.capacity_Ah * np.exp(found[:, -1])
@@ -156,9 +194,11 @@ def _both(model: CellRom, cells: Cells) -> tuple[Floats, Floats]:
 FORMULATIONS: dict[str, Formulation] = {
     "raw inputs to voltage": raw,
     "dimensionless groups to voltage": dimensionless,
+    "dimensionless groups to voltage, DeepONet": partial(dimensionless, learner=operator),
     "overpotential against open circuit": overpotential,
     "closed form, no learning": no_learning,
     "correction of the curve, network": correction,
+    "correction of the curve, DeepONet": partial(correction, learner=operator),
     "correction of the curve, Gaussian process": process,
     "correction of local states (shipped)": local,
 }
@@ -207,35 +247,26 @@ def coverage(model: CellRom, cells: Cells, curves: Curves) -> dict[str, float]:
 def ship(data: Path, library: Path, work: Path) -> dict[str, Any]:
     """Write the shipped models; spreads are calibrated on validation discharges."""
     report: dict[str, Any] = {}
-    plans = {"cell-rom-lco": (LCO, "source-lco"), "cell-rom-source": (OTHERS, "source-all")}
-    parts = {}
-    for base in (*LCO, TARGET):
+    own = {}
+    for base in (LCO, LFP):
         records, labels, _ = training_data(load_simulations(data / base))
-        order = np.random.default_rng(0).permutation(len(labels[0]))
-        three = np.split(order, [N_TEST, N_TEST + N_VALIDATION])
-        parts[base] = [(records[0].take(r), labels[0].take(r)) for r in three]
-    for name, (bases, folder) in plans.items():
-        if (work / folder / "config.json").exists():
-            model = CellRom.load(work / folder)
-        else:
-            model = CellRom(SOURCE_TRAINING, hidden=SOURCE_HIDDEN).fit(
-                *source_data(data, bases), calibrate=False
-            )
-        test, validation, _ = parts[LCO[0]]
+        rows = parts(len(labels[0]))
+        own[base] = [(records[0].take(r), labels[0].take(r)) for r in rows]
+    test, validation, _ = own[LCO]
+    for name, key in (("cell-rom-lco", "lco"), ("cell-rom-source", "all")):
+        model = source_model(data, key, work)
         model.calibrate_on([validation[0]], [validation[1]])
         report[name] = coverage(model, *_lasting(test))
-        model.save(library / name, card(name, bases, data, report[name]))
+        model.save(library / name, card(name, SOURCES[key], data, report[name]))
     source = CellRom.load(library / "cell-rom-source")
-    test, validation, training = parts[TARGET]
-    rows = np.arange(min(64, len(training[1])))
+    test, validation, training = own[LFP]
+    few = np.arange(min(64, len(training[1])))
     model = STRATEGIES["process_target"].adapt(
-        source, training[0].take(rows), training[1].take(rows), calibrate=False
+        source, training[0].take(few), training[1].take(few), calibrate=False
     )
     model.calibrate_on([validation[0]], [validation[1]])
     report["cell-rom-lfp"] = coverage(model, *_lasting(test))
-    model.save(
-        library / "cell-rom-lfp", card("cell-rom-lfp", (TARGET,), data, report["cell-rom-lfp"])
-    )
+    model.save(library / "cell-rom-lfp", card("cell-rom-lfp", (LFP,), data, report["cell-rom-lfp"]))
     return report
 
 
@@ -293,18 +324,17 @@ def main() -> None:
         write_json(RESULT.with_name("cell_rom_shipped.json"), report)
     if args.only_ship:
         return
-    simulations = load_simulations(args.data / LCO[0])
+    simulations = load_simulations(args.data / LCO)
     records, labels, _ = training_data(simulations)
     cells, curves, x = records[0], labels[0], raw_inputs(simulations)
-    order = np.random.default_rng(0).permutation(len(curves))
-    test, pool = order[:N_TEST], order[N_TEST + N_VALIDATION :]
+    test, _, pool = parts(len(curves))
     lasts, fourier = cells.salt_lasts, simulations.results["fourier"]
     table: dict[str, Any] = {}
     if args.only and RESULT.exists():
         table = json.loads(RESULT.read_text(encoding="utf-8"))["formulations"]
     result = {
-        "base_cell": LCO[0], "n_test": N_TEST, "settings": asdict(SOURCE_TRAINING),
-        "data_sha256": checksum(args.data / LCO[0]), "formulations": table,
+        "base_cell": LCO, "n_test": len(test), "settings": asdict(SOURCE_TRAINING),
+        "data_sha256": checksum(args.data / LCO), "formulations": table,
     }  # fmt: skip
     for name in args.only or FORMULATIONS:
         formulation = FORMULATIONS[name]
