@@ -27,7 +27,7 @@ from models.training import Example
 from structures.composition import working_ion
 from structures.graph import N_PROBES, HopData, migration_graph_data
 from structures.records import Crystal, UnusableStructureError
-from structures.sites import find_hops
+from structures.sites import MigrationGraph, find_hops
 
 GRAPH_FIELDS = (
     "x",
@@ -111,11 +111,8 @@ def framework_formula(crystal: Crystal, ion: str) -> str:
     return type(crystal.composition)(rest).reduced_formula if rest else ""
 
 
-def signal_example(crystal: Crystal, sampling: Sampling) -> Example:
-    """Graph and bond-valence targets of some hops of a crystal.
-
-    Targets: ``profile_eV`` (n_hops, N_PROBES) above the mean of both ends, ``forward_eV`` and
-    ``backward_eV`` (n_hops,).
+def signal_hops(crystal: Crystal, sampling: Sampling) -> MigrationGraph:
+    """The hops of a crystal that give signals, in its migration graph.
 
     Raises:
         UnusableStructureError: No hops, or no bond valences for the chemistry.
@@ -126,9 +123,22 @@ def signal_example(crystal: Crystal, sampling: Sampling) -> Example:
         raise UnusableStructureError(f"{crystal.id}: no bond valences for {crystal.formula}")
     rng = np.random.default_rng([sampling.seed, crc32(crystal.id.encode())])
     chosen = [hops[i] for i in rng.permutation(len(hops))[: sampling.max_hops]]
-    data = migration_graph_data(replace(graph, hops=tuple(chosen)))
+    return replace(graph, hops=tuple(chosen))
+
+
+def signal_example(crystal: Crystal, sampling: Sampling) -> Example:
+    """Graph and bond-valence targets of some hops of a crystal.
+
+    Targets: ``profile_eV`` (n_hops, N_PROBES) above the mean of both ends, ``forward_eV`` and
+    ``backward_eV`` (n_hops,).
+
+    Raises:
+        UnusableStructureError: No hops, or no bond valences for the chemistry.
+    """
+    graph = signal_hops(crystal, sampling)
+    data = migration_graph_data(graph)
     profiles, forward, backward = [], [], []
-    for hop in chosen:
+    for hop in graph.hops:
         energy = np.asarray(hop.extra["bvse_profile_eV"], dtype=float)
         arc = np.linspace(0.0, 1.0, len(energy))
         images = np.interp(np.linspace(0.0, 1.0, N_PROBES), arc, energy)
