@@ -84,7 +84,8 @@ def main() -> None:
         search = finding_pool(args.data, finders, args.hops) if "pool" in args.set else []
         if "neb" in args.set:
             run("neb", "frozen", published, until=until)
-            run("neb", "relaxed", published, until=until)
+            now = time.monotonic()  # the time is shared with the other set
+            run("neb", "relaxed", published, until=now + (until - now) / (2 if search else 1))
         if search:
             hops = [hop for part in search for hop in part.result()][: args.hops]
             run("pool", "frozen", hops, until=until)
