@@ -27,7 +27,7 @@ from structures.records import Crystal, Hop
 from structures.sources import materials_project, neb_barriers
 
 HOP_LABELS = (8, 16, 32)
-BULK_LABELS = (8, 32, 128)
+BULK_LABELS = (8, 16, 32, 128)
 MIN_TEST = 15
 N_BULK_SOURCE, N_BULK_TEST = 1500, 250
 LOG = LogShift(0.1)

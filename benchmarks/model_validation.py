@@ -15,28 +15,43 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.conductivity import label_of, out_of_fold, source_group
+from benchmarks.neb_labels_vs_dft import starter_pairs
 from models import library
 from models.validation import (
     GROUPED,
     LEAVE_FAMILY_OUT,
+    LEAVE_ION_OUT,
     STARTER,
     ValidationRow,
     validation_row,
     write_validation,
 )
+from screening.cell.shipped import OTHERS, ROMS
+from screening.orchestrator.cells import AGEING_MODELS
 from screening.orchestrator.checking import starter_rows
+from screening.orchestrator.potentials import NEB, NEB_VALIDATION
 from structures.conductor_descriptors import conductor_ion
 from structures.family_names import canonical_family
 from structures.sources import na_conductivity, neb_barriers, obelix
 
 RESULTS = Path(__file__).parent / "results" / "hop_barriers"
-STORED = {"hop-barrier": {LEAVE_FAMILY_OUT: "leave-family-out.mixed-frozen.json"}}
-"""Out-of-fold predictions of the shipped recipe that another benchmark has made."""
-SKIPPED = ("hop-encoder", "cycle-life")
+PROTOCOLS = (GROUPED, LEAVE_FAMILY_OUT, LEAVE_ION_OUT)
+RECIPES = {"hop-barrier": "mixed-frozen"}
+"""Recipes of shipped models, whose out-of-fold predictions ``benchmarks.hop_barriers`` makes."""
+SKIPPED = (NEB, "hop-encoder", "cycle-life", *AGEING_MODELS, OTHERS, *ROMS.values())
+"""No library models, or such as predict curves and histories rather than a number a row."""
 
 
-def stored_rows(name: str, protocol: str, data: Path) -> list[ValidationRow]:
-    found = json.loads((RESULTS / STORED[name][protocol]).read_text(encoding="utf-8"))
+def stored(name: str) -> dict[str, Path]:
+    """Files of out-of-fold predictions of a model's recipe, by protocol, as far as they exist."""
+    if name not in RECIPES:
+        return {}
+    paths = {protocol: RESULTS / f"{protocol}.{RECIPES[name]}.json" for protocol in PROTOCOLS}
+    return {protocol: path for protocol, path in paths.items() if path.exists()}
+
+
+def stored_rows(path: Path, data: Path) -> list[ValidationRow]:
+    found = json.loads(path.read_text(encoding="utf-8"))
     hops = {hop.id: hop for hop in neb_barriers.load(data).records}
     return [
         validation_row(
@@ -44,6 +59,21 @@ def stored_rows(name: str, protocol: str, data: Path) -> list[ValidationRow]:
         )
         for id, value in zip(found["ids"], found["mean_eV"], strict=True)
         if hops[id].barrier_eV is not None
+    ]
+
+
+def potential_rows(data: Path) -> list[ValidationRow]:
+    """CHGNet bands of the starter set against the published ones of the same paths."""
+    return [
+        validation_row(
+            hop.id,
+            canonical_family(hop.family),
+            hop.working_ion,
+            label.barrier_eV,
+            hop.barrier_eV,
+        )
+        for label, hop, _ in starter_pairs(data)
+        if label.barrier_eV is not None and hop.barrier_eV is not None
     ]
 
 
@@ -68,13 +98,18 @@ def main() -> None:
     parser.add_argument("--model", nargs="*", help="default: all shipped ones")
     args = parser.parse_args()
     names = args.model or [p.name for p in sorted(library.LIBRARY.iterdir()) if p.is_dir()]
+    if args.model is None or NEB in args.model:
+        rows = potential_rows(args.data)
+        write_validation(NEB_VALIDATION, GROUPED, rows)
+        error = np.mean([row.absolute_error for row in rows])
+        print(f"{NEB}: {len(rows)} pairs, mean absolute error {error:.4g} eV", flush=True)
     for name in names:
         if name in SKIPPED:
             continue
         folder = library.LIBRARY / name
         card = library.read_card(folder)
-        for protocol in STORED.get(name, ()):
-            write_validation(folder, protocol, stored_rows(name, protocol, args.data))
+        for protocol, path in stored(name).items():
+            write_validation(folder, protocol, stored_rows(path, args.data))
         if name == "conductivity-trees":
             write_validation(folder, GROUPED, conductivity_rows(args.data))
         rows = starter_rows(library.load(name), str(card["quantity"]))

@@ -25,6 +25,7 @@ from sklearn.linear_model import RidgeCV
 from torch import Tensor, nn
 
 from models.gaussian_process import PathProcess
+from structures.configuration import nearest
 
 Floats = NDArray[np.float64]
 Predictor = Callable[[Floats], Floats]
@@ -366,6 +367,45 @@ STRATEGIES: Mapping[str, Strategy] = {
     )
 }
 """Strategies by name."""
+
+
+BLEND, AND = "median of ", ", "
+
+
+def blend_name(names: Sequence[str]) -> str:
+    """The name of the median of several strategies; of one, its own."""
+    return names[0] if len(names) == 1 else BLEND + AND.join(names)
+
+
+def members(name: str) -> tuple[str, ...]:
+    """The strategies that a name stands for: those of a blend, else itself."""
+    return tuple(name.removeprefix(BLEND).split(AND)) if name.startswith(BLEND) else (name,)
+
+
+def blended(predictions: Sequence[Floats]) -> Floats:
+    """The median of what several strategies say: one that runs away moves nothing."""
+    return np.asarray(np.median(np.stack(predictions), axis=0))
+
+
+def strategy_named(name: str) -> Strategy:
+    """A strategy, or the blend of several, by its name.
+
+    Raises:
+        ValueError: Unknown; the message names the nearest.
+    """
+    names = members(name)
+    for one in names:
+        if one not in STRATEGIES:
+            raise ValueError(f"unknown strategy {one!r}; {nearest(one, list(STRATEGIES))}")
+    parts = [STRATEGIES[one] for one in names]
+    if len(parts) == 1:
+        return parts[0]
+
+    def fit(source: Source, x: Floats, y: Floats) -> Predictor:
+        predictors = [part.fit(source, x, y) for part in parts]
+        return lambda new: blended([predict(new) for predict in predictors])
+
+    return Strategy(name, any(p.transfers for p in parts), any(p.needs_same for p in parts), fit)
 
 
 def usable_strategies(source: Source) -> tuple[Strategy, ...]:

@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 
 from models.baseline import Arrays, Baseline, Floats
 from models.domain import Domain
-from models.few_label import STRATEGIES, Source, is_new
+from models.few_label import Source, is_new, strategy_named
 from models.gaussian_process import path_scalars
 from models.prediction import Prediction
 from models.transforms import LogShift
-from structures.configuration import nearest
 from structures.descriptors import hop_features
 from structures.graph import PATH_SCALARS
 from structures.hop_profile import profiled
@@ -59,8 +58,8 @@ class FewLabelModel(Baseline):
     """One strategy of :mod:`models.few_label` on hops.
 
     Attributes:
-        strategy: Its name; ``zero-shot`` with a source made of the training hops themselves is a
-            plain model of all of them.
+        strategy: Its name, or that of a blend of several; ``zero-shot`` with a source made of the
+            training hops themselves is a plain model of all of them.
         spread: One sigma of its errors on SCALE, from out-of-fold predictions.
         seed: Of everything drawn.
     """
@@ -72,10 +71,7 @@ class FewLabelModel(Baseline):
     kind: ClassVar[str] = "few_label"
 
     def __post_init__(self) -> None:
-        if self.strategy not in STRATEGIES:
-            raise ValueError(
-                f"unknown strategy {self.strategy!r}; {nearest(self.strategy, list(STRATEGIES))}"
-            )
+        strategy_named(self.strategy)  # or refused
         self.known: FewLabelModel | None = None
 
     def from_source(self, known: FewLabelModel) -> Self:
@@ -116,7 +112,7 @@ class FewLabelModel(Baseline):
         self.source_ = source_of(source, source_target, source_ions, self.seed)
         self.source_ions_ = list(source_ions)
         self.labels_, self.label_target_ = labels, label_target
-        self.predictor_ = STRATEGIES[self.strategy].fit(self.source_, labels, label_target)
+        self.predictor_ = strategy_named(self.strategy).fit(self.source_, labels, label_target)
 
     def _predict(self, hops: Sequence[Hop]) -> Prediction:
         t = np.minimum(self.predictor_(hop_descriptors(hops)), LARGEST_T)

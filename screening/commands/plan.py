@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from screening.commands.command import UNUSABLE, USABLE, add_command, say
+from screening.commands.command import UNUSABLE, USABLE, add_calculator, add_command, say
 
 if TYPE_CHECKING:
+    from screening.orchestrator.givens import Given
     from screening.orchestrator.planner import Chain, Plan
 
 GOALS = (
@@ -43,7 +44,33 @@ def add(commands: Any) -> None:
     )
     command.add_argument("--c-rate", type=float, default=1.0, metavar="C", help="default: 1")
     command.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
+    command.add_argument(
+        "--max-cost-min",
+        type=float,
+        default=30.0,
+        metavar="T",
+        help="chains that take longer are chosen only where no other can run inside its domain "
+        "(default: 30 min on one core)",
+    )
     command.add_argument("--execute", action="store_true", help="run the chosen chain")
+    command.add_argument(
+        "--allow-labels",
+        action="store_true",
+        help="with --execute: where labels would help and none are given, compute those that the "
+        "plan proposes (nudged elastic band), adapt the nearest models to them and plan again; "
+        "labels are kept one by one",
+    )
+    command.add_argument(
+        "--max-labels", type=int, default=8, metavar="N", help="most of them (default: 8)"
+    )
+    command.add_argument(
+        "--label-budget-min",
+        type=float,
+        default=60.0,
+        metavar="T",
+        help="most time for all of them, minutes (default: 60)",
+    )
+    add_calculator(command)
     command.add_argument(
         "--out",
         type=Path,
@@ -61,23 +88,35 @@ def _run(args: argparse.Namespace) -> int:
     from screening.orchestrator.planner import plan
     from screening.shards import write_json
 
-    for name, value in (("--temperature-K", args.temperature_K), ("--c-rate", args.c_rate)):
+    for name, value in (
+        ("--temperature-K", args.temperature_K),
+        ("--c-rate", args.c_rate),
+        ("--max-cost-min", args.max_cost_min),
+        ("--max-labels", args.max_labels),
+        ("--label-budget-min", args.label_budget_min),
+    ):
         if not 0 < value < float("inf"):
             raise InputError(f"{name}: expected a positive number, got {value}")
     if args.execute and args.out is None:
         raise InputError("--execute needs --out DIR: the folder for steps and results")
-    made = plan(
-        args.goal,
-        read_givens(args.given),
-        at=Conditions(args.temperature_K, args.c_rate, args.seed),
-    )
-    print(described(made))
+    if args.allow_labels and not args.execute:
+        raise InputError("--allow-labels needs --execute: labels are computed, not only proposed")
+    givens = read_givens(args.given)
+    at = Conditions(args.temperature_K, args.c_rate, args.seed)
+    made = plan(args.goal, givens, at=at, max_cost_s=60.0 * args.max_cost_min)
     if args.out is not None:
         try:
             args.out.mkdir(parents=True, exist_ok=True)
             write_json(args.out / PLAN_FILE, made.to_dict())
         except OSError as error:
             raise InputError(f"{args.out}: cannot be written ({error.strerror})") from error
+    if args.allow_labels and made.wanted:
+        labels = _labels(args, made)
+        if labels is not None:
+            made = plan(args.goal, [*givens, labels], at=at, max_cost_s=60.0 * args.max_cost_min)
+    elif args.allow_labels:
+        say("no labels are computed: the plan proposes none")
+    print(described(made))
     if made.chosen is None:
         say(f"ionbridge: {made.why}")
         return UNUSABLE
@@ -92,8 +131,33 @@ def _run(args: argparse.Namespace) -> int:
     return USABLE
 
 
+def _labels(args: argparse.Namespace, made: Plan) -> Given | None:
+    """The labels that a plan wants, computed; None where too few succeed to learn from."""
+    from screening.labelling.calculators import CalculatorChoice
+    from screening.orchestrator.formulas import FEWEST_LABELS
+    from screening.orchestrator.label_runs import HOPS_FILE, LabelBudget, compute_labels
+
+    calculator = CalculatorChoice.parsed(args.calculator, args.calculator_arguments)
+    budget = LabelBudget(args.max_labels, args.label_budget_min, calculator)
+    tell = _tell_label if sys.stderr.isatty() else None
+    found = compute_labels(made.wanted, budget, args.out, tell)
+    for row in found.rows:
+        if row["status"] != "ok":
+            say(f"label {row['id']}: {row['status']}: {row['reason']}")
+    n_ok = 0 if found.given is None else len(found.given.tables["hop_labels"])
+    say(f"{n_ok} of {len(found.rows)} labels in {args.out / HOPS_FILE}")
+    if n_ok < FEWEST_LABELS:
+        say(f"fewer than {FEWEST_LABELS}: the plan goes on without them")
+        return None
+    return found.given
+
+
 def _tell(k: int, n: int, entry: str) -> None:
     say(f"step {k + 1} of {n}: {entry}")
+
+
+def _tell_label(k: int, n: int, hop: str) -> None:
+    say(f"step {k + 1} of {n}: label {hop}")
 
 
 def described(made: Plan) -> str:
@@ -125,7 +189,8 @@ def described(made: Plan) -> str:
     if made.wanted:
         total = sum(label.cost_s for label in made.wanted)
         lines.append(
-            f"labels that would help most (ionbridge label neb, about {duration(total)} in all): "
+            f"labels that would help most (--execute --allow-labels computes them, about "
+            f"{duration(total)} in all): "
             + ", ".join(f"{label.id} (+-{label.std_eV:.2f} eV)" for label in made.wanted)
         )
     return "\n".join(lines)

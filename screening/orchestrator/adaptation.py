@@ -5,27 +5,32 @@ the luckiest. So its errors are read in the light of trials on other chemistries
 errors and those on many held-out rows are both known. The relative test error of a strategy is
 regressed on its relative cross-validated error, on the number of labels, and on how far the source
 is off on the labels (whether it transfers at all); with few labels the regression trusts the prior,
-with many the labels. See ``benchmarks/orchestrator.py`` for how well that chooses.
+with many the labels. Of the strategies that are then expected to be best the median is taken. See
+``benchmarks/orchestrator.py`` for how well that chooses, next to other rules.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.few_label import STRATEGIES, Source, Strategy
+from models.few_label import STRATEGIES, Source, Strategy, blend_name, blended, members
 from screening.shards import write_json
 from structures.splits import GroupedKFold
 
 Floats = NDArray[np.float64]
 
 MAX_FOLDS = 4
+N_REPEATS = 2
+"""Ways in which the labels are dealt into folds."""
+SEED_STEP = 1000
 MIN_ERROR = 1e-4
 """Below this an error is rounding."""
 REFERENCE_LABELS = 16
@@ -33,12 +38,17 @@ REFERENCE_LABELS = 16
 RIDGES = (3.0, 30.0, 300.0, 3000.0)
 """Pseudo-observations that a slope is zero, or what all strategies have in common; the number is
 chosen by leaving out one target at a time of the trials that the prior is learnt from."""
+SIZES = (1, 2, 3, 4, 5, 6)
+"""Numbers of strategies whose median may be taken."""
 INTERCEPT_RIDGE = 1.0
 """The same of a strategy's intercept."""
 SHARED = "*"
 """Name of the weights that all strategies have in common."""
 PRIOR_FILE = Path(__file__).parent / "strategy_prior.json"
 """The prior from all trials of the benchmark."""
+
+
+BlendError = Callable[[Sequence[str]], float]
 
 
 @dataclass(frozen=True)
@@ -51,6 +61,8 @@ class Trial:
         cv: Error of each strategy in grouped cross-validation on the labels.
         test: Error on rows held out, where they are known.
         target: The chemistry or property that the labels are of.
+        blend_cv: Cross-validated error of the median of several strategies.
+        blend_test: The same on rows held out.
     """
 
     kind: str
@@ -58,6 +70,52 @@ class Trial:
     cv: Mapping[str, float]
     test: Mapping[str, float] | None = None
     target: str = ""
+    blend_cv: BlendError | None = None
+    blend_test: BlendError | None = None
+
+    def cv_of(self, names: Sequence[str]) -> float:
+        """Cross-validated error of a strategy, or of the median of several."""
+        if len(names) == 1 or self.blend_cv is None:
+            return self.cv[names[0]]
+        return self.blend_cv(names)
+
+    def test_of(self, names: Sequence[str]) -> float:
+        """The same on rows held out, where they are known."""
+        assert self.test is not None
+        if len(names) == 1 or self.blend_test is None:
+            return self.test[names[0]]
+        return self.blend_test(names)
+
+
+def trial_of(
+    kind: str,
+    held_out: Mapping[str, Floats],
+    labels: Floats,
+    predicted: Mapping[str, Floats] | None = None,
+    truth: Floats | None = None,
+    target: str = "",
+) -> Trial:
+    """A comparison from what strategies predicted.
+
+    Args:
+        kind: ``hops`` or ``bulk``.
+        held_out: (repeats, n) cross-validated predictions of each strategy.
+        labels: (n,) what they should be.
+        predicted: (m,) predictions of each strategy for rows held out, where known.
+        truth: (m,) what they should be.
+        target: The chemistry or property.
+    """
+
+    def error(values: Mapping[str, Floats], right: Floats, names: Sequence[str]) -> float:
+        return float(np.mean(np.abs(blended([values[name] for name in names]) - right)))
+
+    cv = {name: error(held_out, labels, [name]) for name in held_out}
+    on_labels = partial(error, held_out, labels)
+    if predicted is None or truth is None:
+        return Trial(kind, len(labels), cv, target=target, blend_cv=on_labels)
+    on_rows = partial(error, predicted, truth)
+    test = {name: on_rows([name]) for name in predicted}
+    return Trial(kind, len(labels), cv, test, target, on_labels, on_rows)
 
 
 @dataclass(frozen=True)
@@ -68,24 +126,33 @@ class StrategyPrior:
         coefficients: kind -> strategy -> weights of ``FEATURES``, for the logarithm of the error
             relative to the geometric mean over all strategies.
         n_trials: kind -> trials that it rests on.
+        n_members: kind -> number of the most promising strategies whose median is taken.
     """
 
     coefficients: Mapping[str, Mapping[str, Sequence[float]]]
     n_trials: Mapping[str, int]
+    n_members: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def fit(cls, trials: Sequence[Trial]) -> StrategyPrior:
         """By ridge regression, one strategy at a time and the weight of its own error shared.
 
-        How much is shared is what chooses best on trials of targets that were left out.
+        How much is shared, and of how many strategies the median is taken, is what chooses best on
+        trials of targets that were left out.
         """
         coefficients: dict[str, dict[str, list[float]]] = {}
         counts: dict[str, int] = {}
+        sizes: dict[str, int] = {}
         for kind in sorted({trial.kind for trial in trials}):
             own = [trial for trial in trials if trial.kind == kind and trial.test is not None]
             counts[kind] = len(own)
-            coefficients[kind] = _selected(own)
-        return cls(coefficients, counts)
+            coefficients[kind], sizes[kind] = _selected(own)
+        return cls(coefficients, counts, sizes)
+
+    def chosen(self, trial: Trial) -> tuple[str, ...]:
+        """The strategies whose median is taken, best first."""
+        n = self.n_members.get(trial.kind, 1) if trial.blend_cv is not None else 1
+        return most_promising(self.scores(trial), n)
 
     def scores(self, trial: Trial, use_labels: bool = True) -> dict[str, float]:
         """Expected log error of each strategy relative to their geometric mean; least is best.
@@ -108,7 +175,8 @@ class StrategyPrior:
             kind: {name: [round(float(x), 4) for x in row] for name, row in by_name.items()}
             for kind, by_name in self.coefficients.items()
         }
-        write_json(path, {"coefficients": rounded, "n_trials": dict(self.n_trials)})
+        counts = {"n_trials": dict(self.n_trials), "n_members": dict(self.n_members)}
+        write_json(path, {"coefficients": rounded, **counts})
 
     @classmethod
     def load(cls, path: Path = PRIOR_FILE) -> StrategyPrior:
@@ -116,7 +184,7 @@ class StrategyPrior:
         if not path.is_file():
             return cls({}, {})
         stored = json.loads(path.read_text(encoding="utf-8"))
-        return cls(stored["coefficients"], stored["n_trials"])
+        return cls(stored["coefficients"], stored["n_trials"], stored["n_members"])
 
 
 FEATURES = ("one", "more_labels", "source_fails", "labels_spread", "own_error", "own_error_more")
@@ -142,28 +210,29 @@ def _features(trial: Trial, use_labels: bool = True) -> dict[str, Floats]:
     }
 
 
-def _selected(trials: Sequence[Trial]) -> dict[str, list[float]]:
-    """Weights with the ridge that chose best on targets left out."""
+def _selected(trials: Sequence[Trial]) -> tuple[dict[str, list[float]], int]:
+    """Weights with the ridge, and the number of members, that chose best on targets left out."""
     targets = sorted({trial.target for trial in trials})
-    best = RIDGES[-1]
+    ridge, size = RIDGES[-1], 1
     if len(targets) > 2:
-        regret = dict.fromkeys(RIDGES, 0.0)
+        regret = dict.fromkeys(((r, n) for r in RIDGES for n in SIZES), 0.0)
         for target in targets:
             rest = [trial for trial in trials if trial.target != target]
             own = [trial for trial in trials if trial.target == target]
-            for ridge in RIDGES:
-                prior = StrategyPrior({own[0].kind: _fitted(rest, ridge)}, {})
-                regret[ridge] += sum(_regret(prior, trial) for trial in own) / len(own)
-        best = min(RIDGES, key=lambda ridge: regret[ridge])
-    return _fitted(trials, best)
+            for r in RIDGES:
+                prior = StrategyPrior({own[0].kind: _fitted(rest, r)}, {})
+                for trial in own:
+                    scores = prior.scores(trial)
+                    for n in SIZES:
+                        regret[r, n] += _regret(trial, most_promising(scores, n)) / len(own)
+        ridge, size = min(regret, key=regret.__getitem__)
+    return _fitted(trials, ridge), size
 
 
-def _regret(prior: StrategyPrior, trial: Trial) -> float:
-    """Error of the strategy that a prior chooses over that of the best one, minus one."""
+def _regret(trial: Trial, names: Sequence[str]) -> float:
+    """Error of the strategies chosen over that of the best one, minus one."""
     assert trial.test is not None
-    scores = prior.scores(trial)
-    chosen = min(scores, key=lambda name: scores[name])
-    return trial.test[chosen] / max(min(trial.test.values()), MIN_ERROR) - 1.0
+    return trial.test_of(names) / max(min(trial.test.values()), MIN_ERROR) - 1.0
 
 
 def _fitted(trials: Sequence[Trial], ridge: float) -> dict[str, list[float]]:
@@ -212,8 +281,9 @@ def cross_validated(
     target: Floats,
     groups: Sequence[str],
     seed: int = 0,
+    repeats: int = N_REPEATS,
 ) -> dict[str, Floats]:
-    """(n,) out-of-fold predictions of each strategy; groups are kept together.
+    """(repeats, n) out-of-fold predictions of each strategy; groups are kept together.
 
     Args:
         strategies: What to compare.
@@ -222,15 +292,16 @@ def cross_validated(
         target: (n,) labels.
         groups: (n,) names; where all are one group, rows are their own.
         seed: Of the folds.
+        repeats: Ways to deal the groups into folds.
     """
     names = list(groups) if len(set(groups)) > 1 else [str(i) for i in range(len(groups))]
     n_folds = min(MAX_FOLDS, len(set(names)))
-    folds = list(GroupedKFold(n_folds, seed, str).split(names))
-    result = {strategy.name: np.zeros(len(target)) for strategy in strategies}
-    for fold in folds:
-        for strategy in strategies:
-            predict = strategy.fit(source, descriptors[fold.train], target[fold.train])
-            result[strategy.name][fold.test] = predict(descriptors[fold.test])
+    result = {strategy.name: np.zeros((repeats, len(target))) for strategy in strategies}
+    for k in range(repeats):
+        for fold in GroupedKFold(n_folds, seed + k * SEED_STEP, str).split(names):
+            for strategy in strategies:
+                predict = strategy.fit(source, descriptors[fold.train], target[fold.train])
+                result[strategy.name][k, fold.test] = predict(descriptors[fold.test])
     return result
 
 
@@ -239,7 +310,7 @@ class Choice:
     """What was chosen, and why.
 
     Attributes:
-        strategy: Its name.
+        strategy: Its name, or that of a blend.
         transfers: Whether it uses the source.
         scores: Expected log error of each strategy relative to their mean.
         cv: Cross-validated error of each, in the unit of the labels.
@@ -268,8 +339,21 @@ class Choice:
 
 
 def transfers(name: str) -> bool:
-    """Whether a strategy uses what others have learnt; a model used as it is does."""
-    return name not in STRATEGIES or STRATEGIES[name].transfers
+    """Whether a strategy, or one of a blend, uses what others have learnt.
+
+    What is no strategy on descriptors is a network that has learnt before.
+    """
+    return any(one not in STRATEGIES or STRATEGIES[one].transfers for one in members(name))
+
+
+def most_promising(scores: Mapping[str, float], n: int) -> tuple[str, ...]:
+    """Of the n strategies of least expected error those to be blended, best first.
+
+    Where the best one does not transfer, transfer hurts, and none that transfers is mixed in.
+    """
+    order = sorted(scores, key=lambda name: scores[name])[:n]
+    hurts = not transfers(order[0])
+    return tuple(name for name in order if not (hurts and transfers(name)))
 
 
 UNMISTAKABLE = 0.5
@@ -278,13 +362,12 @@ labels are unlike all trials."""
 
 
 def choose(trial: Trial, prior: StrategyPrior) -> Choice:
-    """The strategy of the least expected error, unless the labels speak unmistakably against it."""
-    scores = prior.scores(trial)
-    best = min(scores, key=lambda name: scores[name])
+    """The median of the strategies of least expected error, unless the labels speak against it."""
+    scores, chosen = prior.scores(trial), prior.chosen(trial)
     by_labels = min(trial.cv, key=lambda name: trial.cv[name])
-    if trial.cv[by_labels] < UNMISTAKABLE * trial.cv[best]:
+    if trial.cv[by_labels] < UNMISTAKABLE * trial.cv_of(chosen):
         scores = {name: float(np.log(max(e, MIN_ERROR))) for name, e in trial.cv.items()}
-        best = by_labels
+        chosen = (by_labels,)
     own = [name for name in scores if not transfers(name)]
     other = [name for name in scores if transfers(name)]
     best_own = min(own, key=lambda name: scores[name])
@@ -298,9 +381,12 @@ def choose(trial: Trial, prior: StrategyPrior) -> Choice:
         else f"transfer helps: {best_other} is expected to be {gap:.0%} better than {best_own}, "
         "the best without a source"
     )
+    best = blend_name(chosen)
+    error = trial.cv_of(chosen)
     n_trials = prior.n_trials.get(trial.kind, 0)
     why = (
-        f"{best}: cross-validated error {trial.cv[best]:.3g} on {trial.n_labels} labels, read with "
+        f"{best}: cross-validated error {error:.3g} on {trial.n_labels} labels, read with "
         f"{n_trials} trials on other chemistries; {verdict}"
     )
-    return Choice(best, transfers(best), scores, dict(trial.cv), hurts, why)
+    cv = {**trial.cv, best: error}
+    return Choice(best, transfers(best), scores, cv, hurts, why)

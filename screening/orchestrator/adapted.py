@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +16,35 @@ from numpy.typing import NDArray
 
 from models import library
 from models.checkpoint import WEIGHTS
-from models.few_label import usable_strategies
+from models.few_label import blended, members, usable_strategies
 from models.few_label_model import LARGEST_T, SCALE, FewLabelModel, hop_descriptors
 from models.validation import GROUPED, validation_row, write_validation
 from screening.errors import InputError
-from screening.orchestrator.adaptation import Choice, StrategyPrior, Trial, choose, cross_validated
+from screening.orchestrator.adaptation import (
+    Choice,
+    StrategyPrior,
+    choose,
+    cross_validated,
+    trial_of,
+)
 from screening.orchestrator.catalogue import Entry, StepContext, Tables, ValidatedError
 from screening.orchestrator.formulas import FEWEST_LABELS, MAE_TO_STD
 from screening.orchestrator.quantities import Row
 from screening.orchestrator.records import hop_of
-from screening.orchestrator.trained import loaded, predicted_hops, were_trained_on
+from screening.orchestrator.trained import loaded, predicted_hops
+from screening.orchestrator.tuned_networks import (
+    ZERO_SHOT,
+    against_networks,
+    is_network,
+    tuned_network,
+    tuned_networks,
+)
 from screening.shards import write_json
 from structures.family_names import canonical_family
 from structures.records import Hop
 
 SOURCE = "hop-descriptors"
 """Shipped model whose hops are the source."""
-NETWORK = "hop-barrier"
-"""Shipped network, compared as it is."""
 CHOICE_FILE = "choice.json"
 Floats = NDArray[np.float64]
 
@@ -55,105 +68,134 @@ def adapted_entries() -> tuple[Entry, ...]:
 
 def _judged(tables: Tables) -> Mapping[str, ValidatedError]:
     """The error on the labels given, in cross-validation, of the way that would be chosen."""
-    hops, labels = _labels(tables)
+    rows = tables["hop_labels"]
     try:
-        adapted = adapted_to(hops, labels)
+        choice = compared(rows).choice
     except InputError:
         return {}
     error = ValidatedError(
-        MAE_TO_STD * adapted.choice.cv[adapted.choice.strategy],
-        len(hops),
-        f"{len(hops)} labels given, cross-validated by framework",
+        MAE_TO_STD * choice.cv[choice.strategy],
+        len(rows),
+        f"{len(rows)} labels given, cross-validated by framework: {choice.strategy}",
     )
     return {"migration_barrier": error}
 
 
-def _labels(tables: Tables) -> tuple[list[Hop], Floats]:
-    rows = tables["hop_labels"]
-    return [hop_of(row) for row in rows], np.array([float(row["barrier_eV"]) for row in rows])
-
-
 @dataclass(frozen=True, eq=False)
-class Adapted:
-    """A model adapted to labels.
+class Comparison:
+    """Every way to learn from some labels, compared on them.
 
     Attributes:
-        model: Fitted, with ``predict``, ``in_domain`` and ``save``.
-        name: In the user's library.
+        hops: (n,) labelled hops.
+        barrier_eV: (n,) their barriers.
         choice: What was compared and chosen.
-        card: Its descent, its errors.
-        folder: Where it was kept; None before.
+        held_out_eV: (n,) cross-validated barriers of the chosen way.
+        spread: One sigma of its errors on SCALE.
+        left_out: Networks that were not compared, with the reason.
+        base: What networks start from.
+        seed: Of folds and fits.
     """
 
-    model: Any
-    name: str
+    hops: tuple[Hop, ...]
+    barrier_eV: Floats
     choice: Choice
-    card: Mapping[str, Any]
-    folder: Path | None = None
+    held_out_eV: Floats
+    spread: float
+    left_out: Mapping[str, str]
+    base: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Of the adapted model in the user's library."""
+        return _name(self.hops, self.barrier_eV)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return {**self.choice.to_dict(), "not_compared": dict(self.left_out)}
 
 
-def adapted_to(hops: Sequence[Hop], barrier_eV: Floats, seed: int = 0) -> Adapted:
-    """Compare every way to learn from labelled hops, and fit the one of least expected error.
+def compared(rows: Sequence[Row], seed: int = 0) -> Comparison:
+    """Compare every way to learn from labelled hops; what was compared before is remembered.
 
     Args:
-        hops: (n,) labelled hops of the new chemistry.
-        barrier_eV: (n,) their barriers.
+        rows: Hops with ``barrier_eV``.
         seed: Of folds and fits.
 
     Raises:
         InputError: Fewer than FEWEST_LABELS labels.
     """
-    if len(hops) < FEWEST_LABELS:
+    return _compared(json.dumps([dict(row) for row in rows], sort_keys=True, default=str), seed)
+
+
+@lru_cache(maxsize=2)
+def _compared(text: str, seed: int) -> Comparison:
+    rows = json.loads(text)
+    if len(rows) < FEWEST_LABELS:
         raise InputError(
-            f"{len(hops)} labelled hops: at least {FEWEST_LABELS} are needed to compare ways to "
+            f"{len(rows)} labelled hops: at least {FEWEST_LABELS} are needed to compare ways to "
             "learn from them; label some more (ionbridge label neb)"
         )
+    hops = [hop_of(row) for row in rows]
+    barrier_eV = np.array([float(row["barrier_eV"]) for row in rows])
     known = library.load(SOURCE)
     groups = [hop.framework for hop in hops]
     x, t = hop_descriptors(hops), SCALE.forward(barrier_eV)
     source = known.source_.without(x)
     held_out = cross_validated(usable_strategies(source), source, x, t, groups, seed)
-    found = {name: SCALE.inverse(np.minimum(v, LARGEST_T)) for name, v in held_out.items()}
-    network = library.load(NETWORK)
-    if not were_trained_on(network, hops).any():
-        found[NETWORK] = network.predict(hops).mean
-    cv = {name: float(np.mean(np.abs(v - barrier_eV))) for name, v in found.items()}
-    choice = choose(Trial("hops", len(hops), cv), StrategyPrior.load())
-    card = _card(choice, hops, cv[choice.strategy], seed)
-    if choice.strategy == NETWORK:
-        model: Any = network
-    else:
-        spread = float(np.sqrt(np.mean((held_out[choice.strategy] - t) ** 2)))
-        model = FewLabelModel(choice.strategy, spread, seed).from_source(known)
-        model.fit(hops, barrier_eV)
-    held = found[choice.strategy]
-    rows = [
-        validation_row(hop.id, hop.family, hop.working_ion, p, b)
-        for hop, p, b in zip(hops, held, barrier_eV, strict=True)
-    ]
-    return Adapted(model, _name(hops, barrier_eV), choice, {**card, "validation_rows": rows})
+    held_out = {name: np.minimum(v, LARGEST_T) for name, v in held_out.items()}
+    found = {name: SCALE.inverse(v) for name, v in held_out.items()}
+    choice = choose(trial_of("hops", found, barrier_eV), StrategyPrior.load())
+    chosen = blended([found[name] for name in members(choice.strategy)])
+    tuned = tuned_networks(hops, barrier_eV, groups, seed)
+    choice = against_networks(choice, chosen, tuned.held_out_eV, barrier_eV)
+    if choice.strategy in tuned.held_out_eV:
+        chosen = tuned.held_out_eV[choice.strategy][None]
+    values = chosen.mean(axis=0)
+    spread = float(np.sqrt(np.mean((SCALE.forward(chosen) - t) ** 2)))
+    return Comparison(
+        tuple(hops), barrier_eV, choice, values, spread, tuned.left_out, tuned.base, seed
+    )
 
 
-def kept(adapted: Adapted, folder: Path) -> Path:
-    """Write an adapted model with its card and validation rows; a folder that is there is kept."""
-    card = dict(adapted.card)
-    rows = card.pop("validation_rows")
-    target = folder / adapted.name
+def fitted(comparison: Comparison) -> Any:
+    """The chosen way, fitted to all labels: a model with ``predict``, ``in_domain``, ``save``."""
+    strategy = comparison.choice.strategy
+    hops, barrier_eV = list(comparison.hops), comparison.barrier_eV
+    if is_network(strategy):
+        return tuned_network(strategy, comparison.base, hops, barrier_eV, comparison.seed)
+    model = FewLabelModel(strategy, comparison.spread, comparison.seed)
+    return model.from_source(library.load(SOURCE)).fit(hops, barrier_eV)
+
+
+def kept(comparison: Comparison, folder: Path) -> Path:
+    """The adapted model in a library, with its card and validation rows; one that is there stays.
+
+    Args:
+        comparison: What was compared and chosen.
+        folder: The library.
+    """
+    target = folder / comparison.name
     if not (target / WEIGHTS).is_file():
-        adapted.model.save(target, {"name": adapted.name, **card})
-        write_validation(target, GROUPED, rows)
-        write_json(target / CHOICE_FILE, adapted.choice.to_dict())
+        fitted(comparison).save(target, {"name": comparison.name, **_card(comparison)})
+        rows = zip(comparison.hops, comparison.held_out_eV, comparison.barrier_eV, strict=True)
+        write_validation(
+            target,
+            GROUPED,
+            [validation_row(h.id, h.family, h.working_ion, p, b) for h, p, b in rows],
+        )
+        write_json(target / CHOICE_FILE, comparison.to_dict())
     return target
 
 
 def _run(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
-    hops, labels = _labels(tables)
-    adapted = adapted_to(hops, labels, context.at.seed)
-    write_json(context.folder / CHOICE_FILE, adapted.choice.to_dict())
-    model = adapted.model
-    if adapted.choice.strategy != NETWORK:  # a copy of a shipped model is nothing new
-        folder = kept(adapted, library.user_libraries()[0])
-        write_json(context.folder / "model.json", {"name": adapted.name, "folder": str(folder)})
+    comparison = compared(tables["hop_labels"], context.at.seed)
+    write_json(context.folder / CHOICE_FILE, comparison.to_dict())
+    if comparison.choice.strategy == ZERO_SHOT:  # a copy of a shipped model is nothing new
+        model = fitted(comparison)
+    else:
+        folder = kept(comparison, library.user_libraries()[0])
+        write_json(context.folder / "model.json", {"name": comparison.name, "folder": str(folder)})
         model = loaded(folder)
     return {"migration_barrier": predicted_hops(model, tables["hop"])}
 
@@ -169,8 +211,11 @@ def _name(hops: Sequence[Hop], barrier_eV: Floats) -> str:
     return f"adapted-{plain}-{digest}"
 
 
-def _card(choice: Choice, hops: Sequence[Hop], error_eV: float, seed: int) -> dict[str, Any]:
-    source = library.read_card(library.find(SOURCE))
+def _card(comparison: Comparison) -> dict[str, Any]:
+    choice, hops = comparison.choice, comparison.hops
+    parent = comparison.base if is_network(choice.strategy) else SOURCE
+    source = library.read_card(library.find(parent))
+    error_eV = float(np.mean(np.abs(comparison.held_out_eV - comparison.barrier_eV)))
     trained = source.get("trained_on", {})
     return {
         "predicts": "migration barrier of a hop, eV",
@@ -188,7 +233,7 @@ def _card(choice: Choice, hops: Sequence[Hop], error_eV: float, seed: int) -> di
             "methods": sorted({hop.method for hop in hops if hop.method}),
         },
         "descent": {
-            "from": SOURCE if choice.transfers else None,
+            "from": parent if choice.transfers else None,
             "from_checksum": source.get("checksums_sha256", {}).get(WEIGHTS),
             "strategy": choice.strategy,
             "chosen_because": choice.why,
@@ -199,6 +244,6 @@ def _card(choice: Choice, hops: Sequence[Hop], error_eV: float, seed: int) -> di
             "n": len(hops),
             "mae_eV": round(error_eV, 4),
         },
-        "seed": seed,
+        "seed": comparison.seed,
         "licence": "that of the labels",
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -50,12 +50,6 @@ GIVEN = "given"
 
 def cell_entries() -> tuple[Entry, ...]:
     """The material put into a cell, PyBaMM, and what ages it."""
-    solved = {
-        "cell_capacity": {"all": ValidatedError(MESH_ERROR * NOMINAL_AH, 0, "mesh right to 1 mV")},
-        "cell_energy": {
-            "all": ValidatedError(MESH_ERROR * NOMINAL_AH * NOMINAL_V, 0, "mesh right to 1 mV")
-        },
-    }
     return (
         Entry(
             name="base-cell-of-crystal",
@@ -79,34 +73,22 @@ def cell_entries() -> tuple[Entry, ...]:
             extra="cell",
             run=_material_in_cell,
         ),
-        Entry(
-            name="cell-rom",
+        _discharge(
+            "cell-rom",
             kind="rom",
             about="reduced-order model of a constant-current discharge, the one of the base cell",
-            inputs=("cell_design",),
-            outputs=("cell_capacity", "cell_energy"),
-            fidelity="physics",
             cost_s=0.02,
             errors=_rom_errors(),
-            sensitivities=_discharge_slopes,
-            largest_errors=LARGEST_ERRORS,
-            domain=EntryDomain(ranges={"temperature_K": (233.0, 343.0), "c_rate": (1e-3, 100.0)}),
             training_sets=("DFN discharges of this project (PyBaMM)",),
             missing="" if ROM in library.folders() else "its models are not shipped",
             run=_predicted_discharges,
         ),
-        Entry(
-            name="pybamm-dfn",
+        _discharge(
+            "pybamm-dfn",
             kind="simulation",
             about="Doyle-Fuller-Newman model of a constant-current discharge, solved with PyBaMM",
-            inputs=("cell_design",),
-            outputs=("cell_capacity", "cell_energy"),
-            fidelity="physics",
             cost_s=2.0,
-            errors=solved,
-            sensitivities=_discharge_slopes,
-            largest_errors=LARGEST_ERRORS,
-            domain=EntryDomain(ranges={"temperature_K": (233.0, 343.0), "c_rate": (1e-3, 100.0)}),
+            errors=_discharge_errors(MESH_ERROR * NOMINAL_AH, 0, "mesh right to 1 mV"),
             licence="BSD-3-Clause (PyBaMM)",
             extra="cell",
             run=_discharges,
@@ -137,6 +119,30 @@ def cell_entries() -> tuple[Entry, ...]:
             run=_linear_fade,
         ),
     )
+
+
+def _discharge(name: str, **fields: Any) -> Entry:
+    """What gives capacity and energy of a constant-current discharge; ways differ in the rest."""
+    return Entry(
+        name=name,
+        inputs=("cell_design",),
+        outputs=("cell_capacity", "cell_energy"),
+        fidelity="physics",
+        sensitivities=_discharge_slopes,
+        largest_errors=LARGEST_ERRORS,
+        domain=EntryDomain(ranges={"temperature_K": (233.0, 343.0), "c_rate": (1e-3, 100.0)}),
+        **fields,
+    )
+
+
+def _discharge_errors(
+    std_Ah: float, n_rows: int, basis: str
+) -> Mapping[str, Mapping[str, ValidatedError]]:
+    """Of the capacity, and of the energy at the usual voltage."""
+    return {
+        "cell_capacity": {"all": ValidatedError(std_Ah, n_rows, basis)},
+        "cell_energy": {"all": ValidatedError(NOMINAL_V * std_Ah, n_rows, basis)},
+    }
 
 
 def _discharge_slopes(at: Conditions) -> Mapping[tuple[str, str], float]:
@@ -237,6 +243,8 @@ AGEING_CATHODES = {"LiCoO2": "LCO", "LiFePO4": "LFP"}
 AGEING_RATE, AGEING_DEPTH = 1.0, 0.8
 """Rate and depth at which a cell is cycled where a plan says nothing else."""
 FADE_CYCLES = 500.0
+TYPICAL_FADE = 0.2
+"""At the end of life, for errors that are relative to it."""
 UNSEEN_LIFE_STD = 0.3
 """Decades, of a life beyond the cycles that were simulated: no knee can be foreseen there."""
 
@@ -247,16 +255,39 @@ def ageing_models() -> tuple[str, ...]:
 
 
 def _ageing_errors() -> Mapping[str, Mapping[str, ValidatedError]]:
-    """The errors that the cards of the ageing models state, where they do."""
-    stated = [
-        card["planning_error_decades"]
-        for name in ageing_models()
-        if "planning_error_decades" in (card := library.read_card(library.find(name)))
-    ]
-    if not stated:
+    """Of the life, what no model of the first cycles can know; of the fade, what the cards state.
+
+    The fade is that of simulated cells: how far a real one is off, no card knows.
+    """
+    fades = [_fade_error(library.read_card(library.find(name))) for name in ageing_models()]
+    known = [fade for fade in fades if fade is not None]
+    if not known:
         return {}
-    error = ValidatedError(float(max(stated)), 0, "as the cards state")
-    return {"cycle_life": {"all": error}}
+    fade = ValidatedError(max(known), 0, "as the cards state, on simulated cells")
+    life = ValidatedError(UNSEEN_LIFE_STD, 0, "knees after the simulated cycles are not foreseen")
+    return {"cycle_life": {"all": life}, "capacity_fade": {"all": fade}}
+
+
+def _fade_error(card: Mapping[str, Any]) -> float | None:
+    """Fraction of the capacity, from the error of its loss that a card states in percent of it.
+
+    A card states one set of scores a protocol or, under numbers of runs learnt from, several: the
+    last, of the most runs, is that of the model as shipped.
+    """
+    percent = _last_stated(card.get("validation"), "capacity_lost")
+    return None if percent is None else MAE_TO_STD * percent / 100.0 * TYPICAL_FADE
+
+
+def _last_stated(scores: Any, key: str) -> float | None:
+    """The last number under a key, at whatever depth; of [mean, spread] the mean."""
+    if not isinstance(scores, Mapping):
+        return None
+    value = scores.get(key)
+    value = value[0] if isinstance(value, Sequence) and value else value
+    if isinstance(value, int | float):
+        return float(value)
+    found = [_last_stated(part, key) for part in scores.values()]
+    return next((one for one in reversed(found) if one is not None), None)
 
 
 def _aged(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
@@ -350,9 +381,7 @@ def _rom_errors() -> Mapping[str, Mapping[str, ValidatedError]]:
     if not isinstance(percent, int | float):
         return {}
     std = MAE_TO_STD * float(percent) / 100.0 * NOMINAL_AH
-    error = ValidatedError(std, int(stated.get("n", 0)), "as the card states")
-    whole = ValidatedError(NOMINAL_V * std, error.n_rows, error.basis)
-    return {"cell_capacity": {"all": error}, "cell_energy": {"all": whole}}
+    return _discharge_errors(std, int(stated.get("n", 0)), "as the card states")
 
 
 def _design(row: Row, at: Conditions, design: Any) -> Any:

@@ -19,6 +19,7 @@ import numpy as np
 from screening.errors import InputError
 from screening.orchestrator.catalogue import Catalogue, Conditions, Entry, ValidatedError
 from screening.orchestrator.givens import Given, row_elements, row_ion
+from screening.orchestrator.potentials import NEB, label_error_eV
 from screening.orchestrator.quantities import QUANTITIES, Row, goals, quantity
 from screening.orchestrator.wanted_labels import WantedLabel, wanted_labels
 from structures.configuration import nearest
@@ -29,6 +30,8 @@ MAX_CHAINS = 400
 MAX_RUNNERS_UP = 5
 AS_GOOD_AS = 0.05
 """Of chains whose error is this close to the least, the cheapest is chosen."""
+MAX_COST_S = 1800.0
+"""Chains that take longer are chosen only where no other can run inside its domain."""
 N_MEASURED = 8
 """Records whose distance to the training set is measured while planning."""
 
@@ -280,6 +283,7 @@ def plan(
     given: Sequence[Given],
     catalogue: Catalogue | None = None,
     at: Conditions | None = None,
+    max_cost_s: float = MAX_COST_S,
 ) -> Plan:
     """Find, compare and choose the chains from what is given to the goal.
 
@@ -288,6 +292,8 @@ def plan(
         given: What the user has, from :func:`screening.orchestrator.givens.read_givens`.
         catalogue: Entries to plan with; by default everything built in, shipped and the user's.
         at: Temperature, rate, seed.
+        max_cost_s: A chain that takes longer is chosen only where no other one can run inside its
+            domain.
 
     Returns:
         The plan; where nothing reaches the goal it has no chosen chain and says what is missing.
@@ -316,7 +322,7 @@ def plan(
     if not chains:
         missing, why = survey.missing(goal)
         return Plan(goal, unit, found, tables, at, None, (), why, missing)
-    ordered = _ordered(chains)
+    ordered = _ordered(chains, max_cost_s)
     chosen, others = ordered[0], ordered[1:]
     return Plan(
         goal,
@@ -326,8 +332,8 @@ def plan(
         at,
         chosen if chosen.is_available else None,
         tuple((others if chosen.is_available else ordered)[:MAX_RUNNERS_UP]),
-        _why(ordered, unit),
-        warnings=chosen.warnings,
+        _why(ordered, unit, max_cost_s),
+        warnings=(*chosen.warnings, *_label_warnings(tables, chosen)),
         wanted=survey.wanted(chosen),
     )
 
@@ -353,15 +359,26 @@ def merged(given: Sequence[Given]) -> dict[str, list[Row]]:
     return found
 
 
-def _ordered(chains: Sequence[Chain]) -> list[Chain]:
-    """Best first: those that can run, inside their domain, validated, least error, least cost."""
+def _label_warnings(tables: Tables, chosen: Chain) -> Iterator[str]:
+    """That labels of a potential are no measurements, where a chain rests on them."""
+    error = label_error_eV(tables.get("hop_labels", ()))
+    if error and any("hop_labels" in step.inputs for step in chosen.steps):
+        yield (
+            f"the labels were computed with a universal potential, itself off by +-{error:.2g} eV; "
+            "that is counted in"
+        )
 
-    def rank(chain: Chain) -> tuple[bool, bool, bool, float, float, int]:
+
+def _ordered(chains: Sequence[Chain], max_cost_s: float) -> list[Chain]:
+    """Best first: can run, inside its domain, short enough, validated, least error, least cost."""
+
+    def rank(chain: Chain) -> tuple[bool, bool, bool, bool, float, float, int]:
         error = math.inf if chain.error is None else chain.error
         validated = chain.error is not None
         return (
             not chain.is_available,
             not chain.is_inside,
+            chain.cost_s > max_cost_s,
             not validated,
             error,
             chain.cost_s,
@@ -375,7 +392,7 @@ def _ordered(chains: Sequence[Chain]) -> list[Chain]:
     close = [
         chain
         for chain in ordered
-        if rank(chain)[:3] == rank(best)[:3]
+        if rank(chain)[:4] == rank(best)[:4]
         and chain.error is not None
         and chain.error <= (1.0 + AS_GOOD_AS) * best.error
     ]
@@ -383,7 +400,7 @@ def _ordered(chains: Sequence[Chain]) -> list[Chain]:
     return [cheapest, *(chain for chain in ordered if chain is not cheapest)]
 
 
-def _why(ordered: Sequence[Chain], unit: str) -> str:
+def _why(ordered: Sequence[Chain], unit: str, max_cost_s: float) -> str:
     """Why the first chain, next to the second."""
     best = ordered[0]
     if not best.is_available:
@@ -401,6 +418,8 @@ def _why(ordered: Sequence[Chain], unit: str) -> str:
             return f"{text}{reason}, {step.entry} {step.unavailable})"
     if best.is_inside and not other.is_inside:
         return text + reason + ", outside the domain of a step)"
+    if best.cost_s <= max_cost_s < other.cost_s:
+        return text + reason + f", longer than {duration(max_cost_s)})"
     if best.error is not None and other.error is not None and other.error < best.error:
         return text + reason + f", as good within {AS_GOOD_AS:.0%} and costs more)"
     return text + reason + ")"
@@ -576,9 +595,14 @@ class _Survey:
         if entry.judge is None or "hop_labels" not in self.tables:
             return {}
         if entry.name not in self._judgements:
-            self._judgements[entry.name] = self._guarded(
+            found: Mapping[str, ValidatedError] = self._guarded(
                 entry, partial(entry.judge, self.tables), {}
             )
+            own = label_error_eV(self.tables["hop_labels"])
+            self._judgements[entry.name] = {
+                name: replace(error, std=math.hypot(error.std, own))
+                for name, error in found.items()
+            }
         return self._judgements[entry.name]
 
     def _guarded(self, entry: Entry, look: Callable[[], T], otherwise: T) -> T:
@@ -631,13 +655,16 @@ class _Survey:
                 yield f"{name} {value:g} outside {low:g} to {high:g}"
 
     def wanted(self, chosen: Chain) -> tuple[WantedLabel, ...]:
-        """Labels that would help, where a hop model stands outside of what it knows."""
+        """Labels that would help: where hops are unlike those that a hop model knows.
+
+        Also where a potential computes all of them: it could as well teach a model by a few.
+        """
         if "hop_labels" in self.tables:
             return ()
         for step in chosen.steps:
             doubtful = not step.domain.is_inside or step.domain.unseen_families
             learnt = self.catalogue[step.entry].folder is not None
-            if doubtful and learnt and step.inputs == ("hop",):
+            if step.inputs == ("hop",) and (step.entry == NEB or (doubtful and learnt)):
                 return wanted_labels(self.tables)
         return ()
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from models.validation import errors_by_domain
 from screening.orchestrator.catalogue import Entry, StepContext, Tables, ValidatedError
 from screening.orchestrator.formulas import hop_row
 from screening.orchestrator.quantities import Row
@@ -13,14 +14,21 @@ from screening.orchestrator.records import crystal_of, failed, hop_of, row_by_ro
 from structures.records import WORKING_IONS, UnusableStructureError
 from structures.units import BOLTZMANN_EV_PER_K
 
-NEB_COST_S = 300.0
-"""Of one hop of about a hundred atoms, on one core."""
+NEB_METHOD = "mlip_neb"
+"""Method of a label that a band with a universal potential has given."""
+NEB = "chgnet-neb"
+NEB_COST_S_AN_ATOM = 0.5
+"""Of one band with CHGNet, on one core: median of the 101 starter hops of 35 to 79 atoms."""
+NEB_COST_S = 60.0 * NEB_COST_S_AN_ATOM
+"""Of one hop in a cell of the usual size."""
 MD_COST_S = 15_000.0
 """Of three temperatures, 20 ps each, on one core."""
 STATISTICAL_STD_DECADES = 0.2
 """Of a diffusivity from tens of jumps."""
 
 
+NEB_VALIDATION = Path(__file__).parents[1] / "data" / NEB
+"""Holds the rows of CHGNet bands against published DFT ones (benchmarks/neb_labels_vs_dft.py)."""
 SIGMAS = 1.96
 """Half width of the intervals of molecular dynamics, standard deviations."""
 TRACER = {"diffusivity_of": "ions (tracer)"}
@@ -36,13 +44,14 @@ def potential_entries() -> tuple[Entry, ...]:
     }
     return (
         Entry(
-            name="chgnet-neb",
+            name=NEB,
             kind="potential",
             about="climbing-image nudged elastic band with CHGNet",
             inputs=("hop",),
             outputs=("migration_barrier",),
             fidelity="potential",
             cost_s=NEB_COST_S,
+            errors={"migration_barrier": neb_errors()},
             run=_neb,
             **chgnet,  # type: ignore[arg-type]
         ),
@@ -78,6 +87,22 @@ def potential_entries() -> tuple[Entry, ...]:
     )
 
 
+def neb_errors() -> dict[str, ValidatedError]:
+    """Errors of CHGNet bands by scope, from the stored rows."""
+    return {
+        scope: ValidatedError(e.std, e.n_rows, f"{e.n_rows} published DFT-NEB hops")
+        for scope, e in errors_by_domain(NEB_VALIDATION).items()
+    }
+
+
+def label_error_eV(rows: Sequence[Row]) -> float:
+    """One standard deviation of labelled hops as such: that of bands with CHGNet, 0 for others."""
+    if not any(row.get("method") == NEB_METHOD for row in rows):
+        return 0.0
+    known = neb_errors().get("all")
+    return 0.0 if known is None else known.std
+
+
 def _neb(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
     from screening.execution import ThisProcess
     from screening.labelling.calculators import CalculatorChoice
@@ -88,6 +113,8 @@ def _neb(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
     out = context.folder / "neb.jsonl"  # grows hop by hop: a killed step goes on from there
     labelled = label_neb(tasks, NebLabeller(CalculatorChoice()), out, ThisProcess())
     by_id = {row["id"]: row for row in labelled}
+    known = neb_errors().get("all")
+    spread = 0.0 if known is None else known.std
 
     def barrier(row: Row) -> Row:
         found = by_id[row["id"]]
@@ -96,7 +123,7 @@ def _neb(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
         forward = float(found["barrier_eV"])
         backward = float(found["barrier_backward_eV"])
         return {
-            **hop_row(row, forward, 0.0, True),
+            **hop_row(row, forward, spread, True),
             "start_eV": [0.0],
             "end_eV": [forward - backward],
             "kra_eV": [0.5 * (forward + backward)],

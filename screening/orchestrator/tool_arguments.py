@@ -121,6 +121,13 @@ class Plan(Arguments):
 class ExecutePlan(Plan):
     """A goal, and what there is to reach it; the chosen chain is run."""
 
+    allow_labels: bool = Field(
+        False,
+        description="where the plan proposes labels (wanted_labels) and none are given, compute "
+        "them with CHGNet, adapt the nearest models to them and plan again; minutes to hours",
+    )
+    max_labels: int = Field(8, ge=4, le=64, description="most labels to compute")
+    label_budget_min: float = Field(60.0, ge=1.0, le=1440.0, description="most time for all labels")
     wait_s: Wait = 20.0
 
 

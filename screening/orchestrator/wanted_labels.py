@@ -11,19 +11,24 @@ import numpy as np
 from models import library
 from models.hop_graphs import graph_of
 from screening.acquisition import choose
-from screening.orchestrator.potentials import NEB_COST_S
+from screening.labelling.hop_cell import hop_cell_of_crystal, hop_cell_of_hop
+from screening.labelling.neb import NebSettings
+from screening.labelling.neb_labels import NebTask
+from screening.orchestrator.potentials import NEB_COST_S_AN_ATOM
 from screening.orchestrator.quantities import Row
 from screening.orchestrator.records import crystal_of, hop_of
-from structures.records import Hop, UnusableStructureError
+from structures.records import UnusableStructureError
 from structures.sites import find_hops
 
 N_WANTED = 8
 """The fewest labels of which the benchmark knows what they bring."""
 MAX_CRYSTALS = 12
 """Crystals whose hops are looked at."""
+SPARE = 2
+"""So many times as many hops are chosen, as some turn out to need cells that are too large."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class WantedLabel:
     """A hop whose barrier would teach the model most.
 
@@ -32,12 +37,14 @@ class WantedLabel:
         predicted_eV: What the model thinks of it.
         std_eV: How unsure it is.
         cost_s: Of computing it with CHGNet, on one core.
+        task: What to compute.
     """
 
     id: str
     predicted_eV: float
     std_eV: float
     cost_s: float
+    task: NebTask
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
@@ -45,42 +52,62 @@ class WantedLabel:
             "id": self.id,
             "predicted_eV": round(self.predicted_eV, 4),
             "std_eV": round(self.std_eV, 4),
-            "cost_s": self.cost_s,
+            "cost_s": round(self.cost_s, 1),
         }
 
 
 def wanted_labels(
     tables: Mapping[str, Sequence[Row]], n: int = N_WANTED
 ) -> tuple[WantedLabel, ...]:
-    """The hops to label first, most wanted first.
+    """The hops to label first, most wanted first; those that no band can be made of are left out.
 
     Args:
         tables: What is given: hops, or crystals to find them in.
         n: Their number.
     """
-    hops = _hops(tables)
-    if not hops:
+    tasks = _tasks(tables)
+    if not tasks:
         return ()
     model = library.load(library.DEFAULTS["migration_barrier"])
+    hops = [task.hop for task in tasks]
     prediction = model.predict(hops)
     embedding = model.embedding([graph_of(hop) for hop in hops])
-    chosen = choose(prediction.mean, prediction.epistemic_std, embedding, n, "spread")
-    return tuple(
-        WantedLabel(hops[i].id, float(prediction.mean[i]), float(prediction.std[i]), NEB_COST_S)
-        for i in chosen
-    )
+    found: list[WantedLabel] = []
+    for i in choose(prediction.mean, prediction.epistemic_std, embedding, SPARE * n, "spread"):
+        n_atoms = _cell_size(tasks[i])
+        if n_atoms and len(found) < n:
+            mean, std = float(prediction.mean[i]), float(prediction.std[i])
+            found.append(WantedLabel(hops[i].id, mean, std, NEB_COST_S_AN_ATOM * n_atoms, tasks[i]))
+    return tuple(found)
 
 
-def _hops(tables: Mapping[str, Sequence[Row]]) -> list[Hop]:
+def _cell_size(task: NebTask) -> int:
+    """Atoms of the cell of a band; 0 where there can be none."""
+    settings, hop = NebSettings(), task.hop
+    if hop.extra.get("n_passed_sites"):
+        return 0
+    try:
+        if task.crystal is None:
+            return hop_cell_of_hop(hop, settings.min_distance_A, settings.max_atoms).n_atoms
+        path = hop.path_A @ np.linalg.inv(task.crystal.lattice)
+        return hop_cell_of_crystal(
+            task.crystal, hop, path, settings.min_distance_A, settings.max_atoms
+        ).n_atoms
+    except UnusableStructureError:
+        return 0
+
+
+def _tasks(tables: Mapping[str, Sequence[Row]]) -> list[NebTask]:
     if tables.get("hop"):
-        return [hop_of(row) for row in tables["hop"]]
+        return [NebTask(hop_of(row)) for row in tables["hop"]]
     rows = tables.get("crystal", ())
-    hops: list[Hop] = []
+    tasks: list[NebTask] = []
     for i in np.unique(np.linspace(0, max(len(rows) - 1, 0), MAX_CRYSTALS).astype(int)):
         if i >= len(rows):
             continue
         try:
-            hops += find_hops(crystal_of(rows[i])).hops
+            graph = find_hops(crystal_of(rows[i]))
         except (UnusableStructureError, ValueError):
             continue
-    return hops
+        tasks += [NebTask(hop, graph.crystal) for hop in graph.hops]
+    return tasks

@@ -119,25 +119,27 @@ def describe_data(caller: Caller, a: given.DescribeData) -> Answer:
 
 def plan(caller: Caller, a: given.Plan) -> Answer:
     """A way from what is given to a goal."""
-    return _planned(caller, a, is_run=False)
+    return _planned(caller, a, [])
 
 
 def execute_plan(caller: Caller, a: given.ExecutePlan) -> Answer:
-    """The same, gone."""
-    return _planned(caller, a, is_run=True)
+    """The same, gone; with labels that are computed on the way where these are allowed."""
+    labels = _options(max_labels=a.max_labels, label_budget_min=a.label_budget_min)
+    return _planned(
+        caller, a, ["--execute", *(["--allow-labels", *labels] if a.allow_labels else [])]
+    )
 
 
-def _planned(caller: Caller, a: given.Plan, is_run: bool) -> Answer:
+def _planned(caller: Caller, a: given.Plan, run: Sequence[str]) -> Answer:
     if not a.files and not a.values:
         raise InputError("nothing is given: name files or values to plan from")
-    with _prepared(caller, "execute_plan" if is_run else "plan") as job:
+    with _prepared(caller, "execute_plan" if run else "plan") as job:
         givens = [*(job.stage(path) for path in a.files), *a.values]
         options = _options(
             goal=a.goal, temperature_K=a.temperature_K, c_rate=a.c_rate, out="output/plan"
         )
-        run = ["--execute"] if is_run else []
         arguments = ["plan", *options, *run, "--given", *givens]
-        made = job.submit(arguments, "output/plan", is_short=not is_run)
+        made = job.submit(arguments, "output/plan", is_short=not run)
     return _waited(caller, made, a.wait_s)
 
 

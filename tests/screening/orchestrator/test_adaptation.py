@@ -5,6 +5,7 @@ import pytest
 
 from models.few_label import STRATEGIES, Source, is_new, usable_strategies
 from screening.orchestrator.adaptation import (
+    N_REPEATS,
     SHARED,
     StrategyPrior,
     Trial,
@@ -55,7 +56,8 @@ class TestCrossValidation:
     def test_one_group_is_divided_by_rows(self):
         source, x, y, _ = problem()
         cv = cross_validated([STRATEGIES["mean"]], source, x, y, ["only"] * len(y))
-        assert len(cv["mean"]) == len(y)
+        assert cv["mean"].shape == (N_REPEATS, len(y))
+        assert np.isfinite(cv["mean"]).all()
 
 
 class TestChoice:
