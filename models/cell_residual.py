@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -81,24 +82,32 @@ class ResidualCurves:
             root=np.array([p.L_ for p in found]),
         )
 
-    def __call__(self, inputs: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    def __call__(
+        self, inputs: Floats, uncertainty: bool = True
+    ) -> tuple[Floats, Floats, Floats, Floats]:
         """Residuals of (q, d) inputs.
 
         Returns:
             Voltage (q, m) and its spread, log ratio of capacities (q,) and its spread; spreads are
-            those of the processes, without noise.
+            those of the processes, without noise, or NaN.
         """
         scaled = (inputs - self.center) / self.scale
         squared = ((scaled[:, None] - self.inputs) ** 2).sum(axis=2)
-        mean, std = np.zeros((2, len(inputs), len(self.size)))
-        for i, (variance, length) in enumerate(self.kernel):
-            cross = variance * np.exp(-0.5 * squared / length**2)
-            mean[:, i] = cross @ self.weights[i]
-            explained = (solve_triangular(self.root[i], cross.T, lower=True) ** 2).sum(axis=0)
-            std[:, i] = np.sqrt(np.maximum(variance - explained, 0.0))
-        mean, std = mean * self.size, std * self.size
+        variance, length = self.kernel[:, :1, None], self.kernel[:, 1:, None]
+        cross = variance * np.exp(squared * (-0.5 / length**2))
+        mean = (cross @ self.weights[..., None])[..., 0].T * self.size
+        std = np.full_like(mean, np.nan)
+        if uncertainty:
+            explained = ((cross @ self._inverse_roots) ** 2).sum(axis=2)
+            std = np.sqrt(np.maximum(variance[:, 0] - explained, 0.0)).T * self.size
         voltage_std = np.sqrt(std[:, :-1] ** 2 @ self.axes**2)
         return mean[:, :-1] @ self.axes, voltage_std, mean[:, -1], std[:, -1]
+
+    @cached_property
+    def _inverse_roots(self) -> Floats:
+        """(k + 1, n, n) transposed inverses of the roots."""
+        eye = np.eye(self.root.shape[1])
+        return np.array([solve_triangular(root, eye, lower=True).T for root in self.root])
 
     def arrays(self) -> dict[str, Floats]:
         """Everything, by name."""

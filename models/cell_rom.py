@@ -38,6 +38,7 @@ from models.single_particle import (
     Discharge,
     ElectrodeState,
     ElectrodeTables,
+    between,
     discharge,
     end_of_discharge,
     equilibrium,
@@ -52,8 +53,6 @@ Floats = NDArray[np.float64]
 
 N_MOMENTS = 28
 """Moments of a discharge at which the networks are asked; the correction is smooth in between."""
-BEYOND = 1.15
-"""How far past the closed form's end the correction is followed."""
 FRACTIONS = np.linspace(0.0, 1.0, 51)
 """Shares of the capacity at which a predicted curve is given."""
 CHUNK = 256
@@ -141,17 +140,17 @@ class CellPrediction:
 
 @dataclass(frozen=True, eq=False)
 class _Corrections:
-    """Members' corrections at moments that cluster at both ends of a discharge.
+    """Members' corrections at moments that cluster where a discharge begins and ends.
 
     Attributes:
-        longest: (n, 1) s, the last moment.
+        end: (n, 1) s, where the closed form ends.
         shift: (2, n, N_MOMENTS) mean shift of the filling coordinates.
         loss: (n, N_MOMENTS) mean overpotential, V.
         member_shift: (n_members, 2, n, N_MOMENTS).
         member_loss: (n_members, n, N_MOMENTS).
     """
 
-    longest: Floats
+    end: Floats
     shift: Floats
     loss: Floats
     member_shift: Floats
@@ -160,19 +159,29 @@ class _Corrections:
     @cached_property
     def time(self) -> Floats:
         """(n, N_MOMENTS) s."""
-        return self.longest * _MOMENTS
+        return self.end * _MOMENTS
 
     def position(self, time: Floats) -> tuple[NDArray[np.intp], Floats]:
         """Index and part of the interval of (n, m) moments."""
-        longest = np.maximum(self.longest, _SHORTEST_S)  # a cell may give nothing at all
-        cosine = np.clip(1.0 - 2.0 * time / longest, -1.0, 1.0)
-        place = np.arccos(cosine) * ((N_MOMENTS - 1) / np.pi)
+        place = np.interp(time / self.end, _MOMENTS, _PLACES)
         index = np.minimum(place.astype(np.intp), N_MOMENTS - 2)
         return index, place - index
 
 
 _SHORTEST_S = 1e-6
-_MOMENTS = 0.5 * (1.0 - np.cos(np.pi * np.linspace(0.0, 1.0, N_MOMENTS)))
+_BEYOND = np.array([1.004, 1.012, 1.03, 1.07, 1.15])
+"""How far past the closed form's end the correction is followed, in units of it. It changes at
+once where a surface is full."""
+_MOMENTS = np.concatenate(
+    [0.5 * (1.0 - np.cos(np.pi * np.linspace(0.0, 1.0, N_MOMENTS - len(_BEYOND)))), _BEYOND]
+)
+_PLACES = np.arange(N_MOMENTS, dtype=float)
+
+
+def _answers(parameters: Parameters) -> bool:
+    """Whether the last layer answers anything but zero."""
+    last = len([k for k in parameters if k[0] == "w"]) - 1
+    return any(bool(parameters[f"{k}{last}"].any()) for k in "bw")
 
 
 def _between(values: Floats, index: NDArray[np.intp], part: Floats) -> Floats:
@@ -371,14 +380,17 @@ class CellRom:
     ) -> CellPrediction:
         """The corrected closed form, and the residual where one was learnt."""
         found = self._predict(cells, parameters, uncertainty)
-        return found if self.residual_ is None else _with_residual(found, self.residual_, cells)
+        if self.residual_ is None:
+            return found
+        return _with_residual(found, self.residual_, cells, uncertainty)
 
     def _corrections(self, cells: Cells, parameters: Parameters) -> tuple[_Corrections, Discharge]:
-        longest = np.minimum(cells.duration, BEYOND * end_of_discharge(cells, n_rounds=2))
-        time = longest * _MOMENTS
+        # a cell may give nothing at all
+        end = np.maximum(end_of_discharge(cells, n_rounds=1), _SHORTEST_S)
+        time = end * _MOMENTS
         state = discharge(cells, time)
         uneven = unevenness(cells, state, time)
-        if any(v.any() for k, v in parameters.items() if k[1:] == str(len(self.hidden))):
+        if _answers(parameters):
             x = self.standard_(electrode_features(cells, state, uneven, time))
             with torch.inference_mode():
                 out = forward(parameters, x).numpy().astype(float)
@@ -387,7 +399,7 @@ class CellRom:
         share = gate(cells)
         shift = STOICHIOMETRY_STEP * share * out[..., 0]
         loss = cells.thermal * (share * out[..., 1]).sum(axis=1) - uneven.gain
-        return _Corrections(longest, shift.mean(axis=0), loss.mean(axis=0), shift, loss), state
+        return _Corrections(end, shift.mean(axis=0), loss.mean(axis=0), shift, loss), state
 
     def _predict(
         self, cells: Cells, parameters: Parameters, uncertainty: bool = True
@@ -404,16 +416,15 @@ class CellRom:
         volts = voltage(cells, at_moments, -corrections.shift[0], corrections.shift[1])
         below = volts - corrections.loss <= cells.lower_V
         below[:, -1] = True
-        last_moment = np.maximum(below.argmax(axis=1), 1)[:, None]
-        before = np.take_along_axis(corrections.time, last_moment - 1, axis=1)
-        after = np.take_along_axis(corrections.time, last_moment, axis=1)
-        end = first_crossing(
-            lambda t: corrected(t)[1], cells.lower_V, before, after - before, n_rounds=2
-        )
+        last_moment, rows = np.maximum(below.argmax(axis=1), 1), np.arange(len(cells))
+        before = corrections.time[rows, last_moment - 1][:, None]
+        after = corrections.time[rows, last_moment][:, None]
+        end = first_crossing(lambda t: corrected(t)[1], cells.lower_V, before, after - before)
+        end = np.minimum(end, cells.duration)
         time = end * FRACTIONS
         state, volts = corrected(time)
         # a curve may fall by a volt within a ten thousandth of its length
-        reached = end[:, 0] < corrections.longest[:, 0]
+        reached = (end < np.minimum(corrections.time[:, -1:], cells.duration))[:, 0]
         volts[reached, -1] = cells.lower_V[reached, 0]
         capacity = (cells.current * end / SECONDS_PER_HOUR)[:, 0]
         mean_V = np.asarray(np.trapezoid(volts, FRACTIONS, axis=1))
@@ -597,9 +608,11 @@ def _spreads_of(found: Sequence[CellPrediction], true: Sequence[Curves]) -> dict
     return {k: Spread.fit(np.concatenate(errors[k]), np.concatenate(between[k])) for k in errors}
 
 
-def _with_residual(found: CellPrediction, residual: ResidualCurves, cells: Cells) -> CellPrediction:
+def _with_residual(
+    found: CellPrediction, residual: ResidualCurves, cells: Cells, uncertainty: bool
+) -> CellPrediction:
     """A prediction with learnt residuals added; heat and end states stay."""
-    volts, volts_std, ratio, ratio_std = residual(groups(cells))
+    volts, volts_std, ratio, ratio_std = residual(groups(cells), uncertainty)
     voltage_V = found.voltage_V + volts
     voltage_V[:, -1] = found.voltage_V[:, -1]
     capacity = found.capacity_Ah * np.exp(ratio)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,5 +66,9 @@ class Domain:
         """(n,) mean distance to the nearest training rows, in units of the threshold."""
         scaled = (embedding - self.center) / self.scale
         k = min(N_NEIGHBORS, len(self.reference))
-        distance, _ = cKDTree(self.reference).query(scaled, k=k)
+        distance, _ = self._tree.query(scaled, k=k)
         return np.asarray(distance).reshape(len(scaled), k).mean(axis=1) / self.threshold
+
+    @cached_property
+    def _tree(self) -> cKDTree:
+        return cKDTree(self.reference)

@@ -45,8 +45,8 @@ class PropertyRows:
         """(n, m) linear interpolation, constant beyond the grid."""
         n_c = self.values.shape[1]
         if n_c == 1:
-            return np.broadcast_to(self.values, concentration.shape)
-        position = np.clip(concentration * (1.0 / self.step), 0.0, n_c - 1.001)
+            return np.asarray(self.values + np.zeros_like(concentration))
+        position = np.minimum(np.maximum(concentration * (1.0 / self.step), 0.0), n_c - 1.001)
         index = position.astype(np.intp)
         flat = index + np.arange(len(index))[:, None] * n_c
         values = self.values.ravel()
@@ -182,7 +182,7 @@ def _levelled(
     for _ in range(N_STEPS):
         wanted = level[:, None] + shape
         for _ in range(2):  # F(c) = wanted, by Newton, extended straight beyond the grid
-            inside = np.clip(salt, 0.0, largest)
+            inside = np.minimum(np.maximum(salt, 0.0), largest)
             slope = diffusivity.at(inside)
             salt = inside + (wanted - whole.at(inside)) / slope
         surplus = (volume * salt).sum(axis=1) - start

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,8 @@ Floats = NDArray[np.float64]
 SHORTEST, LONGEST = 1e-7, 2.0
 """Fourier numbers between which the lag is tabulated; sqrt(Fo) holds before, 1/15 after."""
 N_FOURIER = 2000
+LOG_SHORTEST = float(np.log(SHORTEST))
+LOG_STEP = float(np.log(LONGEST / SHORTEST)) / (N_FOURIER - 1)
 SATURATED_SLOPE_V = 500.0
 """Volts a unit of stoichiometry with which a potential goes on beyond empty and full."""
 CROWDED = 0.05
@@ -44,8 +46,9 @@ SLOPE_STEP = 1e-3
 FLAT_V = 1e-4
 """Slopes of a potential below this are taken as this, V."""
 INITIAL_SALT = "Initial concentration in electrolyte [mol.m-3]"
-N_SECTIONS, N_ROUNDS = 16, 3
+N_SECTIONS, N_ROUNDS = 32, 2
 """Of the search for the end of discharge."""
+_GRID = np.linspace(0.0, 1.0, N_SECTIONS + 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +96,19 @@ class CellTables:
     diffusivity: Floats
     thermodynamic_factor: Floats
     scalars: Mapping[str, float]
+
+    @cached_property
+    def both(self) -> Mapping[str, Floats]:
+        """Tables of both electrodes by their names, the positive's behind the negative's."""
+        names = ("potential", "entropic", "log_exchange")
+        return {
+            k: np.concatenate([getattr(self.negative, k), getattr(self.positive, k)]) for k in names
+        }
+
+    @cached_property
+    def has_entropic(self) -> bool:
+        """Whether potentials change with temperature."""
+        return bool(self.positive.entropic.any() or self.negative.entropic.any())
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,6 +183,16 @@ class Cells:
 
     def __len__(self) -> int:
         return len(self.c_rate)
+
+    @cached_property
+    def both(self) -> Mapping[str, Floats]:
+        """(2, n, 1) what the closed form asks of both electrodes, negative first."""
+        names = (
+            "rate", "start", "diffusion_time", "reaction", "log_exchange_factor", "depletion",
+            "crowding",
+        )  # fmt: skip
+        pair = (self.negative, self.positive)
+        return {k: np.stack([getattr(e, k) for e in pair]) for k in names}
 
     @property
     def salt_lasts(self) -> NDArray[np.bool_]:
@@ -250,18 +276,27 @@ def diffusion_lag(fourier: ArrayLike) -> Floats:
         fourier: D t / R^2.
     """
     tau = np.asarray(fourier, dtype=float)
-    step = np.log(LONGEST / SHORTEST) / (N_FOURIER - 1)
-    position = (np.log(np.maximum(tau, SHORTEST)) - np.log(SHORTEST)) / step
+    position = (np.log(np.maximum(tau, SHORTEST)) - LOG_SHORTEST) * (1.0 / LOG_STEP)
     index = np.minimum(position.astype(np.intp), N_FOURIER - 2)
     part = np.minimum(position - index, 1.0)
     table = _lag_table()
-    lag = table[index] * (1.0 - part) + table[index + 1] * part
-    return np.where(tau < SHORTEST, lag * np.sqrt(np.maximum(tau, 0.0) / SHORTEST), lag)
+    left = table[index]
+    lag = left + (table[index + 1] - left) * part
+    return np.asarray(lag * np.sqrt(between(tau, 0.0, SHORTEST) * (1.0 / SHORTEST)))
 
 
 def lookup(table: Floats, stoichiometry: Floats) -> Floats:
     """Linear interpolation on the uniform grid of [0, 1], clipped to it; any shape."""
-    position = np.clip(stoichiometry, 0.0, 1.0) * (len(table) - 1)
+    return _interpolated(table, between(stoichiometry, 0.0, 1.0))
+
+
+def between(values: Floats, low: float, high: float) -> Floats:
+    """``np.clip``, which takes several times as long on a handful of values."""
+    return np.asarray(np.minimum(np.maximum(values, low), high))
+
+
+def _interpolated(table: Floats, inside: Floats) -> Floats:
+    position = inside * (len(table) - 1)
     index = np.minimum(position.astype(np.intp), len(table) - 2)
     left = table[index]
     return np.asarray(left + (table[index + 1] - left) * (position - index))
@@ -269,8 +304,8 @@ def lookup(table: Floats, stoichiometry: Floats) -> Floats:
 
 def potential(table: Floats, stoichiometry: Floats) -> Floats:
     """Open-circuit potential, V, that falls steeply beyond full and rises beyond empty."""
-    clipped = np.clip(stoichiometry, 0.0, 1.0)
-    return lookup(table, clipped) - SATURATED_SLOPE_V * (stoichiometry - clipped)
+    inside = between(stoichiometry, 0.0, 1.0)
+    return _interpolated(table, inside) - SATURATED_SLOPE_V * (stoichiometry - inside)
 
 
 def make_cells(
@@ -382,17 +417,25 @@ class _Values:
     def __call__(self, name: str) -> Floats:
         """(n,) a number; a factor that is not given is 1."""
         base = 1.0 if name.endswith(" factor") else None
-        value = self.given.get(name, self.tables.scalars.get(name, base))
-        return np.broadcast_to(np.asarray(value, dtype=float), self.n)
+        value = self.given.get(name)
+        if value is None:
+            return np.full(self.n, self.tables.scalars.get(name, base), dtype=float)
+        return value if len(value) == self.n else np.broadcast_to(value, self.n)
 
     def by_temperature(self, values: Floats) -> Floats:
         """(n, ...) for (n_T, ...): interpolated in 1/T, exact for logarithms of Arrhenius laws."""
+        index, part = self._place
+        part = part.reshape(-1, *([1] * (values.ndim - 1)))
+        return np.asarray(values[index] * (1.0 - part) + values[index + 1] * part)
+
+    @cached_property
+    def _place(self) -> tuple[NDArray[np.intp], Floats]:
+        """Index and part of the temperatures' interval, (n,) each."""
         grid = 1.0 / self.tables.temperatures[::-1]
         rows = np.arange(len(grid), dtype=float)[::-1]
         position = np.interp(1.0 / self.temperature, grid, rows)
         index = np.minimum(position.astype(np.intp), len(grid) - 2)
-        part = (position - index).reshape(-1, *([1] * (values.ndim - 1)))
-        return np.asarray(values[index] * (1.0 - part) + values[index + 1] * part)
+        return index, position - index
 
     def of_salt(self, name: str, unit: str, table: Floats) -> PropertyRows:
         """A property of the electrolyte as rows of one cell each."""
@@ -429,45 +472,42 @@ def discharge(cells: Cells, time: Floats) -> Discharge:
         cells: n cells.
         time: (n, m) seconds since the start.
     """
+    own, tables = cells.both, cells.tables
     settled = 1.0 - np.exp(-time / cells.relaxation)
-    thermal = cells.thermal
     crowded = time - cells.relaxation * settled
-    negative = _surface(cells.negative, time, settled, crowded, thermal)
-    positive = _surface(cells.positive, time, settled, crowded, thermal)
+    salt = np.maximum(1.0 + settled * own["depletion"], DEPLETED)
+    mean = own["start"] + own["rate"] * (time + own["crowding"] * crowded)
+    more = 1.0 + own["crowding"] * settled
+    lag = diffusion_lag(time / own["diffusion_time"])
+    surface = mean + own["rate"] * own["diffusion_time"] * more * lag
+    surface = between(surface, -OVERSHOOT, 1.0 + OVERSHOOT)
+    exchange = _of_both(tables.both["log_exchange"], between(surface, EDGE, 1.0 - EDGE))
+    drive = own["reaction"] * more * np.exp(-(exchange + own["log_exchange_factor"]))
+    overpotential = 2.0 * cells.thermal * np.arcsinh(0.5 * drive / np.sqrt(salt))
     at_first = cells.negative.ohmic / 3 + cells.separator + cells.positive.ohmic / 3
-    polarisation = np.log(
-        _concentration(cells.negative, settled) / _concentration(cells.positive, settled)
-    )
     drop = (
         at_first * (1.0 + settled * (cells.ohmic_steady - 1.0))
         + (cells.negative.solid + cells.positive.solid) / 3
-        + cells.concentration * (polarisation + settled * cells.curvature)
+        + cells.concentration * (np.log(salt[0] / salt[1]) + settled * cells.curvature)
         + cells.contact
-        - _entropic(cells, negative, positive)
     )
-    return Discharge(negative, positive, settled, drop)
+    if tables.has_entropic:
+        kelvin = cells.temperature - tables.scalars["Reference temperature [K]"]
+        entropic = _of_both(tables.both["entropic"], between(surface, 0.0, 1.0))
+        drop = drop - kelvin * (entropic[1] - entropic[0])
+    sides = [Surface(mean[i], surface[i], overpotential[i]) for i in (0, 1)]
+    return Discharge(sides[0], sides[1], settled, drop)
 
 
-def _concentration(electrode: ElectrodeState, settled: Floats) -> Floats:
-    """Mean electrolyte concentration in the electrode over the initial one."""
-    return np.maximum(1.0 + settled * electrode.depletion, DEPLETED)
-
-
-def _surface(
-    electrode: ElectrodeState, time: Floats, settled: Floats, crowded: Floats, thermal: Floats
-) -> Surface:
-    mean = electrode.start + electrode.rate * (time + electrode.crowding * crowded)
-    more = 1.0 + electrode.crowding * settled
-    scale = electrode.rate * electrode.diffusion_time * more
-    surface = mean + scale * diffusion_lag(time / electrode.diffusion_time)
-    surface = np.clip(surface, -OVERSHOOT, 1.0 + OVERSHOOT)
-    log_exchange = (
-        lookup(electrode.tables.log_exchange, np.clip(surface, EDGE, 1.0 - EDGE))
-        + electrode.log_exchange_factor
-        + 0.5 * np.log(_concentration(electrode, settled))
-    )
-    drive = electrode.reaction * more * np.exp(-log_exchange)
-    return Surface(mean, surface, 2.0 * thermal * np.arcsinh(0.5 * drive))
+def _of_both(table: Floats, inside: Floats) -> Floats:
+    """(2, n, m) linear interpolation, each electrode in its half of the table."""
+    n = len(table) // 2
+    position = inside * (n - 1)
+    index = np.minimum(position.astype(np.intp), n - 2)
+    part = position - index
+    index[1] += n
+    left = table[index]
+    return np.asarray(left + (table[index + 1] - left) * part)
 
 
 def voltage(
@@ -477,28 +517,14 @@ def voltage(
     shift_positive: Floats | float = 0.0,
 ) -> Floats:
     """Terminal voltage, V, (n, m); the shifts are added to the surface stoichiometries."""
-    return (
-        potential(cells.positive.tables.potential, state.positive.surface + shift_positive)
-        - potential(cells.negative.tables.potential, state.negative.surface + shift_negative)
-        - state.positive.overpotential
-        - state.negative.overpotential
-        - state.drop
+    surface = np.stack(
+        [state.negative.surface + shift_negative, state.positive.surface + shift_positive]
     )
-
-
-def _entropic(cells: Cells, negative: Surface, positive: Surface) -> Floats:
-    """Open-circuit voltage at the cells' temperatures minus that at the reference, V."""
-    tables = cells.tables
-    if not (tables.positive.entropic.any() or tables.negative.entropic.any()):
-        return np.zeros(1)
-    kelvin = cells.temperature - tables.scalars["Reference temperature [K]"]
-    return np.asarray(
-        kelvin
-        * (
-            lookup(tables.positive.entropic, positive.surface)
-            - lookup(tables.negative.entropic, negative.surface)
-        )
-    )
+    inside = between(surface, 0.0, 1.0)
+    potentials = _of_both(cells.tables.both["potential"], inside)
+    potentials = potentials - SATURATED_SLOPE_V * (surface - inside)
+    lost = state.positive.overpotential + state.negative.overpotential + state.drop
+    return np.asarray(potentials[1] - potentials[0] - lost)
 
 
 @dataclass(frozen=True, eq=False)
@@ -532,38 +558,48 @@ def unevenness(cells: Cells, state: Discharge, time: Floats) -> Unevenness:
         state: The closed form.
         time: (n, m) s, ascending from 0.
     """
-    step = np.diff(time, axis=1, prepend=0.0)
-    amplitudes, spreads, gain = [], [], np.zeros_like(time)
-    for electrode, surface in ((cells.negative, state.negative), (cells.positive, state.positive)):
+    step = np.empty_like(time)
+    step[:, 0] = time[:, 0]
+    step[:, 1:] = time[:, 1:] - time[:, :-1]
+    pairs = ((cells.negative, state.negative), (cells.positive, state.positive))
+    resistance, slope, drive, decay, gained = np.empty((5, 2, *time.shape))
+    for i, (electrode, surface) in enumerate(pairs):
         ratio = np.sinh(0.5 * surface.overpotential / cells.thermal)
         transfer = 2.0 * cells.thermal * ratio / np.sqrt(1.0 + ratio**2)
-        slope = potential_slope(electrode.tables, surface.surface)
+        slope[i] = potential_slope(electrode.tables, surface.surface)
         fill = np.abs(electrode.rate)
         # within a particle the surface runs ahead of the mean, in the same proportion
         ahead = fill * electrode.diffusion_time * diffusion_lag(time / electrode.diffusion_time)
-        resistance = transfer + (electrode.ohmic + electrode.solid) / np.pi**2 + slope * ahead
-        drive = 2.0 * (electrode.ohmic - electrode.solid) / np.pi**2 + 0.0 * time
-        target = drive / np.maximum(slope, FLAT_V)
-        decay = np.exp(-slope * fill * step / resistance)
-        growth = drive * fill * step / resistance
-        spread = np.zeros_like(time)
-        last = np.zeros(len(time))
-        is_flat = slope * fill * step < 1e-3 * resistance
-        for i in range(1, time.shape[1]):
-            settled = target[:, i] + (last - target[:, i]) * decay[:, i]
-            last = np.where(is_flat[:, i], last + growth[:, i], settled)
-            spread[:, i] = last
-        amplitude = (drive - slope * spread) / resistance
-        gain += (electrode.ohmic - electrode.solid) / np.pi**2 * amplitude
-        amplitudes.append(amplitude)
-        spreads.append(spread)
-    return Unevenness(np.stack(amplitudes), np.stack(spreads), gain)
+        resistance[i] = transfer + (electrode.ohmic + electrode.solid) / np.pi**2 + slope[i] * ahead
+        drive[i] = 2.0 * (electrode.ohmic - electrode.solid) / np.pi**2
+        filled = fill * step
+        decay[i] = np.exp(-slope[i] * filled / resistance[i])
+        is_flat = slope[i] * filled < 1e-3 * resistance[i]
+        target = drive[i] / np.maximum(slope[i], FLAT_V)
+        gained[i] = np.where(is_flat, drive[i] * filled / resistance[i], target * (1.0 - decay[i]))
+        decay[i][is_flat] = 1.0
+    gained[..., 0] = 0.0
+    spread = _accumulated(decay, gained)
+    amplitude = (drive - slope * spread) / resistance
+    gain = np.asarray((0.5 * drive * amplitude).sum(axis=0))
+    return Unevenness(amplitude, spread, gain)
+
+
+def _accumulated(decay: Floats, gained: Floats) -> Floats:
+    """s_i = decay_i s_(i-1) + gained_i along the last axis from s_0 = gained_0, by doubling."""
+    kept, total = decay.copy(), gained.copy()
+    reach, m = 1, decay.shape[-1]
+    while reach < m:
+        total[..., reach:] += kept[..., reach:] * total[..., :-reach].copy()
+        kept[..., reach:] *= kept[..., :-reach].copy()
+        reach *= 2
+    return total
 
 
 def potential_slope(tables: ElectrodeTables, stoichiometry: Floats) -> Floats:
     """|dU/dx| within [0, 1], V, any shape."""
-    x = np.clip(stoichiometry, SLOPE_STEP, 1.0 - SLOPE_STEP)
-    ahead, behind = (lookup(tables.potential, x + d) for d in (SLOPE_STEP, -SLOPE_STEP))
+    x = between(stoichiometry, SLOPE_STEP, 1.0 - SLOPE_STEP)
+    ahead, behind = (_interpolated(tables.potential, x + d) for d in (SLOPE_STEP, -SLOPE_STEP))
     return np.asarray(np.abs(ahead - behind) / (2.0 * SLOPE_STEP))
 
 
@@ -587,11 +623,13 @@ def end_of_discharge(cells: Cells, n_rounds: int = N_ROUNDS) -> Floats:
         n_rounds: Of the search; each is N_SECTIONS times finer than the one before.
     """
 
-    def terminal(time: Floats) -> Floats:
-        return voltage(cells, discharge(cells, time))
+    def terminal(root: Floats) -> Floats:
+        return voltage(cells, discharge(cells, root**2 * cells.duration))
 
+    # in the square root of the time: a discharge may end long before the lithium does
     nothing = np.zeros_like(cells.duration)
-    return first_crossing(terminal, cells.lower_V, nothing, cells.duration, n_rounds)
+    root = first_crossing(terminal, cells.lower_V, nothing, nothing + 1.0, n_rounds)
+    return np.asarray(root**2 * cells.duration)
 
 
 def first_crossing(
@@ -610,15 +648,14 @@ def first_crossing(
         width: (n, 1) its length.
         n_rounds: Each evaluates N_SECTIONS + 1 places at once and keeps one section.
     """
-    grid = np.linspace(0.0, 1.0, N_SECTIONS + 1)
+    rows = np.arange(len(level))
     for _ in range(n_rounds):
-        value = function(low + width * grid)
+        value = function(low + width * _GRID)
         below = value <= level
         below[:, -1] = True
-        last = np.maximum(below.argmax(axis=1), 1)[:, None]
+        last = np.maximum(below.argmax(axis=1), 1)
         width = width / N_SECTIONS
-        low = low + (last - 1) * width
-    before = np.take_along_axis(value, last - 1, axis=1)
-    after = np.take_along_axis(value, last, axis=1)
+        low = low + (last - 1)[:, None] * width
+    before, after = value[rows, last - 1][:, None], value[rows, last][:, None]
     part = (before - level) / np.maximum(before - after, 1e-12)
-    return np.asarray(low + width * np.clip(part, 0.0, 1.0))
+    return np.asarray(low + width * between(part, 0.0, 1.0))

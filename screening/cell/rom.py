@@ -110,7 +110,8 @@ def full_charge_stoichiometries(
     """
 
     def values(name: str) -> Floats:
-        return np.broadcast_to(given.get(name, tables.scalars.get(name, np.nan)), n)
+        value = given.get(name)
+        return np.full(n, tables.scalars.get(name, np.nan)) if value is None else value
 
     def capacity(domain: str) -> Floats:
         return np.asarray(
