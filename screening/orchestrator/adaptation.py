@@ -359,13 +359,16 @@ def most_promising(scores: Mapping[str, float], n: int) -> tuple[str, ...]:
 UNMISTAKABLE = 0.5
 """A strategy with under this share of the chosen one's cross-validated error is taken instead: such
 labels are unlike all trials."""
+FEWEST_IN_TRIALS = 8
+"""Fewer labels than in any trial are never unmistakable."""
 
 
 def choose(trial: Trial, prior: StrategyPrior) -> Choice:
     """The median of the strategies of least expected error, unless the labels speak against it."""
     scores, chosen = prior.scores(trial), prior.chosen(trial)
     by_labels = min(trial.cv, key=lambda name: trial.cv[name])
-    if trial.cv[by_labels] < UNMISTAKABLE * trial.cv_of(chosen):
+    enough = trial.n_labels >= FEWEST_IN_TRIALS
+    if enough and trial.cv[by_labels] < UNMISTAKABLE * trial.cv_of(chosen):
         scores = {name: float(np.log(max(e, MIN_ERROR))) for name, e in trial.cv.items()}
         chosen = (by_labels,)
     own = [name for name in scores if not transfers(name)]

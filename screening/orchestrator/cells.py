@@ -114,7 +114,13 @@ def cell_entries() -> tuple[Entry, ...]:
             outputs=("cycle_life",),
             fidelity="physics",
             cost_s=1e-4,
-            errors={"cycle_life": {"all": ValidatedError(0.2, 0, "knees are not foreseen")}},
+            errors={
+                "cycle_life": {
+                    "all": ValidatedError(
+                        LINEAR_FADE_STD, 0, "neither knees nor square roots of time"
+                    )
+                }
+            },
             sensitivities=lambda at: {("cycle_life", "capacity_fade"): 4.0},
             run=_linear_fade,
         ),
@@ -247,6 +253,10 @@ TYPICAL_FADE = 0.2
 """At the end of life, for errors that are relative to it."""
 UNSEEN_LIFE_STD = 0.3
 """Decades, of a life beyond the cycles that were simulated: no knee can be foreseen there."""
+
+
+LINEAR_FADE_STD = 0.4
+"""Decades: growth of a film with the square root of time lives up to ten times as long."""
 
 
 def ageing_models() -> tuple[str, ...]:
@@ -401,7 +411,7 @@ def _linear_fade(tables: Tables, context: StepContext) -> Mapping[str, list[Row]
         return {
             "id": row["id"],
             "log10_cycle_life": math.log10(500.0 * 0.2 / fade),
-            "std": math.hypot(0.2, row.get("std", 0.0) / fade / math.log(10.0)),
+            "std": math.hypot(LINEAR_FADE_STD, row.get("std", 0.0) / fade / math.log(10.0)),
             "in_domain": row.get("in_domain", True),
             "status": "ok",
         }

@@ -16,7 +16,7 @@ from pathlib import Path
 from screening.errors import InputError
 from screening.execution import ThisProcess
 from screening.labelling.calculators import CalculatorChoice
-from screening.labelling.neb_labels import METHOD, NebLabeller, label_neb
+from screening.labelling.neb_labels import METHOD, NebLabeller, finished_rows, label_neb
 from screening.orchestrator.givens import Given
 from screening.orchestrator.quantities import Row
 from screening.orchestrator.wanted_labels import N_WANTED, WantedLabel
@@ -119,7 +119,7 @@ def compute_labels(
             write_json(clock, {"seconds": round(time.perf_counter() - started, 1)})
         seconds = float(json.loads(clock.read_text(encoding="utf-8"))["seconds"])
         spent += seconds
-        (found,) = label_neb([label.task], labeller, table, ThisProcess())
+        found = finished_rows(table, labeller)[label.id]
         rows.append(
             {
                 "id": label.id,
