@@ -38,7 +38,6 @@ from models.single_particle import (
     Discharge,
     ElectrodeState,
     ElectrodeTables,
-    between,
     discharge,
     end_of_discharge,
     equilibrium,
@@ -419,7 +418,9 @@ class CellRom:
         last_moment, rows = np.maximum(below.argmax(axis=1), 1), np.arange(len(cells))
         before = corrections.time[rows, last_moment - 1][:, None]
         after = corrections.time[rows, last_moment][:, None]
-        end = first_crossing(lambda t: corrected(t)[1], cells.lower_V, before, after - before)
+        end = first_crossing(
+            lambda t: corrected(t)[1], cells.lower_V, before, after - before, n_rounds=2
+        )
         end = np.minimum(end, cells.duration)
         time = end * FRACTIONS
         state, volts = corrected(time)

@@ -46,7 +46,7 @@ SLOPE_STEP = 1e-3
 FLAT_V = 1e-4
 """Slopes of a potential below this are taken as this, V."""
 INITIAL_SALT = "Initial concentration in electrolyte [mol.m-3]"
-N_SECTIONS, N_ROUNDS = 32, 2
+N_SECTIONS, N_ROUNDS = 32, 3
 """Of the search for the end of discharge."""
 _GRID = np.linspace(0.0, 1.0, N_SECTIONS + 1)
 

@@ -143,7 +143,7 @@ def full_charge_stoichiometries(
 
     span = np.maximum(most - least, 0.0)[:, None]
     nothing = np.zeros((n, 1))
-    x = most - first_crossing(excess, nothing, nothing, span)[:, 0]
+    x = most - first_crossing(excess, nothing, nothing, span, n_rounds=2)[:, 0]
     y = (total - x * negative) / positive
     unreached = (excess(nothing)[:, 0] <= 0.0) | (excess(span)[:, 0] > 0.0)
     return np.where(unreached, np.nan, x), np.where(unreached, np.nan, y)
