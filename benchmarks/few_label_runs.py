@@ -19,6 +19,8 @@ from models.few_label import usable_strategies
 from screening.orchestrator.adaptation import cross_validated
 
 Floats = NDArray[np.float64]
+BULK_SEEDS = 3
+"""Draws of a bulk property, of which there are four times as many tasks."""
 LARGEST = 3.0
 """Predictions of hops above this are runaways of a line, as in the shipped model."""
 
@@ -135,8 +137,8 @@ def load(path: Path) -> Run:
         int(stored["seed"]),
         int(stored["n_groups"]),
         tuple(map(str, stored["strategies"])),
-        *(stored[name].astype(float) for name in ARRAYS),
-        float(stored["seconds"]),
+        seconds=float(stored["seconds"]),
+        **{name: stored[name].astype(float) for name in ARRAYS},
     )
 
 
@@ -163,5 +165,3 @@ def all_tasks(data: Path, work: Path, kinds: Sequence[str], n_seeds: int) -> Ite
     if "bulk" in kinds:
         yield from bulk_tasks(bulk_tables(data, work / "bulk.npz"), min(n_seeds, BULK_SEEDS))
 
-
-BULK_SEEDS = 3

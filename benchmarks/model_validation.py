@@ -53,13 +53,13 @@ def stored(name: str) -> dict[str, Path]:
 def stored_rows(path: Path, data: Path) -> list[ValidationRow]:
     found = json.loads(path.read_text(encoding="utf-8"))
     hops = {hop.id: hop for hop in neb_barriers.load(data).records}
-    return [
-        validation_row(
-            id, canonical_family(hops[id].family), hops[id].working_ion, value, hops[id].barrier_eV
-        )
-        for id, value in zip(found["ids"], found["mean_eV"], strict=True)
-        if hops[id].barrier_eV is not None
-    ]
+    rows = []
+    for id, value in zip(found["ids"], found["mean_eV"], strict=True):
+        hop = hops[id]
+        if hop.barrier_eV is not None:
+            family = canonical_family(hop.family)
+            rows.append(validation_row(id, family, hop.working_ion, value, hop.barrier_eV))
+    return rows
 
 
 def potential_rows(data: Path) -> list[ValidationRow]:

@@ -2,279 +2,215 @@
 
     python -m benchmarks.orchestrator --data DIR [--work DIR] [--seeds N] [--kind hops bulk]
 
-Each task (a target, a number of labels, a draw) is one line in WORK/tasks.jsonl with what every
-strategy predicted, in cross-validation on the labels and on the test rows; tasks that are there are
-not run again. What the orchestrator would have chosen is worked out from the lines: its prior is
-learnt on the tasks of the other targets only. Writes benchmarks/results/orchestrator.json, the
-lines beside it and, with --prior FILE, the prior of all tasks that the program ships.
+Each task (a target, a number of labels, a draw) is one file in WORK/runs with what every strategy
+predicted, in cross-validation on the labels and on the test rows; tasks that are there are not run
+again. What a rule would have chosen is worked out from the files: its prior is learnt on the tasks
+of the other targets only, and so is how many strategies it blends. Writes
+benchmarks/results/orchestrator.json, one line a task beside it and, with --prior FILE, the prior of
+all tasks that the program ships.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from benchmarks.few_label_tasks import Task, bulk_tables, bulk_tasks, hop_table, hop_tasks
+from benchmarks.choice_rules import FIXED, NEVER, RULES, SHIPPED, trial
+from benchmarks.few_label_runs import Run, complete, load_all
 from models.checkpoint import sha256
-from models.few_label import STRATEGIES, usable_strategies
-from screening.orchestrator.adaptation import StrategyPrior, Trial, choose, cross_validated
+from screening.orchestrator.adaptation import StrategyPrior
 from structures.sources import materials_project, neb_barriers
 
 RESULT = Path(__file__).parent / "results" / "orchestrator.json"
-FIXED_RULES = {
-    "always full fine-tuning": "network-full",
-    "always last layers only": "network-last",
-    "never transfer (trees)": "trees",
-    "never transfer (network)": "network-scratch",
-}
+TASKS = RESULT.with_name("orchestrator_tasks.jsonl")
 AS_GOOD_AS = 1.05
-WIDER = "orchestrator, prior of families and ions"
-"""As shipped; some hops of a family are also hops of an ion, so this one is not strictly apart."""
-Floats = NDArray[np.float64]
+NO_WORSE = 1.02
+"""Error relative to never transferring up to which negative transfer counts as avoided."""
+N_RESAMPLES = 500
 
 
-def run(task: Task) -> dict[str, Any]:
-    """Every strategy on a task: errors in cross-validation and on the test rows."""
-    started = time.perf_counter()
-    strategies = usable_strategies(task.source)
-    held_out = cross_validated(
-        strategies, task.source, task.descriptors, task.target, task.groups, task.seed
-    )
-    result: dict[str, Any] = {}
-    for strategy in strategies:
-        predict = strategy.fit(task.source, task.descriptors, task.target)
-        test = task.error(task.test_target, predict(task.test))
-        cv = task.error(task.target, held_out[strategy.name])
-        result[strategy.name] = {
-            "cv": round(float(cv.mean()), 5),
-            "test": round(float(test.mean()), 5),
-        }
-    return {
-        "task": task.name,
-        "kind": task.kind,
-        "n": task.n_labels,
-        "seed": task.seed,
-        "n_test": len(task.test_target),
-        "n_groups": len(set(task.groups)),
-        "strategies": result,
-        "seconds": round(time.perf_counter() - started, 2),
-    }
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """A task with the test error of every rule.
+
+    Attributes:
+        run: The task.
+        best: Least test error of a single strategy, in hindsight.
+        rules: Test error of each rule.
+        blend: Number of strategies that the shipped rule blends, as other targets say.
+    """
+
+    run: Run
+    best: float
+    rules: dict[str, float]
+    blend: int
+
+    @property
+    def target(self) -> str:
+        """Of the task."""
+        return self.run.target
 
 
-def key_of(task: str, n: int, seed: int) -> str:
-    return f"{task}|{n}|{seed}"
-
-
-def collected(path: Path) -> list[dict[str, Any]]:
-    """Finished tasks; the last line may have been cut by a kill."""
-    if not path.exists():
-        return []
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            continue
-    return rows
-
-
-def all_tasks(data: Path, work: Path, kinds: Sequence[str], n_seeds: int) -> Iterator[Task]:
-    if "hops" in kinds:
-        yield from hop_tasks(hop_table(data, work / "hops.npz"), n_seeds)
-    if "bulk" in kinds:
-        yield from bulk_tasks(bulk_tables(data, work / "bulk.npz"), max(1, n_seeds // 3))
-
-
-def trial_of(row: dict[str, Any]) -> Trial:
-    return Trial(
-        kind="bulk" if row["kind"] == "bulk" else "hops",
-        n_labels=row["n"],
-        cv={name: v["cv"] for name, v in row["strategies"].items()},
-        test={name: v["test"] for name, v in row["strategies"].items()},
-        target=target_of(row),
-    )
-
-
-def target_of(row: dict[str, Any]) -> str:
-    """What must not be on both sides: the target, whatever it was transferred from."""
-    return f"{row['kind']}:{row['task'].split('->')[-1].split(':')[-1]}"
-
-
-def apart(row: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether a task may teach the prior that another one is judged with.
+def judged(runs: Sequence[Run]) -> list[Judged]:
+    """Every rule on every task.
 
     Families share no hops with each other and ions none with each other, but a family shares hops
     with ions: families learn from families, ions from ions, properties from other properties.
     """
-    return row["kind"] == other["kind"] and target_of(row) != target_of(other)
-
-
-def judged(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """For each task the test error of every rule, and of the best strategy in hindsight."""
+    trials = [trial(run) for run in runs]
     priors: dict[str, StrategyPrior] = {}
-    wider: dict[str, StrategyPrior] = {}
     result = []
-    for row in rows:
-        target = target_of(row)
-        if target not in priors:
-            others = [trial_of(other) for other in rows if apart(other, row)]
-            priors[target] = StrategyPrior.fit(others)
-            every = [trial_of(other) for other in rows if target_of(other) != target]
-            wider[target] = StrategyPrior.fit(every)
-        trial = trial_of(row)
-        scores = priors[target].scores(trial)
-        test = trial.test
-        assert test is not None
-        by_cv = min(trial.cv, key=lambda name: trial.cv[name])
-        plain = min(
-            (s for s in scores if not STRATEGIES[s].transfers), key=lambda name: trial.cv[name]
-        )
-        rules = {
-            "orchestrator": test[choose(trial, priors[target]).strategy],
-            WIDER: test[choose(trial, wider[target]).strategy],
-            "cross-validation alone": test[by_cv],
-            "prior alone": test[
-                min(s := priors[target].scores(trial, use_labels=False), key=lambda name: s[name])
-            ],
-            "never transfer (chosen)": test[plain],
-            **{rule: test[name] for rule, name in FIXED_RULES.items()},
+    for run, own in zip(runs, trials, strict=True):
+        if run.target not in priors:
+            priors[run.target] = StrategyPrior.fit(
+                [
+                    other
+                    for other, r in zip(trials, runs, strict=True)
+                    if r.kind == run.kind and r.target != run.target
+                ]
+            )
+        prior = priors[run.target]
+        errors = {
+            name: float(np.mean(np.abs(rule(run, own, prior) - run.truth)))
+            for name, rule in RULES.items()
         }
-        result.append({**row, "best": min(test.values()), "rules": rules})
+        assert own.test is not None
+        blend = next(iter(prior.n_members.values()))
+        result.append(Judged(run, min(own.test.values()), errors, blend))
     return result
 
 
-def summary(rows: Sequence[dict[str, Any]], seed: int = 0) -> dict[str, Any]:
+def summary(rows: Sequence[Judged], seed: int = 0) -> dict[str, Any]:
     """Regret relative to the best in hindsight, hits, and negative transfer avoided."""
-    names = list(rows[0]["rules"])
-    best = np.array([row["best"] for row in rows])
-    targets = np.array([target_of(row) for row in rows])
+    best = np.array([row.best for row in rows])
+    targets = np.array([row.target for row in rows])
     rng = np.random.default_rng(seed)
     unique = sorted(set(targets))
     draws = [
         np.concatenate([np.flatnonzero(targets == t) for t in rng.choice(unique, len(unique))])
-        for _ in range(500)
+        for _ in range(N_RESAMPLES)
     ]
+    errors = {name: np.array([row.rules[name] for row in rows]) for name in RULES}
+    regrets = {name: error / best - 1.0 for name, error in errors.items()}
+    hurts = errors["always full fine-tuning"] > errors[NEVER]
     result: dict[str, Any] = {"n_tasks": len(rows), "n_targets": len(unique)}
-    never = np.array([row["rules"]["never transfer (chosen)"] for row in rows])
-    full = np.array([row["rules"]["always full fine-tuning"] for row in rows])
-    hurts = full > never
-    for name in names:
-        error = np.array([row["rules"][name] for row in rows])
-        regret = error / best - 1.0
-        low, high = np.percentile([regret[d].mean() for d in draws], [2.5, 97.5])
-        kept = np.mean(error[hurts] <= 1.02 * never[hurts]) if hurts.any() else np.nan
+    for name in RULES:
+        low, high = np.percentile([regrets[name][d].mean() for d in draws], [2.5, 97.5])
+        kept = errors[name][hurts] <= NO_WORSE * errors[NEVER][hurts]
         result[name] = {
-            "mean_regret": round(float(regret.mean()), 4),
+            "mean_regret": round(float(regrets[name].mean()), 4),
             "mean_regret_95": [round(float(low), 4), round(float(high), 4)],
-            "mean_absolute_regret": round(float((error - best).mean()), 4),
-            "best_or_within_5_percent": round(float(np.mean(error <= AS_GOOD_AS * best)), 3),
-            "negative_transfer_avoided": round(float(kept), 3),
+            "best_or_within_5_percent": round(float(np.mean(errors[name] <= AS_GOOD_AS * best)), 3),
+            "negative_transfer_avoided": round(float(np.mean(kept)), 3) if hurts.any() else None,
         }
+    rule = min(FIXED, key=lambda name: regrets[name].mean())
+    ratios = [regrets[SHIPPED][d].mean() / regrets[rule][d].mean() for d in draws]
+    low, high = np.percentile(ratios, [2.5, 97.5])
     result["share_where_full_tuning_hurts"] = round(float(hurts.mean()), 3)
-    fixed = {n: result[n]["mean_regret"] for n in names if n.startswith(("always", "never"))}
-    best_rule = min(fixed, key=lambda n: fixed[n])
-    result["best_fixed_rule"] = best_rule
+    result["best_fixed_rule"] = rule
     result["regret_over_best_fixed_rule"] = round(
-        result["orchestrator"]["mean_regret"] / fixed[best_rule], 3
+        float(regrets[SHIPPED].mean() / regrets[rule].mean()), 3
     )
+    result["regret_over_best_fixed_rule_95"] = [round(float(low), 3), round(float(high), 3)]
     return result
 
 
-def table(rows: Sequence[dict[str, Any]], data: Path) -> dict[str, Any]:
-    judged_rows = judged(rows)
+def table(rows: Sequence[Judged], data: Path) -> dict[str, Any]:
+    """All that is claimed."""
     groups = {
-        "hops": [r for r in judged_rows if r["kind"] != "bulk"],
-        "bulk": [r for r in judged_rows if r["kind"] == "bulk"],
+        "hops": [r for r in rows if r.run.kind != "bulk"],
+        "bulk": [r for r in rows if r.run.kind == "bulk"],
     }
+    files = (
+        neb_barriers.HOPS_FILE,
+        materials_project.BULK_FILE,
+        materials_project.ELASTIC_FILE,
+        materials_project.PAIRS_FILE,
+    )
     result: dict[str, Any] = {
-        "data_sha256": {
-            name: sha256(data / name)
-            for name in (
-                neb_barriers.HOPS_FILE,
-                materials_project.BULK_FILE,
-                materials_project.ELASTIC_FILE,
-                materials_project.PAIRS_FILE,
-            )
-        },
+        "data_sha256": {name: sha256(data / name) for name in files},
         "target": "regret under half of the best fixed rule's",
     }
     for name, own in groups.items():
         if not own:
             continue
-        result[name] = {"all": summary(own)}
-        for n in sorted({row["n"] for row in own}):
-            result[name][f"n={n}"] = summary([row for row in own if row["n"] == n])
-        kinds = sorted({row["kind"] for row in own})
-        for kind in kinds if len(kinds) > 1 else ():
-            result[name][f"{kind} left out"] = summary([row for row in own if row["kind"] == kind])
-        result[name]["targets"] = sorted({row["task"] for row in own})
-        result[name]["mean_test_error_by_strategy"] = by_strategy(own)
+        kinds = sorted({row.run.kind for row in own})
+        parts = {"all": own}
+        parts |= {
+            f"n={n}": [r for r in own if r.run.n == n] for n in sorted({r.run.n for r in own})
+        }
+        if len(kinds) > 1:
+            parts |= {f"{k} left out": [r for r in own if r.run.kind == k] for k in kinds}
+        result[name] = {
+            **{part: summary(some) for part, some in parts.items()},
+            "draws_at_most": 1 + max(row.run.seed for row in own),
+            "blended_strategies": sorted({row.blend for row in own}),
+            "targets": sorted({row.run.task for row in own}),
+            "mean_regret_by_strategy": by_strategy(own),
+            "processor_seconds": round(sum(row.run.seconds for row in own)),
+        }
     return result
 
 
-def by_strategy(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Mean of test error over the best one, by strategy: what each would cost as a fixed rule."""
-    names = sorted({name for row in rows for name in row["strategies"]})
-    return {
-        name: round(
-            float(
-                np.mean(
-                    [
-                        row["strategies"][name]["test"] / row["best"] - 1.0
-                        for row in rows
-                        if name in row["strategies"]
-                    ]
-                )
-            ),
-            4,
-        )
-        for name in names
-    }
+def by_strategy(rows: Sequence[Judged]) -> dict[str, float]:
+    """Mean of test error over the best one, minus one: what each would cost as a fixed rule."""
+    found: dict[str, list[float]] = {}
+    for row in rows:
+        test = np.abs(row.run.predicted - row.run.truth).mean(axis=1)
+        for name, error in zip(row.run.strategies, test, strict=True):
+            found.setdefault(name, []).append(float(error) / row.best - 1.0)
+    return {name: round(float(np.mean(values)), 4) for name, values in sorted(found.items())}
+
+
+def line(row: Judged) -> str:
+    """A task as it is kept: errors of all strategies and rules."""
+    run = row.run
+    own = trial(run)
+    assert own.test is not None
+    return json.dumps(
+        {
+            "task": run.task,
+            "n": run.n,
+            "seed": run.seed,
+            "n_test": len(run.truth),
+            "n_groups": run.n_groups,
+            "cv_test": {n: [round(own.cv[n], 4), round(own.test[n], 4)] for n in run.strategies},
+            "rules": {name: round(error, 4) for name, error in row.rules.items()},
+            "blend": row.blend,
+        }
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of the public data sets")
     parser.add_argument("--work", type=Path, default=Path("results/orchestrator-benchmark"))
-    parser.add_argument("--seeds", type=int, default=6)
+    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--kind", nargs="*", default=["hops", "bulk"])
     parser.add_argument("--prior", type=Path, help="file to write the prior of all tasks to")
     parser.add_argument("--table-only", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    args.work.mkdir(parents=True, exist_ok=True)
-    path = args.work / "tasks.jsonl"
     if not args.table_only:
-        done = {key_of(r["task"], r["n"], r["seed"]) for r in collected(path)}
-        for task in all_tasks(args.data, args.work, args.kind, args.seeds):
-            if key_of(task.name, task.n_labels, task.seed) in done:
-                continue
-            line = json.dumps(run(task))
-            with path.open("a", encoding="utf-8") as stream:
-                stream.write(line + "\n")
-            print(task.name, task.n_labels, task.seed, flush=True)
-    rows = collected(path)
+        complete(args.data, args.work, args.kind, args.seeds)
+    rows = judged(load_all(args.work / "runs"))
     result = table(rows, args.data)
-    kinds = sorted({row["kind"] for row in rows})
-    result["draws_at_most"] = {k: 1 + max(r["seed"] for r in rows if r["kind"] == k) for k in kinds}
     RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    kept = "".join(json.dumps(row) + "\n" for row in rows)
-    RESULT.with_name("orchestrator_tasks.jsonl").write_text(kept, encoding="utf-8")
+    TASKS.write_text("".join(line(row) + "\n" for row in rows), encoding="utf-8")
     for kind in ("hops", "bulk"):
-        for rule, scores in result.get(kind, {}).get("all", {}).items():
-            print(kind, rule, scores)
+        for name, scores in result.get(kind, {}).get("all", {}).items():
+            print(kind, name, scores)
     if args.prior is not None:
-        StrategyPrior.fit([trial_of(row) for row in rows]).save(args.prior)
+        StrategyPrior.fit([trial(row.run) for row in rows]).save(args.prior)
 
 
 if __name__ == "__main__":

@@ -45,6 +45,8 @@ PLAUSIBLE = {
 
 _TRAJECTORY_NAMES = ("XDATCAR", "vasprun.xml")
 _TRAJECTORY_SUFFIXES = (".traj",)
+_FRAME_SUFFIXES = (".extxyz", ".xyz")
+INTERVAL = "frame_interval="
 _VALUE_FORM = re.compile(
     r"^(?P<name>[a-z_]+)=(?P<value>[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)\s*(?P<unit>.*)$"
 )
@@ -76,7 +78,8 @@ def read_givens(texts: Sequence[str | Path]) -> list[Given]:
     Raises:
         InputError: One cannot be read, its unit does not fit, or two contradict each other.
     """
-    givens = [read_given(text) for text in texts]
+    interval = any(str(text).startswith(INTERVAL) for text in texts)
+    givens = [read_given(text, frames=interval) for text in texts]
     check_consistent(givens)
     return [_only_the_cell(given, givens) for given in givens]
 
@@ -94,8 +97,13 @@ def _only_the_cell(given: Given, others: Sequence[Given]) -> Given:
     return replace(given, tables={"base_cell": given.tables["base_cell"]})
 
 
-def read_given(text: str | Path) -> Given:
+def read_given(text: str | Path, frames: bool = False) -> Given:
     """One file, chemistry name or value.
+
+    Args:
+        text: As the user wrote it.
+        frames: Whether a time between frames is given beside it: then an extended XYZ file holds
+            the frames of a trajectory, not crystals.
 
     Raises:
         InputError: It cannot be read or understood.
@@ -110,8 +118,9 @@ def read_given(text: str | Path) -> Given:
         raise InputError(
             f"--given {name}: no such file, and neither chemistry:NAME nor QUANTITY=VALUE"
         )
+    suffixes = (*_TRAJECTORY_SUFFIXES, *(_FRAME_SUFFIXES if frames else ()))
     if path.is_file() and (
-        any(name in path.name for name in _TRAJECTORY_NAMES) or path.suffix in _TRAJECTORY_SUFFIXES
+        any(name in path.name for name in _TRAJECTORY_NAMES) or path.suffix in suffixes
     ):
         row = {"id": path.name, "path": str(path.resolve()), "status": "ok"}
         return Given(name, {"trajectory": (row,)}, "found a trajectory")

@@ -670,10 +670,10 @@ class _Survey:
 
     def missing(self, goal: str) -> tuple[tuple[Missing, ...], str]:
         """The fewest quantities that would have to be given, and a line that says so."""
-        needed, feeds = self._fewest(goal, ())
-        names = sorted(n for n in needed if n != goal) or [goal]
+        gap = self._fewest(goal, ())
+        names = sorted(n for n in gap.needed if n != goal) or [goal]
         missing = tuple(
-            Missing(n, QUANTITIES[n].given_by, ", ".join(sorted(feeds.get(n, {goal}))))
+            Missing(n, QUANTITIES[n].given_by, ", ".join(sorted(gap.feeds.get(n, {goal}))))
             for n in names
         )
         text = f"nothing reaches {goal}: " + "; ".join(
@@ -684,30 +684,42 @@ class _Survey:
             text += f"; entries need each other in a circle: {' <- '.join(cycle)}"
         return missing, text
 
-    def _fewest(
-        self, name: str, waiting: tuple[str, ...]
-    ) -> tuple[frozenset[str], dict[str, set[str]]]:
-        """Quantities to give so that a quantity can be reached, and the entries they feed."""
+    def _fewest(self, name: str, waiting: tuple[str, ...]) -> _Gap:
+        """Quantities to give so that a quantity can be reached, and the entries they feed.
+
+        Of ways that lack equally many the one that uses most of what is given.
+        """
         if name in self._reachable:
-            return frozenset(), {}
-        best: tuple[frozenset[str], dict[str, set[str]]] = (frozenset((name,)), {})
-        if name in waiting:
-            return best
-        for entry in self.catalogue.providers(name):
-            needed: frozenset[str] = frozenset()
-            feeds: dict[str, set[str]] = {}
-            for one in entry.inputs:
-                own, theirs = self._fewest(one, (*waiting, name))
-                needed |= own
-                for key, value in theirs.items():
-                    feeds.setdefault(key, set()).update(value)
-                if one in own:
-                    feeds.setdefault(one, set()).add(entry.name)
+            return _Gap(frozenset(), {}, frozenset((name,)) & frozenset(self.tables))
+        gaps = [_Gap(frozenset((name,)), {}, frozenset())]
+        for entry in self.catalogue.providers(name) if name not in waiting else ():
+            own = {i: self._fewest(i, (*waiting, name)) for i in entry.inputs}
+            needed = frozenset().union(*(gap.needed for gap in own.values()))
             if name in needed:
                 continue
-            if best[0] == frozenset((name,)) or len(needed) < len(best[0]):
-                best = (needed, feeds)
-        return best
+            feeds: dict[str, frozenset[str]] = {}
+            for one, gap in own.items():
+                direct = {one: frozenset((entry.name,))} if one in gap.needed else {}
+                for key, value in (*gap.feeds.items(), *direct.items()):
+                    feeds[key] = feeds.get(key, frozenset()) | value
+            used = frozenset().union(*(gap.used for gap in own.values()))
+            gaps.append(_Gap(needed, feeds, used))
+        return min(gaps[1:] or gaps, key=lambda gap: (len(gap.needed), -len(gap.used)))
+
+
+@dataclass(frozen=True)
+class _Gap:
+    """What lacks on one way to a quantity.
+
+    Attributes:
+        needed: Quantities to give.
+        feeds: The entries that wait for each of them.
+        used: What is given and used on the way.
+    """
+
+    needed: frozenset[str]
+    feeds: Mapping[str, frozenset[str]]
+    used: frozenset[str]
 
 
 HOPS_A_CRYSTAL = 4

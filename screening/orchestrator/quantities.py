@@ -103,7 +103,7 @@ QUANTITIES = _known(
         "record",
         "crystal",
         "positions of all atoms over time",
-        "a trajectory: XDATCAR, vasprun.xml, extxyz or traj file",
+        "a trajectory: XDATCAR, vasprun.xml or traj file, or an extxyz file beside frame_interval",
     ),
     Quantity(
         "frame_interval",
