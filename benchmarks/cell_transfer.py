@@ -30,7 +30,7 @@ from tqdm import tqdm
 
 from models.cell_correction import Curves, Training
 from models.cell_meta import Reptile
-from models.cell_rom import CellRom, at_fractions
+from models.cell_rom import CellRom
 from models.cell_transfer import CAREFUL, STRATEGIES, Automatic, Strategy
 from models.library import load
 from models.single_particle import Cells, CellTables
@@ -218,7 +218,7 @@ class Target:
         """Errors on held-out discharges."""
         cells, curves = self.cells.take(self.test), self.curves.take(self.test)
         found = model.predict(cells, uncertainty=False)
-        rmse = 1e3 * np.sqrt(((found.voltage_V - at_fractions(curves)) ** 2).mean(axis=1))
+        rmse = 1e3 * np.sqrt(((found.voltage_V - curves.voltage_V) ** 2).mean(axis=1))
         capacity = 100.0 * np.abs(found.capacity_Ah / curves.capacity_Ah - 1.0)
         limited, fast = self.fourier[self.test] < LIMIT, cells.c_rate[:, 0] > 3.0
         lasts = cells.salt_lasts

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.cell_correction import SLOPE_V, Curves, Parameters, Training, fit, points
-from models.cell_rom import CellRom, at_fractions, usable
+from models.cell_rom import CellRom, usable
 from models.single_particle import Cells
 
 Floats = NDArray[np.float64]
@@ -231,7 +231,7 @@ class Automatic:
 def error_V(model: CellRom, cells: Cells, curves: Curves) -> Floats:
     """(n,) root mean square error of each curve, V, plus SLOPE_V times that of its capacity."""
     found = model.predict(cells, uncertainty=False)
-    squared = ((found.voltage_V - at_fractions(curves)) ** 2).mean(axis=1)
+    squared = ((found.voltage_V - curves.voltage_V) ** 2).mean(axis=1)
     return np.asarray(
         np.sqrt(squared) + SLOPE_V * np.abs(found.capacity_Ah / curves.capacity_Ah - 1.0)
     )

@@ -144,6 +144,43 @@ class ElectrodeState:
 
 
 @dataclass(frozen=True, eq=False)
+class Salt:
+    """The electrolyte of n cells; regions in the order of REGIONS.
+
+    Attributes:
+        start: (n, 1) initial concentration, mol/m3.
+        density: (n, 1) current over the electrodes' area, A/m2.
+        flux: (n, 1) density (1 - t+) / F, mol/m2/s.
+        thickness: (n, 3) m.
+        porosity: (n, 3).
+        efficiency: (n, 3) effective over bulk transport.
+        diffusivity: m2/s.
+        conductivity: S/m.
+        relative_factor: 1 + dlnf/dlnc over that at the initial concentration.
+    """
+
+    start: Floats
+    density: Floats
+    flux: Floats
+    thickness: Floats
+    porosity: Floats
+    efficiency: Floats
+    diffusivity: PropertyRows
+    conductivity: PropertyRows
+    relative_factor: PropertyRows
+
+    def take(self, index: NDArray[np.intp] | NDArray[np.bool_] | slice) -> Salt:
+        """That of the chosen cells."""
+
+        def chosen(value: Floats | PropertyRows) -> Any:
+            if isinstance(value, PropertyRows):
+                return replace(value, values=value.values[index])
+            return value[index]
+
+        return Salt(**{f.name: chosen(getattr(self, f.name)) for f in fields(self)})
+
+
+@dataclass(frozen=True, eq=False)
 class Cells:
     """n cells of one base cell under constant discharge current; arrays are (n, 1).
 
@@ -163,6 +200,7 @@ class Cells:
         ohmic_steady: Factor of the electrolyte's ohmic drop at the steady profile.
         lower_V: Voltage at which the discharge ends.
         contact: I times contact resistance, V.
+        salt: The electrolyte itself.
     """
 
     tables: CellTables
@@ -180,6 +218,7 @@ class Cells:
     ohmic_steady: Floats
     lower_V: Floats
     contact: Floats
+    salt: Salt
 
     def __len__(self) -> int:
         return len(self.c_rate)
@@ -196,7 +235,7 @@ class Cells:
 
     @property
     def salt_lasts(self) -> NDArray[np.bool_]:
-        """(n,) False where the salt does not reach a good part of the positive electrode."""
+        """(n,) False where salt that has settled does not reach all of the positive electrode."""
         return np.asarray(self.positive.crowding[:, 0] <= CROWDED)
 
     def take(self, index: NDArray[np.intp] | NDArray[np.bool_] | slice) -> Cells:
@@ -211,6 +250,7 @@ class Cells:
             self,
             negative=replace(self.negative, **chosen(self.negative)),
             positive=replace(self.positive, **chosen(self.positive)),
+            salt=self.salt.take(index),
             **chosen(self),
         )
 
@@ -383,7 +423,8 @@ def make_cells(
     negative = electrode("Negative", tables.negative, -1.0, 0)
     positive = electrode("Positive", tables.positive, 1.0, 2)
     factor = values.by_temperature(tables.thermodynamic_factor)
-    factor = PropertyRows(factor, tables.concentrations[1]).at(start[:, None])[:, 0]
+    factors = PropertyRows(factor, tables.concentrations[1])
+    factor = factors.at(start[:, None])[:, 0]
     return Cells(
         tables=tables,
         negative=negative,
@@ -402,7 +443,23 @@ def make_cells(
         ohmic_steady=_column(ohmic_factor(conductivity, start, profile, drops)),
         lower_V=_column(values("Lower voltage cut-off [V]")),
         contact=_column(current * values("Contact resistance [Ohm]")),
+        salt=Salt(
+            start=_column(start),
+            density=_column(density),
+            flux=_column(flux),
+            thickness=_regions(thickness),
+            porosity=_regions(porosity),
+            efficiency=_regions(efficiency),
+            diffusivity=diffusivity,
+            conductivity=conductivity,
+            relative_factor=replace(factors, values=factors.values / factor[:, None]),
+        ),
     )
+
+
+def _regions(values: Mapping[str, Floats]) -> Floats:
+    """(n, 3) from (n,) of each region."""
+    return np.stack([values[k] for k in REGIONS], axis=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -603,10 +660,21 @@ def potential_slope(tables: ElectrodeTables, stoichiometry: Floats) -> Floats:
     return np.asarray(np.abs(ahead - behind) / (2.0 * SLOPE_STEP))
 
 
-def equilibrium(cells: Cells, state: Discharge) -> tuple[Floats, Floats]:
-    """The cell at rest at its mean stoichiometries: voltage in V and dU/dT in V/K, (n, m) each."""
+def mean_stoichiometries(cells: Cells, time: Floats) -> tuple[Floats, Floats]:
+    """Of both electrodes at (n, m) moments, negative first."""
+    negative, positive = cells.negative, cells.positive
+    return negative.start + negative.rate * time, positive.start + positive.rate * time
+
+
+def equilibrium(cells: Cells, mean: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
+    """The cell at rest: voltage in V and dU/dT in V/K, (n, m) each.
+
+    Args:
+        cells: n cells.
+        mean: (n, m) stoichiometries of the negative and the positive electrode.
+    """
     tables = cells.tables
-    negative, positive = state.negative.mean, state.positive.mean
+    negative, positive = mean
     entropic = lookup(tables.positive.entropic, positive) - lookup(
         tables.negative.entropic, negative
     )

@@ -227,7 +227,7 @@ def _row(
         return failed(design, "the voltage lies below the lower cut-off from the first moment")
     reason = ""
     if not cells.salt_lasts[j]:
-        reason = "the salt does not reach all of the positive electrode: a rough estimate"
+        reason, known = "the salt runs short: solved along the thickness, not learnt", True
     elif not known:
         reason = "outside the range of the training simulations"
     return row_of(

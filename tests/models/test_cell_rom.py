@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from models.cell_correction import Curves, Training
-from models.cell_rom import CHUNK, FRACTIONS, CellRom, at_fractions
+from models.cell_rom import CHUNK, FRACTIONS, CellRom
 from models.checkpoint import IncompatibleModelError
 from models.single_particle import discharge, end_of_discharge, make_cells, voltage
 from tests.models.small_cells import cells, curves_with_resistance, tables
@@ -23,7 +23,7 @@ def taught():
 
 def errors_V(model, own):
     found = model.predict(own, uncertainty=False)
-    return np.sqrt(((found.voltage_V - at_fractions(curves_with_resistance(own))) ** 2).mean())
+    return np.sqrt(((found.voltage_V - curves_with_resistance(own).voltage_V) ** 2).mean())
 
 
 def without_learning(model):
