@@ -61,14 +61,17 @@ def wanted_labels(
 ) -> tuple[WantedLabel, ...]:
     """The hops to label first, most wanted first; those that no band can be made of are left out.
 
+    None in a library without the model that says what it is unsure of.
+
     Args:
         tables: What is given: hops, or crystals to find them in.
         n: Their number.
     """
-    tasks = _tasks(tables)
+    name = library.DEFAULTS["migration_barrier"]
+    tasks = _tasks(tables) if name in library.folders() else []
     if not tasks:
         return ()
-    model = library.load(library.DEFAULTS["migration_barrier"])
+    model = library.load(name)
     hops = [task.hop for task in tasks]
     prediction = model.predict(hops)
     embedding = model.embedding([graph_of(hop) for hop in hops])

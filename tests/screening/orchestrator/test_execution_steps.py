@@ -140,3 +140,19 @@ def test_progress_is_told(tmp_path):
         plan("conductivity", GIVEN, entries), tmp_path, lambda *step: told.append(step), entries
     )
     assert told == [(0, 2, "first"), (1, 2, "second")]
+
+
+def test_a_kill_in_mid_plan_keeps_what_was_finished(tmp_path):
+    first, second, entries = chain()
+
+    def killed(tables, context):
+        raise KeyboardInterrupt
+
+    object.__setattr__(entries.entries[1], "run", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, entries)
+    first, second, whole = chain()
+    result = run(tmp_path, whole)
+    assert result.status == "ok"
+    assert [step.reused for step in result.steps] == [True, False]
+    assert (first.calls, second.calls) == (0, 1)

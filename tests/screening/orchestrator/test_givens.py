@@ -125,3 +125,19 @@ def _json(hop):
 
 def _is_nan(value):
     return isinstance(value, float) and math.isnan(value)
+
+
+def test_frames_beside_their_interval_are_a_trajectory(tmp_path):
+    from ase import Atoms
+    from ase.io import write
+
+    frames = [
+        Atoms("LiO", [[0, 0, 0.1 * k], [2, 2, 2]], cell=[4, 4, 4], pbc=True) for k in range(3)
+    ]
+    path = tmp_path / "run.extxyz"
+    write(path, frames)
+    alone, *_ = read_givens([path])
+    run, _ = read_givens([path, "frame_interval=100fs"])
+    assert len(alone.tables["crystal"]) == 3
+    assert [row["path"] for row in run.tables["trajectory"]] == [str(path)]
+    assert "crystal" not in run.tables

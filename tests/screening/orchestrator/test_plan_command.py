@@ -57,6 +57,7 @@ def test_bad_input_is_one_line_and_exit_status_2(arguments, complaint, capsys):
         ("diffusivity", "chemistry:olivine"),
         ("cell_energy", "chemistry:LCO"),
         ("cell_capacity", "chemistry:LFP"),
+        ("cycle_life", "chemistry:LCO"),
     ],
 )
 def test_stable_goals_have_a_chain(goal, given, capsys):
@@ -69,3 +70,19 @@ def test_stable_goals_have_a_chain(goal, given, capsys):
 )
 def test_durations_are_for_people(seconds, text):
     assert duration(seconds) == text
+
+
+def test_an_empty_library_leaves_physics(tmp_path, monkeypatch, capsys):
+    from models import library
+
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setattr(library, "LIBRARY", tmp_path / "empty")
+    monkeypatch.setenv(library.LIBRARY_VARIABLE, str(tmp_path / "none"))
+    write_json_lines(tmp_path / "crystals.jsonl", [layered()])
+    given = ["--given", str(tmp_path / "crystals.jsonl")]
+    assert main(["plan", "--goal", "percolation_barrier", *given]) == USABLE
+    text = capsys.readouterr().out
+    assert "chosen: hop-finder" in text
+    assert "hop-barrier" not in text
+    assert main(["plan", "--goal", "voltage", *given]) == UNUSABLE
+    assert capsys.readouterr().err.count("\n") == 1

@@ -254,6 +254,25 @@ class TestReach:
         assert made.missing[0].would_feed == "jump-network"
         assert "CIF" in made.why
 
+    def test_of_what_lacks_the_least_is_named_that_uses_what_is_given(self):
+        ways = catalogue(
+            entry("finder", ("crystal",), ("diffusivity",)),
+            entry("analysis", ("trajectory", "frame_interval"), ("diffusivity",)),
+        )
+        made = plan("diffusivity", given(trajectory=[{"id": "run", "status": "ok"}]), ways)
+        assert [missing.quantity for missing in made.missing] == ["frame_interval"]
+        assert "analysis" in made.why
+
+    def test_what_takes_too_long_is_only_a_runner_up(self):
+        short = entry("short", ("hop",), ("diffusivity",), std=2.0, cost_s=5.0)
+        long = entry("long", ("hop",), ("diffusivity",), std=1.0, cost_s=500.0)
+        both = catalogue(short, long)
+        hasty = plan("diffusivity", HOPS, both, max_cost_s=60.0)
+        assert hasty.chosen.words == "short"
+        assert "longer than 60 s" in hasty.why
+        assert plan("diffusivity", HOPS, both).chosen.words == "long"
+        assert plan("diffusivity", HOPS, catalogue(long), max_cost_s=60.0).chosen.words == "long"
+
     def test_a_circle_is_found_and_named(self):
         circle = catalogue(
             entry("a", ("diffusivity",), ("conductivity",)),
