@@ -51,6 +51,11 @@ def one_by_one(designs: list[Design], model: CellRom, uncertainty: bool) -> None
         predict_designs([design], model, uncertainty)
 
 
+def resolved(designs: list[Design], model: CellRom) -> list[bool]:
+    """Which designs run short of salt, so that they are stepped through time."""
+    return [row.get("reason", "").startswith("the salt") for row in predict_designs(designs, model)]
+
+
 def measured(name: str, base: str, n_solves: int) -> dict[str, Any]:
     """Times and ratios of one model."""
     model = load(name)

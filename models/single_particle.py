@@ -38,6 +38,8 @@ SATURATED_SLOPE_V = 500.0
 """Volts a unit of stoichiometry with which a potential goes on beyond empty and full."""
 CROWDED = 0.05
 """Crowding beyond which the closed form says little about a cell."""
+SHORT_OF_SALT = -0.5
+"""Change of the mean concentration beyond which what is learnt errs by a tenth of a per cent."""
 OVERSHOOT = 0.1
 """How far beyond empty or full a surface is followed."""
 EDGE = 1e-4
@@ -237,6 +239,11 @@ class Cells:
     def salt_lasts(self) -> NDArray[np.bool_]:
         """(n,) False where salt that has settled does not reach all of the positive electrode."""
         return np.asarray(self.positive.crowding[:, 0] <= CROWDED)
+
+    @property
+    def salt_is_short(self) -> NDArray[np.bool_]:
+        """(n,) True where the positive electrode loses half of its salt or more, or all of it."""
+        return np.asarray(~self.salt_lasts | (self.positive.depletion[:, 0] < SHORT_OF_SALT))
 
     def take(self, index: NDArray[np.intp] | NDArray[np.bool_] | slice) -> Cells:
         """The chosen cells, by integers, mask or slice."""

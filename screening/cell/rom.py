@@ -184,9 +184,10 @@ def predict_designs(
             },
         )
         found, known = model.predict(cells, uncertainty=uncertainty), model.in_domain(cells)
+        short = cells.salt_is_short
         for j, i in enumerate(ok.tolist()):
             start = (float(negative[i]), float(positive[i]))
-            rows[own[i]] = _row(chosen[i], cells, found, bool(known[j]), start, j)
+            rows[own[i]] = _row(chosen[i], cells, found, bool(known[j]), bool(short[j]), start, j)
     return rows
 
 
@@ -211,6 +212,7 @@ def _row(
     cells: Cells,
     found: CellPrediction,
     known: bool,
+    short: bool,
     start: tuple[float, float],
     j: int,
 ) -> Row:
@@ -226,7 +228,7 @@ def _row(
     if not scalars["capacity_Ah"] > 0.0:
         return failed(design, "the voltage lies below the lower cut-off from the first moment")
     reason = ""
-    if not cells.salt_lasts[j]:
+    if short:
         reason, known = "the salt runs short: solved along the thickness, not learnt", True
     elif not known:
         reason = "outside the range of the training simulations"

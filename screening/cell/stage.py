@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from screening.cell.base_cells import base_cell, scalars
+from screening.cell.base_cells import base_cell, potentials, scalars
 from screening.cell.designs import Design, check
 from screening.cell.electrode_design import ElectrodeDesign, masses
 from screening.cell.full_charge import full_charge, open_circuit
@@ -29,6 +29,7 @@ from screening.cell.kpis import (
     retention,
     round_trip_efficiency,
 )
+from screening.cell.own_voltage import CHANGED, own_voltage_V
 from screening.cell.parameters import (
     CATHODE_DIFFUSIVITY,
     CandidateParameters,
@@ -36,6 +37,7 @@ from screening.cell.parameters import (
     candidate_parameters,
 )
 from screening.cell.protocols import ProtocolRuns, protocol
+from screening.cell.service import AGEING_COLUMNS, Duty, ageing_columns
 from screening.table import Row
 from structures.units import SECONDS_PER_HOUR
 
@@ -79,6 +81,7 @@ CELL_COLUMNS = (
     "cell_base_cell",
     "cell_value",
     "cell_value_kind",
+    *AGEING_COLUMNS,
     "cell_from_candidate",
     "cell_from_base",
     "cell_in_domain",
@@ -103,6 +106,10 @@ class CellSettings:
             model, or None for the shipped one.
         absolute: Take predicted diffusivities as absolute values for hosts that separate into
             phases, too.
+        own_voltage: Count energy and power at the candidate cathode's own average voltage: that of
+            a column ``average_voltage_V``, else of the shipped model; its capacity is that of its
+            formula.
+        duty: How the cell is used, for its ageing.
     """
 
     base_cell: str = "Ai2020_extended"
@@ -113,6 +120,8 @@ class CellSettings:
     negative: ElectrodeDesign | None = None
     model: str | None = None
     absolute: bool = False
+    own_voltage: bool = False
+    duty: Duty = field(default_factory=Duty)
 
     @property
     def parameters(self) -> dict[str, float]:
@@ -253,9 +262,11 @@ def cell_columns(
         found.append((added, parameters))
     uncertain = dict.fromkeys(p.uncertain for _, p in found if p is not None)
     responses = {name: response(name, settings, solve) for name in uncertain}
+    ageing = ageing_columns(base, settings.duty, settings.temperature_K)
     for added, parameters in found:
         if parameters is not None:
             _fill(added, parameters, settings, responses[parameters.uncertain])
+            added.update(ageing)
     best = [(a, p) for a, p in found if p is not None][: settings.top_n]
     if settings.protocol != "discharge":
         _run_protocol(best, settings)
@@ -408,7 +419,9 @@ def _fill(
         added[column(kpi, std=True)] = std * factor
     taken = parameters.from_candidate
     if heavier is not None:
-        taken = (*taken, "mass of the cathode, from the formula")
+        taken = (*taken, "capacity for its mass of the cathode, from the formula")
+    if settings.own_voltage and parameters.uncertain == CATHODE_DIFFUSIVITY:
+        taken = (*taken, _at_own_voltage(added, settings))
     added.update(
         cell_value=value,
         cell_value_kind=f"{parameters.kind}, {parameters.uncertain}",
@@ -418,6 +431,29 @@ def _fill(
         cell_status="ok",
         cell_reason=on.caution(log10),
     )
+
+
+def _at_own_voltage(added: Row, settings: CellSettings) -> str:
+    """Bring energy and power to the candidate's own voltage; what is to be said of it."""
+    own = own_voltage_V(added)
+    if own is None:
+        return "its voltage is not known: that of the base cell's cathode"
+    volts, std, source = own
+    start = full_charge(settings.base_cell, settings.parameters)
+    charge = np.linspace(0.0, start.usable_Ah, 201)
+    fillings = start.stoichiometries(charge)[1]
+    table = potentials(settings.base_cell)
+    cathode = float(np.interp(fillings, table.stoichiometry, table.positive_V).mean())
+    rest = open_circuit(
+        settings.base_cell, {}, *start.stoichiometries(charge), settings.temperature_K
+    )
+    cell_V = float(rest.mean())
+    factor, relative = 1.0 + (volts - cathode) / cell_V, std / cell_V
+    for kpi in CHANGED:
+        mean, spread = added[column(kpi)], added[column(kpi, std=True)]
+        added[column(kpi)] = max(0.0, mean * factor)
+        added[column(kpi, std=True)] = math.hypot(spread * factor, mean * relative)
+    return f"average voltage {volts:.2f} V {source}, in place of {cathode:.2f} V"
 
 
 def _mass_ratio(row: Mapping[str, Any], settings: CellSettings) -> float | None:

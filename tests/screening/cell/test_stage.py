@@ -11,8 +11,11 @@ pytest.importorskip("pybamm")
 from screening.cell.base_cells import base_cell
 from screening.cell.designs import Design
 from screening.cell.full_charge import full_charge, open_circuit
+from screening.cell.own_voltage import own_voltage_V
 from screening.cell.parameters import CATHODE_DIFFUSIVITY
+from screening.cell.service import AGEING_COLUMNS, Duty, ageing_columns
 from screening.cell.stage import CELL_COLUMNS, KPIS, CellSettings, cell_columns, column
+from screening.errors import InputError
 from screening.table import Row
 
 BASE = "Ai2020_extended"
@@ -115,3 +118,43 @@ def test_lfp_needs_its_own_prediction() -> None:
     stage = cell_columns(ROWS[:1], CellSettings("Prada2013_balanced"), ohmic)
     assert stage.rows[0]["cell_status"] == "failed"
     assert "LiFePO4" in stage.rows[0]["cell_reason"]
+
+
+def test_all_candidates_age_like_the_base_cell(found: Any) -> None:
+    fast, slow = found.rows[:2]
+    for name in AGEING_COLUMNS:
+        assert fast[name] == slow[name]
+    assert 0.0 < fast["cell_fade_500_cycles_percent"] < 100.0
+    assert 0.0 < fast["cell_service_life_lower_years"] <= fast["cell_service_life_years"]
+
+
+def test_more_days_a_cycle_age_more_and_a_base_cell_without_a_model_says_so() -> None:
+    # the same 500 cycles, but twice the days at full charge, in which the SEI grows on
+    daily, sparse = (ageing_columns(BASE, Duty(cycles_per_day=n), 298.15) for n in (1.0, 0.5))
+    name = "cell_fade_500_cycles_percent"
+    assert daily[name] < sparse[name]
+    none = ageing_columns("Chen2020", Duty(), 298.15)
+    assert none[name] is None
+    assert "Chen2020" in none["cell_ageing_note"]
+    with pytest.raises(InputError, match="depth_of_discharge"):
+        ageing_columns(BASE, Duty(depth_of_discharge=1.5), 298.15)
+
+
+def test_own_voltage_lifts_energy_by_its_share_and_leaves_capacity(found: Any) -> None:
+    settings = CellSettings(BASE, top_n=0, own_voltage=True)
+    low, high = (
+        cell_columns([candidate("v", -9.0, average_voltage_V=v)], settings, ohmic).rows[0]
+        for v in (3.0, 4.0)
+    )
+    energy, kept = column("specific_energy"), column("capacity_retained_1C")
+    assert high[kept] == low[kept] == found.rows[0][kept]
+    # a volt more on a cell that has about 3.8 V at rest
+    assert 1.2 < high[energy] / low[energy] < 1.45
+    assert "4.00 V as given" in high["cell_from_candidate"]
+
+
+def test_a_voltage_that_is_not_given_comes_from_the_shipped_model() -> None:
+    volts, std, source = own_voltage_V({"formula": "LiFePO4", "working_ion": "Li"})
+    assert abs(volts - 3.45) < 3.0 * std
+    assert "voltage" in source
+    assert own_voltage_V({"formula": "NaCoO2", "working_ion": "Na"}) is None
