@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import chain, combinations
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -11,14 +11,14 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.ensemble import ExtraTreesRegressor
 
 from models.calibration import Calibration
 from models.checkpoint import load_model, save_model
+from models.committee import Committee, CommitteeSettings
 from models.domain import Domain
+from models.held_out import Rows, held_out
 from models.prediction import Prediction
 from models.transforms import LogShift
-from models.trees import Forest
 from structures.conductor_descriptors import (
     OPTIONAL_BLOCKS,
     composition_block,
@@ -27,21 +27,21 @@ from structures.conductor_descriptors import (
     known_blocks,
 )
 from structures.records import Label
-from structures.splits import GroupedKFold
 from structures.tables import ConductivityRow
 
 Floats = NDArray[np.float64]
+Sides = NDArray[np.int_]
 
+SIDE = {"=": 0, "<": 1, ">": -1}
+"""Where -log10 sigma lies of a label's: above it where the label is an upper bound of sigma."""
 N_FOLDS = 5
 """Folds of the out-of-fold errors that calibrate the intervals."""
 BLOCK_SHARE = 0.5
 """A block of columns is learnt from where at least this share of an ion's rows has it."""
 FEWEST_ROWS = 8
-"""An ion with fewer rows gets no forest."""
+"""An ion with fewer rows gets no committee."""
 SCALE = LogShift(0.1)
-"""Forests learn ln(-log10 sigma + 0.1): a poor conductor's decades are less well known."""
-_STORED = {"i": np.int32, "f": np.float32}
-_FOREST = ("roots", "left", "right", "feature", "threshold", "value")
+"""What is learnt is ln(-log10 sigma + 0.1): a poor conductor's decades are less well known."""
 _DOMAIN = ("center", "scale", "reference")
 
 
@@ -52,19 +52,19 @@ def source_group(row: ConductivityRow) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Branch:
-    """The forest for one ion and one choice of blocks.
+    """The committee for one ion and one choice of blocks.
 
     Attributes:
         ion: Working ion.
         blocks: Which of ``OPTIONAL_BLOCKS`` it looks at.
-        forest: Trees on ``conductor_descriptors``, target on ``SCALE``.
-        residual: Spread on ``SCALE`` that the trees do not account for.
+        committee: Its members, on ``conductor_descriptors``, target on ``SCALE``.
+        residual: Spread on ``SCALE`` that the members do not account for.
         calibration: Of both spreads, for a 90 % interval that holds.
     """
 
     ion: str
     blocks: tuple[str, ...]
-    forest: Forest
+    committee: Committee
     residual: float
     calibration: Calibration
 
@@ -76,27 +76,22 @@ class Branch:
 
 @dataclass
 class ConductivityTrees:
-    """Extremely randomised trees on composition statistics and, where known, the lattice.
+    """Trees, boosting and a Gaussian process on composition statistics and, where known, the cell.
 
-    One forest an ion and set of known blocks: neither are ions pooled, whose labels come from
-    different tables and temperatures, nor are missing cells filled with medians. Both were measured
-    and made errors larger. Trees: Geurts et al., Mach. Learn. 63, 3 (2006). An upper bound is
-    learnt from as a value half a decade below it, and never scored as one. An ion without a forest
-    gets mean and spread of all labels and counts as outside the domain. Spreads are calibrated on
-    out-of-fold errors of values, papers kept together.
+    One :class:`models.committee.Committee` an ion and set of known blocks: neither are ions pooled,
+    whose labels come from different tables and temperatures, nor are missing cells filled with
+    medians. Both were measured and made errors larger. Its mean is the plain mean of the three
+    members. The boosting learns from bounds as bounds, the others from values just beyond them;
+    none is ever scored as a value. An ion without a committee gets mean and spread of all labels
+    and counts as outside the domain. Spreads, of the trees and between the members, are calibrated
+    on out-of-fold errors of values, papers kept together.
 
     Attributes:
-        n_trees: Number of trees in a forest.
-        min_leaf: Fewest rows in a leaf.
-        max_features: Share of the columns tried at a division.
-        bound_step: How far below an upper bound its row is taken to lie, decades.
-        seed: Of the trees and folds.
+        committee: Settings of the members.
+        seed: Of the members and folds.
     """
 
-    n_trees: int = 100
-    min_leaf: int = 2
-    max_features: float = 0.3
-    bound_step: float = 0.5
+    committee: CommitteeSettings = field(default_factory=CommitteeSettings)
     seed: int = 0
 
     kind: ClassVar[str] = "conductivity_trees"
@@ -117,12 +112,11 @@ class ConductivityTrees:
         value = np.array([label.value for label in labels], dtype=float)
         if not np.isfinite(value).all():
             raise ValueError("labels must be finite; drop rows without a conductivity")
-        # trees draw at random: rows in one order give one model
+        # members draw at random: rows in one order give one model
         order = sorted(range(len(records)), key=lambda i: (records[i].id, value[i]))
         rows = [records[i] for i in order]
         value = value[order]
-        bound = np.array([labels[i].bound for i in order])
-        step = self.bound_step * ((bound == ">").astype(float) - (bound == "<"))
+        side = np.array([SIDE[labels[i].bound] for i in order])
         self.elements_ = sorted({str(e) for row in rows for e in row.composition})
         self.moments_ = np.array([value.mean(), value.std()])
         self.branches_: list[Branch] = []
@@ -131,11 +125,11 @@ class ConductivityTrees:
         for ion in sorted(set(ions)):
             own = np.flatnonzero(ions == ion)
             if len(own) >= FEWEST_ROWS:
-                self._fit_ion(ion, [rows[i] for i in own], (value + step)[own], (bound == "=")[own])
+                self._fit_ion(ion, [rows[i] for i in own], value[own], side[own])
         return self
 
     def _fit_ion(
-        self, ion: str, rows: Sequence[ConductivityRow], target: Floats, exact: NDArray[np.bool_]
+        self, ion: str, rows: Sequence[ConductivityRow], value: Floats, side: Sides
     ) -> None:
         known = [set(known_blocks(row)) for row in rows]
         for blocks in _choices():
@@ -143,7 +137,7 @@ class ConductivityTrees:
             if chosen.mean() >= BLOCK_SHARE and chosen.sum() >= FEWEST_ROWS:
                 picked = [row for row, c in zip(rows, chosen, strict=True) if c]
                 self.branches_.append(
-                    self._branch(ion, blocks, picked, target[chosen], exact[chosen])
+                    self._branch(ion, blocks, picked, value[chosen], side[chosen])
                 )
         self.domains_[ion] = Domain.fit(
             np.array([composition_block(row) for row in rows]),
@@ -156,41 +150,28 @@ class ConductivityTrees:
         ion: str,
         blocks: tuple[str, ...],
         rows: Sequence[ConductivityRow],
-        target: Floats,
-        exact: NDArray[np.bool_],
+        value: Floats,
+        side: Sides,
     ) -> Branch:
-        features = self._features(rows, blocks)
-        t = SCALE.forward(-target)
-        held_out = self._out_of_fold(rows, features, t)
-        mean, spread = held_out.mean(axis=0)[exact], held_out.std(axis=0)[exact]
-        residual = _residual(t[exact] - mean, spread)
+        features, t = self._features(rows, blocks), SCALE.forward(-value)
+        committee = Committee.fit(features, t, side, self.committee, self.seed)
+        theta = committee.process.theta
+
+        def predict(train: Rows, test: Rows) -> Floats:
+            member = Committee.fit(
+                features[train], t[train], side[train], self.committee, self.seed, theta
+            )
+            return member.predict(features[test])
+
+        unlearnt = np.repeat([[t.mean()], [t.std()]], len(rows), axis=1)
+        mean, spread = held_out(rows, source_group, N_FOLDS, self.seed, unlearnt, predict)
+        exact = side == 0
+        residual = _residual(t[exact] - mean[exact], spread[exact])
         calibration = Calibration()
         if exact.any():
-            found = _prediction(mean, spread, residual)
-            calibration = Calibration.fit(found, -target[exact], SCALE)
-        return Branch(ion, blocks, self._grow(features, t), residual, calibration)
-
-    def _out_of_fold(self, rows: Sequence[ConductivityRow], features: Floats, t: Floats) -> Floats:
-        """(n_trees, n) predictions by trees that saw no row of the same paper."""
-        n_folds = min(N_FOLDS, len({source_group(row) for row in rows}))
-        result = np.full((self.n_trees, len(rows)), t.mean())
-        if n_folds > 1:
-            for fold in GroupedKFold(n_folds, self.seed, source_group).split(rows):
-                trees = self._grow(features[fold.train], t[fold.train])
-                result[:, fold.test] = trees.predict(features[fold.test])
-        return result
-
-    def _grow(self, features: Floats, t: Floats) -> Forest:
-        regressor = ExtraTreesRegressor(
-            n_estimators=self.n_trees,
-            min_samples_leaf=self.min_leaf,
-            max_features=self.max_features,
-            random_state=self.seed,
-        )
-        whole = Forest.from_sklearn(regressor.fit(features, t).estimators_)
-        return Forest.from_arrays(
-            {k: v.astype(_STORED[v.dtype.kind]) for k, v in whole.arrays().items()}
-        )
+            found = _prediction(mean[exact], spread[exact], residual)
+            calibration = Calibration.fit(found, -value[exact], SCALE)
+        return Branch(ion, blocks, committee, residual, calibration)
 
     def _features(self, rows: Sequence[ConductivityRow], blocks: Sequence[str]) -> Floats:
         return np.array([conductor_descriptors(row, self.elements_, blocks) for row in rows])
@@ -208,10 +189,8 @@ class ConductivityTrees:
                 epistemic[own] = self.moments_[1]
                 continue
             features = self._features([records[i] for i in own], branch.blocks)
-            trees = branch.forest.predict(features).astype(float)
-            found = branch.calibration.calibrated(
-                _prediction(trees.mean(axis=0), trees.std(axis=0), branch.residual)
-            )
+            t, spread = branch.committee.predict(features)
+            found = branch.calibration.calibrated(_prediction(t, spread, branch.residual))
             mean[own] = -found.mean
             aleatoric[own], epistemic[own] = found.aleatoric_std, found.epistemic_std
         return Prediction(mean, aleatoric, epistemic)
@@ -239,7 +218,7 @@ class ConductivityTrees:
     def _by_branch(
         self, records: Sequence[ConductivityRow]
     ) -> Iterator[tuple[Branch | None, NDArray[np.intp]]]:
-        """The branches in use and the rows of each; None for ions without a forest."""
+        """The branches in use and the rows of each; None for ions without a committee."""
         if not hasattr(self, "branches_"):
             raise ValueError("ConductivityTrees is not fitted; call fit(records, labels)")
         chosen = [self._branch_of(row) for row in records]
@@ -258,7 +237,7 @@ class ConductivityTrees:
         """Write the model folder."""
         arrays: dict[str, NDArray[Any]] = {"moments": self.moments_}
         for b in self.branches_:
-            arrays |= {f"{b.name}/{k}": v for k, v in b.forest.arrays().items()}
+            arrays |= {f"{b.name}/{k}": v for k, v in b.committee.arrays().items()}
         for ion, domain in self.domains_.items():
             arrays |= {f"{ion}/domain/{k}": getattr(domain, k) for k in _DOMAIN}
         save_model(
@@ -292,16 +271,20 @@ class ConductivityTrees:
         if config.get("kind") != cls.kind:
             raise ValueError(f"{directory} holds a {config.get('kind')!r}, not a {cls.kind!r}")
         arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
-        model = cls(**config["settings"])
+        settings = config["settings"]
+        model = cls(CommitteeSettings(**settings["committee"]), settings["seed"])
         model.elements_ = list(config["elements"])
         model.moments_ = arrays["moments"]
         model.branches_ = []
         for stored in config["branches"]:
             ion, blocks = stored["ion"], tuple(stored["blocks"])
             name = ".".join((ion, *blocks))
-            forest = Forest.from_arrays({k: arrays[f"{name}/{k}"] for k in _FOREST})
+            prefix = f"{name}/"
+            own = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
             calibration = Calibration(**stored["calibration"])
-            model.branches_.append(Branch(ion, blocks, forest, stored["residual"], calibration))
+            model.branches_.append(
+                Branch(ion, blocks, Committee.from_arrays(own), stored["residual"], calibration)
+            )
         model.domains_ = {
             ion: Domain(
                 **{k: arrays[f"{ion}/domain/{k}"] for k in _DOMAIN},
@@ -330,11 +313,11 @@ def _prediction(mean_t: Floats, spread_t: Floats, residual_t: float) -> Predicti
 
 
 def _residual(error: Floats, spread: Floats) -> float:
-    """The constant spread beside that of the trees with the narrowest 90 % intervals on average.
+    """The constant spread beside that of the members with the narrowest 90 % intervals on average.
 
     Args:
         error: (n,) out-of-fold errors on ``SCALE``.
-        spread: (n,) spread between the trees.
+        spread: (n,) spread of the members.
     """
     if not len(error):
         return 0.0

@@ -10,15 +10,14 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.ensemble import ExtraTreesRegressor
 
 from models.checkpoint import load_model, save_model
 from models.domain import Domain
+from models.held_out import Rows, held_out
 from models.prediction import Prediction
 from models.trees import Forest
 from structures.conductor_descriptors import composition_block, conductor_ion
 from structures.host_descriptors import has_cell, host_descriptors, redox_block
-from structures.splits import GroupedKFold
 from structures.tables import ConductivityRow
 
 Floats = NDArray[np.float64]
@@ -28,7 +27,6 @@ N_FOLDS = 3
 HALF_WIDTH_90 = 1.645
 VIEWS = {"composition": False, "cell": True}
 """Forests by what they see; True where they see the cell."""
-_STORED = {"i": np.int32, "f": np.float32}
 _FOREST = ("roots", "left", "right", "feature", "threshold", "value")
 _DOMAIN = ("center", "scale", "reference")
 N_REFERENCE = 1500
@@ -116,25 +114,18 @@ class PropertyTrees:
         self, rows: Sequence[ConductivityRow], features: Floats, value: Floats
     ) -> tuple[Floats, Floats]:
         """Mean and spread by trees that saw no row of the same host."""
-        n_folds = min(N_FOLDS, len({host_group(row) for row in rows}))
-        mean, spread = np.full(len(rows), value.mean()), np.full(len(rows), value.std())
-        if n_folds < 2:
-            return mean, spread
-        for fold in GroupedKFold(n_folds, self.seed, host_group).split(rows):
-            trees = self._grow(features[fold.train], value[fold.train]).predict(features[fold.test])
-            mean[fold.test], spread[fold.test] = trees.mean(axis=0), trees.std(axis=0)
+        unlearnt = np.repeat([[value.mean()], [value.std()]], len(rows), axis=1)
+
+        def predict(train: Rows, test: Rows) -> Floats:
+            trees = self._grow(features[train], value[train]).predict(features[test])
+            return np.array([trees.mean(axis=0), trees.std(axis=0)])
+
+        mean, spread = held_out(rows, host_group, N_FOLDS, self.seed, unlearnt, predict)
         return mean, spread
 
     def _grow(self, features: Floats, value: Floats) -> Forest:
-        regressor = ExtraTreesRegressor(
-            n_estimators=self.n_trees,
-            min_samples_leaf=self.min_leaf,
-            max_features=self.max_features,
-            random_state=self.seed,
-        )
-        whole = Forest.from_sklearn(regressor.fit(features, value).estimators_)
-        return Forest.from_arrays(
-            {k: v.astype(_STORED[v.dtype.kind]) for k, v in whole.arrays().items()}
+        return Forest.grown(
+            features, value, self.n_trees, self.min_leaf, self.max_features, self.seed
         )
 
     def predict(self, records: Sequence[ConductivityRow]) -> Prediction:

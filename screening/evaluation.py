@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 
 from models import library, metrics
 from models.baselines import ExtraTreesBaseline, FamilyIonMean, GlobalMean
-from models.conductivity import FEWEST_ROWS, ConductivityTrees
+from models.conductivity import FEWEST_ROWS
+from models.held_out import Rows, held_out
+from models.trees import Forest
 from screening.errors import InputError
 from screening.predictions import Input, Predictions
-from structures.conductor_descriptors import conductor_ion
+from structures.conductor_descriptors import conductor_descriptors, conductor_ion
 from structures.family_names import canonical_family
 from structures.records import Hop, UnusableStructureError
 from structures.splits import GroupedKFold, framework
@@ -238,17 +240,23 @@ def _scored_table(data: Input, predictions: Predictions) -> Scored:
 
 
 def _table_trees(rows: Sequence[ConductivityRow], groups: Sequence[str]) -> Floats:
-    """(n,) out-of-fold predictions of trees; NaN where a row has no working ion."""
+    """(n,) out-of-fold predictions of trees on the composition; NaN without a working ion."""
     result = np.full(len(rows), np.nan)
     usable = [i for i, row in enumerate(rows) if _has_ion(row)]
     if len({groups[i] for i in usable}) < max(N_FOLDS, FEWEST_ROWS):
         return result
     chosen = [rows[i] for i in usable]
-    for split in GroupedKFold(N_FOLDS, group=lambda r: r.composition.reduced_formula).split(chosen):
-        training = [chosen[i] for i in split.train]
-        fitted = ConductivityTrees(n_trees=50).fit(training, [r.label for r in training if r.label])
-        for i in split.test:
-            result[usable[i]] = fitted.predict([chosen[i]]).mean[0]
+    elements = sorted({str(e) for row in chosen for e in row.composition})
+    features = np.array([conductor_descriptors(row, elements) for row in chosen])
+    label = np.array([row.label.value for row in chosen if row.label])
+
+    def predict(train: Rows, test: Rows) -> Floats:
+        trees = Forest.grown(features[train], label[train], 50, 2, 0.3, 0)
+        return np.asarray(trees.predict(features[test]), dtype=float).mean(axis=0)
+
+    result[usable] = held_out(
+        chosen, lambda r: r.composition.reduced_formula, N_FOLDS, 0, label, predict
+    )
     return result
 
 

@@ -52,4 +52,9 @@ def _run(args: argparse.Namespace) -> int:
     result = evaluate(data, predictions)
     write_json(args.out, result)
     say(f"wrote {args.out} ({result['n_predicted']} of {result['n']} labelled rows predicted)")
+    if seen := result["n_in_training_set"]:
+        say(
+            f"ionbridge: {seen} of {result['n']} labelled rows are of base systems that "
+            f"{predictions.model} was trained on: their errors say little about new ones"
+        )
     return status(result["n_predicted"], predictions.rows)
