@@ -164,4 +164,3 @@ def all_tasks(data: Path, work: Path, kinds: Sequence[str], n_seeds: int) -> Ite
         yield from hop_tasks(hop_table(data, work / "hops.npz"), n_seeds)
     if "bulk" in kinds:
         yield from bulk_tasks(bulk_tables(data, work / "bulk.npz"), min(n_seeds, BULK_SEEDS))
-

@@ -1,4 +1,4 @@
-"""Voltage, formation energy and volume change of insertion hosts: shipped trees and simpler models.
+"""Voltage, energies and volume change of insertion hosts: shipped trees and simpler models.
 
     python -m benchmarks.host_properties --data DIR [--quantity Q ...] [--ship LIBRARY_DIR]
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +35,39 @@ N_FOLDS = 5
 SEEDS = (0,)
 """Ways to deal the hosts into folds; the first one is shipped."""
 MAX_ROWS = 4500
-"""Of the formation energies; more make the model larger and hardly better."""
+"""More make a model larger and hardly better."""
 LARGEST_VOLUME_CHANGE = 1.0
-UNITS = {"voltage": "V", "formation_energy": "eV/atom", "volume_change": "fraction"}
+LARGEST_HULL_DISTANCE_EV_ATOM = 1.0
+"""Above this an entry is a mistake or a structure that nobody makes."""
+UNITS = {
+    "voltage": "V",
+    "formation_energy": "eV/atom",
+    "volume_change": "fraction",
+    "energy_above_hull": "eV/atom",
+}
 PREDICTS = {
     "voltage": "average insertion voltage against the metal of the ion, V",
     "formation_energy": "energy of formation from the elements, eV/atom",
     "volume_change": "largest relative change of volume between charged and discharged host",
+    "energy_above_hull": "energy above the convex hull of all known phases, eV/atom",
 }
+PAIR = "full range of the pair that the source lists, which a cell may not use"
+LIMITS = {
+    "voltage": [PAIR],
+    "volume_change": [PAIR],
+    "formation_energy": ["a sign of stability only beside the energies of competing phases"],
+    "energy_above_hull": [
+        "entries of a data base, most of them near the hull: what is unlike them is less stable",
+        "from the composition and the density alone: polymorphs are told apart by their cell only",
+    ],
+}
+SETS = {
+    "voltage": (materials_project.PAIRS_FILE, "electrode_pairs"),
+    "formation_energy": (materials_project.BULK_FILE, "bulk"),
+    "volume_change": (materials_project.PAIRS_FILE, "electrode_pairs"),
+    "energy_above_hull": (materials_project.ELECTRODE_FILE, "electrode_materials"),
+}
+"""File and name of the data set that the labels come from."""
 Floats = NDArray[np.float64]
 
 
@@ -58,38 +83,45 @@ def row_of(crystal: Crystal, id: str) -> ConductivityRow:
 
 
 def labelled(data: Path, quantity: str) -> tuple[list[ConductivityRow], Floats]:
-    """Discharged hosts with one ion and their values."""
+    """Hosts with a working ion and their values; pairs with their discharged host."""
     rows: list[ConductivityRow] = []
     values: list[float] = []
-    if quantity == "formation_energy":
-        crystals = materials_project.load_bulk(data).records
-        usable = [(c, c.id, c.extra["formation_energy_per_atom_eV"], None) for c in crystals]
-        step = max(1, len(usable) // (3 * MAX_ROWS))
-        usable = usable[::step]
-    else:
-        pairs = materials_project.load_electrode_pairs(data).records
-        key = "max_delta_volume_frac"
-        usable = [
-            (p.discharged, p.id, p.voltage_V if quantity == "voltage" else p.extra.get(key), p)
-            for p in pairs
-            if p.discharged is not None
-        ]
-    for crystal, id, value, pair in usable:
-        if value is None or not np.isfinite(value):
-            continue
-        if quantity == "volume_change" and not 0.0 <= value <= LARGEST_VOLUME_CHANGE:
+    for crystal, id, value, ion in candidates(data, quantity):
+        if value is None or not np.isfinite(value) or not is_plausible(quantity, value):
             continue
         row = row_of(crystal, id)
         try:
-            ion = conductor_ion(row)
+            own = conductor_ion(row)
         except UnusableStructureError:
             continue
-        if pair is None or pair.working_ion == ion:
+        if ion in (None, own):
             rows.append(row)
             values.append(float(value))
-    return rows[:MAX_ROWS] if quantity == "formation_energy" else rows, np.array(
-        values[: len(rows)]
-    )[: MAX_ROWS if quantity == "formation_energy" else None]
+    return rows[:MAX_ROWS], np.array(values)[:MAX_ROWS]
+
+
+def candidates(
+    data: Path, quantity: str
+) -> Iterator[tuple[Crystal, str, float | None, str | None]]:
+    """Crystal, id, value and, where the set names it, working ion."""
+    if quantity == "formation_energy":
+        crystals = materials_project.load_bulk(data).records
+        for c in crystals[:: max(1, len(crystals) // (3 * MAX_ROWS))]:
+            yield c, c.id, c.extra["formation_energy_per_atom_eV"], None
+    elif quantity == "energy_above_hull":
+        for c in materials_project.load_electrode_materials(data).records:
+            yield c, c.id, c.extra.get("e_above_hull_eV"), None
+    else:
+        for p in materials_project.load_electrode_pairs(data).records:
+            value = p.voltage_V if quantity == "voltage" else p.extra.get("max_delta_volume_frac")
+            if p.discharged is not None:
+                yield p.discharged, p.id, value, p.working_ion
+
+
+def is_plausible(quantity: str, value: float) -> bool:
+    if quantity == "volume_change":
+        return 0.0 <= value <= LARGEST_VOLUME_CHANGE
+    return quantity != "energy_above_hull" or 0.0 <= value <= LARGEST_HULL_DISTANCE_EV_ATOM
 
 
 def rounded(interval: Any) -> list[float]:
@@ -145,17 +177,13 @@ def scores(rows: Sequence[ConductivityRow], value: Floats, found: Floats) -> dic
 
 
 def card(quantity: str, rows: Sequence[ConductivityRow], entry: dict[str, Any]) -> dict[str, Any]:
-    source = next(
-        s
-        for s in materials_project.SOURCES
-        if s.name.endswith("bulk" if quantity == "formation_energy" else "electrode_pairs")
-    )
+    source = next(s for s in materials_project.SOURCES if s.name.endswith(SETS[quantity][1]))
     return {
         "name": quantity.replace("_", "-"),
         "predicts": PREDICTS[quantity],
         "quantity": quantity,
         "unit": UNITS[quantity],
-        "inputs": ["composition of the discharged host; its cell where known"],
+        "inputs": ["composition of the (discharged) host; its cell where known"],
         "working_ions": sorted({conductor_ion(row) for row in rows}),
         "elements": sorted({str(e) for row in rows for e in row.composition}),
         "trained_on": {
@@ -179,7 +207,7 @@ def card(quantity: str, rows: Sequence[ConductivityRow], entry: dict[str, Any]) 
         },
         "limits": [
             "Materials Project values (GGA and GGA+U), not measured ones",
-            "full range of the pair that the source lists, which a cell may not use",
+            *LIMITS[quantity],
         ],
         "cost_s": 0.05,
         "licence": "MIT",
@@ -201,12 +229,10 @@ def main() -> None:
         for name in entry:
             entry[name]["mae_by_fold_seed"] = [round(mae(value, r[name][0]), 4) for r in runs]
             print(quantity, name, json.dumps(entry[name]), flush=True)
-        pair_file = quantity != "formation_energy"
-        file = materials_project.PAIRS_FILE if pair_file else materials_project.BULK_FILE
         stored[quantity] = {
             "n": len(rows),
             "unit": UNITS[quantity],
-            "data_sha256": sha256(args.data / file),
+            "data_sha256": sha256(args.data / SETS[quantity][0]),
             "models": entry,
             "seconds": round(time.perf_counter() - started),
         }

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from models.barrier_energies import crystal_energies
+from models.baseline import Baseline
 from models.ensemble import HopEnergies, HopEnsemble
 from models.library import load
 from screening.candidates import Candidate
@@ -110,7 +112,7 @@ class CrystalPredictor:
             return []
         model = loaded_model(self.model, self.device)
         try:
-            energies = model.crystal_energies([one.graph for one in ready])
+            energies = crystal_energies(model, [one.graph for one in ready])
         except Exception:  # one of them spoils the batch: each on its own shows which
             return [self._guarded(one.crystal, partial(self._row_alone, one)) for one in ready]
         return [
@@ -120,7 +122,7 @@ class CrystalPredictor:
 
     def _row_alone(self, one: _Prepared) -> Row:
         model = loaded_model(self.model, self.device)
-        return self._row(one, model.crystal_energies([one.graph])[0])
+        return self._row(one, crystal_energies(model, [one.graph])[0])
 
     def _row(self, one: _Prepared, energies: HopEnergies) -> Row:
         values = conduction_row(one.graph, energies, self.conditions, one.crystal.lattice)
@@ -136,18 +138,19 @@ class _Prepared:
 
 
 @lru_cache(maxsize=2)
-def loaded_model(name: str, device: str = "auto") -> HopEnsemble:
-    """The model, loaded once a process.
+def loaded_model(name: str, device: str = "auto") -> Any:
+    """The model of hops, loaded once a process.
 
     Raises:
         IncompatibleModelError: Unknown or broken model.
         InputError: A model of another kind, or no such device.
     """
     model = load(name)
+    if isinstance(model, Baseline):
+        return model
     if not isinstance(model, HopEnsemble):
         raise InputError(
-            f"model '{name}' ({type(model).__name__}) gives no site energies and saddles; crystals "
-            f"need one of kind {HopEnsemble.kind}"
+            f"model '{name}' ({type(model).__name__}) gives no barriers of hops; crystals need them"
         )
     try:
         return model.to(device)

@@ -21,6 +21,7 @@ from typing import Literal
 import numpy as np
 from ase.calculators.calculator import Calculator
 
+from models.barrier_energies import crystal_energies
 from models.ensemble import HopEnergies
 from screening.candidates import Candidate
 from screening.conduction import conduction_row
@@ -165,7 +166,7 @@ class Refiner:
 
     def _refined(self, crystal: Crystal, graph: MigrationGraph) -> Row:
         network = loaded_model(self.predictor.model, self.predictor.device)
-        energies = network.crystal_energies([graph])[0]
+        energies = crystal_energies(network, [graph])[0]
         found: dict[int, HopBarrier] = {}
         labels: list[Row] = []
         fidelities = measured_fidelities()

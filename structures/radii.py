@@ -31,6 +31,7 @@ def ionic_radius(symbol: str, state: float, coordination: int = 6) -> float | No
     radii = {
         int(q): _at_coordination(sites, coordination, (symbol, int(q)) in _LOW_SPIN)
         for q, sites in table.items()
+        if q  # some elements have a row without a state
     }
     below = [q for q in radii if q <= state and q * state > 0]
     above = [q for q in radii if q >= state and q * state > 0]

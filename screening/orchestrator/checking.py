@@ -19,6 +19,7 @@ from models.validation import (
     validation_row,
 )
 from screening.errors import InputError
+from screening.orchestrator.potentials import NEB, NEB_VALIDATION
 from screening.orchestrator.records import composition_in, composition_of
 from screening.starter import starter_crystals, starter_hops
 from structures.sources import materials_project, na_conductivity, neb_barriers, obelix
@@ -56,6 +57,8 @@ def check(name: str, data: Path | None = None) -> CheckReport:
         IncompatibleModelError: The folder is not a whole, unaltered model.
         InputError: The data folder lacks the set that the model was validated on.
     """
+    if name == NEB:
+        return _check_potential(data)
     folder = library.find(name)
     model, card = library.load(name), library.card(name)
     lines = [f"{folder}: files whole, checksums as in the card, weights loaded"]
@@ -70,6 +73,18 @@ def check(name: str, data: Path | None = None) -> CheckReport:
     if STARTER in tables:
         _compare_predictions(model, card, tables[STARTER], lines, faults)
     return CheckReport(name, tuple(lines), tuple(faults))
+
+
+def _check_potential(data: Path | None) -> CheckReport:
+    """Rows of bands with CHGNet against published ones; the potential itself is another's."""
+    tables = read_validation(NEB_VALIDATION)
+    error = float(np.mean([row.absolute_error for row in tables[GROUPED]]))
+    n = len(tables[GROUPED])
+    lines = [f"{n} bands against published ones, mean absolute error {error:.4g}"]
+    faults: list[str] = []
+    if data is not None:
+        _compare_labels(tables, "migration_barrier", data, lines, faults)
+    return CheckReport(NEB, tuple(lines), tuple(faults))
 
 
 def _compare_stated(
@@ -200,6 +215,11 @@ def _formation_energies(data: Path) -> dict[str, float]:
     return {c.id: float(c.extra["formation_energy_per_atom_eV"]) for c in crystals}
 
 
+def _hull_distances(data: Path) -> dict[str, float]:
+    crystals = materials_project.load_electrode_materials(data).records
+    return {c.id: float(c.extra.get("e_above_hull_eV", "nan")) for c in crystals}
+
+
 def _conductivities(data: Path) -> dict[str, float]:
     rows = [*obelix.SOURCE.load(data).records, *na_conductivity.SOURCE.load(data).records]
     return {row.id: row.label.value for row in rows if row.label is not None}
@@ -210,6 +230,7 @@ LABELS: Mapping[str, Callable[[Path], Mapping[str, float]]] = {
     "voltage": _voltages,
     "volume_change": _volume_changes,
     "formation_energy": _formation_energies,
+    "energy_above_hull": _hull_distances,
     "conductivity": _conductivities,
 }
 """Labels of each quantity by record id, from the folder of the public data sets."""

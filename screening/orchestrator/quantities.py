@@ -130,6 +130,14 @@ QUANTITIES = _known(
         "formation_energy_eV_atom",
     ),
     Quantity(
+        "energy_above_hull",
+        "eV/atom",
+        "crystal",
+        "energy above the convex hull of all known phases",
+        _VALUE.format("energy_above_hull=0.02eV/atom"),
+        "energy_above_hull_eV_atom",
+    ),
+    Quantity(
         "volume_change",
         "fraction",
         "crystal",
@@ -264,6 +272,7 @@ CONVERSIONS: Mapping[str, Mapping[str, float]] = {
     "conductivity": {"S/cm": 1.0, "mS/cm": 1e-3, "S/m": 1e-2},
     "voltage": {"V": 1.0, "mV": 1e-3},
     "formation_energy": {"eV/atom": 1.0},
+    "energy_above_hull": {"eV/atom": 1.0, "meV/atom": 1e-3},
     "volume_change": {"": 1.0, "%": 1e-2},
     "gravimetric_capacity": {"mAh/g": 1.0, "Ah/kg": 1.0},
     "specific_energy": {"Wh/kg": 1.0},

@@ -28,8 +28,6 @@ from screening.orchestrator.workspace import JOBS, Entry, Workspace, WorkspaceEr
 LARGEST_DOCUMENT = 8 * 2**20
 N_LISTED = 30
 PAGE = 20
-CRYSTAL_KIND = "hop_ensemble"
-"""Kind of model that predicts crystals by itself; its module would bring torch with it."""
 
 
 def listed(status: JobStatus) -> dict[str, Any]:
@@ -104,13 +102,7 @@ def _table(caller: Caller, output: str, limit: int) -> Answer:
 
 def _model(caller: Caller, output: str, limit: int) -> Answer:
     answer = model_folder(caller, output)
-    warnings = answer.warnings
-    if _document(caller, f"{output}/config.json").get("kind") != CRYSTAL_KIND:
-        warnings += (
-            "it gives barriers of hops only: use execute_plan for crystals, as "
-            "screen and predict of crystals need a network",
-        )
-    return replace(answer, warnings=warnings, data={"model": output, **answer.data})
+    return replace(answer, data={"model": output, **answer.data})
 
 
 def _labels(caller: Caller, output: str, limit: int) -> Answer:

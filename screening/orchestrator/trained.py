@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from models import library
+from models.barrier_energies import energies_of_barriers
 from models.checkpoint import CONFIG, WEIGHTS, IncompatibleModelError
 from models.conductivity import ConductivityTrees
 from models.cycle_life import CycleLife
@@ -289,14 +290,12 @@ def _hop_rows(model: Any, rows: Sequence[Row]) -> list[Row]:
                 "aleatoric_std_eV": float(energies.aleatoric_std_eV[i]),
             }
         return result
-    backward = model.predict([hop.reversed() for hop in hops]).mean
+    energies = energies_of_barriers(model, hops)
     for i, row in enumerate(result):  # one value each: what forward and backward have in common
-        difference = float(prediction.mean[i] - backward[i])
-        kra = 0.5 * float(prediction.mean[i] + backward[i])
         row |= {
             "start_eV": [0.0],
-            "end_eV": [difference],
-            "kra_eV": [max(kra, 0.5 * abs(difference))],
+            "end_eV": [float(energies.end_eV[0, i])],
+            "kra_eV": [float(energies.kra_eV[0, i])],
         }
     return result
 

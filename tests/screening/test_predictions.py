@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from models.few_label_model import FewLabelModel
+from models.library import load
 from screening.conduction import Conditions
 from screening.errors import InputError
 from screening.evaluation import evaluate
@@ -141,7 +143,7 @@ def test_the_trees_say_what_they_cannot_do(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not barriers of hops"):
         predicted(tmp_path / "hops.jsonl", model)
     write_json_lines(tmp_path / "c.jsonl", [rocksalt()])
-    with pytest.raises(InputError, match="no site energies"):
+    with pytest.raises(InputError, match="no barriers of hops"):
         predicted(tmp_path / "c.jsonl", model)
 
 
@@ -165,3 +167,13 @@ def test_a_gz_that_ends_early_keeps_what_came_before(tmp_path: Path, tiny_model:
     data = read_input([cut])
     assert data.records
     assert "cut" in data.records[-1].id or "ends" in getattr(data.records[-1], "reason", "")
+
+
+def test_a_model_of_barriers_alone_predicts_crystals(tmp_path: Path) -> None:
+    """What `auto` ends in may be no network; crystals are screened with it all the same."""
+    model = FewLabelModel("mean").from_source(load("hop-descriptors"))
+    model.fit(tiny_hops(), [0.4, 0.4, 0.4]).save(tmp_path / "mine")
+    write_json_lines(tmp_path / "c.jsonl", [rocksalt(), layered()])
+    rows = predicted(tmp_path / "c.jsonl", tmp_path / "mine").rows
+    assert [row["status"] for row in rows] == ["ok", "ok"]
+    assert rows[0]["percolation_barrier_eV"] == pytest.approx(0.4, abs=0.01)

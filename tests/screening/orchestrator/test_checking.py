@@ -84,3 +84,8 @@ def test_names_that_clash_are_loud(model, capsys):
 def test_formulas_have_a_card_too(capsys):
     assert main(["models", "show", "nernst-einstein"]) == USABLE
     assert "conductivity" in capsys.readouterr().out
+
+
+def test_a_potential_is_checked_by_its_stored_bands(capsys):
+    assert main(["models", "check", "chgnet-neb"]) == USABLE
+    assert "23 bands against published ones, mean absolute error 0.289" in capsys.readouterr().out

@@ -1,0 +1,48 @@
+"""Site energies and saddles of a crystal's hops from any model of barriers.
+
+A network gives them itself. Of a model that gives barriers alone the forward and the backward
+barrier of a hop tell the difference of its ends and the saddle above their mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from models.ensemble import HopEnergies, HopEnsemble
+from structures.migration_graph import MigrationGraph
+from structures.records import Hop
+
+
+def crystal_energies(model: Any, graphs: Sequence[MigrationGraph]) -> list[HopEnergies]:
+    """Energies of the unique hops of each crystal, spreads included.
+
+    Args:
+        model: A fitted model of hops with ``predict`` and ``in_domain``.
+        graphs: Crystals with their hops.
+    """
+    if isinstance(model, HopEnsemble):
+        return model.crystal_energies(graphs)
+    return [energies_of_barriers(model, graph.hops) for graph in graphs]
+
+
+def energies_of_barriers(model: Any, hops: Sequence[Hop]) -> HopEnergies:
+    """One member's energies: each hop starts at zero, whatever site that is.
+
+    Args:
+        model: Gives barriers of hops alone.
+        hops: (n,) hops.
+    """
+    forward = model.predict(hops)
+    backward = model.predict([hop.reversed() for hop in hops]).mean
+    difference = forward.mean - backward
+    kra = np.maximum(0.5 * (forward.mean + backward), 0.5 * np.abs(difference))
+    return HopEnergies(
+        np.zeros((1, len(hops))),
+        difference[None],
+        kra[None],
+        np.asarray(forward.std),
+        np.asarray(model.in_domain(hops)),
+    )
