@@ -313,7 +313,7 @@ def card(
         },
         "limits": [
             "isothermal constant-current discharge from full charge; labels at 298.15 K only",
-            "cells whose salt runs short are stepped through time: exact, and fifty times as slow",
+            "cells that run short of salt are stepped through time: slower, not learnt",
         ],
         "licence": "MIT",
     }

@@ -167,44 +167,57 @@ def cell_rom(result: dict[str, Any]) -> str:
 def cell_transfer(result: dict[str, Any]) -> str:
     curves = result["mean_and_std_over_seeds"]
     shown = {
-        "stratified/all/process_target": "Gaussian process, LFP simulations alone",
-        "stratified/all/process_transferred": "Gaussian process on the transferred residual",
-        "stratified/all/auto": "**chosen by `transfer`**",
-        "stratified/all/closed_form": "closed form with what the LFP simulations calibrate",
-        "stratified/all/no_learning": "closed form, nothing learnt",
-        "stratified/all/full": "all layers fine-tuned",
-        "stratified/all/scratch": "from scratch",
+        "none/closed_form": "closed form, nothing learnt",
+        "none/scratch": "network from scratch",
+        "none/process_target": "Gaussian process on the closed form's residual",
+        "{source}/no_learning": "transferred network as it is",
+        "{source}/full": "transferred, all layers tuned",
+        "{source}/last_layers": "transferred, last layers tuned",
+        "{source}/heads": "transferred, heads tuned",
+        "{source}/lora": "transferred, low-rank adapters",
+        "{source}/process_transferred": "Gaussian process on the transferred network's residual",
+        "{source}/auto": "**chosen by `transfer`**",
     }
     sizes = ("2", "8", "32", "128")
     lines = [
-        f"Carried to LFP ({result['n_test']} held-out discharges of {result['target']}): voltage "
-        "RMSE in mV / capacity error in %, by the number of LFP simulations "
-        "(`python -m benchmarks.cell_transfer`).",
+        f"Carried to LFP from five other sets, and to LCO from four sets without LCO "
+        f"({result['n_test']} held-out discharges each; LCO: those in which the salt lasts): "
+        "voltage RMSE in mV / capacity error in %, by the number of the target's simulations, mean "
+        "over five draws (`python -m benchmarks.cell_transfer`).",
         "",
-        "| way | " + " | ".join(sizes) + " | seeds |",
-        "|---|" + "---|" * (len(sizes) + 1),
+        "| way | " + " | ".join(f"{t}, {n}" for t in ("LFP", "LCO") for n in sizes) + " |",
+        "|---|" + "---|" * (2 * len(sizes)),
     ]
+    targets = (("lfp", "all", ""), ("lco", "no_lco", "_salt_lasts"))
     for key, title in shown.items():
-        entry = curves.get(key, {})
-        cells = [
-            f"{entry[n]['rmse_mV'][0]:.2f} / {entry[n]['capacity_percent'][0]:.3f}"
-            if n in entry
-            else ""
-            for n in sizes
-        ]
-        if any(cells):
-            seeds = max(entry[n]["n_seeds"] for n in entry)
-            lines.append(f"| {title} | " + " | ".join(cells) + f" | {seeds} |")
+        cells = []
+        for target, source, rows in targets:
+            entry = curves.get(f"{target}/stratified/{key.format(source=source)}", {})
+            cells += [
+                f"{entry[n][f'rmse{rows}_mV'][0]:.2f} / "
+                f"{entry[n][f'capacity{rows}_percent'][0]:.3f}"
+                if n in entry
+                else ""
+                for n in sizes
+            ]
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 def cell_rom_speed(result: dict[str, Any]) -> str:
     parts = []
     for name, entry in result.items():
-        ratios = entry["with_uncertainty"]
+        learnt = entry["learnt"]["with_uncertainty"]
         parts.append(
-            f"{name} {ratios['batch_ratio']:.0f} times in a batch and "
-            f"{ratios['single_ratio']:.0f} times alone"
+            f"{name} {learnt['batch_ratio']:.0f} times in a batch and "
+            f"{learnt['single_ratio']:.0f} times alone"
+            + (
+                f"; of its designs {100 * entry['short_of_salt']['share']:.0f} % run short of salt "
+                f"and are stepped through time, {entry['short_of_salt']['batch_ratio']:.1f} times "
+                "as fast as the full model"
+                if entry["short_of_salt"]["share"]
+                else ""
+            )
         )
     return (
         "Speed of the reduced-order cells against the full model on the same mesh in one run, "

@@ -490,6 +490,7 @@ class CellRom:
     ) -> tuple[Floats, Floats, Floats, Floats]:
         """Spreads of voltage, capacity, energy and mean voltage, to first order in the members."""
         time = corrections.time
+        end = np.maximum(end, _SHORTEST_S)
         capacity = (cells.current * end / SECONDS_PER_HOUR)[:, 0]
         deviation = corrections.loss - corrections.member_loss
         sides = (
@@ -570,9 +571,7 @@ class CellRom:
                 "protocol": "least calibrated standard deviations: V, share of capacity, of energy",
                 **spreads,
             },
-            "limits": [
-                "cells whose salt runs short are stepped through time: exact, and fifty times as slow"
-            ],
+            "limits": ["cells that run short of salt are stepped through time: slower, not learnt"],
             "licence": "MIT",
         }
 

@@ -42,6 +42,8 @@ class BaseCell:
         phase_separating: Whether the cathode separates into phases, so that its diffusivity is an
             apparent one and a thermodynamic factor has no meaning.
         temperature_dependent: Whether electrolyte and cathode change with temperature as shipped.
+        has_poles: Whether the fitted open-circuit curve of the cathode has poles, which no
+            reduced-order model follows.
         changes: What we changed, and why; empty for a set as shipped.
     """
 
@@ -51,6 +53,7 @@ class BaseCell:
     anode: str = "graphite"
     phase_separating: bool = False
     temperature_dependent: bool = True
+    has_poles: bool = False
     changes: str = ""
 
     @property
@@ -85,7 +88,7 @@ BASE_CELLS: dict[str, BaseCell] = {
             f"smoothed within 0.7 mV and goes on, C1, to {FULL_POTENTIAL_V} V at full lithiation.",
         ),
         BaseCell("Marquis2019", "Marquis2019", "LiCoO2"),
-        BaseCell("Ramadass2004", "Ramadass2004", "LiCoO2"),
+        BaseCell("Ramadass2004", "Ramadass2004", "LiCoO2", has_poles=True),
         BaseCell(
             "Prada2013",
             "Prada2013",

@@ -149,6 +149,16 @@ def full_charge_stoichiometries(
     return np.where(unreached, np.nan, x), np.where(unreached, np.nan, y)
 
 
+def unfit(base: str) -> str:
+    """Why a base cell has no reduced-order model; empty where it can have one."""
+    if base in BASE_CELLS and BASE_CELLS[base].has_poles:
+        return (
+            f"the fitted open-circuit curve of {base} has poles, which no reduced-order model "
+            "follows; use 'ionbridge cell simulate'"
+        )
+    return ""
+
+
 def predict_designs(
     designs: Sequence[Design], model: CellRom, uncertainty: bool = True
 ) -> list[Row]:
@@ -162,7 +172,7 @@ def predict_designs(
     Raises:
         MissingExtraError: A base cell that the model does not carry, and PyBaMM is not installed.
     """
-    rows: list[Row] = [failed(design, design.trouble) for design in designs]
+    rows: list[Row] = [failed(d, d.trouble or unfit(d.base_cell)) for d in designs]
     for tables, names, own in _groups(designs, model):
         chosen = [designs[i] for i in own]
         given = {k: np.array([d.parameters[k] for d in chosen]) for k in names}
@@ -197,7 +207,7 @@ def _groups(
     """Designs that are predicted at once: one base cell, one curve, the same parameters given."""
     found: dict[tuple[Any, ...], list[int]] = {}
     for i, design in enumerate(designs):
-        if not design.trouble:
+        if not (design.trouble or unfit(design.base_cell)):
             curve = tuple(design.parameters.get(k) for k in CURVE_CHANGES)
             names = tuple(k for k in design.parameters if k not in CURVE_CHANGES)
             found.setdefault((design.base_cell, curve, names), []).append(i)
@@ -260,7 +270,10 @@ def train(folders: Sequence[Path], training: Training | None = None, seed: int =
     records: list[Cells] = []
     labels: list[Curves] = []
     for folder in folders:
-        cells, curves, _ = training_data(load_simulations(folder))
+        simulations = load_simulations(folder)
+        if unfit(simulations.base_cell):
+            raise InputError(f"{folder}: {unfit(simulations.base_cell)}")
+        cells, curves, _ = training_data(simulations)
         records += cells
         labels += curves
     settings = replace(training or Training(), seed=seed)
@@ -284,7 +297,10 @@ def transfer(source: CellRom, folder: Path, strategy: str = "auto") -> CellRom:
     known = [*STRATEGIES, "auto"]
     if strategy not in known:
         raise InputError(f"unknown strategy '{strategy}'; {nearest(strategy, known)}")
-    cells, curves, _ = training_data(load_simulations(folder))
+    simulations = load_simulations(folder)
+    if unfit(simulations.base_cell):
+        raise InputError(f"{folder}: {unfit(simulations.base_cell)}")
+    cells, curves, _ = training_data(simulations)
     if len(cells) > 1:
         raise InputError(f"{folder}: several open-circuit curves; transfer takes one chemistry")
     how = Automatic() if strategy == "auto" else STRATEGIES[strategy]
