@@ -233,6 +233,17 @@ class ConductivityTrees:
         usable = [b for b in self.branches_ if b.ion == ion and set(b.blocks) <= known]
         return max(usable, key=lambda b: (len(b.blocks), b.blocks), default=None)
 
+    def composition_rows(self) -> tuple[Floats, Floats]:
+        """Descriptors without optional blocks (n, n_features) of all training rows, and targets.
+
+        Targets are on ``SCALE``, bounds moved beyond themselves: a source for few labels.
+        """
+        bare = [b.committee.process for b in self.branches_ if not b.blocks]
+        return (
+            np.concatenate([process.inputs for process in bare]),
+            np.concatenate([process.target for process in bare]),
+        )
+
     def save(self, directory: str | Path, card: Mapping[str, Any] | None = None) -> None:
         """Write the model folder."""
         arrays: dict[str, NDArray[Any]] = {"moments": self.moments_}

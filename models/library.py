@@ -24,6 +24,7 @@ from models.conductivity import ConductivityTrees
 from models.cycle_life import CycleLife
 from models.encoder import HopEncoder
 from models.ensemble import HopEnsemble
+from models.few_label_conductivity import FewLabelConductivity
 from models.few_label_model import FewLabelModel
 from models.property_trees import PropertyTrees
 
@@ -37,6 +38,7 @@ KINDS: dict[str, Any] = {
     CellRom.kind: CellRom,
     PropertyTrees.kind: PropertyTrees,
     FewLabelModel.kind: FewLabelModel,
+    FewLabelConductivity.kind: FewLabelConductivity,
     AgeingRom.kind: AgeingRom,
     CycleLife.kind: CycleLife,
     **BASELINES,

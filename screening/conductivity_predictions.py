@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from models.conductivity import ConductivityTrees
+from models.few_label_conductivity import FewLabelConductivity
 from screening.table import Row
 from structures.io import InputRecord
-from structures.records import FailedRecord, UnusableStructureError
+from structures.records import WORKING_IONS, FailedRecord, UnusableStructureError
 from structures.tables import ConductivityRow
 
+ConductivityModel = ConductivityTrees | FewLabelConductivity
+"""Models that start from a row of a table."""
 CONDUCTIVITY_COLUMNS = (
     "id",
     "log10_conductivity_S_cm",
@@ -27,14 +30,27 @@ ROOM_TEMPERATURE_K = (288.0, 308.0)
 """Temperatures that count as room temperature, which the labels of the model were measured at."""
 
 
-def conductivity_rows(model: ConductivityTrees, records: Sequence[InputRecord]) -> list[Row]:
+def conductivity_rows(model: ConductivityModel, records: Sequence[InputRecord]) -> list[Row]:
     """One row a record, in their order."""
     rows = [r for r in records if isinstance(r, ConductivityRow)]
     found = iter(_rows(model, rows))
     return [next(found) if isinstance(r, ConductivityRow) else _failed(r) for r in records]
 
 
-def _rows(model: ConductivityTrees, rows: Sequence[ConductivityRow]) -> list[Row]:
+def learnable(records: Sequence[InputRecord]) -> list[ConductivityRow]:
+    """Rows with a working ion and a conductivity that is not of another temperature."""
+    low, high = ROOM_TEMPERATURE_K
+    return [
+        r
+        for r in records
+        if isinstance(r, ConductivityRow)
+        and r.label is not None
+        and any(r.composition[ion] > 0 for ion in WORKING_IONS)
+        and (r.label.temperature_K is None or low <= r.label.temperature_K <= high)
+    ]
+
+
+def _rows(model: ConductivityModel, rows: Sequence[ConductivityRow]) -> list[Row]:
     if not rows:
         return []
     try:

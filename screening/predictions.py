@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 from tqdm import tqdm
 
-from models.conductivity import ConductivityTrees
 from models.library import DEFAULTS
 from screening.conduction import Conditions
 from screening.conductivity_predictions import (
     CONDUCTIVITY_COLUMNS,
     ROOM_TEMPERATURE_K,
+    ConductivityModel,
     conductivity_rows,
 )
 from screening.errors import InputError
@@ -114,11 +114,11 @@ def predict(
         )
     if is_table and quantity not in (None, "conductivity"):
         raise InputError(f"a conductivity table gives conductivity, not {quantity}")
-    if is_table and isinstance(trees := any_model(name), ConductivityTrees):
+    if is_table and isinstance(known := any_model(name), ConductivityModel):
         _check_room_temperature(name, conditions.temperature_K)
-        return Predictions(CONDUCTIVITY_COLUMNS, conductivity_rows(trees, data.records), name)
+        return Predictions(CONDUCTIVITY_COLUMNS, conductivity_rows(known, data.records), name)
     if data.kind == "hops" or quantity == "migration_barrier":
-        if isinstance(any_model(name), ConductivityTrees):
+        if isinstance(any_model(name), ConductivityModel):
             raise InputError(f"model '{name}' predicts conductivity tables, not barriers of hops")
         rows = _mapped(HopPredictor(name), data.records, failed_hop_row, executor, progress)
         return Predictions(HOP_COLUMNS, [r for row in rows for r in row.get("hops", [row])], name)

@@ -1,9 +1,10 @@
-"""``ionbridge finetune``: adapt a model to labelled hops."""
+"""``ionbridge finetune``: adapt a model to labelled hops, or to a table of conductivities."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +17,32 @@ def add(commands: Any) -> None:
         commands,
         "finetune",
         _run,
-        "adapt a model to labelled hops; the way to do so is measured unless it is given",
-        "ionbridge finetune --labels my-hops.jsonl --out models/mine",
+        "adapt a model to labelled hops, or to a table of compositions with conductivities (bounds "
+        "as <1e-8); the way to do so is measured unless it is given",
+        "ionbridge finetune --labels my-hops.jsonl --out ~/.ionbridge/models/mine\n"
+        "  ionbridge finetune --labels my-conductivities.csv --out ~/.ionbridge/models/ours",
     )
     command.add_argument(
-        "--labels", type=Path, required=True, metavar="FILE", help="hops with barrier_eV"
+        "--labels",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="hops with barrier_eV, or a table with a composition and 'Ionic conductivity (S/cm)'",
     )
     command.add_argument(
         "--base", metavar="NAME|DIR", help="model to start from (default: the best shipped one)"
     )
     command.add_argument(
-        "--quantity", choices=("migration_barrier",), help="default: what fits the labels"
+        "--quantity",
+        choices=("migration_barrier", "conductivity"),
+        help="default: what fits the labels",
     )
     command.add_argument(
         "--strategy",
         default="auto",
         metavar="NAME",
-        help="auto (default: measured), full, gradual, heads, lora, scratch, ...",
+        help="auto (default: measured); hops: full, gradual, heads, lora, scratch, ...; "
+        "conductivities: mean, trees, process, zero-shot, offset, trees-joint, residual, stacked",
     )
     command.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
     command.add_argument(
@@ -41,32 +51,67 @@ def add(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
+    from screening.errors import InputError
+    from screening.predictions import read_input
+
+    check_output(args.out / "card.yaml")
+    data = read_input([args.labels])
+    say(data.found)
+    is_table = data.kind == "conductivity_table"
+    quantity = "conductivity" if is_table else "migration_barrier"
+    if args.quantity not in (None, quantity):
+        raise InputError(f"{args.labels}: these labels are of {quantity}, not {args.quantity}")
+    try:
+        n_used = (_conductivities if is_table else _hops)(args, data.records)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    say(f"wrote {args.out} ({n_used} of {len(data.records)} records could be learnt from)")
+    return USABLE
+
+
+def _hops(args: argparse.Namespace, records: Sequence[Any]) -> int:
     import numpy as np
 
     from models.adaptation import Base, adapt
     from models.library import DEFAULTS
     from screening.errors import InputError
-    from screening.predictions import read_input
     from structures.records import Hop
 
-    check_output(args.out / "card.yaml")
-    data = read_input([args.labels])
-    say(data.found)
-    hops = [r for r in data.records if isinstance(r, Hop) and r.barrier_eV is not None]
+    hops = [r for r in records if isinstance(r, Hop) and r.barrier_eV is not None]
     if not hops:
         raise InputError(f"{args.labels}: no hop with a barrier_eV to learn from")
-    try:
-        base = Base.of(args.base or DEFAULTS["migration_barrier"])
-        model = adapt(
-            hops,
-            np.array([hop.barrier_eV for hop in hops]),
-            base,
-            args.strategy,
-            seed=args.seed,
-            progress=sys.stderr.isatty(),
-        )
-    except ValueError as error:
-        raise InputError(str(error)) from error
+    model = adapt(
+        hops,
+        np.array([hop.barrier_eV for hop in hops]),
+        Base.of(args.base or DEFAULTS["migration_barrier"]),
+        args.strategy,
+        seed=args.seed,
+        progress=sys.stderr.isatty(),
+    )
     model.save(args.out, model.card_)
-    say(f"wrote {args.out} ({len(hops)} of {len(data.records)} records had a barrier)")
-    return USABLE
+    return len(hops)
+
+
+def _conductivities(args: argparse.Namespace, records: Sequence[Any]) -> int:
+    from models.conductivity import ConductivityTrees
+    from models.few_label_conductivity import adapt_conductivity
+    from models.library import DEFAULTS, load
+    from screening.conductivity_predictions import learnable
+    from screening.errors import InputError
+
+    rows = learnable(records)
+    if not rows:
+        raise InputError(
+            f"{args.labels}: no row with a working ion and a conductivity at room temperature; "
+            "columns 'Formula' and 'Ionic conductivity (S/cm)' are needed"
+        )
+    base = args.base or DEFAULTS["conductivity"]
+    known = load(base)
+    if not isinstance(known, ConductivityTrees):
+        raise InputError(f"--base {base}: a {type(known).__name__} is no source of conductivities")
+    labels = [row.label for row in rows if row.label is not None]
+    model, card = adapt_conductivity(rows, labels, known, str(base), args.strategy, args.seed)
+    model.save(args.out, {"name": args.out.name, **card})
+    compared = ", ".join(f"{name} {error:.2f}" for name, error in card["compared_mae"].items())
+    say(f"{card['strategy']} chosen; errors in decades, out of fold: {compared}")
+    return len(rows)
