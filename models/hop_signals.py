@@ -6,6 +6,7 @@ kept in shards that a cut-off run goes on from, and used to pretrain hop network
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -42,6 +43,10 @@ GRAPH_FIELDS = (
 )
 TARGETS = ("profile_eV", "forward_eV", "backward_eV")
 SHARD_SIZE = 100
+NON_METALS = frozenset(
+    ["H", "B", "C", "N", "F", "Si", "P", "S", "Cl", "Ge", "As", "Se", "Br", "Sb", "Te", "I"]
+)
+"""Oxides with one of these are polyanions, or have a second anion."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,8 @@ class Sampling:
         n_crystals: Crystals in all.
         max_atoms: Larger cells are left out.
         max_hops: Symmetry-unique hops a crystal, drawn at random.
+        cathodes_only: Only lithium oxides of cobalt, nickel and manganese: the layered family and
+            its kin, where data have always been rich.
         seed: Of the draw.
     """
 
@@ -60,6 +67,7 @@ class Sampling:
     n_crystals: int = 6000
     max_atoms: int = 60
     max_hops: int = 6
+    cathodes_only: bool = False
     seed: int = 0
 
 
@@ -85,7 +93,7 @@ def choose_crystals(
             ion = working_ion(crystal)
         except UnusableStructureError:
             continue
-        if ion not in pools:
+        if ion not in pools or (sampling.cathodes_only and not is_rich_cathode(crystal)):
             continue
         if {crystal.formula, framework_formula(crystal, ion)} & held_out:
             n_held_out += 1
@@ -102,6 +110,16 @@ def choose_crystals(
     missing = min(sampling.n_crystals - len(chosen), len(spare))
     chosen += [spare[i] for i in rng.permutation(len(spare))[:missing]]
     return [chosen[i] for i in rng.permutation(len(chosen))], n_held_out
+
+
+def is_rich_cathode(crystal: Crystal) -> bool:
+    """True for oxides of lithium with cobalt, nickel or manganese and no other non-metal."""
+    elements = {symbol for site in crystal.species for symbol in site}
+    return (
+        {"Li", "O"} <= elements
+        and bool(elements & {"Co", "Ni", "Mn"})
+        and not (elements & NON_METALS)
+    )
 
 
 def framework_formula(crystal: Crystal, ion: str) -> str:
@@ -149,7 +167,8 @@ def signal_example(crystal: Crystal, sampling: Sampling) -> Example:
     targets = {
         n: torch.tensor(v, dtype=torch.float32) for n, v in zip(TARGETS, values, strict=True)
     }
-    return Example(data, targets, framework_formula(crystal, graph.working_ion))
+    ids = tuple(hop.id for hop in graph.hops)
+    return Example(data, targets, framework_formula(crystal, graph.working_ion), ids)
 
 
 def make_signals(
@@ -193,6 +212,35 @@ def _make_shard(crystals: Sequence[Crystal], sampling: Sampling, path: Path) -> 
     write_shard(path, examples)
 
 
+def with_potential(examples: Sequence[Example], file: Path) -> list[Example]:
+    """The examples of which a universal potential has seen a hop, with its energies as targets.
+
+    Args:
+        examples: With the ids of their hops.
+        file: JSON lines (gzipped), one hop a line: ``id`` and ``frozen_eV``, (N_PROBES,) energies
+            along the path while the host stands still; other lines are skipped.
+
+    Returns:
+        Examples with the targets of :func:`signal_example`; NaN for hops that are not in the file.
+    """
+    with gzip.open(file, "rt", encoding="utf-8") as stream:
+        rows = [json.loads(line) for line in stream]
+    energies = {row["id"]: np.array(row["frozen_eV"]) for row in rows if "frozen_eV" in row}
+    unknown = np.full(N_PROBES, np.nan)
+    found = []
+    for example in examples:
+        if not any(id in energies for id in example.ids):
+            continue
+        seen = np.stack([energies.get(id, unknown) for id in example.ids])
+        first, last, top = seen[:, 0], seen[:, -1], seen.max(axis=1)
+        values = (seen - 0.5 * (first + last)[:, None], top - first, top - last)
+        targets = {
+            n: torch.tensor(v, dtype=torch.float32) for n, v in zip(TARGETS, values, strict=True)
+        }
+        found.append(replace(example, targets=targets))
+    return found
+
+
 def write_shard(path: Path, examples: Sequence[Example]) -> None:
     """Write examples to one safetensors file, whole or not at all."""
     tensors: dict[str, Tensor] = {"n_examples": torch.tensor(len(examples))}
@@ -200,17 +248,21 @@ def write_shard(path: Path, examples: Sequence[Example]) -> None:
         tensors |= {f"{k}.{n}": example.graph[n].contiguous() for n in GRAPH_FIELDS}
         tensors |= {f"{k}.target.{n}": v.contiguous() for n, v in example.targets.items()}
     temporary = path.with_suffix(".tmp")
-    groups = json.dumps([example.group for example in examples])
-    save_file(tensors, temporary, metadata={"groups": groups})
+    names = {
+        "groups": json.dumps([example.group for example in examples]),
+        "ids": json.dumps([example.ids for example in examples]),
+    }
+    save_file(tensors, temporary, metadata=names)
     os.replace(temporary, path)
 
 
 def read_shard(path: Path) -> Iterator[Example]:
     """Read what :func:`write_shard` wrote."""
     with safe_open(path, framework="pt") as file:
-        groups = json.loads(file.metadata()["groups"])
+        groups, ids = (json.loads(file.metadata()[name]) for name in ("groups", "ids"))
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    for k, group in enumerate(groups):
+    for k, (group, hops) in enumerate(zip(groups, ids, strict=True)):
         fields: dict[str, Tensor] = {n: tensors[f"{k}.{n}"] for n in GRAPH_FIELDS}
         targets = {n: tensors[f"{k}.target.{n}"] for n in TARGETS}
-        yield Example(HopData(**fields, num_nodes=len(fields["x"])), targets, group)
+        graph = HopData(**fields, num_nodes=len(fields["x"]))
+        yield Example(graph, targets, group, tuple(hops))

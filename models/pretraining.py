@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from zlib import crc32
 
 import numpy as np
@@ -16,9 +16,17 @@ import torch
 import yaml
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
+from torch import Tensor
 
 from models.encoder import HopEncoder
-from models.hop_signals import Sampling, choose_crystals, framework_formula, make_signals
+from models.hop_signals import (
+    Sampling,
+    choose_crystals,
+    framework_formula,
+    make_signals,
+    with_potential,
+)
+from models.host_signals import HostLoss, HostNetwork, host_examples, labelled_crystals
 from models.losses import ProfileLoss
 from models.network import HopNetwork, HopNetworkConfig
 from models.training import Example, TrainingConfig, collate, fit_network
@@ -37,6 +45,33 @@ EVALUATION_SETS = (
 """Nothing with a formula of these is pretrained on, so that they can serve as tests."""
 
 
+Signal = Literal["bulk", "denoising", "bond_valence", "potential"]
+OF_HOSTS: tuple[Signal, ...] = ("bulk", "denoising")
+Taught = dict[Signal, tuple[list[Example], list[Example]]]
+SIGNALS: dict[Signal, str] = {
+    "bulk": "computed bulk properties and electrode pairs (Materials Project, CC BY 4.0)",
+    "denoising": "bond lengths of displaced atoms (Materials Project, CC BY 4.0)",
+    "potential": "CHGNet energies along bond-valence paths, made by this project",
+}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One signal that a network learns before the next.
+
+    Attributes:
+        signal: ``bulk`` (computed properties of crystals) and ``denoising`` (bond lengths of
+            displaced atoms) teach the framework layers; ``bond_valence`` and ``potential``
+            (energies of a universal potential) are profiles of hops and teach all layers.
+        epochs: Passes over its examples.
+        learning_rate: Highest rate.
+    """
+
+    signal: Signal
+    epochs: int = 20
+    learning_rate: float = 3e-3
+
+
 @dataclass(frozen=True)
 class PretrainingConfig:
     """One pretraining run.
@@ -45,16 +80,22 @@ class PretrainingConfig:
         name: Of the encoder.
         n_networks: Encoders trained from different seeds; ensembles start from them in turn.
         network: Their sizes; path scalars are left out, since they hold what is to be learnt.
-        training: How they are fitted.
-        sampling: What they are fitted on.
+        stages: What they learn, in this order.
+        training: How they are fitted; epochs and rate are those of the stages.
+        sampling: Which crystals give hops.
+        n_crystals: Most crystals of each set of bulk properties.
+        potential_hops: File of a universal potential's energies, beside the YAML file.
         validation_fraction: Share of the host frameworks kept for early stopping.
     """
 
     name: str
     n_networks: int = 2
     network: HopNetworkConfig = field(default_factory=HopNetworkConfig)
+    stages: tuple[Stage, ...] = (Stage("bond_valence"),)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     sampling: Sampling = field(default_factory=Sampling)
+    n_crystals: int = 8000
+    potential_hops: str = ""
     validation_fraction: float = 0.05
 
     @classmethod
@@ -68,7 +109,18 @@ class PretrainingConfig:
             data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         except (OSError, yaml.YAMLError) as error:
             raise ConfigurationError(f"{path}: cannot be read ({error})".splitlines()[0]) from None
-        return from_mapping(cls, data, str(path))
+        config = from_mapping(cls, data, str(path))
+        if not config.stages:
+            raise ConfigurationError(f"{path}: stages: expected at least one signal to learn")
+        if any(stage.signal == "potential" for stage in config.stages):
+            file = Path(path).parent / config.potential_hops
+            if not file.is_file():
+                raise ConfigurationError(
+                    f"{path}: potential_hops: {file} is no file; benchmarks.make_potential_hops "
+                    "makes it"
+                )
+            config = replace(config, potential_hops=str(file))
+        return config
 
 
 def pretrain(
@@ -98,25 +150,9 @@ def pretrain(
     crystals, n_held_out = choose_crystals(pool, config.sampling, held_out)
     work = out / "work"
     _check_same_run(work, config, crystals)
-    examples = make_signals(crystals, config.sampling, work, workers)
-    training, validation = split_by_group(examples, config.validation_fraction)
-    weights, scores = [], []
-    network_config = replace(config.network, use_scalars=False)
-    for k in range(config.n_networks):
-        torch.manual_seed(config.training.seed + k)
-        network = HopNetwork(network_config)
-        fit_network(
-            network,
-            training,
-            ProfileLoss(LogShift().shift_eV, BVSE_CAP_EV),
-            replace(config.training, seed=config.training.seed + k),
-            validation=validation,
-            checkpoint=work / f"network-{k}.safetensors",
-            progress=f"pretrain {k + 1}/{config.n_networks}" if progress else None,
-        )
-        network.cpu()
-        scores.append(profile_scores(network, validation))
-        weights.append(dict(network.state_dict()))
+    taught = teaching(config, data, held_out, crystals, work, workers)
+    weights, scores = fit_networks(config, taught, work, progress)
+    examples = [example for part in taught["bond_valence"] for example in part]
     card: dict[str, Any] = {
         "name": config.name,
         "predicts": "embeddings of hops, for fine-tuning",
@@ -127,7 +163,12 @@ def pretrain(
                 "structures": "Materials Project, CC BY 4.0",
                 "n_crystals": len(examples),
                 "n_hops": int(sum(len(e.targets["forward_eV"]) for e in examples)),
-            }
+            },
+            *(
+                {"name": SIGNALS[signal], "n_crystals": sum(map(len, parts))}
+                for signal, parts in taught.items()
+                if signal != "bond_valence"
+            ),
         ],
         "leak_report": {
             "evaluation_formulas": len(held_out),
@@ -135,12 +176,76 @@ def pretrain(
             "shared_formulas": leaked(crystals, held_out),
         },
         "validation": {"split": "whole host frameworks held out", "networks": scores},
-        "settings": _plain(asdict(config)),
+        "settings": _settings(config),
         "licence": "MIT",
     }
-    encoder = HopEncoder(network_config, weights, card)
+    encoder = HopEncoder(replace(config.network, use_scalars=False), weights, card)
     encoder.save(out)
     return encoder
+
+
+def teaching(
+    config: PretrainingConfig,
+    data: Path,
+    held_out: frozenset[str],
+    crystals: Sequence[Crystal],
+    work: Path,
+    workers: int,
+) -> Taught:
+    """Training and validation part of bond valences and of every signal of the stages."""
+    sampling = config.sampling
+    hops = make_signals(crystals, sampling, work, workers)
+    parts: Taught = {"bond_valence": split_by_group(hops, config.validation_fraction)}
+    for signal in dict.fromkeys(stage.signal for stage in config.stages):
+        if signal == "potential":
+            examples = with_potential(hops, Path(config.potential_hops))
+        elif signal in OF_HOSTS:
+            labelled = labelled_crystals(
+                data, held_out, config.n_crystals, sampling.max_atoms, sampling.seed
+            )
+            examples = host_examples(labelled, signal == "denoising", sampling.seed, workers)
+        else:
+            continue
+        parts[signal] = split_by_group(examples, config.validation_fraction)
+    return parts
+
+
+def fit_networks(
+    config: PretrainingConfig, taught: Taught, work: Path, progress: bool
+) -> tuple[list[dict[str, Tensor]], list[dict[str, Any]]]:
+    """Every network through all stages; a stage that is in ``work`` is read, not run again.
+
+    Returns:
+        The weights, and the validation scores on the last signal that is of hops.
+    """
+    weights, scores = [], []
+    of_hops = (s.signal for s in config.stages[::-1] if s.signal not in OF_HOSTS)
+    last: Signal = next(of_hops, "bond_valence")
+    for k in range(config.n_networks):
+        seed = config.training.seed + k
+        torch.manual_seed(seed)
+        network = HopNetwork(replace(config.network, use_scalars=False))
+        for n, stage in enumerate(config.stages):
+            of_hosts = stage.signal in OF_HOSTS
+            training, validation = taught[stage.signal]
+            fit_network(
+                HostNetwork(network) if of_hosts else network,
+                training,
+                HostLoss() if of_hosts else ProfileLoss(LogShift().shift_eV, BVSE_CAP_EV),
+                replace(
+                    config.training,
+                    epochs=stage.epochs,
+                    learning_rate=stage.learning_rate,
+                    seed=seed,
+                ),
+                validation=validation,
+                checkpoint=work / f"network-{k}-{n}-{stage.signal}.safetensors",
+                progress=f"{stage.signal} {k + 1}/{config.n_networks}" if progress else None,
+            )
+        network.cpu()
+        scores.append({"signal": last, **profile_scores(network, taught[last][1])})
+        weights.append(dict(network.state_dict()))
+    return weights, scores
 
 
 def split_by_group(
@@ -186,7 +291,7 @@ def profile_scores(network: HopNetwork, examples: Sequence[Example]) -> dict[str
             batch, _ = collate(examples[first : first + 32], torch.device("cpu"))
             predicted.append(network(batch).forward_eV.double().numpy())
     truth = np.concatenate([e.targets["forward_eV"].double().numpy() for e in examples])
-    known = truth < BVSE_CAP_EV
+    known = truth < BVSE_CAP_EV  # unknown is not
     values = np.concatenate(predicted)[known]
     return {
         "n_hops": int(known.sum()),
@@ -198,8 +303,8 @@ def profile_scores(network: HopNetwork, examples: Sequence[Example]) -> dict[str
 def _check_same_run(work: Path, config: PretrainingConfig, crystals: Sequence[Crystal]) -> None:
     """Note in the work folder what is run; refuse to go on with something else."""
     same_anywhere = replace(config, training=replace(config.training, device="auto"))
-    run = {
-        "settings": _plain(asdict(same_anywhere)),
+    run: dict[str, Any] = {
+        "settings": _settings(same_anywhere),
         "crystals_sha256": sha256("\n".join(c.id for c in crystals).encode()).hexdigest(),
     }
     note = work / "run.json"
@@ -216,6 +321,12 @@ def _check_same_run(work: Path, config: PretrainingConfig, crystals: Sequence[Cr
     temporary = note.with_suffix(".tmp")
     temporary.write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
     os.replace(temporary, note)
+
+
+def _settings(config: PretrainingConfig) -> dict[str, Any]:
+    """For a card: without the folders of this machine."""
+    settings: dict[str, Any] = _plain(asdict(config))
+    return settings | {"potential_hops": Path(config.potential_hops).name}
 
 
 def _plain(value: Any) -> Any:

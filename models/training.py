@@ -51,11 +51,13 @@ class Example:
         graph: A host with n_hops hops.
         targets: Tensors with n_hops rows; NaN where unknown.
         group: What a split keeps together (the host framework).
+        ids: Of the hops, where they have names.
     """
 
     graph: HopData
     targets: Mapping[str, Tensor] = field(default_factory=dict)
     group: str = ""
+    ids: tuple[str, ...] = ()
 
 
 Loss = Callable[[Any, Mapping[str, Tensor]], Tensor]

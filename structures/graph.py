@@ -17,12 +17,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pymatgen.core import Element
+from torch import Tensor
 from torch_geometric.data import Data
 
 from structures.composition import formula_oxidation_states
 from structures.hops import EXCLUSION_A, SAME_POINT_A, passed_sites
 from structures.neighbors import neighbors_within, periodic_edges
-from structures.records import Hop, Occupancy, UnusableStructureError, site_composition
+from structures.records import Crystal, Hop, Occupancy, UnusableStructureError, site_composition
 from structures.sites import MigrationGraph
 
 HOST_CUTOFF_A = 4.0
@@ -132,6 +133,44 @@ def migration_graph_data(graph: MigrationGraph) -> HopData:
     host = _Host.of(crystal.id, crystal.lattice, crystal.species, crystal.frac, hops[0])
     passed = [passed_sites(crystal.lattice, graph.site_frac, hop.path_A) for hop in hops]
     return host.with_hops(hops, passed)
+
+
+def crystal_graph(crystal: Crystal, displacement_A: NDArray[np.float64]) -> tuple[HopData, Tensor]:
+    """A whole crystal as a framework, without hops: for what is to be learnt of frameworks.
+
+    Args:
+        crystal: Its working ion, if it has one, is an atom like any other.
+        displacement_A: (n_sites, 3) cartesian; the graph is that of the displaced atoms, along the
+            bonds of the true ones.
+
+    Returns:
+        A graph with the host fields of :class:`HopData`, and (n_edges,) the true bond lengths.
+
+    Raises:
+        UnusableStructureError: No bonds.
+    """
+    try:
+        states = formula_oxidation_states(crystal.composition)
+    except UnusableStructureError:  # a metal: atoms without charges
+        states = {}
+    src, dst, shift, length = periodic_edges(crystal.lattice, crystal.frac, HOST_CUTOFF_A)
+    keep = length > SPLIT_SITE_A
+    if not keep.any():
+        raise UnusableStructureError(f"{crystal.id}: no bonds within {HOST_CUTOFF_A} angstrom")
+    src, dst, shift, length = src[keep], dst[keep], shift[keep], length[keep]
+    moved = crystal.frac @ crystal.lattice + displacement_A
+    vectors = moved[dst] + shift @ crystal.lattice - moved[src]
+    graph = HopData(
+        x=torch.tensor(
+            np.stack([species_features(part, states) for part in crystal.species]),
+            dtype=torch.float32,
+        ),
+        weight=torch.tensor([sum(p.values()) for p in crystal.species], dtype=torch.float32),
+        edge_index=torch.tensor(np.stack([src, dst]), dtype=torch.long),
+        edge_length=torch.tensor(np.linalg.norm(vectors, axis=1), dtype=torch.float32),
+        num_nodes=crystal.n_sites,
+    )
+    return graph, torch.tensor(length, dtype=torch.float32)
 
 
 @dataclass(frozen=True, eq=False)

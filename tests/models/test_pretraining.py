@@ -19,6 +19,7 @@ from models.network import HopNetwork, HopNetworkConfig
 from models.pretraining import (
     POOL,
     PretrainingConfig,
+    Stage,
     evaluation_formulas,
     leaked,
     pretrain,
@@ -33,7 +34,8 @@ CONFIG = PretrainingConfig(
     name="tiny",
     n_networks=2,
     network=HopNetworkConfig(n_features=8, n_layers=1, n_basis=8),
-    training=TrainingConfig(epochs=3, batch_size=4, learning_rate=5e-3, device="cpu"),
+    stages=(Stage("bond_valence", epochs=3, learning_rate=5e-3),),
+    training=TrainingConfig(batch_size=4, device="cpu"),
     sampling=Sampling(working_ions=("Li", "Na", "K"), n_crystals=12, max_hops=2),
     validation_fraction=0.4,
 )
@@ -124,7 +126,7 @@ def test_a_leak_would_be_named():
 def test_the_card_holds_settings_and_validation(finished):
     encoder, out = finished
     card = yaml.safe_load((out / "card.yaml").read_text())
-    assert card["settings"]["training"]["epochs"] == 3
+    assert card["settings"]["stages"][0]["epochs"] == 3
     assert card["licence"] == "MIT"
     assert len(card["validation"]["networks"]) == CONFIG.n_networks
     assert all(s["mae_eV"] > 0 for s in card["validation"]["networks"])
@@ -163,7 +165,7 @@ def test_a_pretraining_that_was_cut_off_ends_in_the_same_encoder(
 def test_a_finished_pretraining_is_refused_other_settings(finished, data):
     _, out = finished
     for changed, name in (
-        (replace(CONFIG, training=replace(CONFIG.training, epochs=9)), "training"),
+        (replace(CONFIG, stages=(Stage("bond_valence", epochs=9),)), "stages"),
         (replace(CONFIG, sampling=replace(CONFIG.sampling, max_hops=1)), "sampling"),
     ):
         with pytest.raises(ConfigurationError, match=f"a pretraining with other {name}; "):
