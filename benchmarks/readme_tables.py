@@ -257,6 +257,7 @@ def orchestrator(result: dict[str, Any]) -> str:
         "always last layers only",
         "never transfer (trees)",
         "never transfer (network)",
+        "never transfer (Gaussian process)",
     ):
         cells = [
             f"{p[name]['mean_regret']:.2f} / {100 * p[name]['best_or_within_5_percent']:.0f} % / "
