@@ -151,6 +151,13 @@ def plan_answer(data: dict[str, Any]) -> Answer:
             f"{EXTRAPOLATION}: a step of the chosen chain works outside what it was trained on; "
             "its results are guesses, not facts",
         )
+    wanted = data.get("wanted_labels", [])
+    if wanted:
+        cost_s = sum(label["cost_s"] for label in wanted)
+        warnings.append(
+            f"labels of {len(wanted)} hops would help: execute_plan with allow_labels computes "
+            f"them, about {cost_s:.3g} s on one core"
+        )
     summary = (
         f"{data['goal']}: {_chain_words(chosen, unit)}."
         if chosen is not None
@@ -159,7 +166,7 @@ def plan_answer(data: dict[str, Any]) -> Answer:
     return Answer(
         summary=summary,
         warnings=tuple(warnings),
-        units={"error_std": unit, "cost_s": "s"},
+        units={"error_std": unit, "cost_s": "s", "predicted_eV": "eV", "std_eV": "eV"},
         data={
             "goal": data["goal"],
             "given": short(data["given"]),
@@ -167,6 +174,7 @@ def plan_answer(data: dict[str, Any]) -> Answer:
             "steps": [_step(step) for step in chosen["steps"]] if chosen is not None else [],
             "runners_up": [_chain_words(chain, unit) for chain in data["runners_up"]],
             "missing": short(data["missing"]),
+            **({"wanted_labels": short(wanted)} if wanted else {}),
         },
     )
 

@@ -167,6 +167,10 @@ def test_a_chain_outside_its_domain_is_called_so() -> None:
     assert EXTRAPOLATION in answer.summary
     assert "± 0.4 eV" in answer.summary
     assert json.loads(answer.to_text())["data"]["why"] == "the only one"
+    label = {"id": "hop0", "predicted_eV": 0.4, "std_eV": 0.2, "cost_s": 30.0}
+    asking = plan_answer({**plan, "wanted_labels": [label]})
+    assert asking.data["wanted_labels"] == [label]
+    assert "allow_labels" in asking.warnings[-1]
 
 
 @pytest.mark.parametrize(
