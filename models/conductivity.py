@@ -166,11 +166,7 @@ class ConductivityTrees:
         unlearnt = np.repeat([[t.mean()], [t.std()]], len(rows), axis=1)
         mean, spread = held_out(rows, source_group, N_FOLDS, self.seed, unlearnt, predict)
         exact = side == 0
-        residual = _residual(t[exact] - mean[exact], spread[exact])
-        calibration = Calibration()
-        if exact.any():
-            found = _prediction(mean[exact], spread[exact], residual)
-            calibration = Calibration.fit(found, -value[exact], SCALE)
+        residual, calibration = calibrated(mean[exact], spread[exact], value[exact])
         return Branch(ion, blocks, committee, residual, calibration)
 
     def _features(self, rows: Sequence[ConductivityRow], blocks: Sequence[str]) -> Floats:
@@ -190,7 +186,7 @@ class ConductivityTrees:
                 continue
             features = self._features([records[i] for i in own], branch.blocks)
             t, spread = branch.committee.predict(features)
-            found = branch.calibration.calibrated(_prediction(t, spread, branch.residual))
+            found = branch.calibration.calibrated(decades(t, spread, branch.residual))
             mean[own] = -found.mean
             aleatoric[own], epistemic[own] = found.aleatoric_std, found.epistemic_std
         return Prediction(mean, aleatoric, epistemic)
@@ -313,14 +309,34 @@ def _choices() -> Iterator[tuple[str, ...]]:
     return chain.from_iterable(combinations(OPTIONAL_BLOCKS, k) for k in sizes)
 
 
-def _prediction(mean_t: Floats, spread_t: Floats, residual_t: float) -> Prediction:
-    """Decades -log10 sigma from values on ``SCALE``."""
+def decades(mean_t: Floats, spread_t: Floats, residual_t: float) -> Prediction:
+    """Decades -log10 sigma from values on ``SCALE``.
+
+    Args:
+        mean_t: (n,) means of a committee.
+        spread_t: (n,) its spreads.
+        residual_t: The constant spread beside them.
+    """
     mean = SCALE.inverse(mean_t)
     return Prediction(
         mean,
         SCALE.inverse_std(mean, np.full(len(mean), residual_t)),
         SCALE.inverse_std(mean, spread_t),
     )
+
+
+def calibrated(mean_t: Floats, spread_t: Floats, value: Floats) -> tuple[float, Calibration]:
+    """The constant spread beside the committee's, and the calibration of both.
+
+    Args:
+        mean_t: (n,) out-of-fold means on ``SCALE``.
+        spread_t: (n,) out-of-fold spreads.
+        value: (n,) labels, log10 S/cm; bounds left out.
+    """
+    if not len(value):
+        return 0.0, Calibration()
+    residual = _residual(SCALE.forward(-value) - mean_t, spread_t)
+    return residual, Calibration.fit(decades(mean_t, spread_t, residual), -value, SCALE)
 
 
 def _residual(error: Floats, spread: Floats) -> float:
@@ -330,8 +346,6 @@ def _residual(error: Floats, spread: Floats) -> float:
         error: (n,) out-of-fold errors on ``SCALE``.
         spread: (n,) spread of the members.
     """
-    if not len(error):
-        return 0.0
     candidates = np.linspace(0.0, 1.0, 11) * np.sqrt(np.mean(error**2))
 
     def width(constant: float) -> float:

@@ -26,6 +26,12 @@ CONDUCTIVITY_COLUMNS = (
     "status",
     "reason",
 )
+NETWORK_COLUMNS = {
+    "hop_network_log10_S_cm": "log10_conductivity_S_cm",
+    "hop_network_log10_std": "log10_conductivity_std",
+}
+"""What hops, diffusivity and Nernst-Einstein say of a row with a CIF, by their name there."""
+COLUMNS_WITH_NETWORK = (*CONDUCTIVITY_COLUMNS[:-2], *NETWORK_COLUMNS, *CONDUCTIVITY_COLUMNS[-2:])
 ROOM_TEMPERATURE_K = (288.0, 308.0)
 """Temperatures that count as room temperature, which the labels of the model were measured at."""
 
@@ -35,6 +41,19 @@ def conductivity_rows(model: ConductivityModel, records: Sequence[InputRecord]) 
     rows = [r for r in records if isinstance(r, ConductivityRow)]
     found = iter(_rows(model, rows))
     return [next(found) if isinstance(r, ConductivityRow) else _failed(r) for r in records]
+
+
+def beside_network(rows: Sequence[Row], networks: Sequence[Row]) -> list[Row]:
+    """Learnt rows with the conductivity of the hop network beside them, empty where there is none.
+
+    Args:
+        rows: (n,) rows of :func:`conductivity_rows`.
+        networks: (n,) rows of the same records' crystals; failed where there is no CIF.
+    """
+    return [
+        {**row, **{ours: network.get(theirs) for ours, theirs in NETWORK_COLUMNS.items()}}
+        for row, network in zip(rows, networks, strict=True)
+    ]
 
 
 def learnable(records: Sequence[InputRecord]) -> list[ConductivityRow]:

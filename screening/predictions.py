@@ -12,9 +12,11 @@ from tqdm import tqdm
 from models.library import DEFAULTS
 from screening.conduction import Conditions
 from screening.conductivity_predictions import (
+    COLUMNS_WITH_NETWORK,
     CONDUCTIVITY_COLUMNS,
     ROOM_TEMPERATURE_K,
     ConductivityModel,
+    beside_network,
     conductivity_rows,
 )
 from screening.errors import InputError
@@ -97,7 +99,8 @@ def predict(
         data: Hops, crystals or rows of a conductivity table.
         quantity: By default the one that fits the kind of input.
         model: Name or folder; by default the best shipped one. A hop model predicts those rows
-            of a conductivity table that have a CIF.
+            of a conductivity table that have a CIF. A conductivity model predicts all rows, and
+            what the hop network of the best shipped hop model says stands beside those with a CIF.
         conditions: Temperature and sampling of crystals.
         executor: Where the work is done.
         progress: Whether to show a progress bar.
@@ -116,7 +119,13 @@ def predict(
         raise InputError(f"a conductivity table gives conductivity, not {quantity}")
     if is_table and isinstance(known := any_model(name), ConductivityModel):
         _check_room_temperature(name, conditions.temperature_K)
-        return Predictions(CONDUCTIVITY_COLUMNS, conductivity_rows(known, data.records), name)
+        rows = conductivity_rows(known, data.records)
+        if not any(isinstance(r, ConductivityRow) and r.crystal for r in data.records):
+            return Predictions(CONDUCTIVITY_COLUMNS, rows, name)
+        beside = CrystalPredictor(DEFAULTS["migration_barrier"], conditions)
+        crystals = [_crystal_of(record) for record in data.records]
+        networks = _mapped(beside, crystals, failed_row, executor, progress)
+        return Predictions(COLUMNS_WITH_NETWORK, beside_network(rows, networks), name)
     if data.kind == "hops" or quantity == "migration_barrier":
         if isinstance(any_model(name), ConductivityModel):
             raise InputError(f"model '{name}' predicts conductivity tables, not barriers of hops")

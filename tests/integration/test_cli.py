@@ -95,6 +95,26 @@ def test_predict_and_evaluate_a_table(tmp_path: Path, capsys: Capture) -> None:
     assert "room temperature only" in capsys.readouterr().err
 
 
+def test_a_table_is_learnt_from_and_the_model_predicts(tmp_path: Path, capsys: Capture) -> None:
+    base = save_table_model(tmp_path / "trees")
+    table = tmp_path / "table.csv"
+    lines = [f"{k},Li{2 + k}ZrO3,{'<' if k == 3 else ''}1e-{3 + k}" for k in range(6)]
+    table.write_text("\n".join(["ID,Formula,Ionic conductivity (S/cm)", *lines]) + "\n")
+    command = ["finetune", "--labels", str(table), "--base", str(base), "--out"]
+    mine = tmp_path / "mine"
+    assert main([*command, str(mine)]) == 0
+    assert "chosen; errors in decades, out of fold" in capsys.readouterr().err
+    assert (
+        main(["predict", str(table), "--model", str(mine), "--out", str(tmp_path / "p.csv")]) == 0
+    )
+    assert {r["status"] for r in rows(tmp_path / "p.csv")} == {"ok"}
+    assert main([*command, str(mine), "--strategy", "lora"]) == 2
+    assert main([*command, str(mine), "--quantity", "migration_barrier"]) == 2
+    table.write_text("ID,Formula\na,Li2ZrO3\n")
+    assert main([*command, str(mine)]) == 2
+    assert "no row with a working ion and a conductivity" in capsys.readouterr().err
+
+
 def test_label_bvse_gives_hops_that_can_be_learnt_from(tmp_path: Path, tiny_model: Path) -> None:
     write_json_lines(tmp_path / "c.jsonl", [layered(), rocksalt()])
     labels = tmp_path / "hops.jsonl"

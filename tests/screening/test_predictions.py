@@ -9,6 +9,12 @@ import pytest
 from models.few_label_model import FewLabelModel
 from models.library import load
 from screening.conduction import Conditions
+from screening.conductivity_predictions import (
+    COLUMNS_WITH_NETWORK,
+    NETWORK_COLUMNS,
+    beside_network,
+    learnable,
+)
 from screening.errors import InputError
 from screening.evaluation import evaluate
 from screening.execution import ThisProcess
@@ -177,3 +183,27 @@ def test_a_model_of_barriers_alone_predicts_crystals(tmp_path: Path) -> None:
     rows = predicted(tmp_path / "c.jsonl", tmp_path / "mine").rows
     assert [row["status"] for row in rows] == ["ok", "ok"]
     assert rows[0]["percolation_barrier_eV"] == pytest.approx(0.4, abs=0.01)
+
+
+def test_the_hop_network_stands_beside_what_was_learnt() -> None:
+    learnt = [{"id": "a", "log10_conductivity_S_cm": -4.0}, {"id": "b"}]
+    network = [
+        {"log10_conductivity_S_cm": -3.0, "log10_conductivity_std": 1.0, "status": "ok"},
+        {"status": "failed", "reason": "no CIF"},
+    ]
+    first, second = beside_network(learnt, network)
+    assert (first["log10_conductivity_S_cm"], first["hop_network_log10_S_cm"]) == (-4.0, -3.0)
+    assert first["hop_network_log10_std"] == 1.0
+    assert second["hop_network_log10_S_cm"] is None
+    assert set(COLUMNS_WITH_NETWORK) - set(CONDUCTIVITY_COLUMNS) == set(NETWORK_COLUMNS)
+
+
+def test_conductivities_of_another_temperature_are_not_learnt_from(tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text(
+        "ID,Formula,Ionic conductivity (S/cm),temperature_K\n"
+        "a,Li3PO4,1e-7,298\nb,Li3PO4,1e-4,600\nc,Li2O,<1e-8,\nd,Fe2O3,1e-9,\ne,Li2S,,\n",
+        encoding="utf-8",
+    )
+    found = learnable(read_input([table]).records)
+    assert [(r.id, r.label.bound) for r in found if r.label] == [("a", "="), ("c", "<")]

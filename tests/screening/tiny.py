@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from pymatgen.core import Composition
 
+from models.committee import CommitteeSettings
 from models.conductivity import ConductivityTrees
 from models.ensemble import HopEnsemble, HopEnsembleConfig
 from models.network import HopNetworkConfig
@@ -91,5 +92,5 @@ def save_table_model(folder: Path) -> Path:
             )
         )
     labels = [Label(QUANTITY, -9.0 + k / 3) for k in range(15)]
-    ConductivityTrees(n_trees=8).fit(rows, labels).save(folder)
+    ConductivityTrees(CommitteeSettings(n_trees=8, n_rounds=8)).fit(rows, labels).save(folder)
     return folder
