@@ -217,7 +217,8 @@ def _formation_energies(data: Path) -> dict[str, float]:
 
 def _hull_distances(data: Path) -> dict[str, float]:
     crystals = materials_project.load_electrode_materials(data).records
-    return {c.id: float(c.extra.get("e_above_hull_eV", "nan")) for c in crystals}
+    known = {c.id: c.extra.get("e_above_hull_eV") for c in crystals}
+    return {id: float(value) for id, value in known.items() if value is not None}
 
 
 def _conductivities(data: Path) -> dict[str, float]:
