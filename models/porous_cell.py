@@ -39,7 +39,9 @@ N_STEPS, N_ITERATIONS = 400, 12
 CONVERGED_V = 1e-4
 FASTEST_GROWTH = 1.5
 LEAST_SALT = 1e-4
-"""Concentrations, relative to the initial one, go smoothly into a floor of half of this."""
+SMALLEST = 1e-26
+"""Concentrations, relative to the initial one, vanish exponentially within the first where more
+salt is asked for than there is: down to so small a share of it."""
 LEAST_FOR_PROPERTIES = 10.0
 """Conductivity and diffusivity are taken at no lower concentration, mol/m3, as in the full model:
 below it what laws for electrolytes say is nothing that was measured."""
@@ -257,8 +259,10 @@ class _Problem:
         for _ in range(N_ITERATIONS):
             reaction = _BASE + current @ slope_of_reaction.T
             raw = quiet + np.einsum("nij,nj->ni", response, reaction)
-            root = np.sqrt(raw**2 + LEAST_SALT**2)
-            salt = 0.5 * (raw + root)
+            rest = np.exp(-np.abs(raw) / LEAST_SALT)
+            salt = np.maximum(raw, 0.0) + LEAST_SALT * np.log1p(rest)
+            salt = np.maximum(salt, LEAST_SALT * SMALLEST)
+            kept = np.where(raw > 0.0, 1.0, rest) / (1.0 + rest)  # d(salt)/d(raw)
             own = salt[:, _OWN]
             surface = before + slope * reaction
             value, by_reaction, by_salt = self._interface(surface, slope, reaction, own)
@@ -276,7 +280,7 @@ class _Problem:
             if converged.all():
                 break
             # by the reaction at each node, then by the currents at the faces
-            local = response[:, _OWN, :] * (own / root[:, _OWN])[..., None]
+            local = response[:, _OWN, :] * kept[:, _OWN, None]
             whole = by_salt[..., None] * local
             diagonal = np.arange(_ELECTRODES)
             whole[:, diagonal, diagonal] += by_reaction

@@ -52,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"ionbridge: {' '.join(str(error).split())}", file=sys.stderr)
         return UNUSABLE
     except KeyboardInterrupt:
-        print("ionbridge: interrupted; screen --resume goes on from here", file=sys.stderr)
+        again = "; the same command with --resume goes on from here"
+        print(f"ionbridge: interrupted{again if hasattr(args, 'resume') else ''}", file=sys.stderr)
         return INTERRUPTED
 
 
