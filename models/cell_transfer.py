@@ -199,6 +199,7 @@ class Automatic:
         "no_learning",
         "process_target",
         "process_transferred",
+        "anchored",
     )
     n_folds: int = 4
     seed: int = 0
