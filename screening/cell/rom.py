@@ -28,6 +28,9 @@ from structures.units import SECONDS_PER_HOUR
 
 Floats = NDArray[np.float64]
 
+STEPPED_UP_TO = 5.0
+"""C-rate up to which the spreads of cells short of salt were measured."""
+
 
 @cache
 def base_tables(name: str) -> CellTables:
@@ -239,7 +242,8 @@ def _row(
         return failed(design, "the voltage lies below the lower cut-off from the first moment")
     reason = ""
     if short:
-        reason, known = "the salt runs short: solved along the thickness, not learnt", True
+        reason = "the salt runs short: solved along the thickness, not learnt"
+        known = bool(cells.c_rate[j, 0] <= STEPPED_UP_TO)
     elif not known:
         reason = "outside the range of the training simulations"
     return row_of(
