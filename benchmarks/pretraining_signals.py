@@ -2,10 +2,11 @@
 
     python -m benchmarks.pretraining_signals --data DIR --work DIR [--workers N] [--minutes M]
 
-Encoders (one network, fewer passes than the shipped one's) are pretrained on one signal, on several, on all, on the data-rich cathodes alone and on as
-many crystals of every kind, and fine-tuned (general layers kept, one network, EPOCHS epochs) on the
-DFT-NEB hops under two protocols: host frameworks kept together (by which a recipe may be chosen)
-and whole families left out. `mixed` is the geometric mean with the Gaussian process on path
+Encoders (one network, fewer passes and bulk crystals than the shipped one's) are pretrained on one
+signal, on several, on all, on the data-rich cathodes alone and on as many crystals of every kind,
+and fine-tuned (general layers kept, one network, EPOCHS epochs) on the DFT-NEB hops under two
+protocols: host frameworks kept together (by which a recipe may be chosen) and whole families left
+out. `mixed` is the geometric mean with the Gaussian process on path
 scalars. Encoders and finished folds are files of the work folder and are not made again.
 """
 
@@ -69,6 +70,7 @@ VARIANTS: dict[str, tuple[Stage, ...]] = {
     "denoising": (DENOISING,),
 }
 EPOCHS = 45
+BULK_CRYSTALS = 1500
 TARGET = LogShift()
 
 
@@ -88,8 +90,9 @@ def main() -> None:
     todo = [name for name in variants if not (folder(args.work, name) / "config.json").exists()]
     if todo:
         config = PretrainingConfig.from_yaml(CONFIG)
-        config = replace(config, training=replace(config.training, device=args.device))
-        _TAUGHT.update(all_taught(config, args.data, args.work, args.workers))
+        training = replace(config.training, device=args.device)
+        config = replace(config, training=training, n_crystals=BULK_CRYSTALS)
+        _TAUGHT.update(all_taught(todo, config, args.data, args.work, args.workers))
         with fork(min(len(todo), args.workers)) as pool:  # they inherit the examples
             made = {name: pool.submit(pretrained, name, config, args.work) for name in todo}
             for name, encoder in made.items():
@@ -126,26 +129,28 @@ def folder(work: Path, name: str) -> Path:
 
 
 def all_taught(
-    config: PretrainingConfig, data: Path, work: Path, workers: int
+    variants: list[str], config: PretrainingConfig, data: Path, work: Path, workers: int
 ) -> dict[str, Taught]:
-    """The examples of every signal, made once: of all crystals, of cathodes, of as few of all."""
+    """The examples of the variants, made once: of all crystals, of cathodes, of as few of all."""
     held_out = evaluation_formulas(data)
     found: dict[str, Taught] = {}
-    for name, sampling in (
-        ("all", config.sampling),
-        ("cathodes", replace(config.sampling, cathodes_only=True, working_ions=("Li",))),
-    ):
+    samplings = {"all": config.sampling}
+    if any("few" in name or "cathodes" in name for name in variants):
+        rich = replace(config.sampling, cathodes_only=True, working_ions=("Li",))
+        samplings["cathodes"] = rich
+    for name, sampling in samplings.items():
         records = (r for r in iter_records(data / POOL) if isinstance(r, Crystal))
         crystals, _ = choose_crystals(records, sampling, held_out)
-        stages = (DENOISING, BULK, BOND_VALENCE, POTENTIAL) if name == "all" else (BOND_VALENCE,)
-        whole = replace(config, sampling=sampling, stages=stages)
+        taught_in = {stage for v in variants for stage in VARIANTS[v]} if name == "all" else ()
+        whole = replace(config, sampling=sampling, stages=tuple(taught_in))
         found[name] = teaching(whole, data, held_out, crystals, work / f"signals-{name}", workers)
         print(name, {k: [len(p) for p in v] for k, v in found[name].items()}, flush=True)
-    few = sum(len(part) for part in found["cathodes"]["bond_valence"])
-    everything = [e for part in found["all"]["bond_valence"] for e in part]
-    chosen = np.random.default_rng(0).permutation(len(everything))[:few]
-    parts = split_by_group([everything[i] for i in chosen], config.validation_fraction)
-    found["few"] = {"bond_valence": parts}
+    if "cathodes" in found:
+        few = sum(len(part) for part in found["cathodes"]["bond_valence"])
+        everything = [e for part in found["all"]["bond_valence"] for e in part]
+        chosen = np.random.default_rng(0).permutation(len(everything))[:few]
+        parts = split_by_group([everything[i] for i in chosen], config.validation_fraction)
+        found["few"] = {"bond_valence": parts}
     return found
 
 

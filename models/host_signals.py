@@ -6,7 +6,8 @@ thrown away.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import pickle
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -39,6 +40,7 @@ PROPERTIES = (
     "volume_change",
 )
 """Each is standardised over the crystals that have it; the others are NaN."""
+Task = tuple[Crystal, NDArray[np.float64]]
 LARGEST_VOLUME_CHANGE = 1.0
 NOISE_A = 0.08
 """Standard deviation of the displacements that bond lengths are to be freed of."""
@@ -147,7 +149,10 @@ def host_examples(
         workers: Processes.
     """
     table = np.array([entry.values for entry in labelled])
-    scaled = (table - np.nanmean(table, axis=0)) / np.nanstd(table, axis=0)
+    known = np.isfinite(table).any(axis=0)
+    scaled = np.full_like(table, np.nan)
+    of = table[:, known]
+    scaled[:, known] = (of - np.nanmean(of, axis=0)) / (np.nanstd(of, axis=0) + 1e-9)
     tasks = [
         (entry.crystal, np.full_like(row, np.nan) if noisy else row)
         for entry, row in zip(labelled, scaled, strict=True)
@@ -158,12 +163,17 @@ def host_examples(
         return [example for example in made if example is not None]
     spawn = get_context("spawn")
     with ProcessPoolExecutor(workers, spawn, torch.set_num_threads, (1,)) as pool:
-        return [e for e in pool.map(make, tasks, chunksize=100) if e is not None]
+        # as bytes: tensors that are passed by handle use up the file handles
+        packed = pool.map(partial(_packed, make), tasks, chunksize=100)
+        return [pickle.loads(example) for example in packed if example is not None]
 
 
-def _example(
-    task: tuple[Crystal, NDArray[np.float64]], noise_A: float, seed: int
-) -> Example | None:
+def _packed(make: Callable[[Task], Example | None], task: Task) -> bytes | None:
+    example = make(task)
+    return None if example is None else pickle.dumps(example)
+
+
+def _example(task: Task, noise_A: float, seed: int) -> Example | None:
     crystal, values = task
     rng = np.random.default_rng([seed, crc32(crystal.id.encode())])
     shift = noise_A * rng.standard_normal((crystal.n_sites, 3))

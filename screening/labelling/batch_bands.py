@@ -253,7 +253,8 @@ def _sums(values: Tensor, of: Tensor, n: int) -> Tensor:
 
 def _largest(forces: Tensor, of: Tensor, n: int) -> Tensor:
     """(n,) largest force on an atom."""
-    return torch.zeros(n, device=forces.device).index_reduce_(0, of, forces.norm(dim=1), "amax")
+    zeros = torch.zeros(n, device=forces.device)
+    return zeros.scatter_reduce_(0, of, forces.norm(dim=1), "amax")
 
 
 def _cell(hop: HopCell, positions_A: Floats) -> Cell:
