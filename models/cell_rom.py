@@ -405,7 +405,7 @@ class CellRom:
 
     def _corrections(self, cells: Cells, parameters: Parameters) -> tuple[_Corrections, Discharge]:
         # a cell may give nothing at all
-        end = np.maximum(end_of_discharge(cells, n_rounds=1), _SHORTEST_S)
+        end = np.maximum(end_of_discharge(cells, n_rounds=2), _SHORTEST_S)
         time = end * _MOMENTS
         state = discharge(cells, time)
         uneven = unevenness(cells, state, time)
