@@ -7,7 +7,8 @@ hops of the crystals that the encoder is pretrained on (models/configs/hop_encod
 the evaluation sets is among them). Two views of each: `frozen`, the ion at seven points of its path
 while the host stands still, and `relaxed`, a climbing-image band on a fixed budget of steps. Every
 finished hop is a line of WORK/<set>_<view>.jsonl, so the script goes on where it was killed. With
---ship the views of the pool go to models/configs, where the pretraining finds them.
+--ship the views of the pool go to models/configs, where the pretraining finds them, those of the
+published hops (by id, for benchmarks.physics_fed) to the results.
 
 Made for a GPU with CPU cores beside it that look for neighbours; on two CPU cores --set, --hops
 and --minutes make it smaller.
@@ -46,7 +47,10 @@ from structures.records import Crystal, Hop, UnusableStructureError
 from structures.sources import neb_barriers
 
 CONFIG = Path("models/configs/hop_encoder.yaml")
-SHIPPED = CONFIG.parent / "potential_hops.jsonl.gz"
+SHIPPED = {
+    "pool": CONFIG.parent / "potential_hops.jsonl.gz",
+    "neb": Path(__file__).parent / "results" / "potential_hops_neb.jsonl.gz",
+}
 ATOMS_FROZEN, ATOMS_RELAXED = 6000, 9000
 """Atoms in a batch."""
 BUDGETS = {"neb": Budget(5, 35, 55), "pool": Budget(3, 25, 40)}
@@ -55,6 +59,10 @@ NEB_ATOMS = 260
 MOST_FROZEN_EV = 4.0
 """Hops of the pool whose frozen profile rises higher are not relaxed."""
 CELLS_A_TASK = 6
+ORIGIN = {
+    "pool": "Materials Project, CC BY 4.0",
+    "neb": "sai-mat-group/predicting-migration-barriers, MIT",
+}
 
 
 def main() -> None:
@@ -173,7 +181,7 @@ def computed(
             return
         if view == "frozen":
             profiles = frozen_profiles(batch, N_PROBES - 2, neighbours, device)
-            values = [{"energies_eV": rounded(p)} for p in profiles]
+            values: list[dict[str, Any]] = [{"energies_eV": rounded(p)} for p in profiles]
         else:
             values = [
                 {
@@ -234,26 +242,28 @@ def read(file: Path) -> list[dict[str, Any]]:
 
 
 def ship(work: Path) -> None:
-    """Both views of the pool in one file, a hop a line."""
-    relaxed = {row["id"]: row for row in read(work / "pool_relaxed.jsonl")}
-    rows = []
-    for row in sorted(read(work / "pool_frozen.jsonl"), key=lambda row: row["id"]):
-        kept = {"id": row["id"], "frozen_eV": row["energies_eV"]}
-        if row["id"] in relaxed:
-            band = relaxed[row["id"]]
-            kept |= {"relaxed_eV": band["energies_eV"], "force_eV_A": band["band_force_eV_A"]}
-        rows.append(kept)
-    head = {
-        "made_by": "benchmarks/make_potential_hops.py",
-        "calculator": f"chgnet {version('chgnet')}",
-        "structures": "Materials Project, CC BY 4.0",
-        "budget": asdict(BUDGETS["pool"]),
-        "n_hops": len(rows),
-        "n_relaxed": len(relaxed),
-    }
-    with gzip.open(SHIPPED, "wt", encoding="utf-8") as stream:
-        stream.writelines(json.dumps(row) + "\n" for row in (head, *rows))
-    print(head)
+    """Both views of each set in one file, a hop a line."""
+    for name, target in SHIPPED.items():
+        relaxed = {row["id"]: row for row in read(work / f"{name}_relaxed.jsonl")}
+        rows = []
+        for row in sorted(read(work / f"{name}_frozen.jsonl"), key=lambda row: row["id"]):
+            kept = {"id": row["id"], "frozen_eV": row["energies_eV"]}
+            if row["id"] in relaxed:
+                band = relaxed[row["id"]]
+                kept |= {"relaxed_eV": band["energies_eV"], "force_eV_A": band["band_force_eV_A"]}
+            rows.append(kept)
+        head = {
+            "made_by": "benchmarks/make_potential_hops.py",
+            "method": "single energies, host as it stands; relaxed: climbing-image band",
+            "calculator": f"chgnet {version('chgnet')}",
+            "structures": ORIGIN[name],
+            "budget": asdict(BUDGETS[name]),
+            "n_hops": len(rows),
+            "n_relaxed": len(relaxed),
+        }
+        with gzip.open(target, "wt", encoding="utf-8") as stream:
+            stream.writelines(json.dumps(row) + "\n" for row in (head, *rows))
+        print(head)
 
 
 if __name__ == "__main__":

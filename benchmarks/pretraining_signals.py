@@ -103,8 +103,8 @@ def main() -> None:
         graph_of(hop)
     tasks = [
         (name, protocol, k)
+        for name in (*variants, "none")
         for protocol in ("grouped", "leave-family-out")
-        for name in ("none", *variants)
         for k in range(len(list(PROTOCOLS[protocol].split(hops))))
     ]
     file = args.work / "folds.jsonl"

@@ -26,6 +26,7 @@ from models.encoder import HopEncoder
 from models.ensemble import HopEnsemble
 from models.few_label_conductivity import FewLabelConductivity
 from models.few_label_model import FewLabelModel
+from models.physics_fed import PhysicsFed
 from models.property_trees import PropertyTrees
 
 LIBRARY = Path(__file__).parent / "library"
@@ -38,6 +39,7 @@ KINDS: dict[str, Any] = {
     CellRom.kind: CellRom,
     PropertyTrees.kind: PropertyTrees,
     FewLabelModel.kind: FewLabelModel,
+    PhysicsFed.kind: PhysicsFed,
     FewLabelConductivity.kind: FewLabelConductivity,
     AgeingRom.kind: AgeingRom,
     CycleLife.kind: CycleLife,

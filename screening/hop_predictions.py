@@ -8,6 +8,8 @@ from functools import lru_cache
 from typing import Any
 
 from models.library import load
+from models.physics_fed import PhysicsFed
+from screening.labelling.potential_profile import with_potential_profile
 from screening.table import Row
 from structures.records import Crystal, FailedRecord, Hop, UnusableStructureError
 from structures.sites import find_hops
@@ -52,6 +54,8 @@ class HopPredictor:
         if not hops:
             return []
         model = any_model(self.model)
+        if isinstance(model, PhysicsFed):
+            hops = [with_potential_profile(hop) for hop in hops]
         try:
             prediction = model.predict(hops)
             lower, upper = model.interval(prediction)

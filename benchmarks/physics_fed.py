@@ -1,0 +1,206 @@
+"""Barriers with a universal potential's energies as inputs, against the same models without.
+
+    python -m benchmarks.physics_fed --data DIR [--ship]
+
+The published hops under three protocols (host frameworks kept together, whole families left out,
+whole ions left out), all rows on the same footing: hops without energies (their path touches
+another ion) are predicted without. `with relaxed bands` also sees the relaxed band of another
+potential (MACE, from the data set), which costs minutes a hop. Energies are those of
+benchmarks.make_potential_hops; network predictions are those of benchmarks.hop_barriers. With
+--ship the model with energies is fitted on all rows and written to models/library.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.hop_barriers import PROTOCOLS, RESULTS, UP_TO_EV
+from benchmarks.make_potential_hops import SHIPPED
+from models.calibration import Calibration
+from models.checkpoint import sha256
+from models.library import LIBRARY
+from models.metrics import bootstrap, mae, paired_bootstrap, r2, spearman
+from models.physics_fed import PROFILE, TARGET, Inputs, PhysicsFed
+from models.prediction import Prediction
+from structures.family_names import canonical_family
+from structures.records import Hop
+from structures.sources import neb_barriers
+
+RESULT = Path(__file__).parent / "results" / "physics_fed.json"
+NAME = "hop-barrier-chgnet"
+NETWORKS = ("mixed-frozen", "network-frozen")
+Floats = NDArray[np.float64]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder that holds neb_barriers/")
+    parser.add_argument("--ship", action="store_true", help=f"write models/library/{NAME}")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    hops = seen(neb_barriers.load(args.data).records)
+    barrier = np.array([hop.barrier_eV for hop in hops], dtype=float)
+    checksum = sha256(args.data / neb_barriers.HOPS_FILE)
+    inputs = Inputs.of(hops)
+    band = np.array([float(hop.extra.get("mace_relax_eV") or np.nan) for hop in hops])
+    out: dict[str, Any] = {
+        "data_sha256": checksum,
+        "n": len(hops),
+        "n_with_energies": int(inputs.has_view.sum()),
+        "raw_spearman": {
+            "frozen host, saddle above the mean of the ends": round(
+                spearman(barrier[inputs.has_view], inputs.view[inputs.has_view, 0]), 3
+            ),
+            "relaxed MACE band": round(spearman(barrier, band), 3),
+        },
+    }
+    for protocol, splitter in PROTOCOLS.items():
+        folds = list(splitter.split(hops))
+        started = time.perf_counter()
+        kinds = {
+            "without energies": unseen(inputs),
+            "with energies": inputs,
+            "with energies and relaxed bands": with_band(inputs, band),
+        }
+        found = {name: out_of_fold(i, barrier, folds) for name, i in kinds.items()}
+        means = {name: prediction.mean for name, prediction in found.items()}
+        for name in ("trees", "gaussian_process", *NETWORKS):
+            file = RESULTS / f"{protocol}.{name}.json"
+            if file.exists():
+                means[name] = np.array(json.loads(file.read_text(encoding="utf-8"))["mean_eV"])
+        for name in ("with energies", "with energies and relaxed bands"):
+            if NETWORKS[0] in means:
+                t = [TARGET.forward(means[k]) for k in (name, NETWORKS[0])]
+                means[f"{name}, averaged with the network"] = TARGET.inverse((2 * t[0] + t[1]) / 3)
+        out[protocol] = {
+            name: scores(hops, barrier, mean, means.get("trees")) for name, mean in means.items()
+        }
+        for name, prediction in found.items():
+            out[protocol][name]["interval_coverage_90"] = coverage(hops, barrier, prediction)
+        out[protocol]["seconds"] = round(time.perf_counter() - started)
+        for name, entry in out[protocol].items():
+            print(f"{protocol:17s} {name:56s} {entry}", flush=True)
+    RESULT.write_text(json.dumps(out, indent=1) + "\n", encoding="utf-8")
+    if args.ship:
+        ship(hops, barrier, out)
+
+
+def seen(hops: Sequence[Hop]) -> list[Hop]:
+    """The hops with the energies that a universal potential has for them."""
+    with gzip.open(SHIPPED["neb"], "rt", encoding="utf-8") as stream:
+        rows = [json.loads(line) for line in stream]
+    energies = {row["id"]: row["frozen_eV"] for row in rows if "frozen_eV" in row}
+    return [
+        replace(hop, extra={**hop.extra, PROFILE: energies[hop.id]}) if hop.id in energies else hop
+        for hop in hops
+    ]
+
+
+def unseen(inputs: Inputs) -> Inputs:
+    return Inputs(inputs.scalars, inputs.features, np.full_like(inputs.view, np.nan))
+
+
+def with_band(inputs: Inputs, band: Floats) -> Inputs:
+    """The energies and a relaxed band's barrier as one view."""
+    logarithm = np.log(np.clip(band, 0.0, 6.0) + TARGET.shift_eV)
+    return Inputs(inputs.scalars, inputs.features, np.column_stack([inputs.view, logarithm]))
+
+
+def out_of_fold(inputs: Inputs, barrier: Floats, folds: Sequence[Any]) -> Prediction:
+    parts = [np.zeros(len(barrier)) for _ in range(3)]
+    for fold in folds:
+        model = PhysicsFed()
+        model._learn(inputs.rows(fold.train), TARGET.forward(barrier[fold.train]))
+        found = model._predicted(inputs.rows(fold.test))
+        values = (found.mean, found.aleatoric_std, found.epistemic_std)
+        for store, value in zip(parts, values, strict=True):
+            store[fold.test] = value
+    return Prediction(*parts)
+
+
+def coverage(hops: Sequence[Hop], barrier: Floats, prediction: Prediction) -> float:
+    """Of intervals widened by the residuals of the other half of the frameworks."""
+    groups = np.array([hop.framework for hop in hops])
+    half = np.isin(groups, np.unique(groups)[::2])
+    inside = np.zeros(len(hops), dtype=bool)
+    for rows, others in ((half, ~half), (~half, half)):
+        fields = (prediction.mean, prediction.aleatoric_std, prediction.epistemic_std)
+        rest = Prediction(*(f[others] for f in fields))
+        calibration = Calibration.fit(rest, barrier[others], TARGET)
+        widened = calibration.calibrated(Prediction(*(f[rows] for f in fields)))
+        lower, upper = calibration.interval(widened, TARGET)
+        inside[rows] = (lower <= barrier[rows]) & (barrier[rows] <= upper)
+    return round(float(inside.mean()), 3)
+
+
+def scores(
+    hops: Sequence[Hop], barrier: Floats, mean: Floats, trees: Floats | None
+) -> dict[str, Any]:
+    groups = [hop.framework for hop in hops]
+    low = barrier <= UP_TO_EV
+    sound = np.array([not neb_barriers.is_implausible(hop) for hop in hops])
+    families = np.array([canonical_family(hop.family) for hop in hops])
+    within = [
+        spearman(barrier[families == f], mean[families == f])
+        for f in np.unique(families)
+        if (families == f).sum() >= 8 and np.ptp(mean[families == f]) > 0
+    ]
+    error = bootstrap(mae, barrier, mean, groups=groups)
+    entry = {
+        "mae_eV": [round(v, 3) for v in (error.value, error.lower, error.upper)],
+        "r2": round(r2(barrier, mean), 3),
+        "spearman": round(spearman(barrier, mean), 3),
+        "mae_up_to_2_eV": round(mae(barrier[low], mean[low]), 3),
+        "mae_without_implausible_rows_eV": round(mae(barrier[sound], mean[sound]), 3),
+        "spearman_within_families": round(float(np.mean(within)), 3),
+    }
+    if trees is not None and trees is not mean:
+        gap = paired_bootstrap(barrier, mean, trees, groups=groups)
+        entry["mae_minus_trees_eV"] = [round(v, 3) for v in (gap.value, gap.lower, gap.upper)]
+    return entry
+
+
+def ship(hops: list[Hop], barrier: Floats, out: dict[str, Any]) -> None:
+    model = PhysicsFed().fit(hops, barrier)
+    card = {
+        "name": NAME,
+        "predicts": "migration barrier of a hop, eV",
+        "quantity": "migration_barrier",
+        "inputs": ["hop"],
+        "working_ions": sorted({hop.working_ion for hop in hops}),
+        "families": sorted({canonical_family(hop.family) for hop in hops if hop.family}),
+        "trained_on": {
+            "name": neb_barriers.SOURCE.title,
+            "licence": neb_barriers.SOURCE.licence,
+            "citation": neb_barriers.SOURCE.citation,
+            "n_hops": len(hops),
+            "n_frameworks": len({hop.framework for hop in hops}),
+            "base_systems": sorted({hop.framework for hop in hops}),
+            "methods": ["dft_neb"],
+        },
+        "needs": "CHGNet energies along the path (the extra chgnet); a hop without is predicted "
+        "from its path and composition",
+        "validation": {
+            protocol: {k: out[protocol]["with energies"][k] for k in ("mae_eV", "spearman")}
+            | {"interval_coverage_90": out[protocol]["with energies"]["interval_coverage_90"]}
+            for protocol in PROTOCOLS
+        },
+        "cost_of_a_call": "about two seconds of one core a hop of 100 atoms, nearly all CHGNet's",
+        "licence": "MIT",
+    }
+    model.save(LIBRARY / NAME, card)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""Barriers of hops that a universal potential has looked at: its energies as further inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.baseline import Arrays, Baseline, Floats
+from models.calibration import Calibration
+from models.gaussian_process import PathProcess, path_scalars
+from models.prediction import Prediction
+from models.transforms import LogShift
+from models.trees import Forest
+from structures.descriptors import hop_features
+from structures.records import Hop
+from structures.splits import GroupedKFold
+
+PROFILE = "potential_profile_eV"
+"""Key of a hop's energies along its path while the host stands still, by a universal potential."""
+HIGHEST_EV, LARGEST_DIFFERENCE_EV, LOWEST_EV = 6.0, 2.0, -1.0
+"""Energies of an ion in a rigid host are cut here: beyond, they say that it is far, not how far."""
+TARGET = LogShift(0.1)
+N_TREES, MIN_LEAF, MAX_FEATURES = 120, 2, 0.3
+N_FOLDS = 5
+
+
+class PhysicsFed(Baseline):
+    """A Gaussian process and trees on path, composition and a universal potential's energies.
+
+    One energy near the saddle already ranks hops better than geometry does, though a host that
+    does not give way makes it too high. The geometric mean of a process (path scalars and energies)
+    and of extremely randomised trees (path, composition, energies) corrects it. A hop without
+    energies is predicted by the same two on what is left.
+    """
+
+    kind: ClassVar[str] = "physics_fed"
+    quantity: ClassVar[str] = "migration_barrier"
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+
+    def interval(self, prediction: Prediction) -> tuple[Floats, Floats]:
+        """Calibrated 90 % interval of what :meth:`predict` gave, eV."""
+        return self.calibration_.interval(prediction, TARGET)
+
+    def _fit(self, hops: Sequence[Hop], barriers: Floats) -> None:
+        self._learn(Inputs.of(hops), TARGET.forward(barriers))
+        self.calibration_ = Calibration()
+        groups = len({hop.framework for hop in hops})
+        if groups < 2:
+            return
+        parts = [np.zeros(len(hops)) for _ in range(3)]
+        for fold in GroupedKFold(min(N_FOLDS, groups)).split(hops):
+            part = PhysicsFed(self.seed)
+            part._learn(self.inputs_.rows(fold.train), self.target_[fold.train])
+            found = part._predicted(self.inputs_.rows(fold.test))
+            for store, values in zip(
+                parts, (found.mean, found.aleatoric_std, found.epistemic_std), strict=True
+            ):
+                store[fold.test] = values
+        self.calibration_ = Calibration.fit(Prediction(*parts), barriers, TARGET, n_groups=groups)
+
+    def _predict(self, hops: Sequence[Hop]) -> Prediction:
+        return self.calibration_.calibrated(self._predicted(Inputs.of(hops)))
+
+    def _learn(
+        self, inputs: Inputs, target: Floats, theta: Mapping[bool, Floats] | None = None
+    ) -> None:
+        self.inputs_, self.target_ = inputs, target
+        self._experts: dict[bool, tuple[PathProcess, Forest]] = {}
+        for fed in (False, True):
+            index = np.flatnonzero(inputs.has_view) if fed else np.arange(len(target))
+            if len(index) >= 2:
+                x, y = inputs.rows(index), target[index]
+                self._experts[fed] = (
+                    PathProcess(x.for_process(fed), y, (theta or {}).get(fed)),
+                    Forest.grown(x.for_trees(fed), y, N_TREES, MIN_LEAF, MAX_FEATURES, self.seed),
+                )
+
+    def _predicted(self, inputs: Inputs) -> Prediction:
+        n = len(inputs.has_view)
+        t, noise, doubt = np.zeros(n), np.zeros(n), np.zeros(n)
+        for fed, (process, forest) in self._experts.items():
+            only = True not in self._experts
+            rows = np.arange(n) if only else np.flatnonzero(inputs.has_view == fed)
+            if not len(rows):
+                continue
+            x = inputs.rows(rows)
+            mean, spread = process.predict(x.for_process(fed))
+            each = forest.predict(x.for_trees(fed)).mean(axis=0)
+            t[rows] = 0.5 * (mean + each)
+            noise[rows] = process.noise
+            doubt[rows] = np.hypot(spread, 0.5 * (mean - each))
+        barrier = TARGET.inverse(t)
+        return Prediction(
+            barrier, TARGET.inverse_std(barrier, noise), TARGET.inverse_std(barrier, doubt)
+        )
+
+    def _state(self) -> tuple[Arrays, Mapping[str, Any]]:
+        inputs = self.inputs_
+        arrays = {
+            "scalars": inputs.scalars,
+            "features": inputs.features,
+            "view": inputs.view,
+            "target": self.target_,
+        }
+        thetas = {f"theta_{int(fed)}": p.theta for fed, (p, _) in self._experts.items()}
+        calibration = {
+            "factor": self.calibration_.factor,
+            "level": self.calibration_.level,
+            "n_rows": self.calibration_.n_rows,
+        }
+        return arrays | thetas, {"seed": self.seed, "calibration": calibration}
+
+    @classmethod
+    def _restore(cls, arrays: Arrays, settings: Mapping[str, Any]) -> Self:
+        model = cls(settings["seed"])
+        inputs = Inputs(arrays["scalars"], arrays["features"], arrays["view"])
+        thetas = {
+            k: arrays[f"theta_{int(k)}"] for k in (False, True) if f"theta_{int(k)}" in arrays
+        }
+        model._learn(inputs, arrays["target"], thetas)
+        model.calibration_ = Calibration(**settings["calibration"])
+        return model
+
+
+class Inputs:
+    """What is known of n hops.
+
+    Args:
+        scalars: (n, len(PATH_SCALARS)) path scalars.
+        features: (n, n_features) path and composition.
+        view: (n, 5) what :func:`view_of` gives; NaN where there is none.
+    """
+
+    def __init__(self, scalars: Floats, features: Floats, view: Floats) -> None:
+        self.scalars, self.features, self.view = scalars, features, view
+        self.has_view = np.asarray(np.isfinite(view).all(axis=1))
+
+    @classmethod
+    def of(cls, hops: Sequence[Hop]) -> Inputs:
+        """From the hops."""
+        return cls(path_scalars(hops), hop_features(hops)[0], np.array([view_of(h) for h in hops]))
+
+    def rows(self, index: NDArray[np.intp]) -> Inputs:
+        """Some of them."""
+        return Inputs(self.scalars[index], self.features[index], self.view[index])
+
+    def for_process(self, fed: bool) -> Floats:
+        """(n, n_columns) what the Gaussian process sees."""
+        return np.hstack([self.scalars, self.view]) if fed else self.scalars
+
+    def for_trees(self, fed: bool) -> Floats:
+        """(n, n_columns) what the trees see."""
+        return np.hstack([self.features, self.scalars, self.view]) if fed else self.features
+
+
+def view_of(hop: Hop) -> Floats:
+    """(5,) numbers of a hop's energy profile, the same for the hop and its reverse.
+
+    Saddle above the mean of both ends (logarithm), difference of the ends, second highest energy
+    (logarithm), lowest energy, share of the path above half of the saddle. NaN without a profile.
+    """
+    energies = np.asarray(hop.extra.get(PROFILE, ()), dtype=float)
+    if len(energies) < 4 or not np.isfinite(energies).all():
+        return np.full(5, np.nan)
+    above = energies - 0.5 * (energies[0] + energies[-1])
+    saddle = above.max()
+    second = np.sort(above[1:-1])[-2]
+    logarithm = np.log(np.clip([saddle, second], 0.0, HIGHEST_EV) + TARGET.shift_eV)
+    return np.array(
+        [
+            logarithm[0],
+            min(abs(energies[-1] - energies[0]), LARGEST_DIFFERENCE_EV),
+            logarithm[1],
+            max(above.min(), LOWEST_EV),
+            float(np.mean(above > 0.5 * saddle)),
+        ]
+    )
