@@ -20,10 +20,13 @@ from models.conductivity import ConductivityTrees
 from models.cycle_life import CycleLife
 from models.ensemble import HopEnsemble
 from models.few_label import is_new
+from models.few_label_conductivity import FewLabelConductivity
 from models.few_label_model import FewLabelModel, hop_descriptors
 from models.hop_graphs import graph_of
+from models.physics_fed import PhysicsFed
 from models.validation import errors_by_domain
 from screening.conductivity_predictions import ROOM_TEMPERATURE_K
+from screening.labelling.potential_profile import with_potential_profile
 from screening.orchestrator.catalogue import (
     Entry,
     EntryDomain,
@@ -59,12 +62,15 @@ KINDS_OF_ENTRIES: Mapping[str, Kind] = {
     "conductivity_trees": "trees",
     "property_trees": "trees",
     "few_label": "process",
+    FewLabelConductivity.kind: "process",
+    PhysicsFed.kind: "process",
     "cycle_life": "process",
 }
 HOP_KINDS = frozenset(
     (
         "hop_ensemble",
         "few_label",
+        PhysicsFed.kind,
         "trees",
         "gaussian_process",
         "global_mean",
@@ -74,7 +80,13 @@ HOP_KINDS = frozenset(
 )
 STATED_KEYS = ("mae_eV", "mae_decades", "mae")
 """Where a card's validation states the mean absolute error."""
-COST_S = {"hop_ensemble": 0.15, "conductivity_trees": 0.01, "property_trees": 0.05}
+COST_S = {
+    "hop_ensemble": 0.15,
+    PhysicsFed.kind: 2.5,
+    "conductivity_trees": 0.01,
+    FewLabelConductivity.kind: 0.01,
+    "property_trees": 0.05,
+}
 """Seconds a record, where the card states none."""
 WITHOUT_STEP = frozenset(("hop_encoder",))
 """Kinds that others start from and that predict nothing by themselves."""
@@ -134,7 +146,7 @@ def entry_of(name: str, folder: Path) -> Entry | None:
             frozenset(map(str, card.get("working_ions", ()))),
             frozenset(map(str, card.get("elements", ()))),
             frozenset(map(str, card.get("families", ()))),
-            {"temperature_K": ROOM_TEMPERATURE_K} if kind == ConductivityTrees.kind else {},
+            {"temperature_K": ROOM_TEMPERATURE_K} if output == "conductivity" else {},
         ),
         licence=str(card.get("licence", "not stated")),
         training_sets=_training_sets(card),
@@ -144,6 +156,7 @@ def entry_of(name: str, folder: Path) -> Entry | None:
         run=run,
         measure=measure,
         judge=judge,
+        extra="chgnet" if kind == PhysicsFed.kind else None,
     )
 
 
@@ -232,10 +245,11 @@ def _steps(kind: str, output: str, folder: Path) -> tuple[tuple[str, ...], Run, 
         return ("hop",), partial(_predict_hops, folder), measure
     if kind == CycleLife.kind:
         return ("early_cycles",), partial(_predict_lives, folder), None
+    known = kind != FewLabelConductivity.kind  # that one judges single rows itself
     return (
         ("composition",),
         partial(_predict_rows, folder, output, "composition"),
-        partial(_row_distances, folder, "composition"),
+        partial(_row_distances, folder, "composition") if known else None,
     )
 
 
@@ -273,6 +287,8 @@ def _hop_rows(model: Any, rows: Sequence[Row]) -> list[Row]:
     if not rows:
         return []
     hops = [hop_of(row) for row in rows]
+    if isinstance(model, PhysicsFed):
+        hops = [with_potential_profile(hop) for hop in hops]
     prediction = model.predict(hops)
     inside = model.in_domain(hops)
     result = [
