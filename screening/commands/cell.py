@@ -198,11 +198,9 @@ def _predict(args: argparse.Namespace) -> int:
     from screening.cell.rom import predict_designs
     from screening.cell.shipped import OTHERS, rom_for
     from screening.cell.tables import write_tables
-    from screening.errors import InputError
 
+    _check_new_folder(args.out / "kpis.csv")
     designs = read_designs(args.designs)
-    if args.out.exists() and any(args.out.iterdir()):
-        raise InputError(f"{args.out}: not empty; choose another folder")
     usable = {d.base_cell for d in designs if not d.trouble}
     names = {
         d.base_cell: args.model or (rom_for(d.base_cell) if d.base_cell in usable else OTHERS)
@@ -222,7 +220,7 @@ def _predict(args: argparse.Namespace) -> int:
 def _train(args: argparse.Namespace) -> int:
     from screening.cell.rom import train
 
-    check_output(args.out / "card.yaml")
+    _check_new_folder(args.out / "card.yaml")
     train(args.simulations, seed=args.seed).save(args.out)
     say(f"wrote {args.out}")
     return USABLE
@@ -231,7 +229,7 @@ def _train(args: argparse.Namespace) -> int:
 def _transfer(args: argparse.Namespace) -> int:
     from screening.cell.rom import transfer
 
-    check_output(args.out / "card.yaml")
+    _check_new_folder(args.out / "card.yaml")
     transfer(_cell_rom(args.base), args.simulations, args.strategy).save(args.out)
     say(f"wrote {args.out}")
     return USABLE
@@ -258,6 +256,16 @@ def _export(args: argparse.Namespace) -> int:
         say(f"note: {note}")
     say(f"wrote {args.out}")
     return USABLE
+
+
+def _check_new_folder(file: Path) -> None:
+    """Refuse a file that cannot be written or whose folder holds something, before any work."""
+    from screening.errors import InputError
+
+    folder = file.parent
+    if folder.is_dir() and any(folder.iterdir()):
+        raise InputError(f"{folder}: not empty; choose another folder")
+    check_output(file)
 
 
 def _cell_rom(name: str) -> Any:

@@ -67,3 +67,26 @@ def test_export_writes_bpx(designs: Path, tmp_path: Path) -> None:
     assert json.loads(out.read_text())["Header"]["BPX"].startswith("1.")
     assert main(["cell", "export", str(designs), "--design", "god", "--out", str(out)]) == 2
     assert main(["cell", "export", str(designs), "--out", str(out)]) == 2
+
+
+def test_no_model_and_no_table_is_replaced(
+    designs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "model"
+    out.mkdir()
+    (out / "card.yaml").write_text("mine", encoding="utf-8")
+    file = tmp_path / "file"
+    file.write_text("mine", encoding="utf-8")
+    runs = str(tmp_path / "runs")
+    for verb in (
+        ["train", runs],
+        ["transfer", "--base", "cell-rom-lco", "--simulations", runs],
+        ["predict", str(designs)],
+    ):
+        for place, message in ((out, "not empty"), (file, "cannot be written")):
+            assert main(["cell", *verb, "--out", str(place)]) == 2
+            (said,) = capsys.readouterr().err.strip().splitlines()
+            assert str(place) in said
+            assert message in said
+    assert [path.name for path in out.iterdir()] == ["card.yaml"]
+    assert (out / "card.yaml").read_text() == file.read_text() == "mine"
