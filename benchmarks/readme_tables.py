@@ -332,8 +332,8 @@ def orchestrator(result: dict[str, Any]) -> str:
         "| rule | hops, family left out | hops, ion left out | bulk properties |",
         "|---|---|---|---|",
     ]
-    parts = (result["hops"]["family left out"], result["hops"]["ion left out"])
-    parts = (*parts, result["bulk"]["all"])
+    hops = result["hops"]
+    parts = (hops["family left out"], hops["ion left out"], result["bulk"]["all"])
     for name in (
         "orchestrator",
         "always full fine-tuning",
