@@ -67,6 +67,9 @@ KPIS: dict[str, str] = {
 }
 """Figure of merit -> unit; per kilogram of the stack (no case)."""
 
+VOLTAGE_COLUMNS = ("cell_average_voltage_V", "cell_average_voltage_std_V")
+"""The candidate's own voltage, where energy and power are counted at it."""
+
 GAUSS_NODES, GAUSS_WEIGHTS = np.polynomial.hermite_e.hermegauss(15)
 
 
@@ -82,6 +85,7 @@ CELL_COLUMNS = (
     "cell_value",
     "cell_value_kind",
     *AGEING_COLUMNS,
+    *VOLTAGE_COLUMNS,
     "cell_from_candidate",
     "cell_from_base",
     "cell_in_domain",
@@ -216,12 +220,14 @@ class CellStage:
             discharge at SHOWN_RATE.
         responses: Role -> response.
         base: The base cell's own figures of merit.
+        ageing: AGEING_COLUMNS of the base cell, which are those of all candidates in it.
     """
 
     rows: list[Row]
     curves: dict[str, dict[str, list[float]]]
     responses: dict[str, Response]
     base: dict[str, float]
+    ageing: Row
 
 
 def cell_columns(
@@ -275,6 +281,7 @@ def cell_columns(
         curves=_curves(best, settings, solve),
         responses={_role(name): r for name, r in responses.items()},
         base=_base(settings, solve),
+        ageing=ageing,
     )
 
 
@@ -349,12 +356,7 @@ def _kpis(rows: Sequence[Row], settings: CellSettings) -> tuple[dict[str, float]
     ]
     slowest, at_1C, at_3C = curves[0], curves[1], curves[RATES.index(3.0)]
     weight = masses(settings.base_cell, settings.parameters).total
-    able = [  # a fast discharge that the cell model only guesses is no base for others
-        curve
-        for curve, row in zip(curves, rows, strict=True)
-        if curve.capacity_Ah > 0.0
-        and (row.get("in_domain") is not False or curve.c_rate <= SHOWN_RATE)
-    ]
+    able = [curve for curve in curves if curve.capacity_Ah > 0.0]
     found = {
         "specific_energy": slowest.energy_Wh / weight,
         "capacity_retained_1C": retention(at_1C, slowest),
@@ -439,6 +441,7 @@ def _at_own_voltage(added: Row, settings: CellSettings) -> str:
     if own is None:
         return "its voltage is not known: that of the base cell's cathode"
     volts, std, source = own
+    added.update(zip(VOLTAGE_COLUMNS, (volts, std), strict=True))
     start = full_charge(settings.base_cell, settings.parameters)
     charge = np.linspace(0.0, start.usable_Ah, 201)
     fillings = start.stoichiometries(charge)[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,18 +78,29 @@ def render(rows: Sequence[Row], record: Mapping[str, Any], cell: CellStage | Non
         },
         shown_kpis=cell_plots.SHOWN_KPIS,
         axis_shift={role: shift for role, (_, shift) in cell_plots.AXIS.items()},
+        with_spread=with_spread,
         several=len(objectives) > 1,
         n_in_domain=sum(row["in_domain"] is True for row in ranked),
     )
 
 
+def with_spread(value: float, std: float) -> tuple[str, str]:
+    """A value and its spread as text: the spread to two digits, the value as far as that goes."""
+    if not 0.0 < std < math.inf:
+        return f"{value:.3g}", f"{std:.3g}"
+    n_decimals = max(0, 1 - math.floor(math.log10(std)))
+    return f"{value:.{n_decimals}f}", f"{std:.{n_decimals}f}"
+
+
 def cell_table(cell: CellStage, ranked: Sequence[Row]) -> dict[str, Any]:
-    """The figures of merit of the base cell and of the best candidates, for the template."""
-    from screening.cell.stage import KPIS, column
+    """The figures of merit of the base cell and of the best candidates, for the template.
+
+    The candidates' own voltages are a column where one of them has one.
+    """
+    from screening.cell.stage import KPIS, VOLTAGE_COLUMNS, column
 
     kpis = [(column(kpi), column(kpi, std=True), unit) for kpi, unit in KPIS.items()]
-    return {
-        "kpis": kpis,
-        "base": cell.base,
-        "rows": [row for row in ranked if row.get("cell_status") == "ok"][:N_CELLS],
-    }
+    rows = [row for row in ranked if row.get("cell_status") == "ok"][:N_CELLS]
+    if any(row[VOLTAGE_COLUMNS[0]] is not None for row in rows):
+        kpis.append((*VOLTAGE_COLUMNS, "V"))
+    return {"kpis": kpis, "base": cell.base, "rows": rows, "ageing": cell.ageing}

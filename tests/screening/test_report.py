@@ -4,10 +4,23 @@ import re
 from html.parser import HTMLParser
 from typing import Any
 
+import numpy as np
+
+from screening.cell.service import AGEING_COLUMNS
+from screening.cell.stage import (
+    CELL_COLUMNS,
+    KPIS,
+    CellSettings,
+    CellStage,
+    Response,
+    column,
+)
 from screening.ranking import rank
-from screening.report.report import render
+from screening.report.report import render, with_spread
 from screening.settings import CampaignSettings
 from screening.table import COLUMNS, Row
+
+BASE = "Prada2013_balanced"
 
 
 def row(k: int, **values: Any) -> Row:
@@ -30,8 +43,10 @@ def row(k: int, **values: Any) -> Row:
     return {**dict.fromkeys(COLUMNS), **filled}
 
 
-def page(rows: list[Row]) -> str:
-    settings = CampaignSettings("garnets & more", rank_by="lcb")
+def page(rows: list[Row], cell: CellStage | None = None) -> str:
+    settings = CampaignSettings(
+        "garnets & more", rank_by="lcb", cell=None if cell is None else CellSettings(BASE)
+    )
     objectives = settings.ranking_objectives()
     record = {
         "name": settings.name,
@@ -46,7 +61,23 @@ def page(rows: list[Row]) -> str:
         "crystals_per_s": 3.0,
         "n_workers": 2,
     }
-    return render(rank(rows, objectives, "lcb"), record)
+    return render(rank(rows, objectives, "lcb"), record, cell)
+
+
+def in_cell(rows: list[Row], **ageing: Any) -> CellStage:
+    """Rows in a cell whose specific energy is all that is known."""
+    added = {**dict.fromkeys(CELL_COLUMNS), "cell_status": "ok", "cell_value": 1e-15}
+    added["cell_value_kind"] = "chemical, D"
+    energy = {column("specific_energy"): 150.26, column("specific_energy", std=True): 12.345}
+    grid = np.array([-16.0, -15.0])
+    flat = {kpi: np.ones(2) for kpi in KPIS}
+    return CellStage(
+        rows=[{**added, **energy, **given} for given in rows],
+        curves={BASE: {"charge_Ah": [0.0, 1.0], "voltage_V": [4.0, 3.0]}},
+        responses={"electrode": Response("D", grid, flat, flat, {}, -16.0)},
+        base=energy,
+        ageing={**dict.fromkeys(AGEING_COLUMNS), **ageing},
+    )
 
 
 class Tags(HTMLParser):
@@ -89,3 +120,37 @@ def test_a_table_without_results_still_has_a_page() -> None:
     html = page([row(0, status="failed", reason="no working ion", percolation_barrier_eV=None)])
     assert "no working ion" in html
     assert "Best candidates" in html
+
+
+def test_a_cell_shows_its_ageing_and_the_voltage_where_there_is_one() -> None:
+    ageing = {
+        "cell_fade_500_cycles_percent": 5.59,
+        "cell_fade_500_cycles_std_percent": 0.12,
+        "cell_service_life_years": 12.53,
+        "cell_service_life_lower_years": 11.96,
+        "cell_ageing_note": "the graphite ages",
+    }
+    plain = in_cell([row(0)], **ageing)
+    html = page(plain.rows, plain)
+    for shown in ("5.6", "12.5 years", "12.0", "the graphite ages", "charged at 0.5C", "150 "):
+        assert shown.lower() in html.lower()
+    assert "average voltage" not in html
+    own = in_cell(
+        [row(0, cell_average_voltage_V=3.456, cell_average_voltage_std_V=0.36)],
+        cell_ageing_note="no ageing model",
+    )
+    html = page(own.rows, own)
+    assert "average voltage (V)" in html
+    assert re.search(r"3\.46 <span[^>]*>± 0\.36", html)
+    assert "no ageing model" in html
+    assert "years" not in html
+    tags = Tags()
+    tags.feed(html)
+    assert tags.open == []
+
+
+def test_a_spread_has_two_digits_and_its_value_no_more() -> None:
+    assert with_spread(119.37, 38.4) == ("119", "38")
+    assert with_spread(0.98345, 0.0614) == ("0.983", "0.061")
+    assert with_spread(140.2, 1.234) == ("140.2", "1.2")
+    assert with_spread(3.4567, 0.0) == ("3.46", "0")

@@ -8,13 +8,24 @@ import pytest
 
 pytest.importorskip("pybamm")
 
+from models.library import load
 from screening.cell.base_cells import base_cell
 from screening.cell.designs import Design
 from screening.cell.full_charge import full_charge, open_circuit
+from screening.cell.inputs import CONDUCTIVITY
 from screening.cell.own_voltage import own_voltage_V
 from screening.cell.parameters import CATHODE_DIFFUSIVITY
 from screening.cell.service import AGEING_COLUMNS, Duty, ageing_columns
-from screening.cell.stage import CELL_COLUMNS, KPIS, CellSettings, cell_columns, column
+from screening.cell.solvers import predicted
+from screening.cell.stage import (
+    CELL_COLUMNS,
+    KPIS,
+    VOLTAGE_COLUMNS,
+    CellSettings,
+    cell_columns,
+    column,
+    response,
+)
 from screening.errors import InputError
 from screening.table import Row
 
@@ -151,6 +162,8 @@ def test_own_voltage_lifts_energy_by_its_share_and_leaves_capacity(found: Any) -
     # a volt more on a cell that has about 3.8 V at rest
     assert 1.2 < high[energy] / low[energy] < 1.45
     assert "4.00 V as given" in high["cell_from_candidate"]
+    assert [high[name] for name in VOLTAGE_COLUMNS] == [4.0, 0.0]
+    assert [found.rows[0][name] for name in VOLTAGE_COLUMNS] == [None, None]
 
 
 def test_a_voltage_that_is_not_given_comes_from_the_shipped_model() -> None:
@@ -158,3 +171,11 @@ def test_a_voltage_that_is_not_given_comes_from_the_shipped_model() -> None:
     assert abs(volts - 3.45) < 3.0 * std
     assert "voltage" in source
     assert own_voltage_V({"formula": "NaCoO2", "working_ion": "Na"}) is None
+
+
+def test_a_better_electrolyte_gives_no_less_power_though_fast_discharges_are_not_known() -> None:
+    # the reduced-order model calls its fast discharges unknown at some conductivities, not others
+    on = response(CONDUCTIVITY, CellSettings("Prada2013_balanced"), predicted(load("cell-rom-lfp")))
+    for kpi in ("pulse_power", "duty_cycle_energy"):
+        values = on.kpis[kpi]
+        assert (np.diff(values) >= -0.01 * values.max()).all()
