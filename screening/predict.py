@@ -15,11 +15,13 @@ from models.barrier_energies import crystal_energies
 from models.baseline import Baseline
 from models.ensemble import HopEnergies, HopEnsemble
 from models.library import load
+from models.physics_fed import PhysicsFed
 from screening.candidates import Candidate
 from screening.conduction import Conditions, conduction_row
 from screening.errors import InputError
 from screening.execution import TimeLimitExceededError, time_limit
 from screening.filters import Filters
+from screening.labelling.potential_profile import with_potential_profile
 from screening.table import Row, crystal_row, failed_row
 from structures import composition, families
 from structures.migration_graph import MigrationGraph
@@ -77,7 +79,14 @@ class CrystalPredictor:
         refusal = self._other_ion(crystal) or self.filters.refusal_by_class(crystal)
         if refusal is not None:
             return crystal_row(crystal, status="filtered", reason=refusal)
-        return self._guarded(crystal, lambda: _Prepared(crystal, find_hops(crystal)))
+        return self._guarded(crystal, lambda: _Prepared(crystal, self._hops_of(crystal)))
+
+    def _hops_of(self, crystal: Crystal) -> MigrationGraph:
+        """The hops, with a potential's energies for a model that reads them."""
+        graph = find_hops(crystal)
+        if not isinstance(loaded_model(self.model, self.device), PhysicsFed):
+            return graph
+        return replace(graph, hops=tuple(with_potential_profile(hop) for hop in graph.hops))
 
     def _guarded(self, crystal: Crystal, step: Callable[[], T]) -> T | Row:
         """The step's result, or the failed row that says what went wrong in it."""
