@@ -47,7 +47,7 @@ class PhysicsFed(Baseline):
         return self.calibration_.interval(prediction, TARGET)
 
     def _fit(self, hops: Sequence[Hop], barriers: Floats) -> None:
-        self._learn(Inputs.of(hops), TARGET.forward(barriers))
+        self.fit_inputs(Inputs.of(hops), TARGET.forward(barriers))
         self.calibration_ = Calibration()
         groups = len({hop.framework for hop in hops})
         if groups < 2:
@@ -55,8 +55,8 @@ class PhysicsFed(Baseline):
         parts = [np.zeros(len(hops)) for _ in range(3)]
         for fold in GroupedKFold(min(N_FOLDS, groups)).split(hops):
             part = PhysicsFed(self.seed)
-            part._learn(self.inputs_.rows(fold.train), self.target_[fold.train])
-            found = part._predicted(self.inputs_.rows(fold.test))
+            part.fit_inputs(self.inputs_.rows(fold.train), self.target_[fold.train])
+            found = part.predict_inputs(self.inputs_.rows(fold.test))
             for store, values in zip(
                 parts, (found.mean, found.aleatoric_std, found.epistemic_std), strict=True
             ):
@@ -64,11 +64,18 @@ class PhysicsFed(Baseline):
         self.calibration_ = Calibration.fit(Prediction(*parts), barriers, TARGET, n_groups=groups)
 
     def _predict(self, hops: Sequence[Hop]) -> Prediction:
-        return self.calibration_.calibrated(self._predicted(Inputs.of(hops)))
+        return self.calibration_.calibrated(self.predict_inputs(Inputs.of(hops)))
 
-    def _learn(
+    def fit_inputs(
         self, inputs: Inputs, target: Floats, theta: Mapping[bool, Floats] | None = None
     ) -> None:
+        """Fit to (n,) targets in the space of TARGET, without calibration.
+
+        Args:
+            inputs: Of n hops.
+            target: (n,) values.
+            theta: Log hyperparameters of the processes without and with energies; None finds them.
+        """
         self.inputs_, self.target_ = inputs, target
         self._experts: dict[bool, tuple[PathProcess, Forest]] = {}
         for fed in (False, True):
@@ -80,7 +87,8 @@ class PhysicsFed(Baseline):
                     Forest.grown(x.for_trees(fed), y, N_TREES, MIN_LEAF, MAX_FEATURES, self.seed),
                 )
 
-    def _predicted(self, inputs: Inputs) -> Prediction:
+    def predict_inputs(self, inputs: Inputs) -> Prediction:
+        """Barriers, eV, with spreads that are not yet calibrated."""
         n = len(inputs.has_view)
         t, noise, doubt = np.zeros(n), np.zeros(n), np.zeros(n)
         for fed, (process, forest) in self._experts.items():
@@ -122,7 +130,7 @@ class PhysicsFed(Baseline):
         thetas = {
             k: arrays[f"theta_{int(k)}"] for k in (False, True) if f"theta_{int(k)}" in arrays
         }
-        model._learn(inputs, arrays["target"], thetas)
+        model.fit_inputs(inputs, arrays["target"], thetas)
         model.calibration_ = Calibration(**settings["calibration"])
         return model
 
