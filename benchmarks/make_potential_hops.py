@@ -3,7 +3,7 @@
     python -m benchmarks.make_potential_hops --data DIR --work DIR [--minutes M] [--device cuda]
 
 Two sets of hops: `neb`, the hops with published barriers in their published cells, and `pool`, the
-hops of the crystals that the encoder is pretrained on (models/configs/hop_encoder.yaml; nothing of
+hops of the crystals that the encoder is pretrained on (models/configs/hop_encoder_all_signals.yaml; nothing of
 the evaluation sets is among them). Two views of each: `frozen`, the ion at seven points of its path
 while the host stands still, and `relaxed`, a climbing-image band on a fixed budget of steps. Every
 finished hop is a line of WORK/<set>_<view>.jsonl, so the script goes on where it was killed. With
@@ -46,7 +46,7 @@ from structures.io import iter_records
 from structures.records import Crystal, Hop, UnusableStructureError
 from structures.sources import neb_barriers
 
-CONFIG = Path("models/configs/hop_encoder.yaml")
+CONFIG = Path("models/configs/hop_encoder_all_signals.yaml")
 SHIPPED = {
     "pool": CONFIG.parent / "potential_hops.jsonl.gz",
     "neb": Path(__file__).parent / "results" / "potential_hops_neb.jsonl.gz",

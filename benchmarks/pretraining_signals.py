@@ -52,7 +52,7 @@ from structures.records import Crystal
 from structures.sources import neb_barriers
 
 RESULT = Path(__file__).parent / "results" / "pretraining_signals.json"
-CONFIG = Path("models/configs/hop_encoder.yaml")
+CONFIG = Path("models/configs/hop_encoder_all_signals.yaml")
 BOND_VALENCE, POTENTIAL = Stage("bond_valence", 8), Stage("potential", 12)
 BULK, DENOISING = Stage("bulk", 4), Stage("denoising", 2)
 FEW_EPOCHS = 30

@@ -179,8 +179,9 @@ def test_a_missing_pool_is_named(tmp_path):
         pretrain(CONFIG, tmp_path, tmp_path / "out", progress=False)
 
 
-def test_the_shipped_settings_are_understood():
-    path = Path(__file__).parents[2] / "models" / "configs" / "hop_encoder.yaml"
+@pytest.mark.parametrize("name", ["hop_encoder.yaml", "hop_encoder_all_signals.yaml"])
+def test_the_shipped_settings_are_understood(name):
+    path = Path(__file__).parents[2] / "models" / "configs" / name
     config = PretrainingConfig.from_yaml(path)
     HopNetwork(config.network)
     assert config.n_networks >= 1
@@ -194,6 +195,9 @@ def test_the_shipped_settings_are_understood():
         ("name: x\nsampling: {seed: a}", "sampling: seed: expected an integer, got 'a' (str)"),
         ("n_networks: 2", "key 'name' is missing"),
         ("name: [", "cannot be read"),
+        ("name: x\nstages: []", "stages: expected at least one signal to learn"),
+        ("name: x\nstages: [{signal: magic}]", "signal: expected bulk | denoising |"),
+        ("name: x\nstages: [{signal: potential}]\npotential_hops: n.gz", "n.gz is no file"),
         ("", "expected a mapping of settings"),
     ],
 )
