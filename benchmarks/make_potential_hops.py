@@ -3,12 +3,12 @@
     python -m benchmarks.make_potential_hops --data DIR --work DIR [--minutes M] [--device cuda]
 
 Two sets of hops: `neb`, the hops with published barriers in their published cells, and `pool`, the
-hops of the crystals that the encoder is pretrained on (models/configs/hop_encoder_all_signals.yaml; nothing of
-the evaluation sets is among them). Two views of each: `frozen`, the ion at seven points of its path
-while the host stands still, and `relaxed`, a climbing-image band on a fixed budget of steps. Every
-finished hop is a line of WORK/<set>_<view>.jsonl, so the script goes on where it was killed. With
---ship the views of the pool go to models/configs, where the pretraining finds them, those of the
-published hops (by id, for benchmarks.physics_fed) to the results.
+hops of the crystals that encoders are pretrained on (models/configs; none of the evaluation sets is
+among them). Two views of each: `frozen`, the ion at seven points of its path while the host stands
+still, and `relaxed`, a climbing-image band on a fixed budget of steps. Every finished hop is a line
+of WORK/<set>_<view>.jsonl, so the script goes on where it was killed. With --ship the views of the
+pool go to models/configs, where the pretraining finds them, those of the published hops (by id, for
+benchmarks.physics_fed) to the results.
 
 Made for a GPU with CPU cores beside it that look for neighbours; on two CPU cores --set, --hops
 and --minutes make it smaller.
