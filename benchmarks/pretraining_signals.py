@@ -217,7 +217,7 @@ def summary(work: Path, checksum: str) -> None:
                 "network": score(barrier, mean, groups),
                 "mixed": score(barrier, mixed, groups),
             }
-            if "none" in found and name != "none":
+            if name != "none" and np.isfinite(found.get("none", np.nan)).all():
                 gap = paired_bootstrap(barrier, mean, found["none"], groups=groups)
                 scores[name]["mae_minus_none_eV"] = [
                     round(v, 3) for v in (gap.value, gap.lower, gap.upper)
