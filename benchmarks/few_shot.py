@@ -38,6 +38,7 @@ from models.metrics import mae, paired_bootstrap, spearman
 from models.physics_fed import TARGET as FED
 from models.physics_fed import Inputs, PhysicsFed
 from models.transforms import LogShift
+from structures.descriptors import hop_features
 from structures.records import Hop
 from structures.sources import neb_barriers
 from structures.splits import FewShotSplit, LeaveFamilyOut
@@ -349,7 +350,8 @@ def main() -> None:
     hops = tuple(seen(neb_barriers.load(args.data).records))
     inputs = Inputs.of(hops)
     barrier = np.array([hop.barrier_eV for hop in hops], dtype=float)
-    table = Table(hops, barrier, inputs.features, inputs.scalars, inputs)
+    features, _ = hop_features(hops)
+    table = Table(hops, barrier, features, inputs.scalars, inputs)
     todo = list(tasks(hops, args.seeds))
     for name in dict.fromkeys([BASELINE, *args.strategy]):
         run(name, table, todo, args.work)

@@ -198,6 +198,7 @@ def ship(hops: list[Hop], barrier: Floats, out: dict[str, Any]) -> None:
         "quantity": "migration_barrier",
         "inputs": ["hop"],
         "working_ions": sorted({hop.working_ion for hop in hops}),
+        "elements": sorted(model.domain_.elements),
         "families": sorted({canonical_family(hop.family) for hop in hops if hop.family}),
         "trained_on": {
             "name": neb_barriers.SOURCE.title,

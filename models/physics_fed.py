@@ -10,11 +10,14 @@ from numpy.typing import NDArray
 
 from models.baseline import Arrays, Baseline, Floats
 from models.calibration import Calibration
+from models.domain import Domain
 from models.gaussian_process import PathProcess, path_scalars
 from models.prediction import Prediction
 from models.transforms import LogShift
 from models.trees import Forest
 from structures.descriptors import hop_features
+from structures.graph import PATH_SCALARS
+from structures.hop_profile import profiled
 from structures.records import Hop
 from structures.splits import GroupedKFold
 
@@ -46,8 +49,20 @@ class PhysicsFed(Baseline):
         """Calibrated 90 % interval of what :meth:`predict` gave, eV."""
         return self.calibration_.interval(prediction, TARGET)
 
+    def distance(self, records: Sequence[Hop]) -> Floats:
+        """(n,) distance to the training hops in path and composition, 1 being the domain's edge."""
+        return self.domain_.distance(Inputs.of(records).known)
+
+    def in_domain(self, records: Sequence[Hop]) -> NDArray[np.bool_]:
+        """(n,) True where ion and elements were seen, and path and composition are near."""
+        seen = [elements_of(hop) <= self.domain_.elements for hop in records]
+        near = self.distance(records) <= 1.0
+        return super().in_domain(records) & near & np.array(seen, dtype=bool)
+
     def _fit(self, hops: Sequence[Hop], barriers: Floats) -> None:
         self.fit_inputs(Inputs.of(hops), TARGET.forward(barriers))
+        elements = frozenset(symbol for hop in hops for symbol in elements_of(hop))
+        self.domain_ = Domain.fit(self.inputs_.known, [hop.framework for hop in hops], elements)
         self.calibration_ = Calibration()
         groups = len({hop.framework for hop in hops})
         if groups < 2:
@@ -109,11 +124,16 @@ class PhysicsFed(Baseline):
 
     def _state(self) -> tuple[Arrays, Mapping[str, Any]]:
         inputs = self.inputs_
-        arrays = {
+        arrays: dict[str, NDArray[Any]] = {
             "scalars": inputs.scalars,
             "features": inputs.features,
             "view": inputs.view,
             "target": self.target_,
+        }
+        domain: dict[str, NDArray[Any]] = {
+            "domain.center": self.domain_.center,
+            "domain.scale": self.domain_.scale,
+            "domain.reference": self.domain_.reference.astype(np.float32),
         }
         thetas = {f"theta_{int(fed)}": p.theta for fed, (p, _) in self._experts.items()}
         calibration = {
@@ -121,7 +141,12 @@ class PhysicsFed(Baseline):
             "level": self.calibration_.level,
             "n_rows": self.calibration_.n_rows,
         }
-        return arrays | thetas, {"seed": self.seed, "calibration": calibration}
+        return arrays | thetas | domain, {
+            "seed": self.seed,
+            "calibration": calibration,
+            "threshold": self.domain_.threshold,
+            "elements": sorted(self.domain_.elements),
+        }
 
     @classmethod
     def _restore(cls, arrays: Arrays, settings: Mapping[str, Any]) -> Self:
@@ -132,6 +157,11 @@ class PhysicsFed(Baseline):
         }
         model.fit_inputs(inputs, arrays["target"], thetas)
         model.calibration_ = Calibration(**settings["calibration"])
+        center, scale, reference = (
+            arrays[f"domain.{k}"].astype(float) for k in ("center", "scale", "reference")
+        )
+        threshold, elements = float(settings["threshold"]), frozenset(settings["elements"])
+        model.domain_ = Domain(center, scale, reference, threshold, elements)
         return model
 
 
@@ -150,8 +180,15 @@ class Inputs:
 
     @classmethod
     def of(cls, hops: Sequence[Hop]) -> Inputs:
-        """From the hops."""
-        return cls(path_scalars(hops), hop_features(hops)[0], np.array([view_of(h) for h in hops]))
+        """From the hops, all on their bond-valence paths, whatever path they came with."""
+        view = np.array([view_of(hop) for hop in hops])
+        return cls(path_scalars(hops), hop_features([profiled(hop) for hop in hops])[0], view)
+
+    @property
+    def known(self) -> Floats:
+        """(n, n_columns) what is known without a potential, and differs among the labelled hops."""
+        varied = [k for k, name in enumerate(PATH_SCALARS) if name != "bvse_missing"]
+        return np.hstack([self.scalars[:, varied], self.features])
 
     def rows(self, index: NDArray[np.intp]) -> Inputs:
         """Some of them."""
@@ -164,6 +201,11 @@ class Inputs:
     def for_trees(self, fed: bool) -> Floats:
         """(n, n_columns) what the trees see."""
         return np.hstack([self.features, self.scalars, self.view]) if fed else self.features
+
+
+def elements_of(hop: Hop) -> set[str]:
+    """Elements of host and moving ion."""
+    return {hop.working_ion, *(symbol for site in hop.host_species for symbol in site)}
 
 
 def view_of(hop: Hop) -> Floats:

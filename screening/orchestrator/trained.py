@@ -240,7 +240,7 @@ Measure = Callable[[Tables], Sequence[float]]
 def _steps(kind: str, output: str, folder: Path) -> tuple[tuple[str, ...], Run, Measure | None]:
     """Inputs, what runs the model, and what measures the distance to its training set."""
     if kind in HOP_KINDS:
-        measured = kind in (HopEnsemble.kind, FewLabelModel.kind)
+        measured = kind in (HopEnsemble.kind, FewLabelModel.kind, PhysicsFed.kind)
         measure = partial(_hop_distances, folder) if measured else None
         return ("hop",), partial(_predict_hops, folder), measure
     if kind == CycleLife.kind:
@@ -345,7 +345,7 @@ def _distance(model: Any, rows: Sequence[Row], hops: Callable[[Row], Sequence[Ho
 
 def hop_distances(model: Any, hops: Sequence[Hop]) -> Floats:
     """(n,) distance of hops to the training set of a model, 1 being the edge of its domain."""
-    if isinstance(model, FewLabelModel):
+    if isinstance(model, FewLabelModel | PhysicsFed):
         return model.distance(hops)
     return np.asarray(model.domain_.distance(model.embedding([graph_of(hop) for hop in hops])))
 
