@@ -34,6 +34,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.hop_energies import read
 from models.hop_signals import Sampling, choose_crystals, signal_hops
 from models.pretraining import POOL, PretrainingConfig, evaluation_formulas
 from models.training import pick_device
@@ -228,17 +229,6 @@ def is_low(row: dict[str, Any]) -> bool:
 
 def rounded(values: Any) -> list[float]:
     return [round(float(v), 4) for v in values]
-
-
-def read(file: Path) -> list[dict[str, Any]]:
-    """The whole rows of a file; a torn last line is none."""
-    rows = []
-    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return rows
 
 
 def ship(work: Path) -> None:

@@ -225,7 +225,7 @@ def ship(hops: list[Hop], barrier: Floats, out: dict[str, Any]) -> None:
                 for protocol in ("leave-family-out", "leave-ion-out")
             },
         },
-        "cost_of_a_call": "about two seconds of one core a hop of 100 atoms, nearly all CHGNet's",
+        "cost_of_a_call": "seven CHGNet energies a hop",
         "licence": "MIT",
     }
     model.save(LIBRARY / NAME, card)

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -27,6 +26,7 @@ import numpy as np
 import torch
 
 from benchmarks.hop_barriers import PROTOCOLS
+from benchmarks.hop_energies import read
 from models.adaptation import Base, ensemble_config
 from models.checkpoint import sha256
 from models.encoder import HopEncoder
@@ -239,14 +239,6 @@ def score(barrier: Any, mean: Any, groups: list[str]) -> dict[str, Any]:
         "mae_eV": [round(v, 3) for v in (error.value, error.lower, error.upper)],
         "spearman": round(spearman(barrier, mean), 3),
     }
-
-
-def read(file: Path) -> Iterator[dict[str, Any]]:
-    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
-        try:
-            yield json.loads(line)
-        except json.JSONDecodeError:
-            continue
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,21 +32,29 @@ def hop_barriers(result: dict[str, Any]) -> str:
         "`leave-family-out` and `leave-ion-out` hold out whole families and ions "
         "(`python -m benchmarks.hop_barriers`).",
         "",
-        "| model | " + " | ".join(protocols) + " |",
-        "|---|" + "---|" * len(protocols),
     ]
-    for name, title in MODEL_NAMES.items():
-        cells = []
-        for protocol in protocols:
-            entry = result[protocol].get(name)
-            if entry is None:
-                cells.append("")
-                continue
-            value, low, high = entry["mae_eV"]
-            cells.append(f"{value:.3f} [{low:.2f}, {high:.2f}] / {entry['spearman']:.2f}")
-        if any(cells):
-            lines.append(f"| {title} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+
+    def cell(entry: dict[str, Any]) -> str:
+        value, low, high = entry["mae_eV"]
+        return f"{value:.3f} [{low:.2f}, {high:.2f}] / {entry['spearman']:.2f}"
+
+    return "\n".join([*lines, *grid("model", {p: result[p] for p in protocols}, MODEL_NAMES, cell)])
+
+
+def grid(
+    corner: str,
+    columns: Mapping[str, Mapping[str, Any]],
+    titles: Mapping[str, str],
+    cell: Callable[[dict[str, Any]], str],
+) -> list[str]:
+    """A table with a row a name and a column each; rows without any entry are left out."""
+    lines = [f"| {corner} | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
+    for name, title in titles.items():
+        entries = [column.get(name) for column in columns.values()]
+        if any(entries):
+            shown = ("" if entry is None else cell(entry) for entry in entries)
+            lines.append(f"| {title} | " + " | ".join(shown) + " |")
+    return lines
 
 
 def physics_fed(result: dict[str, Any]) -> str:
@@ -56,24 +64,19 @@ def physics_fed(result: dict[str, Any]) -> str:
         "Spearman (MAE of rows up to 2 eV; mean Spearman within families; share of values in the "
         "90 % intervals).",
         "",
-        "| model | " + " | ".join(protocols) + " |",
-        "|---|" + "---|" * len(protocols),
     ]
-    for name in dict.fromkeys(n for p in protocols for n in result[p] if n != "seconds"):
-        cells = []
-        for protocol in protocols:
-            entry = result[protocol].get(name)
-            if entry is None:
-                cells.append("")
-                continue
-            coverage = entry.get("interval_coverage_90")
-            cells.append(
-                f"{entry['mae_eV'][0]:.3f} / {entry['spearman']:.2f} "
-                f"({entry['mae_up_to_2_eV']:.3f}; {entry['spearman_within_families']:.2f}"
-                + (f"; {100 * coverage:.0f} %)" if coverage is not None else ")")
-            )
-        lines.append(f"| {MODEL_NAMES.get(name, name)} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    names = dict.fromkeys(n for p in protocols for n in result[p] if n != "seconds")
+
+    def cell(entry: dict[str, Any]) -> str:
+        coverage = entry.get("interval_coverage_90")
+        return (
+            f"{entry['mae_eV'][0]:.3f} / {entry['spearman']:.2f} "
+            f"({entry['mae_up_to_2_eV']:.3f}; {entry['spearman_within_families']:.2f}"
+            + (f"; {100 * coverage:.0f} %)" if coverage is not None else ")")
+        )
+
+    titles = {name: MODEL_NAMES.get(name, name) for name in names}
+    return "\n".join([*lines, *grid("model", {p: result[p] for p in protocols}, titles, cell)])
 
 
 def pretraining_signals(result: dict[str, Any]) -> str:
@@ -82,20 +85,15 @@ def pretraining_signals(result: dict[str, Any]) -> str:
         f"One network, {result['epochs']} epochs of fine-tuning with the framework layers kept; "
         "MAE in eV / Spearman of the network alone, then averaged with the Gaussian process.",
         "",
-        "| pretrained on | " + " | ".join(protocols) + " |",
-        "|---|" + "---|" * len(protocols),
     ]
-    for name in dict.fromkeys(n for p in protocols for n in result[p]):
-        cells = []
-        for protocol in protocols:
-            entry = result[protocol].get(name)
-            if entry is None:
-                cells.append("")
-                continue
-            parts = [entry] if "mae_eV" in entry else [entry["network"], entry["mixed"]]
-            cells.append("; ".join(f"{p['mae_eV'][0]:.3f} / {p['spearman']:.2f}" for p in parts))
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+
+    def cell(entry: dict[str, Any]) -> str:
+        parts = [entry] if "mae_eV" in entry else [entry["network"], entry["mixed"]]
+        return "; ".join(f"{p['mae_eV'][0]:.3f} / {p['spearman']:.2f}" for p in parts)
+
+    titles = {name: name for p in protocols for name in result[p]}
+    columns: dict[str, Any] = {p: result[p] for p in protocols}
+    return "\n".join([*lines, *grid("pretrained on", columns, titles, cell)])
 
 
 def few_shot(result: dict[str, Any]) -> str:
@@ -107,22 +105,15 @@ def few_shot(result: dict[str, Any]) -> str:
         f"A family left out, k of its host frameworks added, {result['seeds']} draws; MAE in eV "
         "(difference to the trees with 95 % interval).",
         "",
-        "| strategy | "
-        + " | ".join(f"{k} ({len(result[k]['families'])} families)" for k in shots)
-        + " |",
-        "|---|" + "---|" * len(shots),
     ]
-    for name in names:
-        cells = []
-        for k in shots:
-            entry = result[k].get(name)
-            if entry is None:
-                cells.append("")
-                continue
-            gap, low, high = entry["mae_minus_trees_eV"]
-            cells.append(f"{entry['mae_eV']:.3f} ({gap:+.3f} [{low:+.3f}, {high:+.3f}])")
-        lines.append(f"| {name.replace('_', ' ')} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+
+    def cell(entry: dict[str, Any]) -> str:
+        gap, low, high = entry["mae_minus_trees_eV"]
+        return f"{entry['mae_eV']:.3f} ({gap:+.3f} [{low:+.3f}, {high:+.3f}])"
+
+    columns = {f"{k} ({len(result[k]['families'])} families)": result[k] for k in shots}
+    titles = {name: name.replace("_", " ") for name in names}
+    return "\n".join([*lines, *grid("strategy", columns, titles, cell)])
 
 
 def pool_campaign(result: dict[str, Any]) -> str:
