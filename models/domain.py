@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -61,6 +61,20 @@ class Domain:
                 own.append(distance[:N_NEIGHBORS].mean())
         threshold = float(np.quantile(own, TRAINING_QUANTILE)) if own else float("inf")
         return cls(center, scale, reference, max(threshold, SMALLEST_THRESHOLD), elements)
+
+    def arrays(self) -> dict[str, NDArray[np.float64]]:
+        """Its arrays under the names of a model folder; threshold and elements go elsewhere."""
+        return {f"domain.{k}": getattr(self, k) for k in ("center", "scale", "reference")}
+
+    @classmethod
+    def of_arrays(
+        cls, arrays: Mapping[str, NDArray[np.float64]], threshold: float, elements: frozenset[str]
+    ) -> Domain:
+        """Inverse of :meth:`arrays`; single precision will do."""
+        center, scale, reference = (
+            arrays[f"domain.{k}"].astype(float) for k in ("center", "scale", "reference")
+        )
+        return cls(center, scale, reference, threshold, elements)
 
     def distance(self, embedding: NDArray[np.float64]) -> NDArray[np.float64]:
         """(n,) mean distance to the nearest training rows, in units of the threshold."""

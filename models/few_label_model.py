@@ -134,9 +134,7 @@ class FewLabelModel(Baseline):
             "source_target": self.source_.target,
             "labels": self.labels_,
             "label_target": self.label_target_,
-            "domain.center": self.domain_.center,
-            "domain.scale": self.domain_.scale,
-            "domain.reference": self.domain_.reference,
+            **self.domain_.arrays(),
         }
         return {k: v.astype(np.float32) for k, v in arrays.items()}, {
             "settings": asdict(self),
@@ -150,11 +148,8 @@ class FewLabelModel(Baseline):
         names = ("source", "source_target", "labels", "label_target")
         source, target, labels, label_target = (arrays[name].astype(float) for name in names)
         model._set(source, target, list(settings["source_ions"]), labels, label_target)
-        center, scale, reference = (
-            arrays[f"domain.{k}"].astype(float) for k in ("center", "scale", "reference")
-        )
         seen = frozenset(settings["source_ions"])
-        model.domain_ = Domain(center, scale, reference, float(settings["threshold"]), seen)
+        model.domain_ = Domain.of_arrays(arrays, float(settings["threshold"]), seen)
         return model
 
 

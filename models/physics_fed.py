@@ -130,11 +130,7 @@ class PhysicsFed(Baseline):
             "view": inputs.view,
             "target": self.target_,
         }
-        domain: dict[str, NDArray[Any]] = {
-            "domain.center": self.domain_.center,
-            "domain.scale": self.domain_.scale,
-            "domain.reference": self.domain_.reference.astype(np.float32),
-        }
+        domain = {k: v.astype(np.float32) for k, v in self.domain_.arrays().items()}
         thetas = {f"theta_{int(fed)}": p.theta for fed, (p, _) in self._experts.items()}
         calibration = {
             "factor": self.calibration_.factor,
@@ -157,11 +153,9 @@ class PhysicsFed(Baseline):
         }
         model.fit_inputs(inputs, arrays["target"], thetas)
         model.calibration_ = Calibration(**settings["calibration"])
-        center, scale, reference = (
-            arrays[f"domain.{k}"].astype(float) for k in ("center", "scale", "reference")
+        model.domain_ = Domain.of_arrays(
+            arrays, float(settings["threshold"]), frozenset(settings["elements"])
         )
-        threshold, elements = float(settings["threshold"]), frozenset(settings["elements"])
-        model.domain_ = Domain(center, scale, reference, threshold, elements)
         return model
 
 
