@@ -116,6 +116,26 @@ def few_shot(result: dict[str, Any]) -> str:
     return "\n".join([*lines, *grid("strategy", columns, titles, cell)])
 
 
+def domain_error(result: dict[str, Any]) -> str:
+    protocols = ("grouped", "leave-family-out", "leave-ion-out")
+    bins = {p: result[p]["bins"] for p in protocols}
+    titles = {name: name.replace("2 to inf", "above 2") for name in bins["grouped"]}
+    lines = [
+        "MAE in eV [95 % bootstrap over host frameworks]; share of values in the 90 % intervals; "
+        "number of hops (`python -m benchmarks.domain_error`).",
+        "",
+    ]
+
+    def cell(entry: dict[str, Any]) -> str:
+        if not entry["n"]:
+            return "none"
+        value, low, high = entry["mae_eV"]
+        coverage = 100 * entry["interval_coverage_90"]
+        return f"{value:.2f} [{low:.2f}, {high:.2f}]; {coverage:.0f} %; {entry['n']}"
+
+    return "\n".join([*lines, *grid("distance, flag", bins, titles, cell)])
+
+
 def pool_campaign(result: dict[str, Any]) -> str:
     counts = result["counts"]
     share = 100.0 * counts.get("failed", 0) / result["n_candidates"]
@@ -358,6 +378,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "physics_fed": physics_fed,
     "pretraining_signals": pretraining_signals,
     "few_shot": few_shot,
+    "domain_error": domain_error,
 }
 PAGES = ("README.md", "docs/barriers.md")
 

@@ -1,0 +1,221 @@
+"""Do errors rise where the flag says out of domain? Out-of-fold errors against the distance.
+
+    python -m benchmarks.domain_error --data DIR
+
+The recipe that reads CHGNet energies, under three protocols (host frameworks kept together, whole
+families left out, whole ions left out). Every fold's training hops make a domain of their own, in
+which its test hops have a distance (1 is the edge) and a flag (ion and elements seen, hop short
+enough, distance below 1). Intervals are calibrated on the grouped residuals of the fold's training
+frameworks, as the shipped model does it. Two other distances are compared: the same with columns
+weighted by their importance to trees, and the model's own doubt (posterior spread of the process
+and its distance from the trees) on the logarithmic scale; the predicted spread in eV stands beside
+them. Writes benchmarks/results/domain_error.json and docs/domain_error.svg.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+from sklearn.ensemble import ExtraTreesRegressor
+
+from benchmarks.hop_barriers import PROTOCOLS
+from benchmarks.physics_fed import out_of_fold, seen
+from models.calibration import Calibration
+from models.checkpoint import sha256
+from models.domain import LONGEST_HOP_A, N_NEIGHBORS, TRAINING_QUANTILE, Domain
+from models.metrics import bootstrap, mae, spearman
+from models.physics_fed import TARGET, Inputs, elements_of
+from models.prediction import Prediction
+from structures.records import Hop
+from structures.sources import neb_barriers
+from structures.splits import Split
+
+RESULT = Path(__file__).parent / "results" / "domain_error.json"
+FIGURE = Path(__file__).parent.parent / "docs" / "domain_error.svg"
+CALIBRATED_ON = "grouped"
+"""Protocol whose residuals widen the intervals of all."""
+EDGES = (0.0, 0.5, 1.0, 2.0, np.inf)
+FEWEST_DRAWN = 5
+"""Bins with fewer hops are in the table and not in the figure."""
+TREES = 200
+COLOURS = {"grouped": "#0072b2", "leave-family-out": "#d55e00", "leave-ion-out": "#009e73"}
+RIVALS = {
+    "distance, shipped": "distance",
+    "distance, columns weighted by importance": "weighted",
+    "doubt of the model, logarithmic": "doubt",
+    "predicted spread, eV": "spread_eV",
+}
+Floats = NDArray[np.float64]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder that holds neb_barriers/")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    hops = seen(neb_barriers.load(args.data).records)
+    barrier = np.array([hop.barrier_eV for hop in hops], dtype=float)
+    inputs = Inputs.of(hops)
+    folds = {name: list(splitter.split(hops)) for name, splitter in PROTOCOLS.items()}
+    predicted = {name: out_of_fold(inputs, barrier, parts) for name, parts in folds.items()}
+    out: dict[str, Any] = {
+        "data_sha256": sha256(args.data / neb_barriers.HOPS_FILE),
+        "n": len(hops),
+        "edges": list(EDGES[:-1]),
+        "calibrated_on": CALIBRATED_ON,
+    }
+    for protocol, parts in folds.items():
+        found = predicted[protocol]
+        table = placed(hops, inputs, barrier, parts)
+        table["covered"] = covered(barrier, found, predicted[CALIBRATED_ON], parts)
+        table["error"] = np.abs(found.mean - barrier)
+        table["log_error"] = np.abs(TARGET.forward(found.mean) - TARGET.forward(barrier))
+        table["doubt"] = TARGET.forward_std(found.mean, found.epistemic_std)
+        table["spread_eV"] = found.std
+        out[protocol] = summary(hops, table)
+        print(protocol, json.dumps(out[protocol], indent=1), flush=True)
+    RESULT.write_text(json.dumps(out, indent=1) + "\n", encoding="utf-8")
+    with rc_context({"svg.hashsalt": FIGURE.stem, "svg.fonttype": "none"}):
+        draw(out).savefig(FIGURE, format="svg", metadata={"Date": None})
+
+
+def placed(
+    hops: Sequence[Hop], inputs: Inputs, barrier: Floats, folds: Sequence[Split]
+) -> dict[str, Floats]:
+    """Distances and flags (0 or 1) of every hop in the domain of its fold's training hops."""
+    table = {name: np.zeros(len(hops)) for name in ("distance", "weighted", "seen", "inside")}
+    short = np.array([hop.distance_A <= LONGEST_HOP_A for hop in hops])
+    for fold in folds:
+        rows, new = inputs.rows(fold.train).known, inputs.rows(fold.test).known
+        frameworks = [hops[i].framework for i in fold.train]
+        elements = frozenset(e for i in fold.train for e in elements_of(hops[i]))
+        ions = {hops[i].working_ion for i in fold.train}
+        trees = ExtraTreesRegressor(TREES, min_samples_leaf=4, max_features=0.3, random_state=0)
+        trees.fit(rows, TARGET.forward(barrier[fold.train]))
+        scale = rows.std(axis=0) + 1e-6
+        weight = np.sqrt(trees.feature_importances_) / scale
+        table["distance"][fold.test] = Domain.fit(rows, frameworks, elements).distance(new)
+        table["weighted"][fold.test] = as_they_are(rows * weight, new * weight, frameworks)
+        table["seen"][fold.test] = [
+            elements_of(hops[i]) <= elements and hops[i].working_ion in ions for i in fold.test
+        ]
+    table["inside"] = ((table["distance"] <= 1.0) & (table["seen"] > 0) & short).astype(float)
+    return table
+
+
+def as_they_are(rows: Floats, new: Floats, frameworks: Sequence[str]) -> Floats:
+    """(n_new,) distance of a domain whose columns are not standardised."""
+    group = np.array(frameworks)
+    own = [to_nearest(rows[group != g], rows[group == g]) for g in sorted(set(frameworks))]
+    return to_nearest(rows, new) / float(np.quantile(np.concatenate(own), TRAINING_QUANTILE))
+
+
+def to_nearest(rows: Floats, new: Floats) -> Floats:
+    distance, _ = cKDTree(rows).query(new, k=N_NEIGHBORS)
+    return np.asarray(distance).mean(axis=1)
+
+
+def covered(
+    barrier: Floats, found: Prediction, grouped: Prediction, folds: Sequence[Split]
+) -> Floats:
+    """(n,) 1 where the 90 % interval holds the label."""
+    inside = np.zeros(len(barrier))
+    for fold in folds:
+        calibration = Calibration.fit(grouped[fold.train], barrier[fold.train], TARGET)
+        lower, upper = calibration.interval(calibration.calibrated(found[fold.test]), TARGET)
+        inside[fold.test] = (lower <= barrier[fold.test]) & (barrier[fold.test] <= upper)
+    return inside
+
+
+def summary(hops: Sequence[Hop], table: dict[str, Floats]) -> dict[str, Any]:
+    distance, near = table["distance"], table["distance"] <= 1.0
+    bins = {
+        **{
+            f"{low:g} to {high:g}": (distance >= low) & (distance < high)
+            for low, high in pairwise(EDGES)
+        },
+        "nearer than 1": near,
+        "farther than 1": ~near,
+        "ion and elements seen": table["seen"] > 0,
+        "ion or an element unseen": table["seen"] == 0,
+        "flag: in domain": table["inside"] > 0,
+        "flag: out of domain": table["inside"] == 0,
+    }
+    groups = [hop.framework for hop in hops]
+    return {
+        "bins": {name: one_bin(groups, table, rows) for name, rows in bins.items()},
+        "spearman_with_error": {
+            name: {
+                kind: interval(spearman, table[column], table[kind], groups)
+                for kind in ("error", "log_error")
+            }
+            for name, column in RIVALS.items()
+        },
+    }
+
+
+def one_bin(
+    groups: Sequence[str], table: dict[str, Floats], rows: NDArray[np.bool_]
+) -> dict[str, Any]:
+    n = int(rows.sum())
+    if not n:
+        return {"n": 0}
+    own = [group for group, chosen in zip(groups, rows, strict=True) if chosen]
+    zero = np.zeros(n)
+    return {
+        "n": n,
+        "n_frameworks": len(set(own)),
+        "mae_eV": interval(mae, table["error"][rows], zero, own),
+        "mae_log": interval(mae, table["log_error"][rows], zero, own),
+        "median_error_eV": round(float(np.median(table["error"][rows])), 3),
+        "interval_coverage_90": round(float(table["covered"][rows].mean()), 3),
+    }
+
+
+def interval(metric: Any, one: Floats, other: Floats, groups: Sequence[str]) -> list[float]:
+    found = bootstrap(metric, one, other, groups=groups)
+    return [round(v, 3) for v in (found.value, found.lower, found.upper)]
+
+
+def draw(result: dict[str, Any]) -> Figure:
+    """Mean error by distance, a line a protocol, on either scale."""
+    figure = Figure(figsize=(8.4, 3.4), layout="constrained")
+    names = [f"{low:g} to {high:g}" for low, high in pairwise(EDGES)]
+    both = figure.subplots(1, 2)
+    for axes, key, title in zip(
+        both,
+        ("mae_eV", "mae_log"),
+        ("MAE (eV)", "MAE of ln(barrier + 0.1 eV)"),
+        strict=True,
+    ):
+        for k, (protocol, colour) in enumerate(COLOURS.items()):
+            entries = [result[protocol]["bins"][name] for name in names]
+            drawn = [i for i, entry in enumerate(entries) if entry["n"] >= FEWEST_DRAWN]
+            value, low, high = np.array([entries[i][key] for i in drawn]).T
+            at = np.array(drawn) + 0.12 * (k - 1)
+            axes.errorbar(
+                at, value, [value - low, high - value], fmt="o-", color=colour, label=protocol
+            )
+        axes.axvline(1.5, color="#9aa3ad", lw=1.0, ls="--")
+        axes.set_xticks(range(len(names)), [n.replace("2 to inf", "above 2") for n in names])
+        axes.set_xlabel("distance to the training hops (1: edge)")
+        axes.set_ylabel(title)
+        axes.set_ylim(bottom=0)
+        axes.spines[["top", "right"]].set_visible(False)
+    both[0].legend(frameon=False, loc="upper left")
+    return figure
+
+
+if __name__ == "__main__":
+    main()
