@@ -30,6 +30,7 @@ from benchmarks import few_shot_choice, few_shot_intervals, label_efficiency
 from benchmarks.few_shot_runs import HELD_OUT, TEST, Answers, complete, load, n_draws
 from benchmarks.few_shot_strategies import (
     BASELINE,
+    FEWEST_FRAMEWORKS,
     FROM_SCRATCH,
     LABEL_WEIGHT,
     OFFSET_VARIANCE,
@@ -66,7 +67,7 @@ def main() -> None:
         for name in dict.fromkeys([BASELINE, *args.strategy]):
             complete(name, TEST, table, todo, args.work, args.workers)
             print(name, "done", flush=True)
-        own = [task for task in todo if task.k >= few_shot_choice.FEWEST_FRAMEWORKS]
+        own = [task for task in todo if task.k >= FEWEST_FRAMEWORKS]
         for name in few_shot_choice.CANDIDATES:
             if name in args.strategy:
                 complete(name, HELD_OUT, table, own, args.work, args.workers)
@@ -92,7 +93,7 @@ def summary(table: Table, todo: Sequence[Task], work: Path) -> dict[str, Any]:
     found = {name: load(work, name, TEST) for name in STRATEGIES}
     draws = {name: n_draws(answers, todo) for name, answers in found.items()}
     own = {name: load(work, name, HELD_OUT) for name in few_shot_choice.CANDIDATES}
-    held = [task for task in todo if task.k >= few_shot_choice.FEWEST_FRAMEWORKS]
+    held = [task for task in todo if task.k >= FEWEST_FRAMEWORKS]
     chosen = min(
         *(draws[name] for name in own), *(n_draws(answers, held) for answers in own.values())
     )

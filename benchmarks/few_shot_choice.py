@@ -3,7 +3,8 @@
 Two rules on the same predictions. ``auto`` is that of the orchestrator: errors on the labels are
 read with trials on the other families (their labels' and their test errors), and the median of the
 most promising strategies is taken. ``auto_labels`` is that of fine-tuning: the least error on the
-labels, unless a simple one is as good. A family's own test rows decide nothing; they are among the
+labels, unless a simple one is as good. With fewer than FEWEST_FRAMEWORKS, what was best elsewhere
+is taken. A family's own test rows decide nothing; they are among the
 training rows of the other families' trials, as any family is of another.
 """
 
@@ -14,6 +15,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from benchmarks.few_shot_runs import Answer, Answers
+from benchmarks.few_shot_strategies import FEWEST_FRAMEWORKS
 from benchmarks.few_shot_tasks import Floats, Key, Table, Task
 from models.adaptation import choose as choose_by_labels
 from models.few_label import blended, members
@@ -31,8 +33,6 @@ CANDIDATES = {
 """Strategies and their names in :mod:`models.few_label`; others transfer, too."""
 SIMPLE = {"family_mean": "family_mean", "trees_scratch": "trees", "process": "gaussian_process"}
 """Strategies that need little, and their names in :mod:`models.baselines`."""
-FEWEST_FRAMEWORKS = 2
-"""Of one framework nothing can be held out."""
 BY_KEY = {key: name for name, key in CANDIDATES.items()}
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.few_shot_runs import HELD_OUT, TEST, load, n_draws
-from benchmarks.few_shot_strategies import LOG, STRATEGIES
+from benchmarks.few_shot_strategies import FEWEST_FRAMEWORKS, LOG, STRATEGIES
 from benchmarks.few_shot_tasks import SHOTS, Floats, Rows, Table, Task
 from benchmarks.hop_energies import read
 from models.calibration import Calibration
@@ -38,6 +38,12 @@ KEPT_TOGETHER = {"frameworks": framework, "families": family_of}
 """What cross-validation on the source keeps together."""
 Sources = Mapping[tuple[str, str, str], Calibration]
 """Strategy, family left out, what is kept together -> calibration on the hops of the others."""
+
+
+def judged(todo: Sequence[Task]) -> list[Task]:
+    """Tasks of the families that are ever asked for with labels enough to be held out."""
+    families = {task.family for task in todo if task.k >= FEWEST_FRAMEWORKS}
+    return [task for task in todo if task.family in families]
 
 
 def sources(table: Table, todo: Sequence[Task], work: Path) -> Sources:
@@ -81,11 +87,13 @@ def coverage(table: Table, todo: Sequence[Task], work: Path) -> dict[str, Any]:
 
     The interval of a share resamples host frameworks of the test rows.
     """
+    todo = judged(todo)
+    labelled = [task for task in todo if task.k >= FEWEST_FRAMEWORKS]
     known = sources(table, todo, work)
     result: dict[str, Any] = {}
     for strategy in STATE_SPREADS:
         test, own = (load(work, strategy, part) for part in (TEST, HELD_OUT))
-        draws = min(n_draws(test, todo), n_draws(own, [t for t in todo if t.k in SHOTS[2:]]))
+        draws = min(n_draws(test, todo), n_draws(own, labelled))
         entry: dict[str, Any] = {"draws": draws}
         for k in SHOTS:
             chosen = [t for t in todo if t.k == k and t.seed < draws]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 
@@ -27,6 +27,8 @@ OFFSET_VARIANCE = 0.15
 """Prior variance of what a family has in common beyond its path scalars, in squares of LOG."""
 N_FOLDS = 4
 """Of the cross-validation on the family's own labels; fewer where there are fewer frameworks."""
+FEWEST_FRAMEWORKS = 4
+"""With fewer, cross-validation on the family's own labels says too little."""
 Strategy = Callable[[Table, Task], Prediction]
 
 
@@ -60,8 +62,8 @@ def trees_scratch(table: Table, task: Task) -> Prediction:
     return trees(table, task, task.shots if len(task.shots) else task.others)
 
 
-def process(table: Table, task: Task, rows: Rows) -> Prediction:
-    found = PathProcess(table.scalars[rows], LOG.forward(table.barrier_eV[rows]))
+def process(table: Table, task: Task, rows: Rows, theta: Floats | None = None) -> Prediction:
+    found = PathProcess(table.scalars[rows], LOG.forward(table.barrier_eV[rows]), theta)
     t, spread = found.predict(table.scalars[task.test])
     mean = LOG.inverse(t)
     noise = LOG.inverse_std(mean, np.full(len(mean), found.noise))
@@ -120,11 +122,21 @@ def mixed(table: Table, task: Task) -> Prediction:
     return certain(LOG.inverse(np.mean(parts, axis=0)))
 
 
-def fed(table: Table, task: Task) -> Prediction:
+def fed(table: Table, task: Task, theta: Mapping[bool, Floats] | None = None) -> Prediction:
     """The shipped recipe that reads CHGNet energies, on all labels."""
+    target = LOG.forward(table.barrier_eV[task.train])
     model = PhysicsFed(task.seed)
-    model.fit_inputs(table.inputs.rows(task.train), LOG.forward(table.barrier_eV[task.train]))
+    model.fit_inputs(table.inputs.rows(task.train), target, theta)
     return model.predict_inputs(table.inputs.rows(task.test))
+
+
+@lru_cache(maxsize=64)
+def source_fed(table: Table, others: bytes) -> Mapping[bool, Floats]:
+    """Hyperparameters of the two processes of :func:`fed` on the other families."""
+    rows = np.frombuffer(others, dtype=np.intp)
+    model = PhysicsFed()
+    model.fit_inputs(table.inputs.rows(rows), LOG.forward(table.barrier_eV[rows]))
+    return {has_view: found.theta for has_view, (found, _) in model._experts.items()}
 
 
 def network_frozen(table: Table, task: Task) -> Prediction:
@@ -151,6 +163,22 @@ STRATEGIES: dict[str, Strategy] = {
 """Cheap ones first."""
 BASELINE = "trees"
 FROM_SCRATCH = ("trees_scratch", "process_scratch")
+
+
+def process_by_source(table: Table, task: Task) -> Prediction:
+    return process(table, task, task.train, source_process(table, task.others.tobytes()).theta)
+
+
+def fed_by_source(table: Table, task: Task) -> Prediction:
+    return fed(table, task, source_fed(table, task.others.tobytes()))
+
+
+ON_LABELS: dict[str, Strategy] = {
+    **STRATEGIES,
+    "process": process_by_source,
+    "fed": fed_by_source,
+}
+"""As they are cross-validated: a few labels hardly move hyperparameters, so the source's serve."""
 
 
 def held_out(strategy: Strategy, table: Table, task: Task) -> Prediction:

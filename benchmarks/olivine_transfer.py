@@ -8,7 +8,7 @@ host frameworks of olivines, k = 0, 1, 2, 4, 8, drawn by seed and nested. Asked:
 Rows whose geometry cannot belong to their label are left out on both sides. The error of a hop is
 its mean over the draws that ask for it; differences are paired by hop and resampled by host
 framework. Finished tasks are lines of the work folder and are not run again. Writes
-benchmarks/results/olivine_transfer.json and docs/figures/olivine_transfer.svg.
+benchmarks/results/olivine_transfer.json and docs/olivine_transfer.svg.
 
 The smallest difference that such a comparison detects (two-sided test at 5 %, power 80 %) is
 (1.96 + 0.84) standard errors of the mean paired difference.
@@ -24,6 +24,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib import rc_context
+from matplotlib.figure import Figure
 from scipy.stats import norm
 
 from benchmarks.few_shot_runs import TEST, Answers, complete, load, n_draws
@@ -36,7 +38,7 @@ from structures.sources import neb_barriers
 from structures.splits import FewShotSplit, LeaveFamilyOut
 
 RESULT = Path(__file__).parent / "results" / "olivine_transfer.json"
-FIGURE = Path(__file__).parents[1] / "docs" / "figures" / "olivine_transfer.svg"
+FIGURE = Path(__file__).parents[1] / "docs" / "olivine_transfer.svg"
 TARGET, RICH = "olivine", "layered"
 SHOTS = (0, 1, 2, 4, 8)
 SOURCES = {"layered": "the layered family", "all": "all other families"}
@@ -83,7 +85,8 @@ def main() -> None:
         whole = {name: a for name, a in found.items() if n_draws(a, todo) >= args.draws}
         result[title] = {"n_source": len(todo[0].others), **summary(table, todo, whole)}
     write_json(RESULT, result)
-    draw(result)
+    with rc_context({"svg.hashsalt": TARGET, "font.size": 9}):
+        draw(result).savefig(FIGURE, metadata={"Date": None})
 
 
 def sound(table: Table) -> np.ndarray[Any, np.dtype[np.intp]]:
@@ -205,15 +208,10 @@ def rounded(*values: float) -> list[float]:
     return [round(v, 3) for v in values]
 
 
-def draw(result: Mapping[str, Any]) -> None:
+def draw(result: Mapping[str, Any]) -> Figure:
     """Error against olivine frameworks learnt from, one panel a source."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    mpl.rcParams |= {"svg.hashsalt": TARGET, "font.size": 9}
-    from matplotlib import pyplot as plt
-
-    figure, panels = plt.subplots(1, 2, figsize=(8.4, 3.6), sharey=True)
+    figure = Figure(figsize=(8.4, 3.8), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
     for panel, title in zip(panels, SOURCES.values(), strict=True):
         for i, (name, label) in enumerate(SHOWN.items()):
             shots = [k for k in SHOTS if name in result[title][f"k={k}"]]
@@ -235,9 +233,7 @@ def draw(result: Mapping[str, Any]) -> None:
     panels[0].set_ylabel("mean absolute error, eV")
     panels[0].set_ylim(bottom=0.0)
     panels[1].legend(fontsize=7, frameon=False)
-    figure.tight_layout()
-    FIGURE.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(FIGURE, metadata={"Date": None})
+    return figure
 
 
 if __name__ == "__main__":

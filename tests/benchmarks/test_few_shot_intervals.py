@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.few_shot_intervals import KEPT_TOGETHER, calibration_of, coverage
 from benchmarks.few_shot_runs import HELD_OUT, TEST, complete
-from benchmarks.few_shot_strategies import LOG, STRATEGIES
+from benchmarks.few_shot_strategies import LOG, ON_LABELS, STRATEGIES
 from benchmarks.few_shot_tasks import Task, tasks
 from models.prediction import Prediction
 from tests.benchmarks.few_shot_tables import METALS, hop, table
@@ -31,8 +31,8 @@ def known():
         hop(f"{family}-{metal}{anion}-{k}", metal, family, anion)
         for i, family in enumerate(FAMILIES)
         for metal in METALS[i :: len(FAMILIES)]
-        for anion in ("O", "S")
-        for k in range(30)
+        for anion in ("O", "S", "Se")
+        for k in range(20)
     ]
     rng = np.random.default_rng(0)
     return table(hops, LOG.inverse(TRUE_T + 0.2 * rng.normal(size=len(hops))))
@@ -48,15 +48,16 @@ def test_calibration_finds_the_factor_by_which_a_spread_is_too_small(known, monk
 
 def test_coverage_is_that_of_the_calibrated_intervals(known, monkeypatch, tmp_path):
     for name in ("process", "fed"):
-        monkeypatch.setitem(STRATEGIES, name, one_of(0.05 if name == "fed" else 0.4))
-    todo = [task for task in tasks(known.hops, 1) if task.k in (0, 2)]
-    assert {task.k for task in todo} == {0, 2}
+        for strategies in (STRATEGIES, ON_LABELS):
+            monkeypatch.setitem(strategies, name, one_of(0.05 if name == "fed" else 0.4))
+    todo = [task for task in tasks(known.hops, 1) if task.k in (0, 4)]
+    assert {task.k for task in todo} == {0, 4}
     for name in ("process", "fed"):
         complete(name, TEST, known, todo, tmp_path)
-        complete(name, HELD_OUT, known, [t for t in todo if t.k == 2], tmp_path)
+        complete(name, HELD_OUT, known, [t for t in todo if t.k == 4], tmp_path)
     result = coverage(known, todo, tmp_path)
     for entry in result.values():
-        for k, n_ways in (("k=0", 2), ("k=2", 4)):
+        for k, n_ways in (("k=0", 2), ("k=4", 4)):
             assert len(entry[k]) == n_ways
             for way in entry[k].values():
                 assert way["coverage"][0] == pytest.approx(0.9, abs=0.06)
