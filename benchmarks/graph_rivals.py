@@ -118,7 +118,10 @@ def graphs_of(clusters: Sequence[tuple[NDArray[np.intp], Floats]], elements: Flo
     return HopGraphs(**{k: v.float() if v.is_floating_point() else v for k, v in joined.items()})
 
 
-def all_graphs(table: Table) -> dict[str, list[HopGraphs]]:
+GraphsByPath = Mapping[str, Sequence[HopGraphs]]
+
+
+def all_graphs(table: Table) -> GraphsByPath:
     """Graphs of all hops by path."""
     elements = table.arrays["elements"]
     return {
@@ -128,6 +131,11 @@ def all_graphs(table: Table) -> dict[str, list[HopGraphs]]:
         ]
         for path in PATHS
     }
+
+
+def on_device(graphs: GraphsByPath, device: str) -> GraphsByPath:
+    """A copy of all graphs on a device."""
+    return {path: [graph.to(device) for graph in own] for path, own in graphs.items()}
 
 
 def joined(graphs: Sequence[HopGraphs]) -> HopGraphs:
@@ -306,7 +314,7 @@ class NetworkFit:
     Args:
         name: One of NETWORKS.
         settings: Sizes, ``learning_rate``, ``weight_decay``, ``batch_size``, ``dropout``, ``path``.
-        graphs: All hops by path.
+        graphs: All hops by path, on the device.
         barrier_eV: (n,) labels of all hops; only those of ``rows`` are read.
         rows: What is learnt from.
         seed: Of weights and batches.
@@ -316,7 +324,7 @@ class NetworkFit:
 
     name: str
     settings: Mapping[str, Any]
-    graphs: Mapping[str, Sequence[HopGraphs]]
+    graphs: GraphsByPath
     barrier_eV: Floats
     rows: NDArray[np.intp]
     seed: int

@@ -5,6 +5,7 @@ Every function has a table, training and test rows as indices, and gives barrier
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -96,6 +97,7 @@ def process(table: Table, train: Rows, test: Rows, settings: Settings) -> Floats
     ``linear`` is the variance with which the linear kernel starts; its best is found with the
     others'.
     """
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import DotProduct, Matern, WhiteKernel
 
@@ -108,7 +110,9 @@ def process(table: Table, train: Rows, test: Rows, settings: Settings) -> Floats
         + WhiteKernel(0.3, (1e-3, 10.0))
     )
     model = GaussianProcessRegressor(kernel, normalize_y=True)
-    model.fit(scaled[train], log(table.barrier_eV[train], settings["shift_eV"]))
+    with warnings.catch_warnings():  # a hyperparameter at its bound is as good as any
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(scaled[train], log(table.barrier_eV[train], settings["shift_eV"]))
     return unlog(model.predict(scaled[test]), settings["shift_eV"])
 
 

@@ -170,8 +170,16 @@ def network_fit(name: str, settings: Settings, table: Table, rows: Rows, run: Ru
     from benchmarks.graph_rivals import EPOCHS, NetworkFit
 
     epochs = run.epochs or EPOCHS
-    graphs = _GRAPHS[str(run.work)]
+    graphs = graphs_on(run.work, run.device)
     return NetworkFit(name, settings, graphs, table.barrier_eV, rows, SEED, run.device, epochs)
+
+
+@lru_cache(maxsize=1)
+def graphs_on(work: Path, device: str) -> Any:
+    """The inherited graphs, copied to the device once a process."""
+    from benchmarks.graph_rivals import on_device
+
+    return on_device(_GRAPHS[work], device)
 
 
 def tune_network(name: str, table: Table, split: Split, run: Run, fold: int) -> Any:
@@ -273,12 +281,12 @@ def finished(name: str, fold: int, table: Table, run: Run) -> dict[str, Any] | N
     return row
 
 
-_TABLES: dict[str, Table] = {}
-_GRAPHS: dict[str, Any] = {}
+_TABLES: dict[Path, Table] = {}
+_GRAPHS: dict[Path, Any] = {}
 
 
 def task(name: str, fold: int, run: Run) -> dict[str, Any] | None:
-    return finished(name, fold, _TABLES[str(run.work)], run)
+    return finished(name, fold, _TABLES[run.work], run)
 
 
 def read(file: Path) -> list[dict[str, Any]]:
@@ -292,9 +300,13 @@ def read(file: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def work_off(names: Sequence[str], folds: Sequence[int], run: Run, workers: int) -> None:
-    """Every (model, fold) that is not there yet, the slowest models first."""
-    table = _TABLES[str(run.work)] = Table.load(run.work / "table.npz")
+def work_off(names: Sequence[str], folds: Sequence[int], run: Run, workers: int) -> int:
+    """Do every (model, fold) that is not there yet, the slowest models first.
+
+    Returns:
+        How many broke; the reasons are on stderr, and the others are done all the same.
+    """
+    table = _TABLES[run.work] = Table.load(run.work / "table.npz")
     file = run.work / "rows.jsonl"
     done = {(row["model"], row["fold"]) for row in read(file)}
     tasks = [
@@ -307,18 +319,26 @@ def work_off(names: Sequence[str], folds: Sequence[int], run: Run, workers: int)
     if any(name.removesuffix(TUNED) in NETWORK_SPACES for name, _ in tasks):
         from benchmarks.graph_rivals import all_graphs
 
-        _GRAPHS[str(run.work)] = all_graphs(table)
+        _GRAPHS[run.work] = all_graphs(table)
+    n_broken = 0
     context = get_context("fork")  # workers inherit table and graphs
     with (
         ProcessPoolExecutor(workers, mp_context=context) as pool,
         file.open("a", encoding="utf-8") as stream,
     ):
-        for job in as_completed([pool.submit(task, name, fold, run) for name, fold in tasks]):
-            row = job.result()
+        jobs = {pool.submit(task, name, fold, run): (name, fold) for name, fold in tasks}
+        for job in as_completed(jobs):
+            try:
+                row = job.result()
+            except Exception as error:
+                n_broken += 1
+                print(*jobs[job], f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+                continue
             if row is not None:
                 stream.write(json.dumps(row) + "\n")
                 stream.flush()
                 print(row["model"], row["fold"], row["seconds"], "s", flush=True)
+    return n_broken
 
 
 def summary(work: Path) -> dict[str, Any]:
@@ -399,8 +419,7 @@ def main() -> None:
     if not args.summary:
         run = Run(args.work, args.data, args.device, until, args.trials, args.epochs)
         folds = range(N_FOLDS) if args.fold is None else args.fold
-        work_off(names, folds, run, args.workers)
-        return
+        sys.exit(1 if work_off(names, folds, run, args.workers) else 0)
     out = summary(args.work)
     RESULT.write_text(json.dumps(out, indent=1) + "\n", encoding="utf-8")
     for name, entry in out["models"].items():
