@@ -194,6 +194,7 @@ def main() -> None:
                 row = {"seed": seed, "share": share, "way": way, "barrier_eV": values.tolist()}
                 with file.open("a", encoding="utf-8") as stream:
                     stream.write(json.dumps(row) + "\n")
+    shares = summary(table, found)
     out = {
         "data_sha256": sha256(args.data / neb_barriers.HOPS_FILE),
         "n": len(hops),
@@ -207,9 +208,9 @@ def main() -> None:
             }
             for name, z in table.cheap.items()
         },
-        "shares": summary(table, found),
+        "shares": shares,
     }
-    for share, entries in out["shares"].items():
+    for share, entries in shares.items():
         for way, entry in entries.items():
             print(share, f"{way:40s}", entry, flush=True)
     RESULT.write_text(json.dumps(out, indent=1) + "\n", encoding="utf-8")

@@ -3,6 +3,12 @@
 ``adapt`` fits an ensemble from a pretrained base by one strategy, or by the one that grouped
 cross-validation on the labels themselves finds best (``auto``), the simple baselines among the
 candidates. Out-of-fold errors calibrate the intervals and go into the card.
+
+Labels may be of several methods (``Hop.method``: DFT bands, bands of a universal potential, ...).
+They are not pooled: the model gives the values of one method, by default the most trusted, and only
+its labels are fitted and scored. Labels of other methods, and those that the base keeps, stand
+beside them in the Gaussian process as the asked method would have given them
+(:mod:`models.method_footing`); networks and trees themselves do not see them.
 """
 
 from __future__ import annotations
@@ -23,6 +29,7 @@ from models.encoder import HopEncoder
 from models.ensemble import HopEnsemble, HopEnsembleConfig
 from models.finetuning import STRATEGIES, FromScratch, Strategy
 from models.gaussian_process import GaussianProcessBaseline, PathProcess
+from models.method_footing import Footing
 from models.metrics import interval_coverage, mae, spearman
 from models.network import HopNetworkConfig
 from models.prediction import Prediction
@@ -83,6 +90,7 @@ class Base:
         weights: One state a network; none to start from nothing.
         process: Gaussian process of a hop model, whose labels are kept.
         calibration: Of a hop model; few labels borrow its residuals.
+        method: Of the labels that the process keeps, where its card states one.
     """
 
     name: str
@@ -90,6 +98,7 @@ class Base:
     weights: Weights
     process: PathProcess | None = None
     calibration: Calibration | None = None
+    method: str | None = None
 
     @classmethod
     def of(cls, name: str | Path) -> Base:
@@ -104,7 +113,15 @@ class Base:
             return cls(str(name), model.network, model.weights)
         if isinstance(model, HopEnsemble):
             weights = [network.state_dict() for network in model.networks_]
-            return cls(str(name), model.config.network, weights, model.process_, model.calibration_)
+            methods = library.card(name).get("trained_on", {}).get("methods", [])
+            return cls(
+                str(name),
+                model.config.network,
+                weights,
+                model.process_,
+                model.calibration_,
+                methods[0] if len(methods) == 1 else None,
+            )
         raise ValueError(
             f"--base {name}: a {type(model).__name__} has no network to start from; "
             "give an encoder or a hop model"
@@ -117,6 +134,7 @@ def adapt(
     base: Base,
     strategy: str = "auto",
     *,
+    method: str | None = None,
     seed: int = 0,
     n_members: int = 5,
     n_folds: int = 5,
@@ -130,6 +148,8 @@ def adapt(
         barrier_eV: (n,) forward barriers.
         base: Pretrained networks.
         strategy: A name of :data:`models.finetuning.STRATEGIES`, or ``auto``.
+        method: Whose values the model gives, where labels are of several methods; None takes the
+            most trusted.
         seed: Of everything drawn.
         n_members: Networks in the ensemble.
         n_folds: Of the cross-validation; fewer where there are fewer host frameworks.
@@ -141,30 +161,39 @@ def adapt(
         and how well the chosen one does out of fold stands in its ``card_``.
 
     Raises:
-        ValueError: Unknown strategy, or too few labels.
+        ValueError: Unknown strategy, too few labels, or none of the method asked for.
     """
     if strategy != "auto" and strategy not in STRATEGIES:
         raise ValueError(f"unknown strategy {strategy!r}; known: auto, {', '.join(STRATEGIES)}")
+    footing = Footing.of(hops, barrier_eV, base.process, base.method, method)
+    hops, barrier_eV = footing.hops, footing.barrier_eV
     if len(hops) < 2:
-        raise ValueError(f"{len(hops)} labelled hop(s); at least 2 are needed to fit a model")
+        of = f" of method {footing.method}" if footing.counts else ""
+        raise ValueError(f"{len(hops)} labelled hop(s){of}; at least 2 are needed to fit a model")
     folds, split = folds_of(hops, n_folds)
+    bases = [replace(base, process=footing.known(fold.train, fold.test)) for fold in folds]
+
+    def validated(name: str, n_members: int) -> Prediction:
+        parts = [
+            out_of_fold(_maker(name, b, len(hops), seed, n_members, device), hops, barrier_eV, [f])
+            for b, f in zip(bases, folds, strict=True)
+        ]
+        fields = ("mean", "aleatoric_std", "epistemic_std")
+        return Prediction(*(np.sum([getattr(p, f) for p in parts], axis=0) for f in fields))
+
     compared: dict[str, float] = {}
     chosen = strategy
     if strategy == "auto":
-        quick = {
-            name: _maker(name, base, len(hops), seed, n_members=1, device=device)
-            for name in AUTO_CANDIDATES
+        compared = {
+            name: mae(barrier_eV, validated(name, n_members=1).mean) for name in AUTO_CANDIDATES
         }
-        for name, make in quick.items():
-            prediction = out_of_fold(make, hops, barrier_eV, folds)
-            compared[name] = mae(barrier_eV, prediction.mean)
         chosen = choose(compared)
-    n_validated = min(n_members, VALIDATION_MEMBERS)
-    validated = _maker(chosen, base, len(hops), seed, n_validated, device)
-    validation = out_of_fold(validated, hops, barrier_eV, folds)
-    model = _maker(chosen, base, len(hops), seed, n_members, device)()
+    validation = validated(chosen, min(n_members, VALIDATION_MEMBERS))
+    every, none = np.arange(len(hops)), np.arange(0)
+    start = replace(base, process=footing.known(every, none))
+    model = _maker(chosen, start, len(hops), seed, n_members, device)()
     _fit(model, hops, barrier_eV, progress)
-    card = _card(chosen, base, hops, compared, seed)
+    card = _card(chosen, base, footing, compared, seed)
     if isinstance(model, HopEnsemble):
         target = model.config.target
         n_groups = len({hop.framework for hop in hops})
@@ -271,8 +300,9 @@ def _fit(model: Any, hops: Sequence[Hop], barrier_eV: NDArray[np.float64], progr
 
 
 def _card(
-    chosen: str, base: Base, hops: Sequence[Hop], compared: Mapping[str, float], seed: int
+    chosen: str, base: Base, footing: Footing, compared: Mapping[str, float], seed: int
 ) -> dict[str, Any]:
+    hops = footing.hops
     families = sorted({canonical_family(hop.family) for hop in hops if hop.family})
     card: dict[str, Any] = {
         "predicts": "migration barrier of a hop, eV",
@@ -285,6 +315,7 @@ def _card(
             "n_frameworks": len({hop.framework for hop in hops}),
             "base_systems": sorted({hop.framework for hop in hops}),
             "methods": sorted({hop.method for hop in hops if hop.method}),
+            **({"n_hops_of_other_methods": footing.counts} if footing.counts else {}),
         },
         "base": base.name,
         "strategy": chosen,

@@ -44,6 +44,12 @@ def add(commands: Any) -> None:
         help="auto (default: measured); hops: full, gradual, heads, lora, scratch, ...; "
         "conductivities: mean, trees, process, zero-shot, offset, trees-joint, residual, stacked",
     )
+    command.add_argument(
+        "--method",
+        metavar="NAME",
+        help="whose barriers to predict where labels are of several methods, which are never "
+        "pooled (default: the most trusted: experiment, dft_neb, mlip_neb, bvse)",
+    )
     command.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
     command.add_argument(
         "--out", type=Path, required=True, metavar="MODEL_DIR", help="folder of the model"
@@ -58,6 +64,8 @@ def _run(args: argparse.Namespace) -> int:
     data = read_input([args.labels])
     say(data.found)
     is_table = data.kind == "conductivity_table"
+    if is_table and args.method:
+        raise InputError(f"{args.labels}: --method is for barriers, not for a conductivity table")
     quantity = "conductivity" if is_table else "migration_barrier"
     if args.quantity not in (None, quantity):
         raise InputError(f"{args.labels}: these labels are of {quantity}, not {args.quantity}")
@@ -85,10 +93,19 @@ def _hops(args: argparse.Namespace, records: Sequence[Any]) -> int:
         np.array([hop.barrier_eV for hop in hops]),
         Base.of(args.base or DEFAULTS["migration_barrier"]),
         args.strategy,
+        method=args.method,
         seed=args.seed,
         progress=sys.stderr.isatty(),
     )
     model.save(args.out, model.card_)
+    trained = model.card_["trained_on"]
+    if others := trained.get("n_hops_of_other_methods"):
+        aside = ", ".join(f"{n} of {name}" for name, n in others.items())
+        asked = trained["methods"][0] if trained["methods"] else "no stated method"
+        say(
+            f"{trained['n_hops']} labels of {asked} fitted and scored; {aside} only stand beside "
+            "them in the Gaussian process, moved by the difference found between the methods"
+        )
     return len(hops)
 
 

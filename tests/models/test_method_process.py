@@ -1,4 +1,4 @@
-"""Labels of several methods: what is shared is shared, what differs is found, nothing is special."""
+"""Labels of several methods: what is shared is shared, what differs is found, none is special."""
 
 import numpy as np
 import pytest
