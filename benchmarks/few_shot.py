@@ -190,21 +190,21 @@ def efficiency(
             rows.setdefault(task.family, []).append(errors)
         return {family: np.array(values) for family, values in rows.items()}
 
-    references = {BASELINE: 0, **dict.fromkeys(FROM_SCRATCH, 1)}
+    own = {name: curves(name, n) for name, n in draws.items()}
     result: dict[str, Any] = {
         "families": dict(sorted(Counter(task.family for task in ends).items())),
         "shots": list(shots),
         "mae_mean_of_families_eV": {
-            name: np.round(label_efficiency.curve(curves(name, n)), 3).tolist()
-            for name, n in draws.items()
+            name: np.round(label_efficiency.curve(errors), 3).tolist()
+            for name, errors in own.items()
         },
     }
+    references = {BASELINE: 0, **dict.fromkeys(FROM_SCRATCH, 1)}
     for reference, first in references.items():
+        against = {n: curves(reference, n) for n in set(draws.values())}
         result[f"frameworks that {reference} needs over k"] = {
             name: {
-                f"k={k}": label_efficiency.ratio(
-                    curves(name, n), curves(reference, n), shots, k, first
-                )
+                f"k={k}": label_efficiency.ratio(own[name], against[n], shots, k, first)
                 for k in EFFICIENT[last]
             }
             for name, n in draws.items()

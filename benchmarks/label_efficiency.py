@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Draws = Mapping[str, Floats]
 """Family -> (n_draws, n_shots) errors on the same rows at every number of frameworks."""
-N_RESAMPLES = 2000
+N_RESAMPLES = 1000
 TARGET = 4.0
 
 
@@ -63,7 +63,7 @@ def ratio(
     Returns:
         ``value`` (None where the reference never gets there), ``at_most_measurable`` (the last
         number of frameworks over k), ``interval_95`` (ends that lie beyond are None),
-        ``share_beyond`` and ``share_of_4_or_more`` of the resamples.
+        ``share_beyond`` and ``share_of_4_or_more`` of the resamples (None where 4 is beyond).
     """
     start, column = list(shots).index(first), list(shots).index(k)
 
@@ -86,8 +86,12 @@ def ratio(
         "at_most_measurable": shots[-1] / k,
         "interval_95": [_finite(low), _finite(high)],
         "share_beyond": round(float(np.mean(np.isinf(values))), 3),
-        "share_of_4_or_more": round(float(np.mean(values >= TARGET)), 3),
+        "share_of_4_or_more": _share_reached(values) if shots[-1] >= TARGET * k else None,
     }
+
+
+def _share_reached(values: Floats) -> float:
+    return round(float(np.mean(values >= TARGET)), 3)
 
 
 def _finite(value: float) -> float | None:

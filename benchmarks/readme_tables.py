@@ -185,6 +185,7 @@ def olivine_transfer(result: dict[str, Any]) -> str:
         "process_family": "process, joint, the family with an offset of its own",
         "fed": "process and trees with CHGNet energies, joint",
         "network_frozen": "pretrained network and process, joint",
+        "auto_labels": "chosen by cross-validation on the olivine labels",
     }
     columns = {
         f"{source}, k={k}": result[source][f"k={k}"]

@@ -30,6 +30,9 @@ def test_what_the_reference_never_reaches_is_a_lower_bound():
     assert found["value"] is None
     assert found["at_most_measurable"] == 4.0
     assert found["share_beyond"] == found["share_of_4_or_more"] == 1.0
+    assert (
+        ratio(draws(straight(5.0)), draws(straight(1.0)), SHOTS, 8, 0)["share_of_4_or_more"] is None
+    )
 
 
 def test_a_strategy_worse_than_the_reference_without_labels_saves_nothing():

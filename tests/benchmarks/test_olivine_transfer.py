@@ -5,7 +5,9 @@ import pytest
 
 from benchmarks.few_shot_runs import Answer
 from benchmarks.olivine_transfer import (
+    COMPARED,
     SHOTS,
+    chosen,
     detectable,
     floor,
     hop_errors,
@@ -89,3 +91,24 @@ def test_differences_are_paired_by_hop(known):
     gap = result["k=4"]["fed"]["minus trees"]["difference_eV"]
     assert gap[0] == pytest.approx(-result["k=4"]["fed"]["mae_eV"][0], abs=2e-3)
     assert gap[2] < 0.0
+
+
+def test_what_does_well_on_the_labels_is_taken(known):
+    todo = [task for task in olivine_tasks(known, "all", 2) if task.k == 4]
+    true = dict(zip((h.id for h in known.hops), known.barrier_eV, strict=True))
+
+    def off_by(error, part):
+        return {
+            task.key: Answer(
+                {(i := known.hops[k].id): float(true[i] + error) for k in getattr(task, part)},
+                {},
+                {},
+            )
+            for task in todo
+        }
+
+    for good in ("family_mean", "fed"):
+        on_labels = {n: off_by(0.01 if n == good else 0.3, "shots") for n in COMPARED}
+        test = {n: off_by(0.1 * k, "test") for k, n in enumerate(COMPARED)}
+        found = chosen(known, todo, test, on_labels)
+        assert found == {task.key: test[good][task.key] for task in todo}
