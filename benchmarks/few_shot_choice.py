@@ -25,7 +25,6 @@ CANDIDATES = {
     "family_mean": "mean",
     "trees_scratch": "trees",
     "process_scratch": "process",
-    "trees_weighted": "trees-joint",
     "process": "process-joint",
     "process_family": "process-family",
     "fed": "fed",

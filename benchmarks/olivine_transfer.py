@@ -45,7 +45,7 @@ TARGET, RICH = "olivine", "layered"
 SHOTS = (0, 1, 2, 4, 8)
 SOURCES = {"layered": "the layered family", "all": "all other families"}
 AUTO = "auto_labels"
-COMPARED = ("family_mean", "trees_scratch", "process_scratch", "process", "process_family", "fed")
+COMPARED = tuple(CANDIDATES)
 """What ``auto`` chooses from, by cross-validation on the olivine labels."""
 NEED_NO_SOURCE = ("family_mean", "trees_scratch", "process_scratch")
 REFERENCES = ("trees", *NEED_NO_SOURCE)
