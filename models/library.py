@@ -22,6 +22,7 @@ from models.cell_rom import CellRom
 from models.checkpoint import CARD, CONFIG, IncompatibleModelError, load_model
 from models.conductivity import ConductivityTrees
 from models.cycle_life import CycleLife
+from models.diffusivity import DiffusivityProcess
 from models.encoder import HopEncoder
 from models.ensemble import HopEnsemble
 from models.few_label_conductivity import FewLabelConductivity
@@ -43,6 +44,7 @@ KINDS: dict[str, Any] = {
     FewLabelConductivity.kind: FewLabelConductivity,
     AgeingRom.kind: AgeingRom,
     CycleLife.kind: CycleLife,
+    DiffusivityProcess.kind: DiffusivityProcess,
     **BASELINES,
 }
 DEFAULTS = {"migration_barrier": "hop-barrier", "conductivity": "conductivity-trees"}

@@ -9,9 +9,9 @@ from functools import cached_property
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 from torch import Tensor
 
+from models.evidence import most_likely
 from models.few_label import SAME_ROW
 from models.gaussian_process import CLIP
 
@@ -25,7 +25,6 @@ START_WEIGHT, START_NOISE = 0.0, float(np.log(0.15))
 WIDTH, WEIGHT_WIDTH = 1.5, 0.3
 """Prior standard deviations of the logarithms around the start: a method with three labels cannot
 say how noisy it is."""
-MAX_STEPS = 60
 MAX_SEARCH_ROWS = 400
 """Rows on which hyperparameters are found; all rows are learnt from."""
 JITTER = 1e-6
@@ -223,32 +222,17 @@ def _searched(code: Codes) -> Codes:
 
 
 def _found(start: MethodProcess) -> Floats:
-    """Theta at the maximum of the posterior (L-BFGS-B from the start)."""
+    """Theta at the maximum of the posterior."""
     n_methods, n_shared = len(start.methods), len(SHARED)
     x = start._scaled(start.inputs)
     parts = Parts.between(x, start.code, x, start.code)
-    y = torch.tensor((start.target - start._center) / start._scale)
-    code, first = torch.tensor(start.code), torch.tensor(start.theta)
-    width = torch.full_like(first, WIDTH)
+    code = torch.tensor(start.code)
+    width = np.full(len(start.theta), WIDTH)
     width[n_shared : n_shared + n_methods] = WEIGHT_WIDTH
 
-    def loss(values: Floats) -> tuple[float, Floats]:
-        theta = torch.tensor(values, requires_grad=True)
+    def covariance(theta: Tensor) -> Tensor:
         noise = theta[n_shared + n_methods :].exp()[code] + JITTER
-        root = torch.linalg.cholesky(parts.covariance(theta) + torch.diag(noise))
-        solved = torch.linalg.solve_triangular(root, y[:, None], upper=False)
-        value = 0.5 * (solved**2).sum() + root.diagonal().log().sum()
-        value = value + 0.5 * (((theta - first) / width) ** 2).sum()
-        (slope,) = torch.autograd.grad(value, theta)
-        return float(value.detach()), slope.numpy()
+        return parts.covariance(theta) + torch.diag(noise)
 
-    bounds = [(value - 5.0, value + 5.0) for value in start.theta]
-    found = minimize(
-        loss,
-        start.theta,
-        jac=True,
-        method="L-BFGS-B",
-        bounds=bounds,
-        options={"maxiter": MAX_STEPS},
-    )
-    return np.asarray(found.x)
+    target = (start.target - start._center) / start._scale
+    return most_likely(covariance, target, start.theta, width)

@@ -83,7 +83,7 @@ class ArrheniusFit:
             Value and standard deviation, each of the shape of T. The scatter of a single further
             measurement is not included.
         """
-        x = _decades_per_eV(temperature_K)
+        x = decades_per_eV(temperature_K)
         row = np.stack([-x, np.ones_like(x)], axis=-1)
         value = row @ np.array([self.activation_energy_eV, self.log10_prefactor])
         return value, np.sqrt(np.einsum("...i,ij,...j->...", row, self.covariance, row))
@@ -107,7 +107,7 @@ def fit_arrhenius(
         The fit. The residual variance of few points is itself uncertain: intervals from a fit
         without ``std`` need Student's t with n - 2 degrees of freedom.
     """
-    x = np.atleast_1d(_decades_per_eV(temperature_K))
+    x = np.atleast_1d(decades_per_eV(temperature_K))
     y = np.atleast_1d(np.asarray(log10_D, float))
     if x.shape != y.shape or x.ndim != 1:
         raise ValueError(
@@ -309,8 +309,8 @@ def tracer_diffusivity(
     return np.asarray(correlation_factor, float) * fraction * np.asarray(carrier_diffusivity, float)
 
 
-def _decades_per_eV(temperature_K: ArrayLike) -> NDArray[np.float64]:
-    """1 / (k_B T ln 10): decades that one eV costs at T."""
+def decades_per_eV(temperature_K: ArrayLike) -> NDArray[np.float64]:
+    """1 / (k_B T ln 10): decades that one eV costs at T in K, any shape."""
     return 1.0 / (BOLTZMANN_EV_PER_K * _positive("temperature_K", temperature_K) * np.log(10.0))
 
 
