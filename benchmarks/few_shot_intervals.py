@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.few_shot_runs import HELD_OUT, TEST, load, n_draws
-from benchmarks.few_shot_strategies import FEWEST_FRAMEWORKS, LOG, STRATEGIES
+from benchmarks.few_shot_strategies import BY_SOURCE, FEWEST_FRAMEWORKS, LOG
 from benchmarks.few_shot_tasks import SHOTS, Floats, Rows, Table, Task
 from benchmarks.hop_energies import read
 from models.calibration import Calibration
@@ -26,7 +26,7 @@ from structures.family_names import canonical_family
 from structures.records import Hop
 from structures.splits import GroupedKFold, framework
 
-STATE_SPREADS = ("process", "fed")
+STATE_SPREADS = tuple(BY_SOURCE)
 N_FOLDS = 5
 
 
@@ -70,12 +70,12 @@ def sources(table: Table, todo: Sequence[Task], work: Path) -> Sources:
 
 
 def calibration_of(table: Table, strategy: str, family: str, rows: Rows, kept: str) -> Calibration:
-    """From out-of-fold residuals of the hops of other families."""
+    """From out-of-fold residuals of the hops of other families, hyperparameters those of all."""
     parts = [np.zeros(len(rows)) for _ in range(3)]
     hops = [table.hops[i] for i in rows]
     for fold in GroupedKFold(N_FOLDS, group=KEPT_TOGETHER[kept]).split(hops):
         task = Task(family, 0, 0, rows[fold.train], rows[:0], rows[fold.test])
-        answer = STRATEGIES[strategy](table, task)
+        answer = BY_SOURCE[strategy](table, task, rows)
         means = (answer.mean, answer.aleatoric_std, answer.epistemic_std)
         for store, value in zip(parts, means, strict=True):
             store[fold.test] = value

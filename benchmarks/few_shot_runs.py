@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.few_shot_strategies import LOG, ON_LABELS, STRATEGIES, held_out
+from benchmarks.few_shot_strategies import LOG, STRATEGIES, held_out
 from benchmarks.few_shot_tasks import Floats, Key, Table, Task
 from benchmarks.hop_energies import read
 from models.prediction import Prediction
@@ -130,7 +130,7 @@ def answer(name: str, part: str, table: Table, task: Task) -> Answer:
     if part == TEST:
         rows, found = task.test, STRATEGIES[name](table, task)
     else:
-        rows, found = task.shots, held_out(ON_LABELS[name], table, task)
+        rows, found = task.shots, held_out(name, table, task)
     return Answer.of([table.hops[i].id for i in rows], found)
 
 

@@ -165,27 +165,38 @@ BASELINE = "trees"
 FROM_SCRATCH = ("trees_scratch", "process_scratch")
 
 
-def process_by_source(table: Table, task: Task) -> Prediction:
-    return process(table, task, task.train, source_process(table, task.others.tobytes()).theta)
+def process_by_source(table: Table, task: Task, source: Rows | None = None) -> Prediction:
+    """With the hyperparameters of a process on the source, by default the other families."""
+    known = source_process(table, (task.others if source is None else source).tobytes())
+    return process(table, task, task.train, known.theta)
 
 
-def fed_by_source(table: Table, task: Task) -> Prediction:
-    return fed(table, task, source_fed(table, task.others.tobytes()))
+def fed_by_source(table: Table, task: Task, source: Rows | None = None) -> Prediction:
+    """With the hyperparameters of its processes on the source, by default the other families."""
+    return fed(
+        table, task, source_fed(table, (task.others if source is None else source).tobytes())
+    )
 
 
-ON_LABELS: dict[str, Strategy] = {
-    **STRATEGIES,
+BY_SOURCE: dict[str, Callable[[Table, Task, Rows | None], Prediction]] = {
     "process": process_by_source,
     "fed": fed_by_source,
 }
-"""As they are cross-validated: a few labels hardly move hyperparameters, so the source's serve."""
+"""Those whose hyperparameters a few labels hardly move: the source's serve in cross-validation."""
 
 
-def held_out(strategy: Strategy, table: Table, task: Task) -> Prediction:
+def on_labels(name: str, table: Table, task: Task) -> Prediction:
+    """A strategy as it is cross-validated."""
+    return (
+        BY_SOURCE[name](table, task, None) if name in BY_SOURCE else STRATEGIES[name](table, task)
+    )
+
+
+def held_out(name: str, table: Table, task: Task) -> Prediction:
     """The task's own labels, each predicted from the others, frameworks kept together.
 
     Args:
-        strategy: Fitted once a fold, with all hops of other families every time.
+        name: Of a strategy, fitted once a fold, with all hops of other families every time.
         table: Of all hops.
         task: With two labels or more.
 
@@ -196,7 +207,7 @@ def held_out(strategy: Strategy, table: Table, task: Task) -> Prediction:
     folds, _ = folds_of([table.hops[i] for i in task.shots], N_FOLDS)
     for fold in folds:
         inner = replace(task, shots=task.shots[fold.train], test=task.shots[fold.test])
-        found = strategy(table, inner)
+        found = on_labels(name, table, inner)
         values = (found.mean, found.aleatoric_std, found.epistemic_std)
         for store, value in zip(parts, values, strict=True):
             store[fold.test] = value

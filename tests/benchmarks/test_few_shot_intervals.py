@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.few_shot_intervals import KEPT_TOGETHER, calibration_of, coverage
 from benchmarks.few_shot_runs import HELD_OUT, TEST, complete
-from benchmarks.few_shot_strategies import LOG, ON_LABELS, STRATEGIES
+from benchmarks.few_shot_strategies import BY_SOURCE, LOG, STRATEGIES
 from benchmarks.few_shot_tasks import Task, tasks
 from models.prediction import Prediction
 from tests.benchmarks.few_shot_tables import METALS, hop, table
@@ -17,7 +17,7 @@ FAMILIES = ("garnet", "layered", "olivine", "spinel", "borate", "tavorite")
 def one_of(stated: float):
     """A strategy that is right up to noise of 0.2, and says that its noise is another one."""
 
-    def strategy(known, task: Task) -> Prediction:
+    def strategy(known, task: Task, source=None) -> Prediction:
         mean = LOG.inverse(np.full(len(task.test), TRUE_T))
         half = LOG.inverse_std(mean, np.full(len(mean), stated / np.sqrt(2.0)))
         return Prediction(mean, half, half)
@@ -40,7 +40,7 @@ def known():
 
 @pytest.mark.parametrize("kept", KEPT_TOGETHER)
 def test_calibration_finds_the_factor_by_which_a_spread_is_too_small(known, monkeypatch, kept):
-    monkeypatch.setitem(STRATEGIES, "bold", one_of(0.05))
+    monkeypatch.setitem(BY_SOURCE, "bold", one_of(0.05))
     rows = np.arange(len(known.hops))
     found = calibration_of(known, "bold", "olivine", rows, kept)
     assert found.inflation == pytest.approx(4.0, rel=0.1)
@@ -48,7 +48,7 @@ def test_calibration_finds_the_factor_by_which_a_spread_is_too_small(known, monk
 
 def test_coverage_is_that_of_the_calibrated_intervals(known, monkeypatch, tmp_path):
     for name in ("process", "fed"):
-        for strategies in (STRATEGIES, ON_LABELS):
+        for strategies in (STRATEGIES, BY_SOURCE):
             monkeypatch.setitem(strategies, name, one_of(0.05 if name == "fed" else 0.4))
     todo = [task for task in tasks(known.hops, 1) if task.k in (0, 4)]
     assert {task.k for task in todo} == {0, 4}
