@@ -203,10 +203,7 @@ def efficiency(
     for reference, first in references.items():
         against = {n: curves(reference, n) for n in set(draws.values())}
         result[f"frameworks that {reference} needs over k"] = {
-            name: {
-                f"k={k}": label_efficiency.ratio(own[name], against[n], shots, k, first)
-                for k in EFFICIENT[last]
-            }
+            name: label_efficiency.ratios(own[name], against[n], shots, EFFICIENT[last], first)
             for name, n in draws.items()
             if name not in references
         }

@@ -44,10 +44,15 @@ def needed(reference: Floats, shots: Sequence[int], error: float) -> float:
     return float(2.0 ** (at[j - 1] + share * (at[j] - at[j - 1])) - 1.0)
 
 
-def ratio(
-    strategy: Draws, reference: Draws, shots: Sequence[int], k: int, first: int, seed: int = 0
-) -> dict[str, Any]:
-    """What the reference needs over k, and how sure that is.
+def ratios(
+    strategy: Draws,
+    reference: Draws,
+    shots: Sequence[int],
+    ks: Sequence[int],
+    first: int,
+    seed: int = 0,
+) -> dict[str, dict[str, Any]]:
+    """What the reference needs over k, for some k, and how sure that is.
 
     Families are drawn with replacement and then, in each, its draws: the same ones for strategy
     and reference.
@@ -56,37 +61,43 @@ def ratio(
         strategy: Its errors.
         reference: Those of the reference, on the same families and draws.
         shots: Numbers of frameworks, rising.
-        k: Frameworks that the strategy learns from.
+        ks: Frameworks that the strategy learns from.
         first: Fewest frameworks with which the reference is a model at all: 1 from scratch.
         seed: Of the resampling.
 
     Returns:
-        ``value`` (None where the reference never gets there), ``at_most_measurable`` (the last
-        number of frameworks over k), ``interval_95`` (ends that lie beyond are None),
+        ``k=...`` -> ``value`` (None where the reference never gets there), ``at_most_measurable``
+        (the last number of frameworks over k), ``interval_95`` (ends that lie beyond are None),
         ``share_beyond`` and ``share_of_4_or_more`` of the resamples (None where 4 is beyond).
     """
-    start, column = list(shots).index(first), list(shots).index(k)
+    start = list(shots).index(first)
+    columns = [list(shots).index(k) for k in ks]
 
-    def value(a: Floats, b: Floats) -> float:
-        return needed(b[start:], shots[start:], float(a[column])) / k
+    def of(a: Floats, b: Floats) -> list[float]:
+        found = (needed(b[start:], shots[start:], float(a[c])) for c in columns)
+        return [value / k for value, k in zip(found, ks, strict=True)]
 
     rng = np.random.default_rng(seed)
     families = sorted(strategy)
-    values = np.empty(N_RESAMPLES)
+    both = [np.stack([strategy[name], reference[name]], axis=1) for name in families]
+    values = np.empty((N_RESAMPLES, len(ks)))
     for i in range(N_RESAMPLES):
-        pairs = []
-        for name in rng.choice(families, len(families)):
-            n = len(strategy[name])
-            chosen = rng.integers(n, size=n)
-            pairs.append([strategy[name][chosen].mean(0), reference[name][chosen].mean(0)])
-        values[i] = value(*np.mean(pairs, axis=0))
-    low, high = np.percentile(values, [2.5, 97.5], method="inverted_cdf")
+        drawn = (both[j] for j in rng.integers(len(both), size=len(both)))
+        means = [pairs[rng.integers(len(pairs), size=len(pairs))].mean(axis=0) for pairs in drawn]
+        values[i] = of(*np.mean(means, axis=0))
+    measured = of(curve(strategy), curve(reference))
+    low, high = np.percentile(values, [2.5, 97.5], axis=0, method="inverted_cdf")
     return {
-        "value": _finite(value(curve(strategy), curve(reference))),
-        "at_most_measurable": shots[-1] / k,
-        "interval_95": [_finite(low), _finite(high)],
-        "share_beyond": round(float(np.mean(np.isinf(values))), 3),
-        "share_of_4_or_more": _share_reached(values) if shots[-1] >= TARGET * k else None,
+        f"k={k}": {
+            "value": _finite(measured[j]),
+            "at_most_measurable": shots[-1] / k,
+            "interval_95": [_finite(low[j]), _finite(high[j])],
+            "share_beyond": round(float(np.mean(np.isinf(values[:, j]))), 3),
+            "share_of_4_or_more": (
+                _share_reached(values[:, j]) if shots[-1] >= TARGET * k else None
+            ),
+        }
+        for j, k in enumerate(ks)
     }
 
 
