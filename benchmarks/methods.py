@@ -210,9 +210,9 @@ def main() -> None:
         },
         "shares": shares,
     }
-    for share, entries in shares.items():
+    for name, entries in shares.items():
         for way, entry in entries.items():
-            print(share, f"{way:40s}", entry, flush=True)
+            print(name, f"{way:40s}", entry, flush=True)
     RESULT.write_text(json.dumps(out, indent=1) + "\n", encoding="utf-8")
 
 

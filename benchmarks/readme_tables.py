@@ -217,6 +217,28 @@ def olivine_transfer(result: dict[str, Any]) -> str:
     )
 
 
+def md_diffusivity(result: dict[str, Any]) -> str:
+    columns = {name: result[name] for name in ("by formula", "by host element")}
+    lines = [
+        f"ln D of {result['n_labels']} AIMD labels of {result['n_formulas']} formulas, "
+        f"{result['n_folds']} folds, {len(result['seeds'])} dealings: MAE [95 % bootstrap over "
+        "formulas]; at 1000 / 1500 / 2000 / 2500 K; MAE of the activation energy in eV; share of "
+        "values in the 90 % intervals (`python -m benchmarks.md_diffusivity`).",
+        "",
+    ]
+
+    def cell(entry: dict[str, Any]) -> str:
+        value, low, high = entry["mae_ln_D"]
+        each = " / ".join(f"{v:.2f}" for v in entry["mae_ln_D_at_K"].values())
+        energy = f"{entry['mae_activation_energy_eV']:.3f}"
+        coverage = entry.get("interval_coverage_90")
+        held = "" if coverage is None else f"; {100 * coverage:.0f} %"
+        return f"{value:.2f} [{low:.2f}, {high:.2f}]; {each}; {energy}{held}"
+
+    names = {name: name for name in result["by formula"]}
+    return "\n".join([*lines, *grid("left out", columns, names, cell)])
+
+
 def methods(result: dict[str, Any]) -> str:
     names = dict.fromkeys(name for entry in result["shares"].values() for name in entry)
     columns = {f"{share} of the frameworks": entry for share, entry in result["shares"].items()}
@@ -500,9 +522,10 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "few_shot": few_shot,
     "olivine_transfer": olivine_transfer,
     "methods": methods,
+    "md_diffusivity": md_diffusivity,
     "domain_error": domain_error,
 }
-PAGES = ("README.md", "docs/barriers.md")
+PAGES = ("README.md", "docs/barriers.md", "docs/conductivity.md")
 
 
 def filled(text: str) -> str:

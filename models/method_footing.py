@@ -25,7 +25,7 @@ Rows = NDArray[np.intp]
 
 SCALE = LogShift()
 UNSTATED = "unstated"
-TRUST = ("experiment", "dft_neb", UNSTATED, "mlip_neb", "bvse")
+TRUST = ("experiment", "dft_neb", "aimd", UNSTATED, "mlip_neb", "mlip_md", "bvse")
 """Methods, the most trusted first; any other name counts like one that is not stated."""
 
 

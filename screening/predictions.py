@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from tqdm import tqdm
 
+from models.diffusivity import DiffusivityProcess
 from models.library import DEFAULTS
 from screening.conduction import Conditions
 from screening.conductivity_predictions import (
@@ -19,6 +20,7 @@ from screening.conductivity_predictions import (
     beside_network,
     conductivity_rows,
 )
+from screening.diffusivity_predictions import DIFFUSIVITY_COLUMNS, diffusivity_rows
 from screening.errors import InputError
 from screening.execution import Executor, Work
 from screening.hop_predictions import HOP_COLUMNS, HopPredictor, any_model, failed_hop_row
@@ -101,6 +103,7 @@ def predict(
         model: Name or folder; by default the best shipped one. A hop model predicts those rows
             of a conductivity table that have a CIF. A conductivity model predicts all rows, and
             what the hop network of the best shipped hop model says stands beside those with a CIF.
+            A model of diffusivities takes the compositions of such a table.
         conditions: Temperature and sampling of crystals.
         executor: Where the work is done.
         progress: Whether to show a progress bar.
@@ -115,6 +118,11 @@ def predict(
         raise InputError(
             f"hops give migration_barrier, not {quantity}; give crystals for {quantity}"
         )
+    if is_table and isinstance(learnt := any_model(name), DiffusivityProcess):
+        if quantity not in (None, "diffusivity"):
+            raise InputError(f"model '{name}' predicts diffusivity, not {quantity}")
+        found = diffusivity_rows(learnt, data.records, conditions.temperature_K)
+        return Predictions(DIFFUSIVITY_COLUMNS, found, name)
     if is_table and quantity not in (None, "conductivity"):
         raise InputError(f"a conductivity table gives conductivity, not {quantity}")
     if is_table and isinstance(known := any_model(name), ConductivityModel):

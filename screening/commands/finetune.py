@@ -1,4 +1,4 @@
-"""``ionbridge finetune``: adapt a model to labelled hops, or to a table of conductivities."""
+"""``ionbridge finetune``: adapt a model to hops, conductivities or diffusivities with labels."""
 
 from __future__ import annotations
 
@@ -17,24 +17,26 @@ def add(commands: Any) -> None:
         commands,
         "finetune",
         _run,
-        "adapt a model to labelled hops, or to a table of compositions with conductivities (bounds "
-        "as <1e-8); the way to do so is measured unless it is given",
+        "adapt a model to labelled hops, or to a table of compositions with conductivities or "
+        "diffusivities (bounds as <1e-8); the way to do so is measured unless it is given",
         "ionbridge finetune --labels my-hops.jsonl --out ~/.ionbridge/models/mine\n"
-        "  ionbridge finetune --labels my-conductivities.csv --out ~/.ionbridge/models/ours",
+        "  ionbridge finetune --labels my-conductivities.csv --out ~/.ionbridge/models/ours\n"
+        "  ionbridge finetune --labels md.json --out ~/.ionbridge/models/diffusion",
     )
     command.add_argument(
         "--labels",
         type=Path,
         required=True,
         metavar="FILE",
-        help="hops with barrier_eV, or a table with a composition and 'Ionic conductivity (S/cm)'",
+        help="hops with barrier_eV; a table with a composition and 'Ionic conductivity (S/cm)', or "
+        "with temperature_K and tracer_diffusivity_cm2_s; what `ionbridge label md` wrote",
     )
     command.add_argument(
         "--base", metavar="NAME|DIR", help="model to start from (default: the best shipped one)"
     )
     command.add_argument(
         "--quantity",
-        choices=("migration_barrier", "conductivity"),
+        choices=("migration_barrier", "conductivity", "diffusivity"),
         help="default: what fits the labels",
     )
     command.add_argument(
@@ -47,8 +49,8 @@ def add(commands: Any) -> None:
     command.add_argument(
         "--method",
         metavar="NAME",
-        help="whose barriers to predict where labels are of several methods, which are never "
-        "pooled (default: the most trusted: experiment, dft_neb, mlip_neb, bvse)",
+        help="whose values to predict where barriers or diffusivities are of several methods, "
+        "which are never pooled (default: the most trusted: experiment, dft_neb, mlip_neb, bvse)",
     )
     command.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
     command.add_argument(
@@ -59,13 +61,16 @@ def add(commands: Any) -> None:
 def _run(args: argparse.Namespace) -> int:
     from screening.errors import InputError
     from screening.predictions import read_input
+    from structures.diffusivity_labels import is_diffusivity_file
 
     check_output(args.out / "card.yaml")
+    if args.quantity in (None, "diffusivity") and is_diffusivity_file(args.labels):
+        return _diffusivities(args)
     data = read_input([args.labels])
     say(data.found)
     is_table = data.kind == "conductivity_table"
     if is_table and args.method:
-        raise InputError(f"{args.labels}: --method is for barriers, not for a conductivity table")
+        raise InputError(f"{args.labels}: --method is not for conductivities, all from experiment")
     quantity = "conductivity" if is_table else "migration_barrier"
     if args.quantity not in (None, quantity):
         raise InputError(f"{args.labels}: these labels are of {quantity}, not {args.quantity}")
@@ -132,3 +137,32 @@ def _conductivities(args: argparse.Namespace, records: Sequence[Any]) -> int:
     compared = ", ".join(f"{name} {error:.2f}" for name, error in card["compared_mae"].items())
     say(f"{card['strategy']} chosen; errors in decades, out of fold: {compared}")
     return len(rows)
+
+
+def _diffusivities(args: argparse.Namespace) -> int:
+    from models.diffusivity_adaptation import adapt_diffusivity
+    from screening.errors import InputError
+    from structures.diffusivity_labels import read_diffusivities
+
+    if args.base or args.strategy != "auto":
+        raise InputError(
+            f"{args.labels}: diffusivities are learnt in one way and from no base; "
+            "leave out --base and --strategy"
+        )
+    data = read_diffusivities(args.labels)
+    for failed in data.failed:
+        say(f"{failed.id}: left out ({failed.reason})")
+    try:
+        model, card = adapt_diffusivity(data.rows, data.labels, args.method, args.seed)
+    except ValueError as error:
+        raise InputError(f"{args.labels}: {error}") from error
+    model.save(args.out, {"name": args.out.name, **card})
+    validation, trained = card["validation"], card["trained_on"]
+    if validation["n"]:
+        say(
+            f"out of fold {validation['mae']:.2f} decades, the common Arrhenius line "
+            f"{validation['mae_of_the_common_line']:.2f} ({validation['split']})"
+        )
+    n_rows = len(data.rows) + len(data.failed)
+    say(f"wrote {args.out} ({trained['n_labels']} of {n_rows} labels, {trained['methods'][0]})")
+    return USABLE
