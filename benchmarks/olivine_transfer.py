@@ -177,6 +177,7 @@ def hop_errors(table: Table, todo: Sequence[Task], answers: Answers, k: int) -> 
 def summary(table: Table, todo: Sequence[Task], found: Mapping[str, Answers]) -> dict[str, Any]:
     """Errors of all strategies, and paired differences to each reference."""
     framework = {hop.id: hop.framework for hop in table.hops}
+    name_of = {hop.id: str(hop.extra.get("sys_name", hop.id)) for hop in table.hops}
     result: dict[str, Any] = {}
     for k in SHOTS:
         asked = [task.key for task in todo if task.k == k]
@@ -193,7 +194,12 @@ def summary(table: Table, todo: Sequence[Task], found: Mapping[str, Answers]) ->
             if k == 0 and name in NEED_NO_SOURCE:
                 continue
             error = bootstrap(mean, own, groups=groups)
-            scores: dict[str, Any] = {"mae_eV": rounded(error.value, error.lower, error.upper)}
+            worst = int(np.argmax(own))
+            scores: dict[str, Any] = {
+                "mae_eV": rounded(error.value, error.lower, error.upper),
+                "median_eV": round(float(np.median(own)), 3),
+                "worst": {name_of[ids[worst]]: round(float(own[worst]), 3)},
+            }
             for reference in REFERENCES:
                 if reference in of and reference != name and (k or reference not in NEED_NO_SOURCE):
                     scores[f"minus {reference}"] = compared(own - of[reference], groups)

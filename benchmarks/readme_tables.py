@@ -195,20 +195,18 @@ def olivine_transfer(result: dict[str, Any]) -> str:
 
     def cell(entry: dict[str, Any]) -> str:
         gap = entry.get("minus trees")
+        both = f"{entry['mae_eV'][0]:.3f}; {entry['median_eV']:.3f}"
         if gap is None:
-            return f"{entry['mae_eV'][0]:.3f}"
+            return both
         value, low, high = gap["difference_eV"]
-        return (
-            f"{entry['mae_eV'][0]:.3f} ({value:+.3f} [{low:+.3f}, {high:+.3f}], "
-            f"±{gap['detectable_eV']:.3f})"
-        )
+        return f"{both} ({value:+.3f} [{low:+.3f}, {high:+.3f}], ±{gap['detectable_eV']:.3f})"
 
     return "\n".join(
         [
             f"{result['n_olivines']} olivines of {result['n_frameworks']} host frameworks, "
-            f"{result['draws']} draws of k frameworks to learn from; MAE in eV of the others "
-            "(difference to the joint trees with 95 % interval over host frameworks, smallest "
-            "difference detectable with 80 % power). "
+            f"{result['draws']} draws of k frameworks to learn from; mean and median "
+            "absolute error of the others in eV (difference of means to the joint trees with 95 % "
+            "interval over host frameworks, smallest one detectable with 80 % power). "
             f"Spread of the labels {result['label_std_eV']:.3f} eV; error of the median of the "
             f"other frameworks {result['mae_of_median_of_other_frameworks_eV']:.3f} eV.",
             "",
