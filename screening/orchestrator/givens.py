@@ -13,6 +13,7 @@ from typing import Any
 
 from pymatgen.core import Composition
 
+from models.method_footing import UNSTATED, asked_method
 from screening.errors import InputError
 from screening.orchestrator.quantities import CONVERSIONS, QUANTITIES, Row, quantity
 from screening.predictions import read_input
@@ -158,6 +159,13 @@ def _records(name: str, path: Path) -> Given:
     if labelled and labelled < len(tables["hop"]):  # the others are what the plan is for
         tables["hop"] = [row for row in tables["hop"] if row.get("barrier_eV") is None]
     found = data.found + (f", {labelled} with barrier_eV" if labelled else "")
+    if labelled:
+        methods = [str(row.get("method") or UNSTATED) for row in tables["hop_labels"]]
+        asked = asked_method(methods)
+        pairs = zip(tables["hop_labels"], methods, strict=True)
+        tables["hop_labels"] = [row for row, method in pairs if method == asked]
+        if len(tables["hop_labels"]) < labelled:
+            found += f", learnt from are the {len(tables['hop_labels'])} of method {asked} alone"
     return Given(name, {k: tuple(v) for k, v in tables.items()}, found, tuple(failed))
 
 

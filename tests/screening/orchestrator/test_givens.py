@@ -76,6 +76,14 @@ class TestFiles:
         assert [row["id"] for row in tables["hop"]] == [hops[2].id]
         assert len(tables["hop_labels"]) == 2
 
+    def test_labels_of_several_methods_are_not_pooled(self, tmp_path):
+        rows = [{**_json(hop), "method": "mlip_neb"} for hop in tiny_hops()[:3]]
+        rows[1]["method"] = "dft_neb"
+        write_json_lines(tmp_path / "hops.jsonl", rows)
+        given = read_given(tmp_path / "hops.jsonl")
+        assert [row["id"] for row in given.tables["hop_labels"]] == [rows[1]["id"]]
+        assert "learnt from are the 1 of method dft_neb alone" in given.found
+
     def test_crystals(self, tmp_path):
         write_json_lines(tmp_path / "crystals.jsonl", [layered()])
         assert len(read_given(tmp_path / "crystals.jsonl").tables["crystal"]) == 1
