@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from sklearn.ensemble import ExtraTreesRegressor
@@ -122,7 +123,7 @@ def mixed(table: Table, task: Task) -> Prediction:
     return certain(LOG.inverse(np.mean(parts, axis=0)))
 
 
-def fed(table: Table, task: Task, theta: Mapping[bool, Floats] | None = None) -> Prediction:
+def fed(table: Table, task: Task, theta: Mapping[Any, Floats] | None = None) -> Prediction:
     """The shipped recipe that reads CHGNet energies, on all labels."""
     target = LOG.forward(table.barrier_eV[task.train])
     model = PhysicsFed(task.seed)
@@ -131,12 +132,12 @@ def fed(table: Table, task: Task, theta: Mapping[bool, Floats] | None = None) ->
 
 
 @lru_cache(maxsize=64)
-def source_fed(table: Table, others: bytes) -> Mapping[bool, Floats]:
-    """Hyperparameters of the two processes of :func:`fed` on the other families."""
+def source_fed(table: Table, others: bytes) -> Mapping[Any, Floats]:
+    """Hyperparameters of the processes of :func:`fed` on the other families, by what they read."""
     rows = np.frombuffer(others, dtype=np.intp)
     model = PhysicsFed()
     model.fit_inputs(table.inputs.rows(rows), LOG.forward(table.barrier_eV[rows]))
-    return {has_view: found.theta for has_view, (found, _) in model._experts.items()}
+    return {reads: found.theta for reads, (found, _) in model._experts.items()}
 
 
 def network_frozen(table: Table, task: Task) -> Prediction:

@@ -60,6 +60,8 @@ SHOWN = {
     "family_mean": "median of the olivine labels",
     AUTO: "chosen by the olivine labels",
 }
+WITH_BARS = ("trees", "fed")
+"""Whose intervals are drawn."""
 POWER, LEVEL = 0.8, 0.05
 
 
@@ -98,7 +100,7 @@ def main() -> None:
             found[AUTO] = chosen(table, labelled, found, own)
         result[title] = {"n_source": len(todo[0].others), **summary(table, todo, found)}
     write_json(RESULT, result)
-    with rc_context({"svg.hashsalt": TARGET, "font.size": 9}):
+    with rc_context({"svg.hashsalt": FIGURE.stem, "svg.fonttype": "none", "font.size": 9}):
         draw(result).savefig(FIGURE, metadata={"Date": None})
 
 
@@ -251,7 +253,7 @@ def rounded(*values: float) -> list[float]:
 
 def draw(result: Mapping[str, Any]) -> Figure:
     """Error against olivine frameworks learnt from, one panel a source."""
-    figure = Figure(figsize=(8.4, 3.8), layout="constrained")
+    figure = Figure(figsize=(8.4, 4.4), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for panel, title in zip(panels, SOURCES.values(), strict=True):
         for i, (name, label) in enumerate(SHOWN.items()):
@@ -264,16 +266,19 @@ def draw(result: Mapping[str, Any]) -> Figure:
             line = panel.plot(
                 at, value, style, marker="o", markersize=3, label=label, color=f"C{i}"
             )
-            panel.vlines(at, low, high, colors=line[0].get_color(), lw=0.7)
+            if name in WITH_BARS:
+                panel.vlines(at, low, high, colors=line[0].get_color(), lw=0.8)
+        least = result["mae_of_median_of_other_frameworks_eV"]
         panel.axhline(
-            result["mae_of_median_of_other_frameworks_eV"], color="0.6", lw=0.8, ls="--", zorder=0
+            least, color="0.6", lw=0.8, ls="--", zorder=0, label="median of all other olivines"
         )
         panel.set_xticks(np.log2(1.0 + np.array(SHOTS)), [str(k) for k in SHOTS])
         panel.set_xlabel("olivine frameworks learnt from")
-        panel.set_title(f"and {title} ({result[title]['n_source']} hops)", fontsize=9)
+        panel.set_title(f"beside {title} ({result[title]['n_source']} hops)", fontsize=9)
     panels[0].set_ylabel("mean absolute error, eV")
     panels[0].set_ylim(bottom=0.0)
-    panels[1].legend(fontsize=7, frameon=False)
+    lines, labels = panels[0].get_legend_handles_labels()
+    figure.legend(lines, labels, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     return figure
 
 
