@@ -92,6 +92,13 @@ def summary(table: Table, todo: Sequence[Task], work: Path) -> dict[str, Any]:
     """All that is claimed, from the lines of a work folder."""
     found = {name: load(work, name, TEST) for name in STRATEGIES}
     draws = {name: n_draws(answers, todo) for name, answers in found.items()}
+    least = min(draws[name] for name in few_shot_choice.COMMITTEE)
+    if least:
+        ready = [task for task in todo if task.seed < least]
+        found["committee"] = few_shot_choice.committee(ready, found)
+        draws["committee"] = draws["elsewhere"] = least
+        known = {name: found[name] for name, n in draws.items() if n >= least and name in found}
+        found["elsewhere"] = few_shot_choice.elsewhere(table, ready, known)
     own = {name: load(work, name, HELD_OUT) for name in few_shot_choice.CANDIDATES}
     held = [task for task in todo if task.k >= FEWEST_FRAMEWORKS]
     chosen = min(

@@ -19,6 +19,7 @@ from benchmarks.few_shot_strategies import FEWEST_FRAMEWORKS
 from benchmarks.few_shot_tasks import Floats, Key, Table, Task
 from models.adaptation import choose as choose_by_labels
 from models.few_label import blended, members
+from models.metrics import mae
 from screening.orchestrator.adaptation import StrategyPrior, Trial, choose, trial_of
 
 CANDIDATES = {
@@ -32,6 +33,7 @@ CANDIDATES = {
 """Strategies and their names in :mod:`models.few_label`; others transfer, too."""
 SIMPLE = {"family_mean": "family_mean", "trees_scratch": "trees", "process": "gaussian_process"}
 """Strategies that need little, and their names in :mod:`models.baselines`."""
+COMMITTEE = ("fed", "process", "process_family")
 BY_KEY = {key: name for name, key in CANDIDATES.items()}
 
 
@@ -55,7 +57,7 @@ def choices(
         for task in todo
         if task.k >= FEWEST_FRAMEWORKS
     }
-    errors = {task.key: _errors(table, task, test) for task in todo}
+    errors = _errors(table, todo, {name: test[name] for name in CANDIDATES})
     result: dict[str, Answers] = {"auto": {}, "auto_labels": {}}
     for family in sorted({task.family for task in todo}):
         others = [trial for key, trial in trials.items() if key[2] != family]
@@ -73,10 +75,27 @@ def choices(
     return result
 
 
+def committee(todo: Sequence[Task], test: Mapping[str, Answers]) -> Answers:
+    """The median of COMMITTEE, whatever the labels say."""
+    return {task.key: blend_of([test[name][task.key] for name in COMMITTEE]) for task in todo}
+
+
+def elsewhere(table: Table, todo: Sequence[Task], test: Mapping[str, Answers]) -> Answers:
+    """For every family the strategy that is best on the other ones; its labels decide nothing.
+
+    Args:
+        table: Of all hops.
+        todo: Tasks that all strategies have done.
+        test: Strategy -> predictions of test rows.
+    """
+    errors = _errors(table, todo, test)
+    return {task.key: test[best_elsewhere(errors, task)][task.key] for task in todo}
+
+
 def best_elsewhere(errors: Mapping[Key, Mapping[str, float]], task: Task) -> str:
     """The strategy of least mean log error on other families with as many frameworks."""
     own = [e for (k, _, family), e in errors.items() if k == task.k and family != task.family]
-    return min(CANDIDATES, key=lambda name: float(np.mean([np.log(e[name]) for e in own])))
+    return min(own[0], key=lambda name: float(np.mean([np.log(e[name]) for e in own])))
 
 
 def least(cross_validated: Mapping[str, float]) -> str:
@@ -110,9 +129,17 @@ def _trial(
     )
 
 
-def _errors(table: Table, task: Task, test: Mapping[str, Answers]) -> dict[str, float]:
-    truth = table.barrier_eV[task.test]
-    return {n: float(np.mean(np.abs(values(test[n][task.key]) - truth))) for n in CANDIDATES}
+def _errors(
+    table: Table, todo: Sequence[Task], test: Mapping[str, Answers]
+) -> dict[Key, dict[str, float]]:
+    """Mean absolute error of every strategy on every task, eV."""
+    return {
+        task.key: {
+            name: mae(table.barrier_eV[task.test], values(answers[task.key]))
+            for name, answers in test.items()
+        }
+        for task in todo
+    }
 
 
 def values(answer: Answer) -> Floats:

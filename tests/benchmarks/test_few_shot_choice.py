@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from benchmarks.few_shot_choice import CANDIDATES, best_elsewhere, choices, least
+from benchmarks.few_shot_choice import (
+    CANDIDATES,
+    COMMITTEE,
+    best_elsewhere,
+    choices,
+    committee,
+    elsewhere,
+    least,
+)
 from benchmarks.few_shot_runs import Answer
 from benchmarks.few_shot_tasks import Task
 from tests.benchmarks.few_shot_tables import METALS, hop, table
@@ -117,3 +125,21 @@ def test_by_labels_a_simple_strategy_wins_a_draw():
         "process",
     }
     assert least({**flat, "fed": 0.1}) == "fed"
+
+
+def test_without_a_look_at_the_labels_the_best_on_other_families_is_taken(known):
+    def error(name, task):
+        return 0.01 if name == ("process" if task.family == "olivine" else "fed") else 0.2
+
+    todo = list(family_tasks(known))
+    test, _ = answers(known, todo, error)
+    for key, answer in elsewhere(known, todo, test).items():
+        assert answer == test["fed"][key]
+
+
+def test_the_committee_follows_its_majority(known):
+    todo = list(family_tasks(known))
+    test, _ = answers(known, todo, lambda name, task: 0.3 if name == COMMITTEE[0] else 0.05)
+    for task in todo:
+        said = committee(todo, test)[task.key]
+        assert errors_of(known, task, said) == pytest.approx(0.05)
