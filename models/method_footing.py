@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,21 +132,28 @@ class Footing:
         kept = [i for i, hop in enumerate(self.others) if hop.framework not in hidden]
         if not kept and (self.base is None or self.base_method == self.method):
             return self.base
-        inputs, target, methods = [], [], []
-        if self.base is not None:
-            inputs.append(self.base.inputs)
-            target.append(self.base.target)
-            methods += [self.base_method] * len(self.base.target)
-        if kept:
-            inputs.append(path_scalars([self.others[i] for i in kept]))
-            target.append(SCALE.forward(self.other_eV[kept]))
-            methods += [self.other_methods[i] for i in kept]
-        n_known = len(methods)
-        inputs.append(path_scalars([self.hops[i] for i in train]))
-        target.append(SCALE.forward(self.barrier_eV[train]))
-        methods += [self.method] * len(train)
-        rows = np.concatenate(inputs)
-        process = MethodProcess.fit(rows, np.concatenate(target), methods)
+        rows, target, methods = self._labels(kept, train)
+        whole = self._whole
+        theta = whole.theta if set(methods) == set(whole.methods) else None
+        process = MethodProcess.fit(rows, target, methods, theta)
+        n_known = len(methods) - len(train)
         moved = process.translated(self.method)[:n_known]
-        theta = None if self.base is None else self.base.theta
-        return PathProcess(rows[:n_known], moved, theta)
+        return PathProcess(rows[:n_known], moved, None if self.base is None else self.base.theta)
+
+    @cached_property
+    def _whole(self) -> MethodProcess:
+        """All labels together: its hyperparameters serve every fold."""
+        every = self._labels(range(len(self.others)), np.arange(len(self.hops)))
+        return MethodProcess.fit(*every)
+
+    def _labels(self, kept: Sequence[int], train: Rows) -> tuple[Floats, Floats, list[str]]:
+        """Scalars, labels on SCALE and methods: of the base, of others, then of the asked one."""
+        chosen = [self.others[i] for i in kept]
+        inputs = [path_scalars(hops) for hops in (chosen, [self.hops[i] for i in train]) if hops]
+        target = [SCALE.forward(self.other_eV[list(kept)]), SCALE.forward(self.barrier_eV[train])]
+        methods = [self.other_methods[i] for i in kept] + [self.method] * len(train)
+        if self.base is not None:
+            inputs.insert(0, self.base.inputs)
+            target.insert(0, self.base.target)
+            methods = [self.base_method] * len(self.base.target) + methods
+        return np.concatenate(inputs), np.concatenate(target), methods

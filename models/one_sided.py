@@ -10,7 +10,7 @@ Floats = NDArray[np.float64]
 
 MAX_SWEEPS = 100
 DAMPING = 0.5
-TOLERANCE = 1e-6
+TOLERANCE = 1e-5
 SMALLEST_PRECISION = 1e-8
 """A bound that says nothing keeps this: its pseudo-label is a value of no weight."""
 
@@ -34,32 +34,44 @@ def censored(
     Returns:
         (n,) values and (n,) variances; those of values as they were given.
     """
-    rows = np.flatnonzero(side)
+    rows, exact = np.flatnonzero(side), np.flatnonzero(side == 0)
     if not len(rows):
         return target, noise
-    precision = np.where(side == 0, 1.0 / np.maximum(noise, 1e-12), SMALLEST_PRECISION)
-    weighted = precision * np.where(side == 0, target, 0.0)
-    sigma, bound, sign = noise[rows], target[rows], side[rows]
+    inner = prior[np.ix_(exact, exact)] + np.diag(noise[exact])
+    cross = prior[np.ix_(exact, rows)]
+    gain = np.linalg.solve(inner, cross).T
+    known = gain @ target[exact]
+    value, variance = _bounded(
+        prior[np.ix_(rows, rows)] - gain @ cross, target[rows] - known, noise[rows], side[rows]
+    )
+    target, noise = target.copy(), noise.copy()
+    target[rows], noise[rows] = known + value, variance
+    return target, noise
+
+
+def _bounded(
+    prior: Floats, bound: Floats, noise: Floats, sign: NDArray[np.int_]
+) -> tuple[Floats, Floats]:
+    """Pseudo-values and their variances where all labels are bounds; see :func:`censored`."""
+    precision = np.full(len(bound), SMALLEST_PRECISION)
+    weighted = np.zeros(len(bound))
     for _ in range(MAX_SWEEPS):
         root = np.sqrt(precision)
-        inner = np.eye(len(target)) + root[:, None] * prior * root[None]
-        half = np.linalg.solve(np.linalg.cholesky(inner), root[:, None] * prior[:, rows])
-        variance = np.diag(prior)[rows] - (half**2).sum(axis=0)
-        solved = np.linalg.solve(inner, root * (prior @ weighted))
-        mean = (prior @ (weighted - root * solved))[rows]
-        outer = np.maximum(1.0 / variance - precision[rows], SMALLEST_PRECISION)
+        inner = np.eye(len(bound)) + root[:, None] * prior * root[None]
+        posterior = prior - prior @ (root[:, None] * np.linalg.solve(inner, root[:, None] * prior))
+        mean, variance = posterior @ weighted, np.diag(posterior)
+        outer = np.maximum(1.0 / variance - precision, SMALLEST_PRECISION)
         v = 1.0 / outer
-        m = v * (mean / variance - weighted[rows])
-        spread = np.sqrt(sigma + v)
+        m = v * (mean / variance - weighted)
+        spread = np.sqrt(noise + v)
         z = sign * (m - bound) / spread
         ratio = np.exp(norm.logpdf(z) - norm.logcdf(z))
         found = m + sign * v * ratio / spread
-        left = np.maximum(v - v**2 * ratio * (z + ratio) / (sigma + v), 1e-12)
-        new = np.maximum(1.0 / left - outer, SMALLEST_PRECISION)
-        step = DAMPING * (new - precision[rows])
-        shift = DAMPING * (found / left - m * outer - weighted[rows])
-        precision[rows] += step
-        weighted[rows] += shift
-        if max(np.abs(step / precision[rows]).max(), np.abs(shift).max()) < TOLERANCE:
+        left = np.maximum(v - v**2 * ratio * (z + ratio) / (noise + v), 1e-12)
+        step = np.maximum(1.0 / left - outer, SMALLEST_PRECISION) - precision
+        shift = found / left - m * outer - weighted
+        precision = precision + DAMPING * step
+        weighted = weighted + DAMPING * shift
+        if max(np.abs(step / precision).max(), np.abs(shift).max()) < TOLERANCE:
             break
-    return weighted / precision, np.where(side == 0, noise, 1.0 / precision)
+    return weighted / precision, 1.0 / precision
