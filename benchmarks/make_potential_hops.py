@@ -47,7 +47,7 @@ from structures.io import iter_records
 from structures.records import Crystal, Hop, UnusableStructureError
 from structures.sources import neb_barriers
 
-CONFIG = Path("models/configs/hop_encoder_all_signals.yaml")
+CONFIG = Path("models/configs/hop_encoder.yaml")
 SHIPPED = {
     "pool": CONFIG.parent / "potential_hops.jsonl.gz",
     "neb": Path(__file__).parent / "results" / "potential_hops_neb.jsonl.gz",

@@ -6,8 +6,10 @@ Encoders (one network, fewer passes and bulk crystals than the shipped one's) ar
 signal, on several, on all, on the data-rich cathodes alone and on as many crystals of every kind,
 and fine-tuned (general layers kept, one network, EPOCHS epochs) on the DFT-NEB hops under two
 protocols: host frameworks kept together (by which a recipe may be chosen) and whole families left
-out. `mixed` is the geometric mean with the Gaussian process on path
-scalars. Encoders and finished folds are files of the work folder and are not made again.
+out. `mixed` is the geometric mean with the Gaussian process on path scalars. `read`: no
+network is tuned; what it says of each hop's energies is an input of the shipped process and trees
+(models.physics_fed), beside what they are without. Encoders and finished folds are files of the
+work folder and are not made again.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ import torch
 
 from benchmarks.hop_barriers import PROTOCOLS
 from benchmarks.hop_energies import read
+from benchmarks.physics_fed import out_of_fold, without
 from models.adaptation import Base, ensemble_config
 from models.checkpoint import sha256
 from models.encoder import HopEncoder
@@ -35,7 +38,10 @@ from models.finetuning import FromScratch, FrozenHost
 from models.gaussian_process import PathProcess, path_scalars
 from models.hop_graphs import graph_of
 from models.hop_signals import choose_crystals
+from models.learned_energies import LearnedEnergies, learned_view
 from models.metrics import bootstrap, mae, paired_bootstrap, spearman
+from models.physics_fed import TARGET as FED
+from models.physics_fed import Inputs
 from models.pretraining import (
     POOL,
     PretrainingConfig,
@@ -52,7 +58,7 @@ from structures.records import Crystal
 from structures.sources import neb_barriers
 
 RESULT = Path(__file__).parent / "results" / "pretraining_signals.json"
-CONFIG = Path("models/configs/hop_encoder_all_signals.yaml")
+CONFIG = Path("models/configs/hop_encoder.yaml")
 BOND_VALENCE, POTENTIAL = Stage("bond_valence", 8), Stage("potential", 12)
 BULK, DENOISING = Stage("bulk", 4), Stage("denoising", 2)
 FEW_EPOCHS = 30
@@ -80,7 +86,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder of encoders and folds")
     parser.add_argument("--workers", type=int, default=2, help="processes")
     parser.add_argument("--minutes", type=float, default=np.inf, help="stop after")
-    parser.add_argument("--device", default="auto", help="of the pretraining")
+    parser.add_argument("--device", default="auto", help="of the networks")
     parser.add_argument("--only", nargs="*", help="these variants")
     args = parser.parse_args()
     until = time.monotonic() + 60 * args.minutes
@@ -103,20 +109,23 @@ def main() -> None:
         graph_of(hop)
     tasks = [
         (name, protocol, k)
-        for name in (*variants, "none")
         for protocol in ("grouped", "leave-family-out")
+        for name in (*variants, "none")
         for k in range(len(list(PROTOCOLS[protocol].split(hops))))
     ]
     file = args.work / "folds.jsonl"
     done = {(r["variant"], r["protocol"], r["fold"]) for r in read(file)}
     with fork(args.workers) as pool, file.open("a", encoding="utf-8") as stream:
         jobs = [
-            pool.submit(fold_row, *task, args.work, until) for task in tasks if task not in done
+            pool.submit(fold_row, *task, args.work, until, args.device)
+            for task in tasks
+            if task not in done
         ]
         for job in jobs:
             if (row := job.result()) is not None:
                 stream.write(json.dumps(row) + "\n")
                 stream.flush()
+    read_energies(args.work)
     summary(args.work, sha256(args.data / neb_barriers.HOPS_FILE))
 
 
@@ -166,7 +175,9 @@ def pretrained(name: str, config: PretrainingConfig, work: Path) -> list[dict[st
     return scores
 
 
-def fold_row(name: str, protocol: str, k: int, work: Path, until: float) -> dict[str, Any] | None:
+def fold_row(
+    name: str, protocol: str, k: int, work: Path, until: float, device: str
+) -> dict[str, Any] | None:
     """Predictions of one fold; None once the time is over."""
     if time.monotonic() > until:
         return None
@@ -176,7 +187,7 @@ def fold_row(name: str, protocol: str, k: int, work: Path, until: float) -> dict
     else:
         base = Base.of(folder(work, name))
     strategy = FrozenHost() if base.weights else FromScratch()
-    config = ensemble_config(base, strategy, len(split.train), 0, 1, "cpu")
+    config = ensemble_config(base, strategy, len(split.train), 0, 1, device)
     config = replace(config, process_weight=0.0, training=replace(config.training, epochs=EPOCHS))
     barrier = np.array([hop.barrier_eV for hop in _HOPS], dtype=float)
     model = HopEnsemble(config, base.weights)
@@ -189,6 +200,44 @@ def fold_row(name: str, protocol: str, k: int, work: Path, until: float) -> dict
         "ids": [_HOPS[i].id for i in split.test],
         "mean_eV": np.round(mean, 4).tolist(),
     }
+
+
+def read_energies(work: Path) -> None:
+    """Out-of-fold predictions of models that read an encoder's energies, one line an encoder."""
+    file = work / "read.jsonl"
+    done = {row["variant"] for row in read(file)}
+    names = [n for n in (*VARIANTS, "none") if n == "none" or folder(work, n).exists()]
+    if done >= set(names):
+        return
+    barrier = np.array([hop.barrier_eV for hop in _HOPS], dtype=float)
+    inputs = without(Inputs.of(_HOPS), "learned", "view", "band")
+    graphs = [graph_of(hop) for hop in _HOPS]
+    for name in (n for n in names if n not in done):
+        if name != "none":
+            energies = LearnedEnergies.of(HopEncoder.load(folder(work, name))).energies(graphs)
+            inputs.learned = learned_view(energies, FED)
+        row = {
+            protocol: out_of_fold(inputs, barrier, list(splitter.split(_HOPS))).mean.round(4)
+            for protocol, splitter in PROTOCOLS.items()
+            if protocol != "random"
+        }
+        with file.open("a", encoding="utf-8") as stream:
+            lists = {protocol: mean.tolist() for protocol, mean in row.items()}
+            stream.write(json.dumps({"variant": name, **lists}) + "\n")
+        print("read", name, flush=True)
+
+
+def read_scores(work: Path, protocol: str, barrier: Any, groups: list[str]) -> dict[str, Any]:
+    found = {row["variant"]: np.array(row[protocol]) for row in read(work / "read.jsonl")}
+    scores: dict[str, Any] = {}
+    for name, mean in found.items():
+        scores[name] = score(barrier, mean, groups)
+        if name != "none":
+            gap = paired_bootstrap(barrier, mean, found["none"], groups=groups)
+            scores[name]["mae_minus_none_eV"] = [
+                round(v, 3) for v in (gap.value, gap.lower, gap.upper)
+            ]
+    return scores
 
 
 def summary(work: Path, checksum: str) -> None:
@@ -225,6 +274,11 @@ def summary(work: Path, checksum: str) -> None:
         out[protocol] = scores
         for name, entry in scores.items():
             print(f"{protocol:18s} {name:46s} {entry}")
+    out["read"] = {
+        protocol: read_scores(work, protocol, barrier, groups)
+        for protocol in PROTOCOLS
+        if protocol != "random"
+    }
     out["pretraining"] = {
         name: json.loads(json.dumps(HopEncoder.load(folder(work, name)).card_["validation"]))
         for name in VARIANTS

@@ -117,7 +117,7 @@ def process(table: Table, train: Rows, test: Rows, settings: Settings) -> Floats
 
 
 def ours_without(table: Table, train: Rows, test: Rows, settings: Settings) -> Floats:
-    """Our process and trees, nothing known of energies."""
+    """Our process and trees, no energies but those that pretrained networks expect."""
     return ours(table, train, test, settings, fed=False)
 
 
@@ -135,11 +135,12 @@ def ours(table: Table, train: Rows, test: Rows, settings: Settings, fed: bool) -
 
     shift = settings["shift_eV"]
     inputs = our_inputs(table)
-    has_view = inputs.has_view & fed
+    has_view = inputs.sources[:, 0] & fed
     t = np.zeros(len(test))
-    for own in {bool(b) for b in has_view[test]}:
-        rows = train[has_view[train]] if own else train
-        asked = has_view[test] == own
+    for viewed in {bool(b) for b in has_view[test]}:
+        own = (viewed, False)
+        rows = train[has_view[train]] if viewed else train
+        asked = has_view[test] == viewed
         forest = Forest.grown(
             inputs.for_trees(own)[rows],
             log(table.barrier_eV[rows], shift),
@@ -161,17 +162,21 @@ def our_inputs(table: Table) -> Any:
     from models.physics_fed import Inputs
 
     given = features(table, {"path": "relaxed", "composition": "few"})
-    return Inputs(table.arrays["scalars"], given, table.arrays["view"])
+    unknown = np.full(len(given), np.nan)
+    known = (table.arrays[name] for name in ("view", "learned"))
+    return Inputs(table.arrays["scalars"], given, *known, unknown)
 
 
 @lru_cache(maxsize=256)
-def our_process(table: Table, rows: bytes, shift_eV: float, own: bool) -> Any:
+def our_process(table: Table, rows: bytes, shift_eV: float, own: tuple[bool, bool]) -> Any:
     """Process of some rows (their indices as bytes); trials that differ elsewhere share it."""
     from models.gaussian_process import PathProcess
 
     index = np.frombuffer(rows, dtype=np.intp)
     target = log(table.barrier_eV[index], shift_eV)
-    return PathProcess(our_inputs(table).for_process(own)[index], target)
+    known = our_inputs(table)
+    inputs = known.for_process(own)[index]
+    return PathProcess(inputs, target, n_trends=inputs.shape[1] - known.features.shape[1])
 
 
 SHIFT = CategoricalDistribution((0.02, 0.05, 0.1, 0.2, 0.4))

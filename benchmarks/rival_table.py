@@ -48,7 +48,7 @@ class Table:
         barrier_eV: (n,) labels.
         arrays: ``geometry_given``, ``geometry_relaxed`` (n, n_geometry): path and ion descriptors;
             ``composition_few`` (n, 8), ``composition_all`` (n, 132): Magpie columns; ``scalars``
-            (n, n_scalars) and ``view`` (n, 5): see :class:`models.physics_fed.Inputs`;
+            (n, n_scalars) and ``view``, ``learned``, see :class:`models.physics_fed.Inputs`;
             ``bond_valence_eV``, ``chgnet_eV``, ``mace_eV`` (n,): saddles, NaN where there is none;
             ``clusters`` (n_atoms, 4): atomic number and position relative to the ion, which stands
             first; ``cluster_start`` (2 * n * N_STATIONS + 1,): where a cluster begins, by path, hop
@@ -134,7 +134,7 @@ def table_of(data: Path) -> Table:
     from models.baselines import bond_valence_barriers
     from models.checkpoint import sha256
     from models.gaussian_process import path_scalars
-    from models.physics_fed import view_of
+    from models.physics_fed import Inputs, view_of
     from structures.descriptors import (
         COMPOSITION_FEATURES,
         composition_descriptors,
@@ -162,6 +162,7 @@ def table_of(data: Path) -> Table:
         ),
         "scalars": path_scalars(relaxed),
         "view": np.array([view_of(hop) for hop in given]),
+        "learned": Inputs.of(given).learned,
         "bond_valence_eV": bond_valence_barriers(relaxed),
         "chgnet_eV": np.array([saddle_of(hop) for hop in given]),
         "mace_eV": band,

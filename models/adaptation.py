@@ -32,6 +32,8 @@ from models.gaussian_process import GaussianProcessBaseline, PathProcess
 from models.method_footing import Footing
 from models.metrics import interval_coverage, mae, spearman
 from models.network import HopNetworkConfig
+from models.physics_fed import TARGET as FED_TARGET
+from models.physics_fed import PhysicsFed
 from models.prediction import Prediction
 from models.training import TrainingConfig
 from models.transforms import LogShift
@@ -70,11 +72,16 @@ AUTO_CANDIDATES = (
     FamilyIonMean.kind,
     GaussianProcessBaseline.kind,
     ExtraTreesBaseline.kind,
+    PhysicsFed.kind,
     "frozen",
     "full",
     "scratch",
 )
-"""What ``auto`` compares: what needs no network at all, transfer, and no transfer."""
+"""What ``auto`` compares: what needs no network, what reads pretrained networks' energies, tuned
+networks, and no transfer."""
+
+SIMPLE = frozenset((*BASELINES, PhysicsFed.kind))
+"""Those of which no network is tuned."""
 
 WORTHWHILE = 0.02
 """A network must beat the simplest candidate's error by this share to be chosen over it."""
@@ -91,6 +98,7 @@ class Base:
         process: Gaussian process of a hop model, whose labels are kept.
         calibration: Of a hop model; few labels borrow its residuals.
         method: Of the labels that the process keeps, where its card states one.
+        fed: A hop model whose labels and energies serve a new one of its kind.
     """
 
     name: str
@@ -99,6 +107,7 @@ class Base:
     process: PathProcess | None = None
     calibration: Calibration | None = None
     method: str | None = None
+    fed: PhysicsFed | None = None
 
     @classmethod
     def of(cls, name: str | Path) -> Base:
@@ -111,21 +120,32 @@ class Base:
         model = library.load(name)
         if isinstance(model, HopEncoder):
             return cls(str(name), model.network, model.weights)
-        if isinstance(model, HopEnsemble):
-            weights = [network.state_dict() for network in model.networks_]
+        if isinstance(model, HopEnsemble | PhysicsFed):
             methods = library.card(name).get("trained_on", {}).get("methods", [])
+            method = methods[0] if len(methods) == 1 else None
+            if isinstance(model, PhysicsFed):
+                learned, process = model.learned, process_of(model)
+                weights, calibration = learned.weights(), model.calibration_
+                return cls(str(name), learned.config, weights, process, calibration, method, model)
+            weights = [network.state_dict() for network in model.networks_]
             return cls(
                 str(name),
                 model.config.network,
                 weights,
                 model.process_,
                 model.calibration_,
-                methods[0] if len(methods) == 1 else None,
+                method,
             )
         raise ValueError(
             f"--base {name}: a {type(model).__name__} has no network to start from; "
             "give an encoder or a hop model"
         )
+
+
+def process_of(model: PhysicsFed) -> PathProcess:
+    """A process on path scalars alone, with the labels of a hop model."""
+    target = LogShift().forward(FED_TARGET.inverse(model.target_))
+    return PathProcess(model.inputs_.scalars, target)
 
 
 def adapt(
@@ -165,6 +185,8 @@ def adapt(
     """
     if strategy != "auto" and strategy not in STRATEGIES:
         raise ValueError(f"unknown strategy {strategy!r}; known: auto, {', '.join(STRATEGIES)}")
+    if base.fed is not None:
+        base = replace(base, fed=base.fed.without(hops))
     footing = Footing.of(hops, barrier_eV, base.process, base.method, method)
     hops, barrier_eV = footing.hops, footing.barrier_eV
     if len(hops) < 2:
@@ -194,8 +216,8 @@ def adapt(
     model = _maker(chosen, start, len(hops), seed, n_members, device)()
     _fit(model, hops, barrier_eV, progress)
     card = _card(chosen, base, footing, compared, seed)
-    if isinstance(model, HopEnsemble):
-        target = model.config.target
+    if isinstance(model, HopEnsemble | PhysicsFed):
+        target = FED_TARGET if isinstance(model, PhysicsFed) else model.config.target
         n_groups = len({hop.framework for hop in hops})
         model.calibration_ = Calibration.fit(
             validation, barrier_eV, target, n_groups=n_groups, source=base.calibration
@@ -231,7 +253,7 @@ def folds_of(hops: Sequence[Hop], n_folds: int) -> tuple[list[Split], str]:
 def choose(compared: Mapping[str, float]) -> str:
     """The candidate with the least error, unless a baseline is as good within WORTHWHILE."""
     best = min(compared, key=lambda name: compared[name])
-    simple = [name for name in compared if name in BASELINES]
+    simple = [name for name in compared if name in SIMPLE]
     simplest = min(simple, key=lambda name: compared[name], default=best)
     return simplest if compared[simplest] <= (1.0 + WORTHWHILE) * compared[best] else best
 
@@ -285,6 +307,9 @@ def _maker(
         return lambda: GaussianProcessBaseline(LogShift().shift_eV, base.process)
     if name in BASELINES:
         return BASELINES[name]
+    if name == PhysicsFed.kind:
+        reads = base.fed is None or base.fed.reads_energies
+        return lambda: PhysicsFed(seed, reads, known=base.fed, n_folds=0)
     strategy: Strategy = STRATEGIES[name]()
     config = ensemble_config(base, strategy, n_labels, seed, n_members, device)
     if isinstance(strategy, FromScratch):

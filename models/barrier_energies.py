@@ -1,7 +1,7 @@
 """Site energies and saddles of a crystal's hops from any model of barriers.
 
-A network gives them itself. Of a model that gives barriers alone the forward and the backward
-barrier of a hop tell the difference of its ends and the saddle above their mean.
+A model that knows site energies gives them itself. Of a model that gives barriers alone the forward
+and the backward barrier of a hop tell the difference of its ends and the saddle above their mean.
 """
 
 from __future__ import annotations
@@ -10,8 +10,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.ensemble import HopEnergies, HopEnsemble
+from models.hop_graphs import graph_of
+from models.physics_fed import PhysicsFed
 from structures.migration_graph import MigrationGraph
 from structures.records import Hop
 
@@ -23,9 +26,32 @@ def crystal_energies(model: Any, graphs: Sequence[MigrationGraph]) -> list[HopEn
         model: A fitted model of hops with ``predict`` and ``in_domain``.
         graphs: Crystals with their hops.
     """
-    if isinstance(model, HopEnsemble):
+    if isinstance(model, HopEnsemble | PhysicsFed):
         return model.crystal_energies(graphs)
     return [energies_of_barriers(model, graph.hops) for graph in graphs]
+
+
+def hop_energies(model: Any, hops: Sequence[Hop]) -> HopEnergies:
+    """Energies of (n,) hops from any model of barriers, spreads included."""
+    if isinstance(model, HopEnsemble):
+        raw = model.energies([graph_of(hop) for hop in hops])
+        return raw.inflated(model.calibration_.inflation)
+    if isinstance(model, PhysicsFed):
+        return model.energies(hops)
+    return energies_of_barriers(model, hops)
+
+
+def hop_points(model: Any, hops: Sequence[Hop]) -> NDArray[np.float64]:
+    """(n, n_columns) points of hops in the space where a model measures how alike they are.
+
+    Raises:
+        ValueError: The model has no such space.
+    """
+    if isinstance(model, HopEnsemble):
+        return model.embedding([graph_of(hop) for hop in hops])
+    if isinstance(model, PhysicsFed):
+        return model.points(hops)
+    raise ValueError(f"a {type(model).__name__} does not measure how alike hops are")
 
 
 def energies_of_barriers(model: Any, hops: Sequence[Hop]) -> HopEnergies:

@@ -79,6 +79,22 @@ class HopEnergies(NamedTuple):
         difference = (self.end_eV - self.start_eV).mean(axis=0)
         return np.maximum(self.central_kra_eV, 0.5 * np.abs(difference)) + 0.5 * difference
 
+    def divided(self, sizes: Sequence[int]) -> list[HopEnergies]:
+        """Parts of so many hops each, in order."""
+        stops = np.cumsum(sizes)
+        cuts = [slice(stop - size, stop) for stop, size in zip(stops, sizes, strict=True)]
+        return [
+            HopEnergies(
+                self.start_eV[:, cut],
+                self.end_eV[:, cut],
+                self.kra_eV[:, cut],
+                self.aleatoric_std_eV[cut],
+                self.in_domain[cut],
+                self.target,
+            )
+            for cut in cuts
+        ]
+
     def inflated(self, factor: float) -> HopEnergies:
         """Members moved away from their centre, and the aleatoric spread widened, by a factor.
 
@@ -311,22 +327,11 @@ class HopEnsemble:
         """The members' energies of the unique hops of each crystal, with calibrated spreads."""
         data = [migration_graph_data(graph) for graph in graphs]
         whole = self.energies(data).inflated(self.calibration_.inflation)
-        known = [self._known(graph) for graph in graphs]
-        stops = np.cumsum([len(graph.hops) for graph in graphs])
-        parts = []
-        for seen, stop, graph in zip(known, stops, graphs, strict=True):
-            cut = slice(stop - len(graph.hops), stop)
-            parts.append(
-                HopEnergies(
-                    whole.start_eV[:, cut],
-                    whole.end_eV[:, cut],
-                    whole.kra_eV[:, cut],
-                    whole.aleatoric_std_eV[cut],
-                    whole.in_domain[cut] & seen,
-                    whole.target,
-                )
-            )
-        return parts
+        parts = whole.divided([len(graph.hops) for graph in graphs])
+        return [
+            part._replace(in_domain=part.in_domain & self._known(graph))
+            for part, graph in zip(parts, graphs, strict=True)
+        ]
 
     def in_domain(self, hops: Sequence[Hop]) -> NDArray[np.bool_]:
         """(n,) True where embedding, elements and length are like those of the training."""
@@ -385,8 +390,10 @@ class HopEnsemble:
             model.networks_.append(network.eval())
         model.process_ = None
         if model.config.process_weight > 0:
-            parts = (tensors[f"process.{name}"].numpy() for name in ("inputs", "target", "theta"))
-            model.process_ = PathProcess(*parts)
+            inputs, labels, theta = (
+                tensors[f"process.{name}"].numpy() for name in ("inputs", "target", "theta")
+            )
+            model.process_ = PathProcess(inputs, labels, theta)
         model.domain_ = Domain(
             tensors["domain.center"].double().numpy(),
             tensors["domain.scale"].double().numpy(),

@@ -35,12 +35,22 @@ class PathProcess:
         inputs: (n, len(PATH_SCALARS)) scalars of the labelled hops.
         target: (n,) barriers in the space of a :class:`models.transforms.LogShift`.
         theta: Log hyperparameters; None finds them.
+        n_trends: Only so many of the first columns carry trends; the others have a Matern kernel of
+            their own, which knows what is alike and says nothing far from the labels. None: all.
     """
 
-    def __init__(self, inputs: Floats, target: Floats, theta: Floats | None = None) -> None:
+    def __init__(
+        self,
+        inputs: Floats,
+        target: Floats,
+        theta: Floats | None = None,
+        n_trends: int | None = None,
+    ) -> None:
         self.inputs, self.target = inputs, target
         self.center, self.scale = inputs.mean(axis=0), inputs.std(axis=0) + 1e-6
-        kernel = _kernel() if theta is None else _kernel().clone_with_theta(theta)
+        kernel = _kernel(n_trends)
+        if theta is not None:
+            kernel = kernel.clone_with_theta(theta)
         search = "fmin_l_bfgs_b" if theta is None and len(inputs) > 2 else None
         self._process = GaussianProcessRegressor(kernel, normalize_y=True, optimizer=search)
         with warnings.catch_warnings():  # a hyperparameter at its bound is as good as any
@@ -122,7 +132,71 @@ def path_scalars(hops: Sequence[Hop]) -> Floats:
     return np.concatenate([graph_of(hop).scalars.double().numpy() for hop in hops])
 
 
-def _kernel() -> Kernel:
+class Columns(Kernel):
+    """A kernel that sees some of the columns.
+
+    Args:
+        kernel: Of these columns.
+        first: Index of the first one.
+        stop: Index after the last one; None sees all that follow.
+    """
+
+    def __init__(self, kernel: Kernel, first: int, stop: int | None) -> None:
+        self.kernel, self.first, self.stop = kernel, first, stop
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Arguments, and with ``deep`` those of the kernel."""
+        own: dict[str, Any] = {"kernel": self.kernel, "first": self.first, "stop": self.stop}
+        inner = self.kernel.get_params().items() if deep else ()
+        return own | {f"kernel__{name}": value for name, value in inner}
+
+    @property
+    def hyperparameters(self) -> list[Any]:
+        """Those of the kernel."""
+        return list(self.kernel.hyperparameters)
+
+    @property
+    def theta(self) -> Floats:
+        """Log hyperparameters."""
+        return np.asarray(self.kernel.theta)
+
+    @theta.setter
+    def theta(self, value: Floats) -> None:
+        self.kernel.theta = value
+
+    @property
+    def bounds(self) -> Floats:
+        """Bounds of theta."""
+        return np.asarray(self.kernel.bounds)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Columns) and self.get_params(False) == other.get_params(False)
+
+    def __call__(self, X: Floats, Y: Floats | None = None, eval_gradient: bool = False) -> Any:
+        """Covariance, and its gradient where asked for."""
+        second = None if Y is None else self._of(Y)
+        return self.kernel(self._of(X), second, eval_gradient=eval_gradient)
+
+    def diag(self, X: Floats) -> Floats:
+        """Prior variances."""
+        return np.asarray(self.kernel.diag(self._of(X)))
+
+    def is_stationary(self) -> bool:
+        """As the kernel is."""
+        return bool(self.kernel.is_stationary())
+
+    def __repr__(self) -> str:
+        return f"Columns({self.kernel}, {self.first}, {self.stop})"
+
+    def _of(self, X: Floats) -> Floats:
+        return np.atleast_2d(X)[:, self.first : self.stop]
+
+
+def _kernel(n_trends: int | None) -> Kernel:
     smooth = 1.0 * Matern(3.0, (0.3, 100.0), nu=1.5)
     linear = 0.1 * DotProduct(1.0, "fixed")
-    return smooth + linear + WhiteKernel(0.3, (1e-3, 10.0))
+    signal = smooth + linear
+    if n_trends is not None:
+        alike = 0.3 * Matern(10.0, (0.3, 100.0), nu=1.5)
+        signal = Columns(signal, 0, n_trends) + Columns(alike, n_trends, None)
+    return signal + WhiteKernel(0.3, (1e-3, 10.0))

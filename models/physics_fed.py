@@ -1,49 +1,102 @@
-"""Barriers of hops that a universal potential has looked at: its energies as further inputs."""
+"""Barriers from what is known of a hop: its path, its host, and energies of several qualities."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+from scipy.stats import norm
 
 from models.baseline import Arrays, Baseline, Floats
 from models.calibration import Calibration
 from models.domain import Domain
-from models.gaussian_process import PathProcess, path_scalars
+from models.ensemble import HopEnergies
+from models.gaussian_process import PathProcess
+from models.hop_graphs import graph_of
+from models.learned_energies import (
+    HIGHEST_EV,
+    LARGEST_DIFFERENCE_EV,
+    LearnedEnergies,
+    learned_view,
+)
+from models.network import HopNetworkConfig
 from models.prediction import Prediction
 from models.transforms import LogShift
 from models.trees import Forest
 from structures.descriptors import hop_features
-from structures.graph import PATH_SCALARS
+from structures.graph import PATH_SCALARS, HopData, migration_graph_data
 from structures.hop_profile import profiled
+from structures.migration_graph import MigrationGraph
 from structures.records import Hop
 from structures.splits import GroupedKFold
 
 PROFILE = "potential_profile_eV"
 """Key of a hop's energies along its path while the host stands still, by a universal potential."""
-HIGHEST_EV, LARGEST_DIFFERENCE_EV, LOWEST_EV = 6.0, 2.0, -1.0
-"""Energies of an ion in a rigid host are cut here: beyond, they say that it is far, not how far."""
+BAND = "mace_relax_eV"
+"""Key of the barrier of a band relaxed with the universal potential MACE-MP."""
+LOWEST_EV = -1.0
+N_VIEW = 5
 TARGET = LogShift(0.1)
 N_TREES, MIN_LEAF, MAX_FEATURES = 120, 2, 0.3
 N_FOLDS = 5
+N_MEMBERS = 5
+"""Draws of a crystal's barriers."""
+SAME = 1e-4
+"""Distance of a hop to itself: path and composition, in standard deviations."""
+ENOUGH_ROWS = 50
+"""Labels with energies from which they can be learnt from; fewer do if they are half of all."""
+Sources = tuple[bool, bool]
+"""Whether a hop brings a profile, and whether it brings a relaxed band."""
+LESS: dict[Sources, tuple[Sources, ...]] = {
+    (True, True): ((False, True), (True, False), (False, False)),
+    (False, True): ((False, False),),
+    (True, False): ((False, False),),
+    (False, False): (),
+}
+"""What is read instead where too few labels bring all that a hop brings."""
 
 
 class PhysicsFed(Baseline):
-    """A Gaussian process and trees on path, composition and a universal potential's energies.
+    """A Gaussian process and trees on path, composition and energies along the path.
 
-    One energy near the saddle already ranks hops better than geometry does, though a host that
-    does not give way makes it too high. The geometric mean of a process (path scalars and energies)
-    and of extremely randomised trees (path, composition, energies) corrects it. A hop without
-    energies is predicted by the same two on what is left.
+    Energies come in qualities. Those that pretrained networks expect of a universal potential
+    (:class:`models.learned_energies.LearnedEnergies`) are there for every hop. A model that
+    ``reads_energies`` also takes those that a hop brings: the potential's own along the path, the
+    host as it stands (PROFILE), and the barrier of a relaxed band (BAND). Energies of a rigid host
+    are too high; the geometric mean of a process and of extremely randomised trees learns by how
+    much. Each combination of what hops bring has a process and trees of its own, on all labels
+    that bring as much. A hop and its reverse get one barrier.
+
+    Args:
+        seed: Of the trees.
+        reads_energies: Take the energies that hops bring.
+        learned: The pretrained networks; None takes those that come with the package.
+        known: Model whose labels are kept beside the new ones, and whose hyperparameters serve.
+        n_folds: Of the cross-validation that calibrates the intervals; 0 leaves that to others.
     """
 
     kind: ClassVar[str] = "physics_fed"
     quantity: ClassVar[str] = "migration_barrier"
+    domain_: Domain
+    calibration_: Calibration
 
-    def __init__(self, seed: int = 0) -> None:
-        self.seed = seed
+    def __init__(
+        self,
+        seed: int = 0,
+        reads_energies: bool = True,
+        learned: LearnedEnergies | None = None,
+        known: PhysicsFed | None = None,
+        n_folds: int = N_FOLDS,
+    ) -> None:
+        self.seed, self.reads_energies, self.known = seed, reads_energies, known
+        self.n_folds = n_folds
+        if learned is None:
+            learned = LearnedEnergies.shipped() if known is None else known.learned
+        self.learned: LearnedEnergies = learned
 
     def interval(self, prediction: Prediction) -> tuple[Floats, Floats]:
         """Calibrated 90 % interval of what :meth:`predict` gave, eV."""
@@ -51,107 +104,199 @@ class PhysicsFed(Baseline):
 
     def distance(self, records: Sequence[Hop]) -> Floats:
         """(n,) distance to the training hops in path and composition, 1 being the domain's edge."""
-        return self.domain_.distance(Inputs.of(records).known)
+        return self.domain_.distance(self.inputs_of(records).known)
 
     def in_domain(self, records: Sequence[Hop]) -> NDArray[np.bool_]:
         """(n,) True where ion and elements were seen, and path and composition are near."""
-        seen = [elements_of(hop) <= self.domain_.elements for hop in records]
-        near = self.distance(records) <= 1.0
-        return super().in_domain(records) & near & np.array(seen, dtype=bool)
+        return self._inside(records, self.inputs_of(records))
+
+    def energies(self, hops: Sequence[Hop]) -> HopEnergies:
+        """Energies of (n,) hops, with calibrated spreads.
+
+        Site energies are those of the pretrained networks, so every loop of a crystal closes;
+        saddles are drawn from the model's doubt, the same quantile for all hops, as N_MEMBERS
+        members.
+        """
+        on_path = [profiled(hop) for hop in hops]
+        return self._energies(on_path, [graph_of(hop) for hop in hops])
+
+    def crystal_energies(self, graphs: Sequence[MigrationGraph]) -> list[HopEnergies]:
+        """Energies of the unique hops of each crystal, as :meth:`energies`."""
+        hops = [hop for graph in graphs for hop in graph.hops]
+        whole = self._energies(hops, [migration_graph_data(graph) for graph in graphs])
+        return whole.divided([len(graph.hops) for graph in graphs])
+
+    def points(self, hops: Sequence[Hop]) -> Floats:
+        """(n_hops, n_columns) points in the space where nearness means likeness."""
+        return (self.inputs_of(hops).known - self.domain_.center) / self.domain_.scale
+
+    def _energies(self, hops: Sequence[Hop], data: Sequence[HopData]) -> HopEnergies:
+        start, end, _ = energies = self.learned.energies(data)
+        inputs = Inputs.made(hops, data, energies)
+        t, noise, doubt = self._logarithms(inputs)
+        quantile = norm.ppf((np.arange(N_MEMBERS) + 0.5) / N_MEMBERS)[:, None]
+        saddle = np.maximum(TARGET.inverse(t + quantile * doubt), 0.5 * np.abs(end - start))
+        spread = TARGET.inverse_std(TARGET.inverse(t), noise)
+        same = np.ones((N_MEMBERS, 1))
+        return HopEnergies(
+            same * start, same * end, saddle, spread, self._inside(hops, inputs), TARGET
+        ).inflated(self.calibration_.inflation)
 
     def _fit(self, hops: Sequence[Hop], barriers: Floats) -> None:
-        self.fit_inputs(Inputs.of(hops), TARGET.forward(barriers))
+        own, target = self.inputs_of(hops), TARGET.forward(barriers)
         elements = frozenset(symbol for hop in hops for symbol in elements_of(hop))
-        self.domain_ = Domain.fit(self.inputs_.known, [hop.framework for hop in hops], elements)
-        self.calibration_ = Calibration()
-        groups = len({hop.framework for hop in hops})
-        if groups < 2:
+        groups = [hop.framework for hop in hops]
+        self._learn(own, target)
+        if self.known is not None:
+            self.ions_ = sorted({*self.ions_, *self.known.ions_})
+            elements |= self.known.domain_.elements
+            groups = [*(f"known {k}" for k in range(len(self.known.target_))), *groups]
+        self.domain_ = Domain.fit(self.inputs_.known, groups, elements)
+        source = self.known.calibration_ if self.known is not None else None
+        self.calibration_ = source or Calibration()
+        n_groups = len({hop.framework for hop in hops})
+        if n_groups < 2 or not self.n_folds:
             return
         parts = [np.zeros(len(hops)) for _ in range(3)]
-        for fold in GroupedKFold(min(N_FOLDS, groups)).split(hops):
-            part = PhysicsFed(self.seed)
-            part.fit_inputs(self.inputs_.rows(fold.train), self.target_[fold.train])
-            found = part.predict_inputs(self.inputs_.rows(fold.test))
+        for fold in GroupedKFold(min(self.n_folds, n_groups)).split(hops):
+            part = PhysicsFed(self.seed, self.reads_energies, self.learned, self.known)
+            part._learn(own.rows(fold.train), target[fold.train])
+            found = part.predict_inputs(own.rows(fold.test))
             for store, values in zip(
                 parts, (found.mean, found.aleatoric_std, found.epistemic_std), strict=True
             ):
                 store[fold.test] = values
-        self.calibration_ = Calibration.fit(Prediction(*parts), barriers, TARGET, n_groups=groups)
+        self.calibration_ = Calibration.fit(
+            Prediction(*parts), barriers, TARGET, n_groups=n_groups, source=source
+        )
+
+    def inputs_of(self, hops: Sequence[Hop]) -> Inputs:
+        """What this model knows of hops."""
+        return Inputs.of(hops, self.learned)
+
+    def without(self, hops: Sequence[Hop]) -> PhysicsFed:
+        """The model as a base that has not seen some hops; its hyperparameters stay."""
+        kept = np.flatnonzero(~self.were_trained_on(hops, of_labels=True))
+        rest = PhysicsFed(self.seed, self.reads_energies, self.learned)
+        theta = {sources: process.theta for sources, (process, _) in self.experts().items()}
+        rest.fit_inputs(self.inputs_.rows(kept), self.target_[kept], theta)
+        rest.ions_, rest.domain_, rest.calibration_ = self.ions_, self.domain_, self.calibration_
+        return rest
+
+    def were_trained_on(self, hops: Sequence[Hop], of_labels: bool = False) -> NDArray[np.bool_]:
+        """Which of (n,) hops are among the labels, or which of the labels are among the hops."""
+        mine, theirs = self.inputs_.known, self.inputs_of(hops).known
+        scale = mine.std(axis=0) + SAME
+        asked, among = (mine, theirs) if of_labels else (theirs, mine)
+        distance, _ = cKDTree(among / scale).query(asked / scale)
+        return np.asarray(distance < SAME)
+
+    def _learn(self, own: Inputs, target: Floats) -> None:
+        """Fit to labels, beside those of the known model."""
+        if self.known is None:
+            self.fit_inputs(own, target)
+            return
+        known = self.known
+        self.fit_inputs(
+            known.inputs_.with_rows(own),
+            np.concatenate([known.target_, target]),
+            {sources: process.theta for sources, (process, _) in known.experts().items()},
+        )
 
     def _predict(self, hops: Sequence[Hop]) -> Prediction:
-        return self.calibration_.calibrated(self.predict_inputs(Inputs.of(hops)))
+        return self.calibration_.calibrated(self.predict_inputs(self.inputs_of(hops)))
+
+    def _inside(self, hops: Sequence[Hop], inputs: Inputs) -> NDArray[np.bool_]:
+        seen = [elements_of(hop) <= self.domain_.elements for hop in hops]
+        near = self.domain_.distance(inputs.known) <= 1.0
+        return super().in_domain(hops) & near & np.array(seen, dtype=bool)
 
     def fit_inputs(
-        self, inputs: Inputs, target: Floats, theta: Mapping[bool, Floats] | None = None
+        self, inputs: Inputs, target: Floats, theta: Mapping[Sources, Floats] | None = None
     ) -> None:
         """Fit to (n,) targets in the space of TARGET, without calibration.
 
         Args:
             inputs: Of n hops.
             target: (n,) values.
-            theta: Log hyperparameters of the processes without and with energies; None finds them.
+            theta: Log hyperparameters of the processes; those that are not given are found.
         """
         self.inputs_, self.target_ = inputs, target
-        self._experts: dict[bool, tuple[PathProcess, Forest]] = {}
-        for fed in (False, True):
-            index = np.flatnonzero(inputs.has_view) if fed else np.arange(len(target))
-            if len(index) >= 2:
-                x, y = inputs.rows(index), target[index]
-                self._experts[fed] = (
-                    PathProcess(x.for_process(fed), y, (theta or {}).get(fed)),
-                    Forest.grown(x.for_trees(fed), y, N_TREES, MIN_LEAF, MAX_FEATURES, self.seed),
-                )
+        self._theta = dict(theta or {})
+        self._experts: dict[Sources, tuple[PathProcess, Forest]] = {}
+
+    def experts(self) -> Mapping[Sources, tuple[PathProcess, Forest]]:
+        """The process and the trees of every combination that enough labels bring."""
+        for sources in LESS:
+            if self.reads_energies or not any(sources):
+                self._expert(sources)
+        return self._experts
 
     def predict_inputs(self, inputs: Inputs) -> Prediction:
         """Barriers, eV, with spreads that are not yet calibrated."""
-        n = len(inputs.has_view)
-        t, noise, doubt = np.zeros(n), np.zeros(n), np.zeros(n)
-        for fed, (process, forest) in self._experts.items():
-            only = True not in self._experts
-            rows = np.arange(n) if only else np.flatnonzero(inputs.has_view == fed)
-            if not len(rows):
-                continue
-            x = inputs.rows(rows)
-            mean, spread = process.predict(x.for_process(fed))
-            each = forest.predict(x.for_trees(fed)).mean(axis=0)
-            t[rows] = 0.5 * (mean + each)
-            noise[rows] = process.noise
-            doubt[rows] = np.hypot(spread, 0.5 * (mean - each))
+        t, noise, doubt = self._logarithms(inputs)
         barrier = TARGET.inverse(t)
         return Prediction(
             barrier, TARGET.inverse_std(barrier, noise), TARGET.inverse_std(barrier, doubt)
         )
 
+    def _logarithms(self, inputs: Inputs) -> tuple[Floats, Floats, Floats]:
+        """Mean, noise and doubt, (n,) each, in the space of TARGET."""
+        n = len(inputs.scalars)
+        t, noise, doubt = np.zeros(n), np.zeros(n), np.zeros(n)
+        brought = inputs.sources if self.reads_energies else np.zeros((n, 2), dtype=bool)
+        for sources in LESS:
+            rows = np.flatnonzero((brought == sources).all(axis=1))
+            if not len(rows):
+                continue
+            read = next(s for s in (sources, *LESS[sources]) if self._expert(s) is not None)
+            process, forest = self._experts[read]
+            x = inputs.rows(rows)
+            mean, spread = process.predict(x.for_process(read))
+            each = forest.predict(x.for_trees(read)).mean(axis=0)
+            t[rows] = 0.5 * (mean + each)
+            noise[rows] = process.noise
+            doubt[rows] = np.hypot(spread, 0.5 * (mean - each))
+        return t, noise, doubt
+
+    def _expert(self, sources: Sources) -> tuple[PathProcess, Forest] | None:
+        """Made when first asked for; None where too few labels bring as much."""
+        if sources not in self._experts:
+            enough = (self.inputs_.sources | ~np.array(sources)).all(axis=1)
+            if any(sources) and enough.sum() < min(ENOUGH_ROWS, 0.5 * len(enough)):
+                return None
+            x, y = self.inputs_.rows(np.flatnonzero(enough)), self.target_[enough]
+            inputs, theta = x.for_process(sources), self._theta.get(sources)
+            trends = inputs.shape[1] - x.features.shape[1]
+            self._experts[sources] = (
+                PathProcess(inputs, y, theta, trends),
+                Forest.grown(x.for_trees(sources), y, N_TREES, MIN_LEAF, MAX_FEATURES, self.seed),
+            )
+        return self._experts[sources]
+
     def _state(self) -> tuple[Arrays, Mapping[str, Any]]:
-        inputs = self.inputs_
-        arrays: dict[str, NDArray[Any]] = {
-            "scalars": inputs.scalars,
-            "features": inputs.features,
-            "view": inputs.view,
-            "target": self.target_,
-        }
         domain = {k: v.astype(np.float32) for k, v in self.domain_.arrays().items()}
-        thetas = {f"theta_{int(fed)}": p.theta for fed, (p, _) in self._experts.items()}
-        calibration = {
-            "factor": self.calibration_.factor,
-            "level": self.calibration_.level,
-            "n_rows": self.calibration_.n_rows,
+        thetas = {
+            f"theta.{int(profile)}{int(band)}": process.theta
+            for (profile, band), (process, _) in self.experts().items()
         }
-        return arrays | thetas | domain, {
+        arrays = self.inputs_.arrays() | {"target": self.target_} | thetas | domain
+        return arrays | self.learned.arrays(), {
             "seed": self.seed,
-            "calibration": calibration,
+            "reads_energies": self.reads_energies,
+            "network": asdict(self.learned.config),
+            "calibration": asdict(self.calibration_),
             "threshold": self.domain_.threshold,
             "elements": sorted(self.domain_.elements),
         }
 
     @classmethod
     def _restore(cls, arrays: Arrays, settings: Mapping[str, Any]) -> Self:
-        model = cls(settings["seed"])
-        inputs = Inputs(arrays["scalars"], arrays["features"], arrays["view"])
-        thetas = {
-            k: arrays[f"theta_{int(k)}"] for k in (False, True) if f"theta_{int(k)}" in arrays
-        }
-        model.fit_inputs(inputs, arrays["target"], thetas)
+        learned = LearnedEnergies.of_arrays(arrays, HopNetworkConfig(**settings["network"]))
+        model = cls(settings["seed"], settings["reads_energies"], learned)
+        names = {s: f"theta.{int(s[0])}{int(s[1])}" for s in LESS}
+        theta = {s: arrays[name] for s, name in names.items() if name in arrays}
+        model.fit_inputs(Inputs.of_arrays(arrays), arrays["target"], theta)
         model.calibration_ = Calibration(**settings["calibration"])
         model.domain_ = Domain.of_arrays(
             arrays, float(settings["threshold"]), frozenset(settings["elements"])
@@ -165,18 +310,42 @@ class Inputs:
     Args:
         scalars: (n, len(PATH_SCALARS)) path scalars.
         features: (n, n_features) path and composition.
-        view: (n, 5) what :func:`view_of` gives; NaN where there is none.
+        view: (n, N_VIEW) what :func:`view_of` gives; NaN where there is none.
+        learned: (n, 2) what :func:`models.learned_energies.learned_view` gives.
+        band: (n,) logarithm of a relaxed band's barrier; NaN where there is none.
     """
 
-    def __init__(self, scalars: Floats, features: Floats, view: Floats) -> None:
+    def __init__(
+        self, scalars: Floats, features: Floats, view: Floats, learned: Floats, band: Floats
+    ) -> None:
         self.scalars, self.features, self.view = scalars, features, view
-        self.has_view = np.asarray(np.isfinite(view).all(axis=1))
+        self.learned, self.band = learned, band
 
     @classmethod
-    def of(cls, hops: Sequence[Hop]) -> Inputs:
+    def of(cls, hops: Sequence[Hop], learned: LearnedEnergies | None = None) -> Inputs:
         """From the hops, all on their bond-valence paths, whatever path they came with."""
-        view = np.array([view_of(hop) for hop in hops])
-        return cls(path_scalars(hops), hop_features([profiled(hop) for hop in hops])[0], view)
+        graphs = [graph_of(hop) for hop in hops]
+        energies = (learned or LearnedEnergies.shipped()).energies(graphs)
+        return cls.made([profiled(hop) for hop in hops], graphs, energies)
+
+    @classmethod
+    def made(
+        cls,
+        hops: Sequence[Hop],
+        graphs: Sequence[HopData],
+        energies: tuple[Floats, Floats, Floats],
+    ) -> Inputs:
+        """From hops on their bond-valence paths, graphs that hold them in this order, energies."""
+        scalars = np.concatenate([graph.scalars.double().numpy() for graph in graphs])
+        view = np.array([view_of(hop) for hop in hops]).reshape(len(hops), N_VIEW)
+        band = np.array([hop.extra.get(BAND) or np.nan for hop in hops], dtype=float)
+        learned = learned_view(energies, TARGET)
+        return cls(scalars, hop_features(hops)[0], view, learned, logarithm_of(band))
+
+    @property
+    def sources(self) -> NDArray[np.bool_]:
+        """(n, 2) whether there is a profile, whether there is a band."""
+        return np.column_stack([np.isfinite(self.view).all(axis=1), np.isfinite(self.band)])
 
     @property
     def known(self) -> Floats:
@@ -184,17 +353,38 @@ class Inputs:
         varied = [k for k, name in enumerate(PATH_SCALARS) if name != "bvse_missing"]
         return np.hstack([self.scalars[:, varied], self.features])
 
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """By name."""
+        return {name: getattr(self, name) for name in INPUTS}
+
+    @classmethod
+    def of_arrays(cls, arrays: Arrays) -> Inputs:
+        """Inverse of :meth:`arrays`."""
+        return cls(*(np.asarray(arrays[name], dtype=float) for name in INPUTS))
+
     def rows(self, index: NDArray[np.intp]) -> Inputs:
         """Some of them."""
-        return Inputs(self.scalars[index], self.features[index], self.view[index])
+        return Inputs(*(value[index] for value in self.arrays().values()))
 
-    def for_process(self, fed: bool) -> Floats:
-        """(n, n_columns) what the Gaussian process sees."""
-        return np.hstack([self.scalars, self.view]) if fed else self.scalars
+    def with_rows(self, others: Inputs) -> Inputs:
+        """These and then the others."""
+        pairs = zip(self.arrays().values(), others.arrays().values(), strict=True)
+        return Inputs(*(np.concatenate(pair) for pair in pairs))
 
-    def for_trees(self, fed: bool) -> Floats:
+    def for_process(self, sources: Sources) -> Floats:
+        """(n, n_columns) what the Gaussian process sees; the features come last."""
+        return np.hstack([self.scalars, *self._energies(sources), self.features])
+
+    def for_trees(self, sources: Sources) -> Floats:
         """(n, n_columns) what the trees see."""
-        return np.hstack([self.features, self.scalars, self.view]) if fed else self.features
+        return np.hstack([self.features, self.scalars, *self._energies(sources)])
+
+    def _energies(self, sources: Sources) -> list[Floats]:
+        brought = zip(sources, (self.view, self.band[:, None]), strict=True)
+        return [self.learned, *(value for used, value in brought if used)]
+
+
+INPUTS = ("scalars", "features", "view", "learned", "band")
 
 
 def elements_of(hop: Hop) -> set[str]:
@@ -202,19 +392,23 @@ def elements_of(hop: Hop) -> set[str]:
     return {hop.working_ion, *(symbol for site in hop.host_species for symbol in site)}
 
 
+def logarithm_of(energy_eV: Floats) -> Floats:
+    """Of energies above a site, cut where they only say that an ion is far; NaN stays."""
+    return TARGET.forward(np.clip(energy_eV, 0.0, HIGHEST_EV))
+
+
 def view_of(hop: Hop) -> Floats:
-    """(5,) numbers of a hop's energy profile, the same for the hop and its reverse.
+    """(N_VIEW,) numbers of a hop's energy profile, the same for the hop and its reverse.
 
     Saddle above the mean of both ends (logarithm), difference of the ends, second highest energy
     (logarithm), lowest energy, share of the path above half of the saddle. NaN without a profile.
     """
     energies = np.asarray(hop.extra.get(PROFILE, ()), dtype=float)
     if len(energies) < 4 or not np.isfinite(energies).all():
-        return np.full(5, np.nan)
+        return np.full(N_VIEW, np.nan)
     above = energies - 0.5 * (energies[0] + energies[-1])
     saddle = above.max()
-    second = np.sort(above[1:-1])[-2]
-    logarithm = np.log(np.clip([saddle, second], 0.0, HIGHEST_EV) + TARGET.shift_eV)
+    logarithm = logarithm_of(np.array([saddle, np.sort(above[1:-1])[-2]]))
     return np.array(
         [
             logarithm[0],

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from models.adaptation import Base, adapt
-from models.ensemble import HopEnsemble
+from models.barrier_energies import hop_points
 from models.library import load
 from screening.acquisition import choose
 from screening.errors import InputError
@@ -27,7 +27,6 @@ from screening.ranking import utility
 from screening.settings import ActiveSettings, Objective
 from screening.shards import write_json
 from screening.table import STD_COLUMN, Row
-from structures.graph import migration_graph_data
 from structures.io import hop_from_json
 from structures.records import Crystal, Hop
 from structures.sites import find_hops
@@ -146,11 +145,8 @@ def wanted(
     mean = np.array([utility(row, objective, "mean") for row in rows])
     std = np.array([float(row.get(STD_COLUMN.get(objective.column, "")) or 0.0) for row in rows])
     ensemble = load(model)
-    assert isinstance(ensemble, HopEnsemble)
     graphs = [find_hops(crystals[row["candidate_id"]]) for row in rows]
-    points = np.array(
-        [ensemble.embedding([migration_graph_data(graph)]).mean(axis=0) for graph in graphs]
-    )
+    points = np.array([hop_points(ensemble, graph.hops).mean(axis=0) for graph in graphs])
     cost = np.array([float(len(graph.crystal.species)) ** 2 for graph in graphs])
     best = float(np.sort(mean)[::-1][min(settings.batch, len(mean)) - 1])
     order = choose(mean, std, points, settings.batch, settings.acquisition, best, cost)

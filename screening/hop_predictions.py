@@ -54,7 +54,7 @@ class HopPredictor:
         if not hops:
             return []
         model = any_model(self.model)
-        if isinstance(model, PhysicsFed):
+        if isinstance(model, PhysicsFed) and model.reads_energies:
             hops = [with_potential_profile(hop) for hop in hops]
         try:
             prediction = model.predict(hops)

@@ -84,7 +84,8 @@ class CrystalPredictor:
     def _hops_of(self, crystal: Crystal) -> MigrationGraph:
         """The hops, with a potential's energies for a model that reads them."""
         graph = find_hops(crystal)
-        if not isinstance(loaded_model(self.model, self.device), PhysicsFed):
+        model = loaded_model(self.model, self.device)
+        if not (isinstance(model, PhysicsFed) and model.reads_energies):
             return graph
         return replace(graph, hops=tuple(with_potential_profile(hop) for hop in graph.hops))
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from models import library
-from models.barrier_energies import energies_of_barriers
+from models.barrier_energies import hop_energies
 from models.checkpoint import CONFIG, WEIGHTS, IncompatibleModelError
 from models.conductivity import ConductivityTrees
 from models.cycle_life import CycleLife
@@ -82,7 +82,7 @@ STATED_KEYS = ("mae_eV", "mae_decades", "mae")
 """Where a card's validation states the mean absolute error."""
 COST_S = {
     "hop_ensemble": 0.15,
-    PhysicsFed.kind: 2.5,
+    PhysicsFed.kind: 0.1,
     "conductivity_trees": 0.01,
     FewLabelConductivity.kind: 0.01,
     "property_trees": 0.05,
@@ -119,7 +119,8 @@ def entry_of(name: str, folder: Path) -> Entry | None:
     """
     card = library.read_card(folder)
     try:
-        kind = json.loads((folder / CONFIG).read_text(encoding="utf-8")).get("kind")
+        settings = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        kind = settings.get("kind")
     except (OSError, ValueError, AttributeError) as error:
         raise IncompatibleModelError(f"{folder / CONFIG}: cannot be read ({error})") from None
     if kind in WITHOUT_STEP:
@@ -156,7 +157,7 @@ def entry_of(name: str, folder: Path) -> Entry | None:
         run=run,
         measure=measure,
         judge=judge,
-        extra="chgnet" if kind == PhysicsFed.kind else None,
+        extra="chgnet" if settings.get("reads_energies") else None,
     )
 
 
@@ -287,32 +288,23 @@ def _hop_rows(model: Any, rows: Sequence[Row]) -> list[Row]:
     if not rows:
         return []
     hops = [hop_of(row) for row in rows]
-    if isinstance(model, PhysicsFed):
+    if isinstance(model, PhysicsFed) and model.reads_energies:
         hops = [with_potential_profile(hop) for hop in hops]
     prediction = model.predict(hops)
     inside = model.in_domain(hops)
     result = [
         hop_row(row, prediction.mean[i], prediction.std[i], inside[i]) for i, row in enumerate(rows)
     ]
-    if isinstance(model, HopEnsemble):
-        energies = model.energies([graph_of(hop) for hop in hops]).inflated(
-            model.calibration_.inflation
-        )
-        for i, row in enumerate(result):
-            row |= {
-                "start_eV": energies.start_eV[:, i].tolist(),
-                "end_eV": energies.end_eV[:, i].tolist(),
-                "kra_eV": energies.kra_eV[:, i].tolist(),
-                "aleatoric_std_eV": float(energies.aleatoric_std_eV[i]),
-            }
-        return result
-    energies = energies_of_barriers(model, hops)
-    for i, row in enumerate(result):  # one value each: what forward and backward have in common
+    energies = hop_energies(model, hops)
+    has_members = len(energies.kra_eV) > 1
+    for i, row in enumerate(result):
         row |= {
-            "start_eV": [0.0],
-            "end_eV": [float(energies.end_eV[0, i])],
-            "kra_eV": [float(energies.kra_eV[0, i])],
+            "start_eV": energies.start_eV[:, i].tolist(),
+            "end_eV": energies.end_eV[:, i].tolist(),
+            "kra_eV": energies.kra_eV[:, i].tolist(),
         }
+        if has_members:
+            row["aleatoric_std_eV"] = float(energies.aleatoric_std_eV[i])
     return result
 
 
@@ -375,6 +367,8 @@ def were_trained_on(model: Any, hops: Sequence[Hop]) -> NDArray[np.bool_]:
     if isinstance(model, FewLabelModel):
         known = np.concatenate([model.source_.descriptors, model.labels_])
         return ~is_new(hop_descriptors(hops), known)
+    if isinstance(model, PhysicsFed):
+        return model.were_trained_on(hops)
     if not isinstance(model, HopEnsemble):
         return np.zeros(len(hops), dtype=bool)
     domain = model.domain_

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from models import library
-from models.hop_graphs import graph_of
+from models.barrier_energies import hop_points
 from screening.acquisition import choose
 from screening.labelling.hop_cell import hop_cell_of_crystal, hop_cell_of_hop
 from screening.labelling.neb import NebSettings
@@ -74,9 +74,9 @@ def wanted_labels(
     model = library.load(name)
     hops = [task.hop for task in tasks]
     prediction = model.predict(hops)
-    embedding = model.embedding([graph_of(hop) for hop in hops])
+    points = hop_points(model, hops)
     found: list[WantedLabel] = []
-    for i in choose(prediction.mean, prediction.epistemic_std, embedding, SPARE * n, "spread"):
+    for i in choose(prediction.mean, prediction.epistemic_std, points, SPARE * n, "spread"):
         n_atoms = _cell_size(tasks[i])
         if n_atoms and len(found) < n:
             mean, std = float(prediction.mean[i]), float(prediction.std[i])

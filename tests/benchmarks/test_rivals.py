@@ -62,6 +62,7 @@ def synthetic(n: int = 60, seed: int = 0) -> Table:
         "composition_all": rng.normal(size=(n, 4)),
         "scalars": scalars,
         "view": view,
+        "learned": rng.normal(size=(n, 2)),
         "bond_valence_eV": 2.0 * barrier,
         "chgnet_eV": np.where(np.arange(n) % 7 == 0, np.nan, 3.0 * barrier),
         "mace_eV": barrier,

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from models.library import load
-from models.physics_fed import PROFILE, PhysicsFed, view_of
+from models.physics_fed import BAND, PROFILE, TARGET, PhysicsFed, view_of
+from structures.prototypes import reference_crystals
 from structures.records import Hop
+from structures.sites import find_hops
 from tests.small_crystals import skew_hop
 
 
@@ -81,3 +83,68 @@ def test_a_saved_model_predicts_the_same(tmp_path):
 @pytest.mark.parametrize("energies", [[], [0.0, 1.0, 0.0], [0.0, np.nan, 1.0, 0.0, 0.0]])
 def test_a_profile_that_says_nothing_is_none(energies):
     assert np.isnan(view_of(replace(skew_hop(0), extra={PROFILE: energies}))).all()
+
+
+def test_a_relaxed_band_teaches_more_than_a_rigid_host():
+    labelled, barrier = hops(30)
+    banded = [
+        replace(h, extra={**h.extra, BAND: float(b)})
+        for h, b in zip(labelled, barrier, strict=True)
+    ]
+    half = np.arange(30) % 2 == 0
+    train, test = (
+        [h for h, keep in zip(banded, part, strict=True) if keep] for part in (half, ~half)
+    )
+    model = PhysicsFed(n_folds=0).fit(train, barrier[half])
+    error = np.abs(model.predict(test).mean - barrier[~half]).mean()
+    assert error < 0.15
+    deaf = PhysicsFed(reads_energies=False, n_folds=0).fit(train, barrier[half])
+    bare = [
+        replace(h, extra={k: v for k, v in h.extra.items() if k not in (BAND, PROFILE)})
+        for h in test
+    ]
+    np.testing.assert_allclose(deaf.predict(test).mean, deaf.predict(bare).mean, rtol=1e-9)
+    assert np.abs(deaf.predict(test).mean - barrier[~half]).mean() > 2 * error
+
+
+def test_known_labels_are_kept_beside_the_new_ones():
+    labelled, barrier = hops(20)
+    known = PhysicsFed(reads_energies=False).fit(labelled[:12], barrier[:12])
+    new = PhysicsFed(reads_energies=False, known=known, n_folds=0)
+    new.fit(labelled[12:16], barrier[12:16])
+    together = PhysicsFed(reads_energies=False, n_folds=0)
+    theta = {sources: process.theta for sources, (process, _) in known.experts().items()}
+    together.fit_inputs(
+        known.inputs_.with_rows(new.inputs_.rows(np.arange(12, 16))),
+        TARGET.forward(barrier[:16]),
+        theta,
+    )
+    asked = labelled[16:]
+    expected = together.predict_inputs(new.inputs_of(asked)).mean
+    np.testing.assert_allclose(new.predict_inputs(new.inputs_of(asked)).mean, expected, rtol=1e-6)
+
+
+def test_a_base_forgets_the_hops_that_are_asked_for():
+    labelled, barrier = hops(16)
+    known = PhysicsFed(reads_energies=False).fit(labelled, barrier)
+    assert known.were_trained_on(labelled[:3]).all()
+    assert not known.were_trained_on([replace(skew_hop(99), id="new")]).any()
+    rest = known.without(labelled[:6])
+    assert len(rest.target_) == 10
+    assert not rest.were_trained_on(labelled[:6]).any()
+    assert rest.were_trained_on(labelled[6:]).all()
+
+
+def test_energies_of_a_crystal_close_loops_and_keep_the_barriers():
+    crystal = next(c for c in reference_crystals() if c.id == "LiFePO4-olivine")
+    graph = find_hops(crystal)
+    model = load("hop-barrier")
+    (energies,) = model.crystal_energies([graph])
+    single = model.predict(graph.hops)
+    np.testing.assert_allclose(energies.central_kra_eV, single.mean, rtol=1e-3)
+    forward = energies.kra_eV + 0.5 * (energies.end_eV - energies.start_eV)
+    backward = energies.kra_eV - 0.5 * (energies.end_eV - energies.start_eV)
+    assert (np.minimum(forward, backward) >= -1e-9).all()
+    twice = model.crystal_energies([graph, graph])
+    np.testing.assert_allclose(twice[1].kra_eV, energies.kra_eV, rtol=1e-6)
+    np.testing.assert_array_equal(twice[1].in_domain, energies.in_domain)

@@ -1,0 +1,115 @@
+"""A universal potential's energies of hops as pretrained networks expect them: none is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch_geometric.data import Batch
+
+from models.encoder import HopEncoder
+from models.network import HopNetwork, HopNetworkConfig
+from models.transforms import LogShift
+from structures.graph import HopData
+
+ENCODER = Path(__file__).parent / "library" / "hop-encoder"
+BATCH_SIZE = 64
+HIGHEST_EV, LARGEST_DIFFERENCE_EV = 6.0, 2.0
+"""Energies of an ion in a rigid host are cut here: beyond, they say that it is far, not how far."""
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedEnergies:
+    """Networks pretrained on a universal potential's energies, asked for these of other hops.
+
+    What the potential knows of tens of thousands of hops reaches a hop that it never saw for the
+    price of a forward pass; the networks are not tuned to labels, so the few there are stay free
+    for the model that reads these energies.
+
+    Attributes:
+        config: Sizes of the networks.
+        networks: As they were pretrained.
+    """
+
+    config: HopNetworkConfig
+    networks: tuple[HopNetwork, ...]
+
+    @classmethod
+    def of(cls, encoder: HopEncoder) -> LearnedEnergies:
+        """The networks of a pretrained encoder."""
+        config = replace(encoder.network, use_scalars=False)
+        networks = []
+        for weights in encoder.weights:
+            network = HopNetwork(config)
+            network.load_state_dict(dict(weights))
+            networks.append(network.eval())
+        return cls(config, tuple(networks))
+
+    @classmethod
+    @lru_cache(maxsize=1)
+    def shipped(cls) -> LearnedEnergies:
+        """Those of the encoder that comes with the package."""
+        return cls.of(HopEncoder.load(ENCODER))
+
+    def energies(self, graphs: Sequence[HopData]) -> tuple[Floats, Floats, Floats]:
+        """Mean energies of all hops of some graphs, eV.
+
+        Returns:
+            Three arrays (n_hops,): initial site, final site, saddle above the mean of both.
+        """
+        parts: list[Floats] = [np.zeros((3, 0))]
+        with torch.no_grad():
+            for first in range(0, len(graphs), BATCH_SIZE):
+                batch = Batch.from_data_list(list(graphs[first : first + BATCH_SIZE]))
+                outputs = [network(batch) for network in self.networks]
+                each = [torch.stack([o.start_eV, o.end_eV, o.kra_eV]) for o in outputs]
+                parts.append(torch.stack(each).mean(dim=0).double().numpy())
+        start, end, saddle = np.concatenate(parts, axis=1)
+        return start, end, saddle
+
+    def weights(self) -> list[Mapping[str, torch.Tensor]]:
+        """One state a network, to start a fine-tuning from."""
+        return [network.state_dict() for network in self.networks]
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The weights under the names of a model folder."""
+        return {
+            f"network{k}.{name}": value.numpy()
+            for k, weights in enumerate(self.weights())
+            for name, value in weights.items()
+        }
+
+    @classmethod
+    def of_arrays(
+        cls, arrays: Mapping[str, NDArray[Any]], config: HopNetworkConfig
+    ) -> LearnedEnergies:
+        """Inverse of :meth:`arrays`."""
+        n_networks = len({name.split(".")[0] for name in arrays if name.startswith("network")})
+        weights = [
+            {
+                name.removeprefix(f"network{k}."): torch.tensor(value)
+                for name, value in arrays.items()
+                if name.startswith(f"network{k}.")
+            }
+            for k in range(n_networks)
+        ]
+        return cls.of(HopEncoder(config, weights, {}))
+
+
+def learned_view(energies: tuple[Floats, Floats, Floats], target: LogShift) -> Floats:
+    """(n_hops, 2) saddle (logarithm) and difference of the ends, the same both ways.
+
+    Args:
+        energies: From :meth:`LearnedEnergies.energies`.
+        target: The logarithm.
+    """
+    start, end, saddle = energies
+    height = target.forward(np.clip(saddle, 0.0, HIGHEST_EV))
+    return np.column_stack([height, np.clip(np.abs(end - start), 0.0, LARGEST_DIFFERENCE_EV)])
