@@ -13,7 +13,8 @@ of the rigid host. DFT barriers of the test frameworks are predicted from path s
 - translated: all labels moved onto the DFT footing by it, then pooled, as fine-tuning does;
 - flagged, band at hand: the cheap label of the test hop itself is known as well.
 
-Every (draw, share, way) is a line in WORK/methods.jsonl; what is there is not computed again.
+The form of the discrepancy was chosen among four on the first two draws; the third had no part in
+it. Every (draw, share, way) is a line in WORK/methods.jsonl; what is there is not computed again.
 Writes benchmarks/results/methods.json.
 """
 
