@@ -38,7 +38,7 @@ from structures.sources import neb_barriers
 Floats = NDArray[np.float64]
 
 HERE = Path(__file__).parent
-NETWORK = HERE / "results" / "hop_barriers" / "leave-family-out.mixed-frozen.json"
+NETWORK = HERE / "results" / "hop_barriers" / "leave-family-out.learned.json"
 RESULT = HERE / "results" / "funnel.json"
 STARTER = HERE.parents[0] / "screening" / "data" / "starter_hops_neb.jsonl.gz"
 SHIPPED = HERE.parents[0] / "screening" / "data" / "fidelities.json"
