@@ -30,7 +30,7 @@ from scipy.spatial import cKDTree
 from sklearn.ensemble import ExtraTreesRegressor
 
 from benchmarks.hop_barriers import PROTOCOLS
-from benchmarks.physics_fed import out_of_fold, seen
+from benchmarks.physics_fed import out_of_fold, seen, without
 from models.calibration import Calibration
 from models.checkpoint import sha256
 from models.domain import LONGEST_HOP_A, N_NEIGHBORS, TRAINING_QUANTILE, Domain
@@ -66,7 +66,7 @@ def main() -> None:
     torch.set_num_threads(1)
     hops = seen(neb_barriers.load(args.data).records)
     barrier = np.array([hop.barrier_eV for hop in hops], dtype=float)
-    inputs = Inputs.of(hops)
+    inputs = without(Inputs.of(hops), "band")
     folds = {name: list(splitter.split(hops)) for name, splitter in PROTOCOLS.items()}
     predicted = {name: out_of_fold(inputs, barrier, parts) for name, parts in folds.items()}
     out: dict[str, Any] = {
