@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.physics_fed import seen
+from benchmarks.physics_fed import seen, without
 from models.physics_fed import Inputs
 from structures.descriptors import hop_features
 from structures.records import Hop
@@ -51,7 +51,7 @@ class Table:
     def load(cls, data: Path) -> Table:
         """The published hops, with the energies that a universal potential has for them."""
         hops = tuple(seen(neb_barriers.load(data).records))
-        inputs = Inputs.of(hops)
+        inputs = without(Inputs.of(hops), "band")
         barrier = np.array([hop.barrier_eV for hop in hops], dtype=float)
         return cls(hops, barrier, hop_features(hops)[0], inputs.scalars, inputs)
 

@@ -210,12 +210,14 @@ def read_energies(work: Path) -> None:
     if done >= set(names):
         return
     barrier = np.array([hop.barrier_eV for hop in _HOPS], dtype=float)
-    inputs = without(Inputs.of(_HOPS), "learned", "view", "band")
+    unread = without(Inputs.of(_HOPS), "learned", "view", "band")
     graphs = [graph_of(hop) for hop in _HOPS]
     for name in (n for n in names if n not in done):
+        inputs = unread
         if name != "none":
             energies = LearnedEnergies.of(HopEncoder.load(folder(work, name))).energies(graphs)
-            inputs.learned = learned_view(energies, FED)
+            learned = {"learned": learned_view(energies, FED)}
+            inputs = Inputs.of_arrays(unread.arrays() | learned)
         row = {
             protocol: out_of_fold(inputs, barrier, list(splitter.split(_HOPS))).mean.round(4)
             for protocol, splitter in PROTOCOLS.items()

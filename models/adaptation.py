@@ -28,7 +28,7 @@ from models.calibration import Calibration
 from models.encoder import HopEncoder
 from models.ensemble import HopEnsemble, HopEnsembleConfig
 from models.finetuning import STRATEGIES, FromScratch, Strategy
-from models.gaussian_process import GaussianProcessBaseline, PathProcess
+from models.gaussian_process import GaussianProcessBaseline, PathProcess, path_scalars
 from models.method_footing import Footing
 from models.metrics import interval_coverage, mae, spearman
 from models.network import HopNetworkConfig
@@ -141,6 +141,26 @@ class Base:
             "give an encoder or a hop model"
         )
 
+    def without(self, hops: Sequence[Hop]) -> Base:
+        """The base as if it had not learnt from some hops, so that they can be held out.
+
+        Networks that were tuned to them cannot be made to forget.
+        """
+        process = None if self.process is None else _other_rows(self.process, hops)
+        fed = None if self.fed is None else self.fed.without(hops)
+        if fed is not None and not len(fed.target_):
+            fed = None
+        return replace(self, process=process, fed=fed)
+
+
+def _other_rows(process: PathProcess, hops: Sequence[Hop]) -> PathProcess | None:
+    """The process without the labels of some hops, None without any; hyperparameters stay."""
+    own = path_scalars(hops)
+    kept = [not np.isclose(own, row, atol=1e-5).all(axis=1).any() for row in process.inputs]
+    if not any(kept):
+        return None
+    return PathProcess(process.inputs[kept], process.target[kept], process.theta)
+
 
 def process_of(model: PhysicsFed) -> PathProcess:
     """A process on path scalars alone, with the labels of a hop model."""
@@ -185,8 +205,7 @@ def adapt(
     """
     if strategy != "auto" and strategy not in STRATEGIES:
         raise ValueError(f"unknown strategy {strategy!r}; known: auto, {', '.join(STRATEGIES)}")
-    if base.fed is not None:
-        base = replace(base, fed=base.fed.without(hops))
+    base = base.without(hops)
     footing = Footing.of(hops, barrier_eV, base.process, base.method, method)
     hops, barrier_eV = footing.hops, footing.barrier_eV
     if len(hops) < 2:

@@ -98,6 +98,19 @@ def test_a_process_keeps_the_labels_of_its_base() -> None:
     np.testing.assert_allclose(kept.predict(new).mean, whole.predict(new).mean)
 
 
+def test_a_base_does_not_know_the_labels_that_are_held_out() -> None:
+    """Beside a base that has learnt from them, labels are no easier to foretell than without."""
+    log = LogShift()
+    inputs = path_scalars(HOPS)
+    start = Base("base", HopNetworkConfig(8, 1, 4), (), PathProcess(inputs, log.forward(BARRIERS)))
+    rest = start.without(HOPS[4:])
+    assert rest.process is not None
+    assert start.process is not None
+    np.testing.assert_array_equal(rest.process.inputs, inputs[:4])
+    np.testing.assert_allclose(rest.process.theta, start.process.theta)
+    assert start.without(HOPS).process is None
+
+
 def test_labels_of_one_framework_can_still_be_adapted_to() -> None:
     hops = [skew_hop(k) for k in range(4)]
     assert len({hop.framework for hop in hops}) == 1
