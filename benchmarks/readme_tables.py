@@ -120,6 +120,54 @@ def pretraining_signals(result: dict[str, Any]) -> str:
     )
 
 
+RIVAL_NAMES = {
+    "global-mean": "global mean",
+    "family-ion-mean": "family and ion mean",
+    "bond-valence-line": "bond-valence barrier, on a line",
+    "chgnet-line": "CHGNet saddle, rigid host, on a line",
+    "mace": "band relaxed with MACE-MP, as it is",
+    "mace-line": "the same, on a line",
+    "boosting": "gradient boosting",
+    "boosting-tuned": "gradient boosting, tuned",
+    "trees": "extra trees",
+    "trees-tuned": "extra trees, tuned",
+    "process": "Gaussian process on path scalars",
+    "process-tuned": "the same, tuned",
+    "cgcnn": "crystal-graph network (CGCNN-like), from scratch",
+    "alignn": "line-graph network (ALIGNN-like), from scratch",
+    "own-network-scratch": "our network, from scratch",
+    "own-network-pretrained": "our network pretrained, tuned to the labels, with a process",
+    "ours": "**`hop-barrier`**",
+    "ours-tuned": "`hop-barrier`, tuned",
+    "ours-chgnet": "**`hop-barrier-chgnet`**",
+    "ours-chgnet-tuned": "`hop-barrier-chgnet`, tuned",
+}
+
+
+def rivals(result: dict[str, Any]) -> str:
+    lines = [
+        f"{result['n']} hops, families dealt into {len(result['folds'])} folds, seed "
+        f"{result['seed']}; tuned: {result['trials']} trials inside the training folds "
+        "(`python -m benchmarks.rivals`).",
+        "",
+        "| model | MAE in eV [95 %] | up to 2 eV | Spearman | difference to the tuned trees | s |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, title in RIVAL_NAMES.items():
+        if (entry := result["models"].get(name)) is None:
+            continue
+        value, low, high = entry["mae_eV"]
+        gap = entry.get("mae_minus_trees-tuned_eV")
+        shown = "" if gap is None else f"{gap[0]:+.3f} [{gap[1]:+.3f}, {gap[2]:+.3f}]"
+        epochs = f", {entry['epochs']} epochs" if "epochs" in entry else ""
+        lines.append(
+            f"| {title}{epochs} | {value:.3f} [{low:.2f}, {high:.2f}] | "
+            f"{entry['mae_up_to_2_eV']:.3f} | {entry['spearman']:.2f} | {shown} | "
+            f"{entry['seconds']:.0f} |"
+        )
+    return "\n".join(lines)
+
+
 def few_shot(result: dict[str, Any]) -> str:
     columns = {
         f"{k} ({len(result[k]['draws_by_family'])} families)": result[k]["strategies"]
@@ -541,6 +589,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "cycle_life": cycle_life,
     "orchestrator": orchestrator,
     "physics_fed": physics_fed,
+    "rivals": rivals,
     "pretraining_signals": pretraining_signals,
     "few_shot": few_shot,
     "olivine_transfer": olivine_transfer,

@@ -32,6 +32,7 @@ import optuna
 import torch
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from benchmarks.graph_rivals import EPOCHS, NetworkFit, all_graphs, on_device
 from benchmarks.rival_models import RIVALS, SEED, SIMPLE, Floats, Rival, Rows, Settings, Space
 from benchmarks.rival_table import N_FOLDS, PATHS, Table, table_of
 from structures.splits import Split
@@ -167,8 +168,6 @@ def tune_rival(rival: Rival, table: Table, split: Split, run: Run, fold: int) ->
 
 def network_fit(name: str, settings: Settings, table: Table, rows: Rows, run: Run) -> Any:
     """A graph network before its fit."""
-    from benchmarks.graph_rivals import EPOCHS, NetworkFit
-
     epochs = run.epochs or EPOCHS
     graphs = graphs_on(run.work, run.device)
     return NetworkFit(name, settings, graphs, table.barrier_eV, rows, SEED, run.device, epochs)
@@ -177,8 +176,6 @@ def network_fit(name: str, settings: Settings, table: Table, rows: Rows, run: Ru
 @lru_cache(maxsize=1)
 def graphs_on(work: Path, device: str) -> Any:
     """The inherited graphs, copied to the device once a process."""
-    from benchmarks.graph_rivals import on_device
-
     return on_device(_GRAPHS[work], device)
 
 
@@ -269,7 +266,7 @@ def finished(name: str, fold: int, table: Table, run: Run) -> dict[str, Any] | N
         mean = RIVALS[base].predict(table, split.train, split.test, settings)
     elif base in NETWORK_SPACES:
         settings = settings or NETWORK_SPACES[base][0]
-        row["device"] = run.device
+        row |= {"device": run.device, "epochs": run.epochs or EPOCHS}
         mean = network_fit(base, settings, table, split.train, run).run().predict(split.test)
     elif base in OWN:
         mean = own_network(name, table, split, run)
@@ -317,8 +314,6 @@ def work_off(names: Sequence[str], folds: Sequence[int], run: Run, workers: int)
         if (name, fold) not in done
     ]
     if any(name.removesuffix(TUNED) in NETWORK_SPACES for name, _ in tasks):
-        from benchmarks.graph_rivals import all_graphs
-
         _GRAPHS[run.work] = all_graphs(table)
     n_broken = 0
     context = get_context("fork")  # workers inherit table and graphs
@@ -370,6 +365,8 @@ def summary(work: Path) -> dict[str, Any]:
             entry[f"mae_minus_{COMPARED_WITH}_eV"] = entry.pop("mae_minus_trees_eV")
         entry["seconds"] = round(sum(row["seconds"] for row in rows), 1)
         entry["device"] = rows[0]["device"]
+        if name.removesuffix(TUNED) in NETWORK_SPACES:
+            entry["epochs"] = rows[0].get("epochs", EPOCHS)
         if "chosen" in rows[0]:
             keys = ("chosen", "inner_mae_eV", "inner_mae_untuned_eV", "trials")
             entry["folds"] = [{key: row[key] for key in keys} for row in rows]
