@@ -20,6 +20,7 @@ from benchmarks.few_shot_tasks import Floats, Key, Table, Task
 from models.adaptation import choose as choose_by_labels
 from models.few_label import blended, members
 from models.metrics import mae
+from models.physics_fed import PhysicsFed
 from screening.orchestrator.adaptation import StrategyPrior, Trial, choose, trial_of
 
 CANDIDATES = {
@@ -31,7 +32,12 @@ CANDIDATES = {
     "fed": "fed",
 }
 """Strategies and their names in :mod:`models.few_label`; others transfer, too."""
-SIMPLE = {"family_mean": "family_mean", "trees_scratch": "trees", "process": "gaussian_process"}
+SIMPLE = {
+    "family_mean": "family_mean",
+    "trees_scratch": "trees",
+    "process": "gaussian_process",
+    "fed": PhysicsFed.kind,
+}
 """Strategies that need little, and their names in :mod:`models.baselines`."""
 COMMITTEE = ("fed", "process", "process_family")
 BY_KEY = {key: name for name, key in CANDIDATES.items()}
@@ -101,7 +107,7 @@ def best_elsewhere(errors: Mapping[Key, Mapping[str, float]], task: Task) -> str
 def least(cross_validated: Mapping[str, float]) -> str:
     """By the labels alone, a simple strategy where it is as good."""
     named = {SIMPLE.get(BY_KEY[key], key): error for key, error in cross_validated.items()}
-    chosen = choose_by_labels(named)
+    chosen = choose_by_labels(named, PhysicsFed.kind)
     back = {name: strategy for strategy, name in SIMPLE.items()}
     return back.get(chosen) or BY_KEY[chosen]
 

@@ -123,18 +123,27 @@ def mixed(table: Table, task: Task) -> Prediction:
     return certain(LOG.inverse(np.mean(parts, axis=0)))
 
 
-def fed(table: Table, task: Task, theta: Mapping[Any, Floats] | None = None) -> Prediction:
-    """The shipped recipe that reads CHGNet energies, on all labels."""
-    target = LOG.forward(table.barrier_eV[task.train])
-    model = PhysicsFed(task.seed)
-    model.fit_inputs(table.inputs.rows(task.train), target, theta)
-    return model.predict_inputs(table.inputs.rows(task.test))
+def fed(table: Table, task: Task, source: Rows | None = None) -> Prediction:
+    """The shipped model that reads CHGNet energies, on all labels, as fine-tuning joins them.
+
+    Hyperparameters are those found on the source, by default the other families.
+    """
+    rows = task.others if source is None else source
+    return joined(table, task, source_fed(table, rows.tobytes()))
 
 
 def learned(table: Table, task: Task) -> Prediction:
-    """The shipped recipe that needs no energies: pretrained networks say what to expect."""
-    model = PhysicsFed(task.seed, reads_energies=False)
-    model.fit_inputs(table.inputs.rows(task.train), LOG.forward(table.barrier_eV[task.train]))
+    """The shipped model that needs no energies: pretrained networks say what to expect."""
+    return joined(table, task, source_fed(table, task.others.tobytes()), reads_energies=False)
+
+
+def joined(
+    table: Table, task: Task, theta: Mapping[Any, Floats], reads_energies: bool = True
+) -> Prediction:
+    """A shipped model on the labels of all families, with a source's hyperparameters."""
+    model = PhysicsFed(task.seed, reads_energies)
+    target = LOG.forward(table.barrier_eV[task.train])
+    model.fit_inputs(table.inputs.rows(task.train), target, theta)
     return model.predict_inputs(table.inputs.rows(task.test))
 
 
@@ -180,16 +189,9 @@ def process_by_source(table: Table, task: Task, source: Rows | None = None) -> P
     return process(table, task, task.train, known.theta)
 
 
-def fed_by_source(table: Table, task: Task, source: Rows | None = None) -> Prediction:
-    """With the hyperparameters of its processes on the source, by default the other families."""
-    return fed(
-        table, task, source_fed(table, (task.others if source is None else source).tobytes())
-    )
-
-
 BY_SOURCE: dict[str, Callable[[Table, Task, Rows | None], Prediction]] = {
     "process": process_by_source,
-    "fed": fed_by_source,
+    "fed": fed,
 }
 """Those whose hyperparameters a few labels hardly move: the source's serve in cross-validation."""
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from models import library
 from models.baselines import BASELINES, ExtraTreesBaseline, FamilyIonMean
-from models.calibration import Calibration
+from models.calibration import ENOUGH_GROUPS, Calibration
 from models.encoder import HopEncoder
 from models.ensemble import HopEnsemble, HopEnsembleConfig
 from models.finetuning import STRATEGIES, FromScratch, Strategy
@@ -82,6 +82,10 @@ networks, and no transfer."""
 
 SIMPLE = frozenset((*BASELINES, PhysicsFed.kind))
 """Those of which no network is tuned."""
+
+CLEARLY = 0.4
+"""Share by which another must be better than the labels of a base joined with few new ones. Rules
+that choose more freely lose on families left out (docs/barriers.md)."""
 
 WORTHWHILE = 0.02
 """A network must beat the simplest candidate's error by this share to be chosen over it."""
@@ -228,7 +232,8 @@ def adapt(
         compared = {
             name: mae(barrier_eV, validated(name, n_members=1).mean) for name in AUTO_CANDIDATES
         }
-        chosen = choose(compared)
+        few = len({hop.framework for hop in hops}) < ENOUGH_GROUPS
+        chosen = choose(compared, PhysicsFed.kind if few and base.fed is not None else None)
     validation = validated(chosen, min(n_members, VALIDATION_MEMBERS))
     every, none = np.arange(len(hops)), np.arange(0)
     start = replace(base, process=footing.known(every, none))
@@ -269,9 +274,18 @@ def folds_of(hops: Sequence[Hop], n_folds: int) -> tuple[list[Split], str]:
     return folds, f"hops of the only host framework, {len(folds)} random folds"
 
 
-def choose(compared: Mapping[str, float]) -> str:
-    """The candidate with the least error, unless a baseline is as good within WORTHWHILE."""
+def choose(compared: Mapping[str, float], stands: str | None = None) -> str:
+    """The candidate with the least error, unless a simple one is as good within WORTHWHILE.
+
+    Args:
+        compared: Cross-validated error of each.
+        stands: Taken unless another is better beyond doubt (CLEARLY): with a handful of frameworks
+            the errors are too noisy to choose by.
+    """
     best = min(compared, key=lambda name: compared[name])
+    known = None if stands is None else compared.get(stands)
+    if stands is not None and known is not None and compared[best] >= (1.0 - CLEARLY) * known:
+        return stands
     simple = [name for name in compared if name in SIMPLE]
     simplest = min(simple, key=lambda name: compared[name], default=best)
     return simplest if compared[simplest] <= (1.0 + WORTHWHILE) * compared[best] else best

@@ -60,6 +60,14 @@ def test_a_network_must_earn_its_place(errors: dict[str, float], expected: str) 
     assert choose(errors) == expected
 
 
+def test_what_a_base_knows_stands_until_it_is_clearly_beaten() -> None:
+    close = {"family_mean": 0.20, "physics_fed": 0.30, "frozen": 0.25}
+    assert choose(close) == "family_mean"
+    assert choose(close, "physics_fed") == "physics_fed"
+    assert choose({**close, "family_mean": 0.10}, "physics_fed") == "family_mean"
+    assert choose({"family_mean": 0.2, "frozen": 0.1}, "physics_fed") == "frozen"
+
+
 @pytest.mark.parametrize("name", STRATEGIES)
 @pytest.mark.parametrize(("n_labels", "most_graphs"), [(10, 1_500), (500, 25_000)])
 def test_the_work_of_a_fit_is_bounded(
