@@ -212,7 +212,7 @@ def _efficiency(result: dict[str, Any]) -> list[str]:
         )
         return f"{value} [{', '.join(ends)}]"
 
-    shown = ("trees_weighted", "process", "fed", "committee", "auto", "network_frozen")
+    shown = ("trees_weighted", "process", "learned", "fed", "committee", "auto", "network_frozen")
     titles = {name: name.replace("_", " ") for name in shown}
     return [
         "Label efficiency: host frameworks that a reference needs for the error that a strategy "
@@ -256,7 +256,8 @@ def olivine_transfer(result: dict[str, Any]) -> str:
         "trees": "trees, joint",
         "process": "process, joint",
         "process_family": "process, joint, the family with an offset of its own",
-        "fed": "process and trees with CHGNet energies, joint",
+        "learned": "`hop-barrier`, joint",
+        "fed": "`hop-barrier-chgnet`, joint",
         "network_frozen": "pretrained network and process, joint",
         "auto_labels": "chosen by cross-validation on the olivine labels",
     }
