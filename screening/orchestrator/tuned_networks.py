@@ -23,7 +23,7 @@ from structures.splits import GroupedKFold, Split
 Floats = NDArray[np.float64]
 
 NETWORK, ENCODER = "hop-barrier", "hop-encoder"
-"""The network that has learnt barriers, and the one that has only seen bond valences: it is where
+"""The model that has learnt barriers, and the networks that have seen computed signals alone: where
 tuning starts when the first was trained on the labels themselves."""
 ZERO_SHOT = f"{NETWORK} as it is"
 TUNED = {f"{NETWORK} {name}": name for name in ("frozen", "full")}
