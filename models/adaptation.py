@@ -191,7 +191,8 @@ def adapt(
         hops: (n,) labelled hops.
         barrier_eV: (n,) forward barriers.
         base: Pretrained networks.
-        strategy: A name of :data:`models.finetuning.STRATEGIES`, or ``auto``.
+        strategy: A name of :data:`models.finetuning.STRATEGIES`, ``physics_fed`` (labels joined
+            with those of the base), or ``auto``.
         method: Whose values the model gives, where labels are of several methods; None takes the
             most trusted.
         seed: Of everything drawn.
@@ -207,8 +208,9 @@ def adapt(
     Raises:
         ValueError: Unknown strategy, too few labels, or none of the method asked for.
     """
-    if strategy != "auto" and strategy not in STRATEGIES:
-        raise ValueError(f"unknown strategy {strategy!r}; known: auto, {', '.join(STRATEGIES)}")
+    known = ("auto", PhysicsFed.kind, *STRATEGIES)
+    if strategy not in known:
+        raise ValueError(f"unknown strategy {strategy!r}; known: {', '.join(known)}")
     base = base.without(hops)
     footing = Footing.of(hops, barrier_eV, base.process, base.method, method)
     hops, barrier_eV = footing.hops, footing.barrier_eV

@@ -43,7 +43,8 @@ def add(commands: Any) -> None:
         "--strategy",
         default="auto",
         metavar="NAME",
-        help="auto (default: measured); hops: full, gradual, heads, lora, scratch, ...; "
+        help="auto (default: measured); hops: physics_fed (joined with the labels of the base), "
+        "full, gradual, heads, lora, scratch, ...; "
         "conductivities: mean, trees, process, zero-shot, offset, trees-joint, residual, stacked",
     )
     command.add_argument(

@@ -15,6 +15,7 @@ from models import library
 from models.adaptation import Base, adapt, ensemble_config, out_of_fold
 from models.ensemble import HopEnsemble
 from models.finetuning import STRATEGIES
+from models.physics_fed import PhysicsFed
 from screening.orchestrator.adaptation import MAX_FOLDS, Choice
 from screening.orchestrator.trained import were_trained_on
 from structures.records import Hop
@@ -26,8 +27,10 @@ NETWORK, ENCODER = "hop-barrier", "hop-encoder"
 """The model that has learnt barriers, and the networks that have seen computed signals alone: where
 tuning starts when the first was trained on the labels themselves."""
 ZERO_SHOT = f"{NETWORK} as it is"
-TUNED = {f"{NETWORK} {name}": name for name in ("frozen", "full")}
-"""Names of the ways to tune it, with the strategy of each."""
+JOINED = f"{NETWORK} joined"
+TUNED = {**{f"{NETWORK} {name}": name for name in ("frozen", "full")}, JOINED: PhysicsFed.kind}
+"""Names of the ways to adapt it, with the strategy of each: networks tuned, or the labels joined
+with those that it knows."""
 TIME_LIMIT_S = 240.0
 """For all comparisons of networks together; what is not done by then is left out, and said."""
 N_MEMBERS = 3
@@ -87,11 +90,15 @@ def tuned_networks(
         found[ZERO_SHOT] = network.predict(hops).mean
     folds = _folds(groups, seed)
     start = Base.of(base)
+    known = Base.of(NETWORK).without(hops).fed
     for name, strategy in TUNED.items():
-        config = ensemble_config(start, STRATEGIES[strategy](), len(hops), seed, 1, "auto")
-        make = _until(ends, partial(HopEnsemble, config, start.weights, start.process))
+        if name == JOINED:
+            make: Callable[[], Any] = partial(PhysicsFed, seed, False, known=known, n_folds=0)
+        else:
+            config = ensemble_config(start, STRATEGIES[strategy](), len(hops), seed, 1, "auto")
+            make = partial(HopEnsemble, config, start.weights, start.process)
         try:
-            found[name] = out_of_fold(make, hops, barrier_eV, folds).mean
+            found[name] = out_of_fold(_until(ends, make), hops, barrier_eV, folds).mean
         except _TimeIsUpError:
             left_out[name] = f"not done in {limit_s:g} s"
     return TunedNetworks(found, base, left_out)
@@ -153,7 +160,7 @@ def tuned_network(
     return adapt(
         hops,
         barrier_eV,
-        Base.of(base),
+        Base.of(NETWORK if strategy == JOINED else base),
         TUNED[strategy],
         seed=seed,
         n_members=N_MEMBERS,

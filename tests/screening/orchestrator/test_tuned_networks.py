@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from models.few_label import blend_name
+from models.library import load
 from screening.orchestrator.adaptation import Choice
 from screening.orchestrator.tuned_networks import (
     ENCODER,
+    JOINED,
     NETWORK,
     TUNED,
     ZERO_SHOT,
@@ -69,6 +71,17 @@ def test_a_network_is_not_judged_on_what_it_has_learnt(monkeypatch):
     assert ZERO_SHOT not in found.held_out_eV
     assert "trained on" in found.left_out[ZERO_SHOT]
     assert found.base == ENCODER
+
+
+def test_labels_joined_with_those_that_the_model_knows(monkeypatch):
+    monkeypatch.setattr("screening.orchestrator.tuned_networks.TUNED", {JOINED: TUNED[JOINED]})
+    hops = tiny_hops()
+    barrier_eV = np.array([hop.barrier_eV for hop in hops])
+    found = tuned_networks(hops, barrier_eV, [h.framework for h in hops])
+    assert np.isfinite(found.held_out_eV[JOINED]).all()
+    model = tuned_network(JOINED, found.base, hops, barrier_eV)
+    assert len(model.target_) == len(load(NETWORK).target_) + len(hops)
+    assert model.were_trained_on(hops).all()
 
 
 def test_names_of_networks_are_none_of_descriptors():
