@@ -31,7 +31,7 @@ from structures.descriptors import hop_features
 from structures.graph import PATH_SCALARS, HopData, migration_graph_data
 from structures.hop_profile import profiled
 from structures.migration_graph import MigrationGraph
-from structures.records import Hop
+from structures.records import Hop, UnusableStructureError
 from structures.splits import GroupedKFold
 
 PROFILE = "potential_profile_eV"
@@ -338,7 +338,7 @@ class Inputs:
         """From hops on their bond-valence paths, graphs that hold them in this order, energies."""
         scalars = np.concatenate([graph.scalars.double().numpy() for graph in graphs])
         view = np.array([view_of(hop) for hop in hops]).reshape(len(hops), N_VIEW)
-        band = np.array([hop.extra.get(BAND) or np.nan for hop in hops], dtype=float)
+        band = np.array([band_of(hop) for hop in hops])
         learned = learned_view(energies, TARGET)
         return cls(scalars, hop_features(hops)[0], view, learned, logarithm_of(band))
 
@@ -397,13 +397,33 @@ def logarithm_of(energy_eV: Floats) -> Floats:
     return TARGET.forward(np.clip(energy_eV, 0.0, HIGHEST_EV))
 
 
+def brought(hop: Hop, key: str) -> Floats:
+    """(n,) numbers under a key of the hop; none where it has no such key.
+
+    Raises:
+        UnusableStructureError: Something else stands there.
+    """
+    value = hop.extra.get(key)
+    try:
+        return np.atleast_1d(np.asarray([] if value is None else value, dtype=float))
+    except (TypeError, ValueError):
+        text = str(value)[:40]
+        raise UnusableStructureError(f"{hop.id}: {key}: expected numbers, got {text!r}") from None
+
+
+def band_of(hop: Hop) -> float:
+    """Barrier of a relaxed band that the hop brings, eV; NaN without."""
+    value = brought(hop, BAND)
+    return float(value[0]) if value.shape == (1,) and value[0] > 0 else float("nan")
+
+
 def view_of(hop: Hop) -> Floats:
     """(N_VIEW,) numbers of a hop's energy profile, the same for the hop and its reverse.
 
     Saddle above the mean of both ends (logarithm), difference of the ends, second highest energy
     (logarithm), lowest energy, share of the path above half of the saddle. NaN without a profile.
     """
-    energies = np.asarray(hop.extra.get(PROFILE, ()), dtype=float)
+    energies = brought(hop, PROFILE)
     if len(energies) < 4 or not np.isfinite(energies).all():
         return np.full(N_VIEW, np.nan)
     above = energies - 0.5 * (energies[0] + energies[-1])

@@ -8,7 +8,7 @@ import pytest
 from models.library import load
 from models.physics_fed import BAND, PROFILE, TARGET, PhysicsFed, view_of
 from structures.prototypes import reference_crystals
-from structures.records import Hop
+from structures.records import Hop, UnusableStructureError
 from structures.sites import find_hops
 from tests.small_crystals import skew_hop
 
@@ -148,3 +148,11 @@ def test_energies_of_a_crystal_close_loops_and_keep_the_barriers():
     twice = model.crystal_energies([graph, graph])
     np.testing.assert_allclose(twice[1].kra_eV, energies.kra_eV, rtol=1e-6)
     np.testing.assert_array_equal(twice[1].in_domain, energies.in_domain)
+
+
+@pytest.mark.parametrize("key", [PROFILE, BAND])
+def test_what_is_no_number_is_named(key):
+    hop = replace(skew_hop(0), id="mine", extra={**skew_hop(0).extra, key: "much"})
+    model = PhysicsFed(n_folds=0).fit([skew_hop(k) for k in range(1, 4)], np.array([0.2, 0.4, 0.6]))
+    with pytest.raises(UnusableStructureError, match=f"mine: {key}: expected numbers, got 'much'"):
+        model.predict([hop])
