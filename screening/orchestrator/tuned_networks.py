@@ -90,7 +90,9 @@ def tuned_networks(
         found[ZERO_SHOT] = network.predict(hops).mean
     folds = _folds(groups, seed)
     start = Base.of(base)
-    known = Base.of(NETWORK).without(hops).fed
+    shipped = Base.of(NETWORK)
+    of_its_method = all((hop.method or shipped.method) == shipped.method for hop in hops)
+    known = shipped.without(hops).fed if of_its_method else None
     for name, strategy in TUNED.items():
         if name == JOINED:
             make: Callable[[], Any] = partial(PhysicsFed, seed, False, known=known, n_folds=0)

@@ -20,6 +20,7 @@ from models.baselines import FamilyIonMean
 from models.finetuning import STRATEGIES
 from models.gaussian_process import GaussianProcessBaseline, PathProcess, path_scalars
 from models.network import HopNetwork, HopNetworkConfig
+from models.physics_fed import PhysicsFed
 from models.transforms import LogShift
 from structures.records import Hop
 from structures.splits import GroupedKFold
@@ -117,6 +118,15 @@ def test_a_base_does_not_know_the_labels_that_are_held_out() -> None:
     np.testing.assert_array_equal(rest.process.inputs, inputs[:4])
     np.testing.assert_allclose(rest.process.theta, start.process.theta)
     assert start.without(HOPS).process is None
+
+
+@pytest.mark.parametrize(("method", "n_known"), [("dft_neb", 6), ("mlip_neb", 0)])
+def test_labels_are_joined_with_those_of_their_own_method_only(method: str, n_known: int) -> None:
+    fed = PhysicsFed(reads_energies=False, n_folds=0).fit(HOPS[:6], BARRIERS[:6])
+    start = Base("fed", fed.learned.config, fed.learned.weights(), method="dft_neb", fed=fed)
+    labelled = [replace(hop, method=method) for hop in HOPS[6:]]
+    model = adapt(labelled, BARRIERS[6:], start, "physics_fed", n_folds=2, device="cpu")
+    assert len(model.target_) == n_known + 4
 
 
 def test_labels_of_one_framework_can_still_be_adapted_to() -> None:
