@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.few_shot_runs import HELD_OUT, TEST, load, n_draws
 from benchmarks.few_shot_strategies import BY_SOURCE, FEWEST_FRAMEWORKS, LOG
 from benchmarks.few_shot_tasks import SHOTS, Floats, Rows, Table, Task
-from benchmarks.hop_energies import read
+from benchmarks.json_lines import read
 from models.calibration import Calibration
 from models.metrics import bootstrap
 from models.prediction import Prediction

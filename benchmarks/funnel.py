@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.hop_energies import read
+from benchmarks.json_lines import read
 from benchmarks.neb_labels_vs_dft import starter_pairs
 from models.checkpoint import sha256
 from models.library import load

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.json_lines import read
 from screening.labelling.calculators import CalculatorChoice
 from screening.labelling.checked_calculator import BrokenCalculationError
 from screening.labelling.frozen_host import frozen_host_barrier, frozen_host_relaxed_barrier
@@ -72,17 +73,6 @@ def row_of(hop: Hop, kind: str, calculator: Any) -> dict[str, Any]:
         "n_atoms": cell.n_atoms,
         "cpu_s": round(time.process_time() - started, 2),
     }
-
-
-def read(file: Path) -> list[dict[str, Any]]:
-    """The whole rows of a file; a torn last line is none."""
-    rows = []
-    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return rows
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.hop_energies import read
+from benchmarks.json_lines import read
 from models.hop_signals import Sampling, choose_crystals, signal_hops
 from models.pretraining import POOL, PretrainingConfig, evaluation_formulas
 from models.training import pick_device

@@ -32,7 +32,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.hop_energies import read
+from benchmarks.json_lines import read
 from benchmarks.make_potential_hops import SHIPPED
 from benchmarks.physics_fed import seen
 from models.checkpoint import sha256

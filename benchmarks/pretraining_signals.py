@@ -28,7 +28,7 @@ import numpy as np
 import torch
 
 from benchmarks.hop_barriers import PROTOCOLS
-from benchmarks.hop_energies import read
+from benchmarks.json_lines import read
 from benchmarks.physics_fed import out_of_fold, without
 from models.adaptation import Base, ensemble_config
 from models.checkpoint import sha256

@@ -33,6 +33,7 @@ import torch
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from benchmarks.graph_rivals import EPOCHS, NetworkFit, all_graphs, on_device
+from benchmarks.json_lines import read
 from benchmarks.rival_models import RIVALS, SEED, SIMPLE, Floats, Rival, Rows, Settings, Space
 from benchmarks.rival_table import N_FOLDS, PATHS, Table, table_of
 from structures.splits import Split
@@ -284,17 +285,6 @@ _GRAPHS: dict[Path, Any] = {}
 
 def task(name: str, fold: int, run: Run) -> dict[str, Any] | None:
     return finished(name, fold, _TABLES[run.work], run)
-
-
-def read(file: Path) -> list[dict[str, Any]]:
-    """The whole rows of a file; a torn last line is none."""
-    rows = []
-    for text in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
-        try:
-            rows.append(json.loads(text))
-        except json.JSONDecodeError:
-            continue
-    return rows
 
 
 def work_off(names: Sequence[str], folds: Sequence[int], run: Run, workers: int) -> int:
