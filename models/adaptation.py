@@ -213,9 +213,7 @@ def adapt(
         raise ValueError(f"unknown strategy {strategy!r}; known: {', '.join(known)}")
     base = base.without(hops)
     footing = Footing.of(hops, barrier_eV, base.process, base.method, method)
-    if (
-        footing.method != footing.base_method
-    ):  # energies carry over, labels of another method do not
+    if footing.method != footing.base_method:  # energies carry over, other labels do not
         base = replace(base, fed=None)
     hops, barrier_eV = footing.hops, footing.barrier_eV
     if len(hops) < 2:

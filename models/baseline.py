@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from models.checkpoint import load_model, save_model
+from models.checkpoint import load_arrays, save_model
 from models.domain import LONGEST_HOP_A
 from models.prediction import Prediction
 from structures.records import Hop
@@ -74,11 +74,8 @@ class Baseline(ABC):
 
     @classmethod
     def load(cls, directory: str | Path) -> Self:
-        """Read a model folder; see ``models.checkpoint.load_model`` for what is refused."""
-        tensors, settings, _ = load_model(Path(directory))
-        if settings.get("kind") != cls.kind:
-            raise ValueError(f"{directory} holds a {settings.get('kind')!r}, not a {cls.kind!r}")
-        arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+        """Read a model folder; see ``models.checkpoint.load_arrays`` for what is refused."""
+        arrays, settings = load_arrays(Path(directory), cls.kind)
         model = cls._restore(arrays, settings)
         model.ions_ = list(settings["ions"])
         return model

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 import yaml
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -55,6 +56,19 @@ def save_model(
     checksums = {name: sha256(directory / name) for name in (WEIGHTS, CONFIG)}
     text = yaml.safe_dump({**card, "checksums_sha256": checksums}, sort_keys=False, width=100)
     write(CARD, lambda p: p.write_text(text, encoding="utf-8"))
+
+
+def load_arrays(directory: Path, kind: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Arrays and config of a model folder of one kind; see :func:`load_model`.
+
+    Raises:
+        IncompatibleModelError: As :func:`load_model`.
+        ValueError: A folder of another kind.
+    """
+    tensors, config, _ = load_model(Path(directory))
+    if config.get("kind") != kind:
+        raise ValueError(f"{directory} holds a {config.get('kind')!r}, not a {kind!r}")
+    return {name: tensor.numpy() for name, tensor in tensors.items()}, config
 
 
 def load_model(

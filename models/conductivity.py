@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.calibration import Calibration
-from models.checkpoint import load_model, save_model
+from models.checkpoint import load_arrays, save_model
 from models.committee import Committee, CommitteeSettings
 from models.domain import Domain
 from models.held_out import Rows, held_out
@@ -273,11 +273,8 @@ class ConductivityTrees:
 
     @classmethod
     def load(cls, directory: str | Path) -> Self:
-        """Read a model folder; see ``models.checkpoint.load_model`` for what is refused."""
-        tensors, config, _ = load_model(Path(directory))
-        if config.get("kind") != cls.kind:
-            raise ValueError(f"{directory} holds a {config.get('kind')!r}, not a {cls.kind!r}")
-        arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+        """Read a model folder; see ``models.checkpoint.load_arrays`` for what is refused."""
+        arrays, config = load_arrays(Path(directory), cls.kind)
         settings = config["settings"]
         model = cls(CommitteeSettings(**settings["committee"]), settings["seed"])
         model.elements_ = list(config["elements"])

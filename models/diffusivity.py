@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 from torch import Tensor
 
-from models.checkpoint import load_model, save_model
+from models.checkpoint import load_arrays, save_model
 from models.domain import Domain
 from models.evidence import most_likely
 from models.few_label import SAME_ROW
@@ -274,11 +274,8 @@ class DiffusivityProcess:
 
     @classmethod
     def load(cls, directory: str | Path) -> Self:
-        """Read a model folder; see ``models.checkpoint.load_model`` for what is refused."""
-        tensors, config, _ = load_model(Path(directory))
-        if config.get("kind") != cls.kind:
-            raise ValueError(f"{directory} holds a {config.get('kind')!r}, not a {cls.kind!r}")
-        arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+        """Read a model folder; see ``models.checkpoint.load_arrays`` for what is refused."""
+        arrays, config = load_arrays(Path(directory), cls.kind)
         model = cls(config["inflation"])
         model.descriptors_, model.temperature_K_ = arrays["descriptors"], arrays["temperature_K"]
         model.label_, model.side_, model.stated_ = (arrays[k] for k in ("label", "side", "stated"))

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.calibration import Calibration
-from models.checkpoint import load_model, save_model
+from models.checkpoint import load_arrays, save_model
 from models.conductivity import SCALE, SIDE, ConductivityTrees, source_group
 from models.domain import Domain
 from models.few_label import Source, strategy_named
@@ -146,11 +146,8 @@ class FewLabelConductivity:
 
     @classmethod
     def load(cls, directory: str | Path) -> Self:
-        """Read a model folder; see ``models.checkpoint.load_model`` for what is refused."""
-        tensors, config, _ = load_model(Path(directory))
-        if config.get("kind") != cls.kind:
-            raise ValueError(f"{directory} holds a {config.get('kind')!r}, not a {cls.kind!r}")
-        arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+        """Read a model folder; see ``models.checkpoint.load_arrays`` for what is refused."""
+        arrays, config = load_arrays(Path(directory), cls.kind)
         settings = dict(config["settings"])
         model = cls(**{**settings, "calibration": Calibration(**settings["calibration"])})
         model.elements_, model.ions_ = list(config["elements"]), list(config["ions"])

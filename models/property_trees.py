@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from models.checkpoint import load_model, save_model
+from models.checkpoint import load_arrays, save_model
 from models.domain import Domain
 from models.held_out import Rows, held_out
 from models.prediction import Prediction
@@ -185,11 +185,8 @@ class PropertyTrees:
 
     @classmethod
     def load(cls, directory: str | Path) -> Self:
-        """Read a model folder; see ``models.checkpoint.load_model`` for what is refused."""
-        tensors, config, _ = load_model(Path(directory))
-        if config.get("kind") != cls.kind:
-            raise ValueError(f"{directory} holds a {config.get('kind')!r}, not a {cls.kind!r}")
-        arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+        """Read a model folder; see ``models.checkpoint.load_arrays`` for what is refused."""
+        arrays, config = load_arrays(Path(directory), cls.kind)
         model = cls(**config["settings"])
         model.elements_, model.ions_ = list(config["elements"]), list(config["ions"])
         model.spreads_ = {name: (pair[0], pair[1]) for name, pair in config["spreads"].items()}

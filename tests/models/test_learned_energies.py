@@ -1,7 +1,6 @@
 """Energies that pretrained networks expect: symmetric, stored whole, and right about olivine."""
 
 import numpy as np
-import pytest
 
 from models.hop_graphs import graph_of
 from models.learned_energies import LearnedEnergies, learned_view
@@ -38,9 +37,8 @@ def test_no_hops_have_no_energies():
     assert [len(values) for values in LEARNED.energies([])] == [0, 0, 0]
 
 
-@pytest.mark.parametrize("name", ["LiFePO4-olivine"])
-def test_the_channel_of_olivine_is_its_easiest_way(name):
-    crystal = next(c for c in reference_crystals() if c.id == name)
+def test_the_channel_of_olivine_is_its_easiest_way():
+    crystal = next(c for c in reference_crystals() if c.id == "LiFePO4-olivine")
     graph = find_hops(crystal)
     _, _, saddle = LEARNED.energies([migration_graph_data(graph)])
     easiest = graph.hops[int(np.argmin(saddle))]
