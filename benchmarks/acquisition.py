@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.checkpoint import sha256
-from models.gaussian_process import CLIP, PathProcess, path_scalars
-from models.transforms import LogShift
-from screening.acquisition import ACQUISITIONS, choose
-from structures.sources import neb_barriers
+from ionbridge.models.checkpoint import sha256
+from ionbridge.models.gaussian_process import CLIP, PathProcess, path_scalars
+from ionbridge.models.transforms import LogShift
+from ionbridge.screening.acquisition import ACQUISITIONS, choose
+from ionbridge.structures.sources import neb_barriers
 
 RESULTS = Path(__file__).parent / "results" / "acquisition.json"
 N_LOWEST, N_WANTED, N_SEEDS, BATCH, N_FIRST = 10, 8, 20, 8, 16

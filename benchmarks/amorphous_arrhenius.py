@@ -21,11 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from models.metrics import bootstrap, interval_coverage, mae
-from structures.sources import amorphous_diffusivity
-from structures.sources.amorphous_diffusivity import DiffusivitySeries
-from structures.transport import ArrheniusFit, fit_arrhenius
-from structures.units import BOLTZMANN_EV_PER_K
+from ionbridge.models.metrics import bootstrap, interval_coverage, mae
+from ionbridge.structures.sources import amorphous_diffusivity
+from ionbridge.structures.sources.amorphous_diffusivity import DiffusivitySeries
+from ionbridge.structures.transport import ArrheniusFit, fit_arrhenius
+from ionbridge.structures.units import BOLTZMANN_EV_PER_K
 
 RESULT = Path(__file__).parent / "results" / "amorphous_arrhenius.json"
 MIN_POINTS = 3

@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from screening.labelling.diffusion_label import motion
-from screening.labelling.diffusivity import mean_squared_displacement
-from screening.labelling.host import is_ion, without_drift
-from screening.labelling.trajectory import Trajectory, read_trajectory
-from structures.sources import argyrodite_aimd
-from structures.transport import msd_to_diffusivity
+from ionbridge.screening.labelling.diffusion_label import motion
+from ionbridge.screening.labelling.diffusivity import mean_squared_displacement
+from ionbridge.screening.labelling.host import is_ion, without_drift
+from ionbridge.screening.labelling.trajectory import Trajectory, read_trajectory
+from ionbridge.structures.sources import argyrodite_aimd
+from ionbridge.structures.transport import msd_to_diffusivity
 
 RESULT = Path(__file__).parent / "results" / "argyrodite_aimd.json"
 REFERENCE_MSD_A2 = {

@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from models.adaptation import Base, adapt
-from screening.shards import write_json
-from screening.starter import starter_neb_hops
-from structures.records import Hop
+from ionbridge.models.adaptation import Base, adapt
+from ionbridge.screening.shards import write_json
+from ionbridge.screening.starter import starter_neb_hops
+from ionbridge.structures.records import Hop
 
 RESULT = Path(__file__).parent / "results" / "auto_time.json"
 BASE = "hop-barrier"

@@ -22,13 +22,13 @@ from typing import Any
 import numpy as np
 from pymatgen.core import Lattice, Structure
 
-from structures.bvse import bond_valence_field, landscape
-from structures.composition import oxidation_states, working_ion
-from structures.io import iter_records
-from structures.records import Crystal, UnusableStructureError
-from structures.softbv import ion_charge
-from structures.sources.materials_project import POOL_FILE
-from structures.sources.source import checksum
+from ionbridge.structures.bvse import bond_valence_field, landscape
+from ionbridge.structures.composition import oxidation_states, working_ion
+from ionbridge.structures.io import iter_records
+from ionbridge.structures.records import Crystal, UnusableStructureError
+from ionbridge.structures.softbv import ion_charge
+from ionbridge.structures.sources.materials_project import POOL_FILE
+from ionbridge.structures.sources.source import checksum
 
 RESULT = Path(__file__).parent / "results" / "bvse_agreement.json"
 RESOLUTION_A = 0.2

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from models.checkpoint import sha256
-from screening.cell.ageing_base import BASES
-from screening.cell.ageing_simulation import (
+from ionbridge.models.checkpoint import sha256
+from ionbridge.screening.cell.ageing_base import BASES
+from ionbridge.screening.cell.ageing_simulation import (
     CHANNELS,
     OPTIONS,
     SHIPPED_RUNS,
@@ -28,8 +28,8 @@ from screening.cell.ageing_simulation import (
     simulate_runs,
     training_design,
 )
-from screening.execution import LocalProcesses
-from screening.table import Row
+from ionbridge.screening.execution import LocalProcesses
+from ionbridge.screening.table import Row
 
 RESULT = Path(__file__).parent / "results" / "cell_ageing_runs.json"
 CHECKED = (2, 0)
@@ -95,7 +95,7 @@ def main() -> None:
     parser.add_argument("--ship", action="store_true", help="write the runs into the package")
     parser.add_argument("--no-check", action="store_true", help="leave out the more exact runs")
     args = parser.parse_args()
-    one = LocalProcesses(1, preload=("screening.cell.ageing_simulation",))
+    one = LocalProcesses(1, preload=("ionbridge.screening.cell.ageing_simulation",))
     runs = training_design(args.lco, args.lfp)
     rows = simulate_runs(runs, args.work / "runs", NUMERICS, one)
     results: dict[str, Any] = {"runs": summary(rows), "exactness_percent": {}}

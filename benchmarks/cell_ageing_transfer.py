@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.ageing_rom import (
+from ionbridge.models.ageing_rom import (
     CHANNELS,
     DIFFERENCES,
     KNOTS,
@@ -31,12 +31,12 @@ from models.ageing_rom import (
     closed_forms,
     inputs,
 )
-from models.checkpoint import sha256
-from models.graphite import Graphite
-from models.library import LIBRARY
-from screening.cell.ageing_base import BASES, LCO, LFP, graphite_side
-from screening.cell.ageing_kpis import histories
-from screening.cell.ageing_simulation import RANGES, SHIPPED_RUNS, load_runs
+from ionbridge.models.checkpoint import sha256
+from ionbridge.models.graphite import Graphite
+from ionbridge.models.library import LIBRARY
+from ionbridge.screening.cell.ageing_base import BASES, LCO, LFP, graphite_side
+from ionbridge.screening.cell.ageing_kpis import histories
+from ionbridge.screening.cell.ageing_simulation import RANGES, SHIPPED_RUNS, load_runs
 
 RESULT = Path(__file__).parent / "results" / "cell_ageing_transfer.json"
 N_RUNS = (2, 4, 8, 16)

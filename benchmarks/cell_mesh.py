@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from screening.cell.base_cells import scalars
-from screening.cell.cell_model import RELATIVE_TOLERANCE
-from screening.cell.designs import Design, check
-from screening.cell.discharge import discharge
-from screening.cell.radial_mesh import RadialMesh
-from screening.shards import write_json
+from ionbridge.screening.cell.base_cells import scalars
+from ionbridge.screening.cell.cell_model import RELATIVE_TOLERANCE
+from ionbridge.screening.cell.designs import Design, check
+from ionbridge.screening.cell.discharge import discharge
+from ionbridge.screening.cell.radial_mesh import RadialMesh
+from ionbridge.screening.shards import write_json
 
 RESULTS = Path(__file__).parent / "results" / "cell_mesh.json"
 

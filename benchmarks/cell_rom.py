@@ -34,15 +34,15 @@ from benchmarks.cell_transfer import (
     parts,
     source_model,
 )
-from models.cell_correction import Curves
-from models.cell_rom import FRACTIONS, CellRom, groups
-from models.cell_transfer import STRATEGIES
-from models.porous_cell import porous_discharge
-from models.single_particle import Cells, equilibrium, mean_stoichiometries
-from screening.cell.rom import training_data
-from screening.cell.simulation import Simulations, load_simulations
-from screening.shards import write_json
-from structures.units import SECONDS_PER_HOUR
+from ionbridge.models.cell_correction import Curves
+from ionbridge.models.cell_rom import FRACTIONS, CellRom, groups
+from ionbridge.models.cell_transfer import STRATEGIES
+from ionbridge.models.porous_cell import porous_discharge
+from ionbridge.models.single_particle import Cells, equilibrium, mean_stoichiometries
+from ionbridge.screening.cell.rom import training_data
+from ionbridge.screening.cell.simulation import Simulations, load_simulations
+from ionbridge.screening.shards import write_json
+from ionbridge.structures.units import SECONDS_PER_HOUR
 
 Floats = NDArray[np.float64]
 Learner = Callable[[Floats, Floats, Floats], Floats]

@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from models.cell_rom import CellRom
-from models.library import load
-from screening.cell.designs import Design, sobol_designs
-from screening.cell.discharge import discharge
-from screening.cell.rom import predict_designs
-from screening.shards import write_json
-from screening.table import Row
+from ionbridge.models.cell_rom import CellRom
+from ionbridge.models.library import load
+from ionbridge.screening.cell.designs import Design, sobol_designs
+from ionbridge.screening.cell.discharge import discharge
+from ionbridge.screening.cell.rom import predict_designs
+from ionbridge.screening.shards import write_json
+from ionbridge.screening.table import Row
 
 RESULT = Path(__file__).parent / "results" / "cell_rom_speed.json"
 MODELS = {"cell-rom-lfp": "Prada2013_balanced", "cell-rom-lco": "Ai2020_extended"}

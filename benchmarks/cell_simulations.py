@@ -22,10 +22,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from screening.cell.designs import Design, Space, sobol_designs
-from screening.cell.discharge import discharge
-from screening.cell.simulation import DESIGNS_FILE, processes, simulate, stored_rows
-from screening.shards import write_json
+from ionbridge.screening.cell.designs import Design, Space, sobol_designs
+from ionbridge.screening.cell.discharge import discharge
+from ionbridge.screening.cell.simulation import DESIGNS_FILE, processes, simulate, stored_rows
+from ionbridge.screening.shards import write_json
 
 RESULTS = Path(__file__).parent / "results" / "cell_simulations.json"
 

@@ -28,17 +28,17 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from models.cell_correction import Curves, Training
-from models.cell_meta import Reptile
-from models.cell_rom import CellRom
-from models.cell_transfer import CAREFUL, STRATEGIES, Automatic, Strategy
-from models.library import load
-from models.single_particle import Cells, CellTables
-from screening.cell.rom import training_data
-from screening.cell.simulation import SHARDS_FOLDER, load_simulations
-from screening.execution import LocalProcesses
-from screening.shards import write_json
-from screening.table import Row
+from ionbridge.models.cell_correction import Curves, Training
+from ionbridge.models.cell_meta import Reptile
+from ionbridge.models.cell_rom import CellRom
+from ionbridge.models.cell_transfer import CAREFUL, STRATEGIES, Automatic, Strategy
+from ionbridge.models.library import load
+from ionbridge.models.single_particle import Cells, CellTables
+from ionbridge.screening.cell.rom import training_data
+from ionbridge.screening.cell.simulation import SHARDS_FOLDER, load_simulations
+from ionbridge.screening.execution import LocalProcesses
+from ionbridge.screening.shards import write_json
+from ionbridge.screening.table import Row
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]

@@ -25,9 +25,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.checkpoint import sha256
-from models.committee import MEMBERS, Committee, CommitteeSettings
-from models.conductivity import (
+from ionbridge.models.checkpoint import sha256
+from ionbridge.models.committee import MEMBERS, Committee, CommitteeSettings
+from ionbridge.models.conductivity import (
     SCALE,
     SIDE,
     ConductivityTrees,
@@ -35,16 +35,23 @@ from models.conductivity import (
     decades,
     source_group,
 )
-from models.metrics import bootstrap, interval_coverage, mae, paired_bootstrap, r2, spearman
-from models.prediction import Prediction
-from structures.conductor_descriptors import (
+from ionbridge.models.metrics import (
+    bootstrap,
+    interval_coverage,
+    mae,
+    paired_bootstrap,
+    r2,
+    spearman,
+)
+from ionbridge.models.prediction import Prediction
+from ionbridge.structures.conductor_descriptors import (
     OPTIONAL_BLOCKS,
     conductor_descriptors,
     known_blocks,
 )
-from structures.sources import na_conductivity, obelix
-from structures.splits import GroupedKFold
-from structures.tables import ConductivityRow
+from ionbridge.structures.sources import na_conductivity, obelix
+from ionbridge.structures.splits import GroupedKFold
+from ionbridge.structures.tables import ConductivityRow
 
 RESULT = Path(__file__).parent / "results" / "conductivity.json"
 N_FOLDS = 10

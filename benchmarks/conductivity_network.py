@@ -28,18 +28,18 @@ from benchmarks.conductivity import (
     paper_and_composition,
     spread_of,
 )
-from models.checkpoint import sha256
-from models.conductivity import SCALE, source_group
-from models.library import DEFAULTS
-from models.metrics import mae, paired_bootstrap, spearman
-from screening.execution import TimeLimitExceededError, time_limit
-from screening.predict import CrystalPredictor
-from structures.bvse import bond_valence_field, landscape
-from structures.composition import oxidation_states
-from structures.records import UnusableStructureError
-from structures.sources import obelix
-from structures.symmetry import primitive_cell
-from structures.tables import ConductivityRow
+from ionbridge.models.checkpoint import sha256
+from ionbridge.models.conductivity import SCALE, source_group
+from ionbridge.models.library import DEFAULTS
+from ionbridge.models.metrics import mae, paired_bootstrap, spearman
+from ionbridge.screening.execution import TimeLimitExceededError, time_limit
+from ionbridge.screening.predict import CrystalPredictor
+from ionbridge.structures.bvse import bond_valence_field, landscape
+from ionbridge.structures.composition import oxidation_states
+from ionbridge.structures.records import UnusableStructureError
+from ionbridge.structures.sources import obelix
+from ionbridge.structures.symmetry import primitive_cell
+from ionbridge.structures.tables import ConductivityRow
 
 RESULT = Path(__file__).parent / "results" / "conductivity_network.json"
 COLUMNS = (

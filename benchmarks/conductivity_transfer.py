@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.checkpoint import sha256
-from models.conductivity import SCALE, source_group
-from models.few_label import STRATEGIES, Predictor, Source
-from models.few_label_conductivity import CORE, HIGHEST_T, descriptors, label_targets
-from models.metrics import paired_bootstrap, spearman
-from structures.sources import na_conductivity, obelix
+from ionbridge.models.checkpoint import sha256
+from ionbridge.models.conductivity import SCALE, source_group
+from ionbridge.models.few_label import STRATEGIES, Predictor, Source
+from ionbridge.models.few_label_conductivity import CORE, HIGHEST_T, descriptors, label_targets
+from ionbridge.models.metrics import paired_bootstrap, spearman
+from ionbridge.structures.sources import na_conductivity, obelix
 
 RESULT = Path(__file__).parent / "results" / "conductivity_transfer.json"
 SIZES = (8, 16, 32)

@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.cycle_life import ONE_FEATURE, SCALING, SIMULATED, CycleLife, SlopePrior
-from screening.cell.ageing_base import LCO, LFP
-from screening.cell.ageing_simulation import SHIPPED_RUNS, load_runs
-from screening.table import Row
-from structures.sources import cell_ageing
-from structures.sources.cell_ageing import CapacitySeries
+from ionbridge.models.cycle_life import ONE_FEATURE, SCALING, SIMULATED, CycleLife, SlopePrior
+from ionbridge.screening.cell.ageing_base import LCO, LFP
+from ionbridge.screening.cell.ageing_simulation import SHIPPED_RUNS, load_runs
+from ionbridge.screening.table import Row
+from ionbridge.structures.sources import cell_ageing
+from ionbridge.structures.sources.cell_ageing import CapacitySeries
 
 RESULT = Path(__file__).parent / "results" / "cycle_life.json"
 N_CELLS = (2, 5, 10, 20, 40)

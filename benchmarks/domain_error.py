@@ -31,15 +31,15 @@ from sklearn.ensemble import ExtraTreesRegressor
 
 from benchmarks.hop_barriers import PROTOCOLS
 from benchmarks.physics_fed import out_of_fold, seen, without
-from models.calibration import Calibration
-from models.checkpoint import sha256
-from models.domain import LONGEST_HOP_A, N_NEIGHBORS, TRAINING_QUANTILE, Domain
-from models.metrics import bootstrap, mae, spearman
-from models.physics_fed import TARGET, Inputs, elements_of
-from models.prediction import Prediction
-from structures.records import Hop
-from structures.sources import neb_barriers
-from structures.splits import Split
+from ionbridge.models.calibration import Calibration
+from ionbridge.models.checkpoint import sha256
+from ionbridge.models.domain import LONGEST_HOP_A, N_NEIGHBORS, TRAINING_QUANTILE, Domain
+from ionbridge.models.metrics import bootstrap, mae, spearman
+from ionbridge.models.physics_fed import TARGET, Inputs, elements_of
+from ionbridge.models.prediction import Prediction
+from ionbridge.structures.records import Hop
+from ionbridge.structures.sources import neb_barriers
+from ionbridge.structures.splits import Split
 
 RESULT = Path(__file__).parent / "results" / "domain_error.json"
 FIGURE = Path(__file__).parent.parent / "docs" / "domain_error.svg"

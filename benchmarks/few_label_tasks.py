@@ -17,14 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pymatgen.core import Element
 
-from models.few_label import Source
-from models.gaussian_process import path_scalars
-from models.transforms import LogShift
-from structures.descriptors import hop_features
-from structures.family_names import canonical_family
-from structures.hop_profile import profiled
-from structures.records import Crystal, Hop
-from structures.sources import materials_project, neb_barriers
+from ionbridge.models.few_label import Source
+from ionbridge.models.gaussian_process import path_scalars
+from ionbridge.models.transforms import LogShift
+from ionbridge.structures.descriptors import hop_features
+from ionbridge.structures.family_names import canonical_family
+from ionbridge.structures.hop_profile import profiled
+from ionbridge.structures.records import Crystal, Hop
+from ionbridge.structures.sources import materials_project, neb_barriers
 
 HOP_LABELS = (8, 16, 32)
 BULK_LABELS = (8, 16, 32, 128)

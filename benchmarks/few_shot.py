@@ -37,10 +37,10 @@ from benchmarks.few_shot_strategies import (
     STRATEGIES,
 )
 from benchmarks.few_shot_tasks import MIN_TEST, SHOTS, Floats, Table, Task, tasks
-from models.checkpoint import sha256
-from models.metrics import mae, paired_bootstrap, spearman
-from screening.shards import write_json
-from structures.sources import neb_barriers
+from ionbridge.models.checkpoint import sha256
+from ionbridge.models.metrics import mae, paired_bootstrap, spearman
+from ionbridge.screening.shards import write_json
+from ionbridge.structures.sources import neb_barriers
 
 RESULTS = Path(__file__).parent / "results" / "few_shot.json"
 REPORTED = (4, 8, 16)

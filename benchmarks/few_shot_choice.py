@@ -17,11 +17,11 @@ import numpy as np
 from benchmarks.few_shot_runs import Answer, Answers
 from benchmarks.few_shot_strategies import FEWEST_FRAMEWORKS
 from benchmarks.few_shot_tasks import Floats, Key, Table, Task
-from models.adaptation import choose as choose_by_labels
-from models.few_label import blended, members
-from models.metrics import mae
-from models.physics_fed import PhysicsFed
-from screening.orchestrator.adaptation import StrategyPrior, Trial, choose, trial_of
+from ionbridge.models.adaptation import choose as choose_by_labels
+from ionbridge.models.few_label import blended, members
+from ionbridge.models.metrics import mae
+from ionbridge.models.physics_fed import PhysicsFed
+from ionbridge.screening.orchestrator.adaptation import StrategyPrior, Trial, choose, trial_of
 
 CANDIDATES = {
     "family_mean": "mean",
@@ -31,14 +31,14 @@ CANDIDATES = {
     "process_family": "process-family",
     "fed": "fed",
 }
-"""Strategies and their names in :mod:`models.few_label`; others transfer, too."""
+"""Strategies and their names in :mod:`ionbridge.models.few_label`; others transfer, too."""
 SIMPLE = {
     "family_mean": "family_mean",
     "trees_scratch": "trees",
     "process": "gaussian_process",
     "fed": PhysicsFed.kind,
 }
-"""Strategies that need little, and their names in :mod:`models.baselines`."""
+"""Strategies that need little, and their names in :mod:`ionbridge.models.baselines`."""
 COMMITTEE = ("fed", "process", "process_family")
 BY_KEY = {key: name for name, key in CANDIDATES.items()}
 

@@ -19,12 +19,12 @@ from benchmarks.few_shot_runs import HELD_OUT, TEST, load, n_draws
 from benchmarks.few_shot_strategies import BY_SOURCE, FEWEST_FRAMEWORKS, LOG
 from benchmarks.few_shot_tasks import SHOTS, Floats, Rows, Table, Task
 from benchmarks.json_lines import read
-from models.calibration import Calibration
-from models.metrics import bootstrap
-from models.prediction import Prediction
-from structures.family_names import canonical_family
-from structures.records import Hop
-from structures.splits import GroupedKFold, framework
+from ionbridge.models.calibration import Calibration
+from ionbridge.models.metrics import bootstrap
+from ionbridge.models.prediction import Prediction
+from ionbridge.structures.family_names import canonical_family
+from ionbridge.structures.records import Hop
+from ionbridge.structures.splits import GroupedKFold, framework
 
 STATE_SPREADS = tuple(BY_SOURCE)
 N_FOLDS = 5

@@ -20,7 +20,7 @@ import torch
 from benchmarks.few_shot_strategies import LOG, STRATEGIES, held_out
 from benchmarks.few_shot_tasks import Floats, Key, Table, Task
 from benchmarks.json_lines import read
-from models.prediction import Prediction
+from ionbridge.models.prediction import Prediction
 
 TEST, HELD_OUT = "test", "held_out"
 

@@ -12,16 +12,16 @@ from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.gaussian_process.kernels import Kernel
 
 from benchmarks.few_shot_tasks import Floats, Rows, Table, Task
-from models.adaptation import Base, ensemble_config, folds_of
-from models.ensemble import HopEnsemble
-from models.finetuning import FrozenHost
-from models.gaussian_process import CLIP, PathProcess
-from models.physics_fed import PhysicsFed
-from models.prediction import Prediction
-from models.transforms import LogShift
+from ionbridge.models.adaptation import Base, ensemble_config, folds_of
+from ionbridge.models.ensemble import HopEnsemble
+from ionbridge.models.finetuning import FrozenHost
+from ionbridge.models.gaussian_process import CLIP, PathProcess
+from ionbridge.models.physics_fed import PhysicsFed
+from ionbridge.models.prediction import Prediction
+from ionbridge.models.transforms import LogShift
 
 LOG = LogShift(0.1)
-"""Space of all targets here; that of :class:`models.physics_fed.PhysicsFed` too."""
+"""Space of all targets here; that of :class:`ionbridge.models.physics_fed.PhysicsFed` too."""
 LABEL_WEIGHT = 6.0
 """How much more a label of the family counts than one of another."""
 OFFSET_VARIANCE = 0.15

@@ -24,16 +24,16 @@ from numpy.typing import NDArray
 
 from benchmarks.json_lines import read
 from benchmarks.neb_labels_vs_dft import starter_pairs
-from models.checkpoint import sha256
-from models.library import load
-from models.metrics import bootstrap, mae, paired_bootstrap, spearman
-from models.transforms import LogShift
-from screening.labelling.neb_labels import read_rows
-from screening.shards import write_json
-from structures.family_names import canonical_family
-from structures.hop_profile import profiled
-from structures.records import Hop
-from structures.sources import neb_barriers
+from ionbridge.models.checkpoint import sha256
+from ionbridge.models.library import load
+from ionbridge.models.metrics import bootstrap, mae, paired_bootstrap, spearman
+from ionbridge.models.transforms import LogShift
+from ionbridge.screening.labelling.neb_labels import read_rows
+from ionbridge.screening.shards import write_json
+from ionbridge.structures.family_names import canonical_family
+from ionbridge.structures.hop_profile import profiled
+from ionbridge.structures.records import Hop
+from ionbridge.structures.sources import neb_barriers
 
 Floats = NDArray[np.float64]
 

@@ -22,17 +22,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.adaptation import Base, ensemble_config, out_of_fold
-from models.baselines import BASELINES
-from models.checkpoint import sha256
-from models.ensemble import HopEnsemble
-from models.finetuning import STRATEGIES, FromScratch
-from models.metrics import bootstrap, mae, paired_bootstrap, r2, spearman
-from models.prediction import Prediction
-from structures.family_names import canonical_family
-from structures.records import Hop
-from structures.sources import neb_barriers
-from structures.splits import GroupedKFold, LeaveFamilyOut, LeaveIonOut, RandomKFold, Split
+from ionbridge.models.adaptation import Base, ensemble_config, out_of_fold
+from ionbridge.models.baselines import BASELINES
+from ionbridge.models.checkpoint import sha256
+from ionbridge.models.ensemble import HopEnsemble
+from ionbridge.models.finetuning import STRATEGIES, FromScratch
+from ionbridge.models.metrics import bootstrap, mae, paired_bootstrap, r2, spearman
+from ionbridge.models.prediction import Prediction
+from ionbridge.structures.family_names import canonical_family
+from ionbridge.structures.records import Hop
+from ionbridge.structures.sources import neb_barriers
+from ionbridge.structures.splits import (
+    GroupedKFold,
+    LeaveFamilyOut,
+    LeaveIonOut,
+    RandomKFold,
+    Split,
+)
 
 RESULTS = Path(__file__).parent / "results" / "hop_barriers"
 PROTOCOLS: dict[str, Any] = {

@@ -16,20 +16,20 @@ from typing import Any
 
 import numpy as np
 
-from models.checkpoint import sha256
-from models.few_label_model import SCALE, FewLabelModel
-from models.metrics import bootstrap, mae, spearman
-from models.validation import (
+from ionbridge.models.checkpoint import sha256
+from ionbridge.models.few_label_model import SCALE, FewLabelModel
+from ionbridge.models.metrics import bootstrap, mae, spearman
+from ionbridge.models.validation import (
     GROUPED,
     LEAVE_FAMILY_OUT,
     LEAVE_ION_OUT,
     validation_row,
     write_validation,
 )
-from structures.family_names import canonical_family
-from structures.hop_profile import profiled
-from structures.sources import neb_barriers
-from structures.splits import GroupedKFold, LeaveFamilyOut, LeaveIonOut
+from ionbridge.structures.family_names import canonical_family
+from ionbridge.structures.hop_profile import profiled
+from ionbridge.structures.sources import neb_barriers
+from ionbridge.structures.splits import GroupedKFold, LeaveFamilyOut, LeaveIonOut
 
 RESULT = Path(__file__).parent / "results" / "hop_descriptors.json"
 PROTOCOLS: dict[str, Any] = {

@@ -19,13 +19,16 @@ import numpy as np
 import torch
 
 from benchmarks.json_lines import read
-from screening.labelling.calculators import CalculatorChoice
-from screening.labelling.checked_calculator import BrokenCalculationError
-from screening.labelling.frozen_host import frozen_host_barrier, frozen_host_relaxed_barrier
-from screening.labelling.hop_cell import hop_cell_of_hop
-from structures.hop_profile import profiled
-from structures.records import Hop, UnusableStructureError
-from structures.sources import neb_barriers
+from ionbridge.screening.labelling.calculators import CalculatorChoice
+from ionbridge.screening.labelling.checked_calculator import BrokenCalculationError
+from ionbridge.screening.labelling.frozen_host import (
+    frozen_host_barrier,
+    frozen_host_relaxed_barrier,
+)
+from ionbridge.screening.labelling.hop_cell import hop_cell_of_hop
+from ionbridge.structures.hop_profile import profiled
+from ionbridge.structures.records import Hop, UnusableStructureError
+from ionbridge.structures.sources import neb_barriers
 
 MAX_ATOMS = 400
 SEED = 0

@@ -19,16 +19,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.checkpoint import sha256
-from models.metrics import bootstrap, interval_coverage, mae, r2, spearman
-from models.property_trees import PropertyTrees, host_group
-from models.validation import GROUPED, validation_row, write_validation
-from structures.conductor_descriptors import conductor_ion
-from structures.host_descriptors import redox_block
-from structures.records import Crystal, UnusableStructureError
-from structures.sources import materials_project
-from structures.splits import GroupedKFold
-from structures.tables import ConductivityRow
+from ionbridge.models.checkpoint import sha256
+from ionbridge.models.metrics import bootstrap, interval_coverage, mae, r2, spearman
+from ionbridge.models.property_trees import PropertyTrees, host_group
+from ionbridge.models.validation import GROUPED, validation_row, write_validation
+from ionbridge.structures.conductor_descriptors import conductor_ion
+from ionbridge.structures.host_descriptors import redox_block
+from ionbridge.structures.records import Crystal, UnusableStructureError
+from ionbridge.structures.sources import materials_project
+from ionbridge.structures.splits import GroupedKFold
+from ionbridge.structures.tables import ConductivityRow
 
 RESULT = Path(__file__).parent / "results" / "host_properties.json"
 N_FOLDS = 5

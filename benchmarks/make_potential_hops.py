@@ -35,17 +35,17 @@ import numpy as np
 import torch
 
 from benchmarks.json_lines import read
-from models.hop_signals import Sampling, choose_crystals, signal_hops
-from models.pretraining import POOL, PretrainingConfig, evaluation_formulas
-from models.training import pick_device
-from screening.labelling.batch_bands import Budget, frozen_profiles, relaxed_bands
-from screening.labelling.chgnet_batch import Cell, Topology, joined, topology
-from screening.labelling.hop_cell import HopCell, hop_cell_of_crystal, hop_cell_of_hop
-from structures.graph import N_PROBES
-from structures.hop_profile import profiled
-from structures.io import iter_records
-from structures.records import Crystal, Hop, UnusableStructureError
-from structures.sources import neb_barriers
+from ionbridge.models.hop_signals import Sampling, choose_crystals, signal_hops
+from ionbridge.models.pretraining import POOL, PretrainingConfig, evaluation_formulas
+from ionbridge.models.training import pick_device
+from ionbridge.screening.labelling.batch_bands import Budget, frozen_profiles, relaxed_bands
+from ionbridge.screening.labelling.chgnet_batch import Cell, Topology, joined, topology
+from ionbridge.screening.labelling.hop_cell import HopCell, hop_cell_of_crystal, hop_cell_of_hop
+from ionbridge.structures.graph import N_PROBES
+from ionbridge.structures.hop_profile import profiled
+from ionbridge.structures.io import iter_records
+from ionbridge.structures.records import Crystal, Hop, UnusableStructureError
+from ionbridge.structures.sources import neb_barriers
 
 CONFIG = Path("models/configs/hop_encoder.yaml")
 SHIPPED = {

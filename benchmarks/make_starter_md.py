@@ -16,13 +16,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from screening.labelling.calculators import CalculatorChoice
-from screening.labelling.md import Dynamics, DynamicsError, run_dynamics, simulation_cell
-from screening.labelling.md_labels import MdSettings, crystal_label, run_label
-from screening.shards import write_json
-from structures.ordering import Ordered
-from structures.prototypes import PROTOTYPES
-from structures.records import Crystal
+from ionbridge.screening.labelling.calculators import CalculatorChoice
+from ionbridge.screening.labelling.md import Dynamics, DynamicsError, run_dynamics, simulation_cell
+from ionbridge.screening.labelling.md_labels import MdSettings, crystal_label, run_label
+from ionbridge.screening.shards import write_json
+from ionbridge.structures.ordering import Ordered
+from ionbridge.structures.prototypes import PROTOTYPES
+from ionbridge.structures.records import Crystal
 
 OUT = Path(__file__).parents[1] / "screening" / "data" / "starter_md.json"
 TEMPERATURES_K = (1000.0, 1200.0, 800.0)

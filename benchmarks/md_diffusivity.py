@@ -28,15 +28,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.diffusivity import DiffusivityProcess, diffusivity_descriptors
-from models.metrics import bootstrap, interval_coverage, mae, paired_bootstrap, spearman
-from models.trees import Forest
-from structures.records import Label
-from structures.sources import amorphous_diffusivity
-from structures.splits import GroupedKFold
-from structures.tables import ConductivityRow, conductivity_row
-from structures.transport import decades_per_eV, fit_arrhenius
-from structures.units import BOLTZMANN_EV_PER_K
+from ionbridge.models.diffusivity import DiffusivityProcess, diffusivity_descriptors
+from ionbridge.models.metrics import bootstrap, interval_coverage, mae, paired_bootstrap, spearman
+from ionbridge.models.trees import Forest
+from ionbridge.structures.records import Label
+from ionbridge.structures.sources import amorphous_diffusivity
+from ionbridge.structures.splits import GroupedKFold
+from ionbridge.structures.tables import ConductivityRow, conductivity_row
+from ionbridge.structures.transport import decades_per_eV, fit_arrhenius
+from ionbridge.structures.units import BOLTZMANN_EV_PER_K
 
 RESULT = Path(__file__).parent / "results" / "md_diffusivity.json"
 SEEDS = (1, 2, 3)

@@ -16,9 +16,9 @@ import numpy as np
 
 from benchmarks.conductivity import Arrays, label_of, member_runs, source_group
 from benchmarks.neb_labels_vs_dft import starter_pairs
-from models import library
-from models.conductivity import SCALE
-from models.validation import (
+from ionbridge.models import library
+from ionbridge.models.conductivity import SCALE
+from ionbridge.models.validation import (
     GROUPED,
     LEAVE_FAMILY_OUT,
     LEAVE_ION_OUT,
@@ -27,13 +27,13 @@ from models.validation import (
     validation_row,
     write_validation,
 )
-from screening.cell.shipped import OTHERS, ROMS
-from screening.orchestrator.cells import AGEING_MODELS
-from screening.orchestrator.checking import starter_rows
-from screening.orchestrator.potentials import NEB, NEB_VALIDATION
-from structures.conductor_descriptors import conductor_ion
-from structures.family_names import canonical_family
-from structures.sources import na_conductivity, neb_barriers, obelix
+from ionbridge.screening.cell.shipped import OTHERS, ROMS
+from ionbridge.screening.orchestrator.cells import AGEING_MODELS
+from ionbridge.screening.orchestrator.checking import starter_rows
+from ionbridge.screening.orchestrator.potentials import NEB, NEB_VALIDATION
+from ionbridge.structures.conductor_descriptors import conductor_ion
+from ionbridge.structures.family_names import canonical_family
+from ionbridge.structures.sources import na_conductivity, neb_barriers, obelix
 
 RESULTS = Path(__file__).parent / "results" / "hop_barriers"
 PROTOCOLS = (GROUPED, LEAVE_FAMILY_OUT, LEAVE_ION_OUT)

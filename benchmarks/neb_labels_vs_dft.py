@@ -21,15 +21,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.checkpoint import sha256
-from models.metrics import bootstrap, mae, spearman
-from models.transforms import LogShift
-from screening.labelling.neb_labels import read_rows
-from structures.family_names import canonical_family
-from structures.hop_profile import profiled
-from structures.io import hop_from_json
-from structures.records import Hop
-from structures.sources import neb_barriers
+from ionbridge.models.checkpoint import sha256
+from ionbridge.models.metrics import bootstrap, mae, spearman
+from ionbridge.models.transforms import LogShift
+from ionbridge.screening.labelling.neb_labels import read_rows
+from ionbridge.structures.family_names import canonical_family
+from ionbridge.structures.hop_profile import profiled
+from ionbridge.structures.io import hop_from_json
+from ionbridge.structures.records import Hop
+from ionbridge.structures.sources import neb_barriers
 
 LABELS = Path(__file__).parents[1] / "screening" / "data" / "starter_hops_neb.jsonl.gz"
 RESULT = Path(__file__).parent / "results" / "neb_labels_vs_dft.json"

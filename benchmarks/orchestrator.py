@@ -25,9 +25,9 @@ import torch
 
 from benchmarks.choice_rules import FIXED, NEVER, RULES, SHIPPED, trial
 from benchmarks.few_label_runs import Run, complete, load_all
-from models.checkpoint import sha256
-from screening.orchestrator.adaptation import StrategyPrior
-from structures.sources import materials_project, neb_barriers
+from ionbridge.models.checkpoint import sha256
+from ionbridge.screening.orchestrator.adaptation import StrategyPrior
+from ionbridge.structures.sources import materials_project, neb_barriers
 
 RESULT = Path(__file__).parent / "results" / "orchestrator.json"
 TASKS = RESULT.with_name("orchestrator_tasks.jsonl")

@@ -30,15 +30,15 @@ from numpy.typing import NDArray
 
 from benchmarks.hop_barriers import PROTOCOLS, RESULTS, UP_TO_EV
 from benchmarks.make_potential_hops import SHIPPED
-from models.calibration import Calibration
-from models.checkpoint import sha256
-from models.library import LIBRARY
-from models.metrics import bootstrap, mae, paired_bootstrap, r2, spearman
-from models.physics_fed import BAND, PROFILE, TARGET, Inputs, PhysicsFed
-from models.prediction import Prediction
-from structures.family_names import canonical_family
-from structures.records import Hop
-from structures.sources import neb_barriers
+from ionbridge.models.calibration import Calibration
+from ionbridge.models.checkpoint import sha256
+from ionbridge.models.library import LIBRARY
+from ionbridge.models.metrics import bootstrap, mae, paired_bootstrap, r2, spearman
+from ionbridge.models.physics_fed import BAND, PROFILE, TARGET, Inputs, PhysicsFed
+from ionbridge.models.prediction import Prediction
+from ionbridge.structures.family_names import canonical_family
+from ionbridge.structures.records import Hop
+from ionbridge.structures.sources import neb_barriers
 
 RESULT = Path(__file__).parent / "results" / "physics_fed.json"
 PATH, FAST, FED, BANDS = "path", "hop-barrier", "hop-barrier-chgnet", "with relaxed bands"

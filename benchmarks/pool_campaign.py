@@ -19,11 +19,11 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from models.checkpoint import sha256
-from screening import Campaign
-from structures.io import iter_records, write_json_lines
-from structures.records import Crystal
-from structures.sources import materials_project
+from ionbridge import Campaign
+from ionbridge.models.checkpoint import sha256
+from ionbridge.structures.io import iter_records, write_json_lines
+from ionbridge.structures.records import Crystal
+from ionbridge.structures.sources import materials_project
 
 RESULT = Path(__file__).parent / "results" / "pool_campaign.json"
 FAST_CONDUCTORS: Mapping[str, str] = {

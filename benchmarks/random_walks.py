@@ -24,11 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from screening.labelling.diffusion_label import motion
-from screening.labelling.diffusivity import mean_squared_displacement
-from screening.labelling.host import is_ion, without_drift
-from screening.labelling.trajectory import Trajectory
-from structures.transport import msd_to_diffusivity, random_walk_diffusivity
+from ionbridge.screening.labelling.diffusion_label import motion
+from ionbridge.screening.labelling.diffusivity import mean_squared_displacement
+from ionbridge.screening.labelling.host import is_ion, without_drift
+from ionbridge.screening.labelling.trajectory import Trajectory
+from ionbridge.structures.transport import msd_to_diffusivity, random_walk_diffusivity
 
 RESULT = Path(__file__).parent / "results" / "random_walks.json"
 INTERVAL_FS = 100.0

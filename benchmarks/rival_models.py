@@ -127,11 +127,11 @@ def ours_with(table: Table, train: Rows, test: Rows, settings: Settings) -> Floa
 
 
 def ours(table: Table, train: Rows, test: Rows, settings: Settings, fed: bool) -> Floats:
-    """:class:`models.physics_fed.PhysicsFed`, freely set: a weighted mean in logarithms.
+    """:class:`ionbridge.models.physics_fed.PhysicsFed`, freely set: a weighted mean in logarithms.
 
     Hops with energies have a process and trees of their own, fitted to such hops.
     """
-    from models.trees import Forest
+    from ionbridge.models.trees import Forest
 
     shift = settings["shift_eV"]
     inputs = our_inputs(table)
@@ -159,7 +159,7 @@ def ours(table: Table, train: Rows, test: Rows, settings: Settings, fed: bool) -
 
 @lru_cache(maxsize=2)
 def our_inputs(table: Table) -> Any:
-    from models.physics_fed import Inputs
+    from ionbridge.models.physics_fed import Inputs
 
     given = features(table, {"path": "relaxed", "composition": "few"})
     unknown = np.full(len(given), np.nan)
@@ -170,7 +170,7 @@ def our_inputs(table: Table) -> Any:
 @lru_cache(maxsize=256)
 def our_process(table: Table, rows: bytes, shift_eV: float, own: tuple[bool, bool]) -> Any:
     """Process of some rows (their indices as bytes); trials that differ elsewhere share it."""
-    from models.gaussian_process import PathProcess
+    from ionbridge.models.gaussian_process import PathProcess
 
     index = np.frombuffer(rows, dtype=np.intp)
     target = log(table.barrier_eV[index], shift_eV)
@@ -251,7 +251,7 @@ def global_mean(table: Table, train: Rows, test: Rows) -> Floats:
 
 def family_mean(table: Table, train: Rows, test: Rows) -> Floats:
     """Of the ion where, as here, no family of the test is in the training."""
-    from models.baselines import FamilyIonMean
+    from ionbridge.models.baselines import FamilyIonMean
 
     known = [table.rows[i] for i in train]
     model = FamilyIonMean().fit(known, table.barrier_eV[train])

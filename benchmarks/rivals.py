@@ -36,7 +36,7 @@ from benchmarks.graph_rivals import EPOCHS, NetworkFit, all_graphs, on_device
 from benchmarks.json_lines import read
 from benchmarks.rival_models import RIVALS, SEED, SIMPLE, Floats, Rival, Rows, Settings, Space
 from benchmarks.rival_table import N_FOLDS, PATHS, Table, table_of
-from structures.splits import Split
+from ionbridge.structures.splits import Split
 
 RESULT = Path(__file__).parent / "results" / "rivals.json"
 N_TRIALS = 30
@@ -210,9 +210,9 @@ def own_network(name: str, table: Table, split: Split, run: Run) -> Floats:
     """Our network, with the effort that its number of labels is given."""
     from dataclasses import replace
 
-    from models.adaptation import Base, ensemble_config
-    from models.ensemble import HopEnsemble
-    from models.finetuning import FromScratch, FrozenHost
+    from ionbridge.models.adaptation import Base, ensemble_config
+    from ionbridge.models.ensemble import HopEnsemble
+    from ionbridge.models.finetuning import FromScratch, FrozenHost
 
     assert run.data is not None
     hops = published(run.data)
@@ -229,7 +229,7 @@ def own_network(name: str, table: Table, split: Split, run: Run) -> Floats:
 
 @lru_cache(maxsize=1)
 def published(data: Path) -> tuple[Any, ...]:
-    from structures.sources import neb_barriers
+    from ionbridge.structures.sources import neb_barriers
 
     return neb_barriers.load(data).records
 

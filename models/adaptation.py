@@ -8,7 +8,7 @@ Labels may be of several methods (``Hop.method``: DFT bands, bands of a universa
 They are not pooled: the model gives the values of one method, by default the most trusted, and only
 its labels are fitted and scored. Labels of other methods, and those that the base keeps, stand
 beside them in the Gaussian process as the asked method would have given them
-(:mod:`models.method_footing`); networks and trees themselves do not see them.
+(:mod:`ionbridge.models.method_footing`); networks and trees themselves do not see them.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models import library
-from models.baselines import BASELINES, ExtraTreesBaseline, FamilyIonMean
-from models.calibration import ENOUGH_GROUPS, Calibration
-from models.encoder import HopEncoder
-from models.ensemble import HopEnsemble, HopEnsembleConfig
-from models.finetuning import STRATEGIES, FromScratch, Strategy
-from models.gaussian_process import GaussianProcessBaseline, PathProcess, path_scalars
-from models.method_footing import Footing
-from models.metrics import interval_coverage, mae, spearman
-from models.network import HopNetworkConfig
-from models.physics_fed import TARGET as FED_TARGET
-from models.physics_fed import PhysicsFed
-from models.prediction import Prediction
-from models.training import TrainingConfig
-from models.transforms import LogShift
-from structures.family_names import canonical_family
-from structures.records import Hop
-from structures.splits import GroupedKFold, RandomKFold, Split
+from ionbridge.models import library
+from ionbridge.models.baselines import BASELINES, ExtraTreesBaseline, FamilyIonMean
+from ionbridge.models.calibration import ENOUGH_GROUPS, Calibration
+from ionbridge.models.encoder import HopEncoder
+from ionbridge.models.ensemble import HopEnsemble, HopEnsembleConfig
+from ionbridge.models.finetuning import STRATEGIES, FromScratch, Strategy
+from ionbridge.models.gaussian_process import GaussianProcessBaseline, PathProcess, path_scalars
+from ionbridge.models.method_footing import Footing
+from ionbridge.models.metrics import interval_coverage, mae, spearman
+from ionbridge.models.network import HopNetworkConfig
+from ionbridge.models.physics_fed import TARGET as FED_TARGET
+from ionbridge.models.physics_fed import PhysicsFed
+from ionbridge.models.prediction import Prediction
+from ionbridge.models.training import TrainingConfig
+from ionbridge.models.transforms import LogShift
+from ionbridge.structures.family_names import canonical_family
+from ionbridge.structures.records import Hop
+from ionbridge.structures.splits import GroupedKFold, RandomKFold, Split
 
 Weights = Sequence[Mapping[str, torch.Tensor]]
 
@@ -191,8 +191,8 @@ def adapt(
         hops: (n,) labelled hops.
         barrier_eV: (n,) forward barriers.
         base: Pretrained networks.
-        strategy: A name of :data:`models.finetuning.STRATEGIES`, ``physics_fed`` (labels joined
-            with those of the base), or ``auto``.
+        strategy: A name of :data:`ionbridge.models.finetuning.STRATEGIES`, ``physics_fed`` (labels
+            joined with those of the base), or ``auto``.
         method: Whose values the model gives, where labels are of several methods; None takes the
             most trusted.
         seed: Of everything drawn.

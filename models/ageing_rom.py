@@ -2,8 +2,9 @@
 
 A loss is an exponential of what drives it (temperature by Arrhenius, overpotential by Tafel) and a
 power of time, so that its logarithm bends little where the loss itself runs over decades. A channel
-is the logarithm of a closed form (`models.graphite`) plus a Gaussian process of inputs without
-dimension. A model of one chemistry is carried to another by learning the difference from few runs.
+is the logarithm of a closed form (`ionbridge.models.graphite`) plus a Gaussian process of inputs
+without dimension. A model of one chemistry is carried to another by learning the difference from
+few runs.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from models.checkpoint import IncompatibleModelError, load_model, save_model
-from models.graphite import Cycling, Graphite, drivers
-from structures.units import FARADAY_C_PER_MOL, GAS_CONSTANT_J_MOL_K
+from ionbridge.models.checkpoint import IncompatibleModelError, load_model, save_model
+from ionbridge.models.graphite import Cycling, Graphite, drivers
+from ionbridge.structures.units import FARADAY_C_PER_MOL, GAS_CONSTANT_J_MOL_K
 
 Floats = NDArray[np.float64]
 

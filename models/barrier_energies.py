@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.ensemble import HopEnergies, HopEnsemble
-from models.hop_graphs import graph_of
-from models.physics_fed import PhysicsFed
-from structures.migration_graph import MigrationGraph
-from structures.records import Hop
+from ionbridge.models.ensemble import HopEnergies, HopEnsemble
+from ionbridge.models.hop_graphs import graph_of
+from ionbridge.models.physics_fed import PhysicsFed
+from ionbridge.structures.migration_graph import MigrationGraph
+from ionbridge.structures.records import Hop
 
 
 def crystal_energies(model: Any, graphs: Sequence[MigrationGraph]) -> list[HopEnergies]:

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from models.checkpoint import load_arrays, save_model
-from models.domain import LONGEST_HOP_A
-from models.prediction import Prediction
-from structures.records import Hop
+from ionbridge.models.checkpoint import load_arrays, save_model
+from ionbridge.models.domain import LONGEST_HOP_A
+from ionbridge.models.prediction import Prediction
+from ionbridge.structures.records import Hop
 
 Floats = NDArray[np.float64]
 Arrays = Mapping[str, NDArray[Any]]

@@ -14,16 +14,16 @@ import numpy as np
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.linear_model import QuantileRegressor
 
-from models.baseline import Arrays, Baseline, Floats
-from models.gaussian_process import GaussianProcessBaseline
-from models.prediction import Prediction
-from models.transforms import LogShift
-from models.trees import Forest
-from structures.descriptors import hop_features
-from structures.family_names import canonical_family
-from structures.hop_profile import profiled
-from structures.records import Hop
-from structures.splits import GroupedKFold, framework
+from ionbridge.models.baseline import Arrays, Baseline, Floats
+from ionbridge.models.gaussian_process import GaussianProcessBaseline
+from ionbridge.models.prediction import Prediction
+from ionbridge.models.transforms import LogShift
+from ionbridge.models.trees import Forest
+from ionbridge.structures.descriptors import hop_features
+from ionbridge.structures.family_names import canonical_family
+from ionbridge.structures.hop_profile import profiled
+from ionbridge.structures.records import Hop
+from ionbridge.structures.splits import GroupedKFold, framework
 
 
 @dataclass

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.tree import DecisionTreeRegressor
 
-from models.trees import Forest
+from ionbridge.models.trees import Forest
 
 Floats = NDArray[np.float64]
 

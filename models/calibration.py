@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from models.prediction import Prediction
-from models.transforms import LogShift
+from ionbridge.models.prediction import Prediction
+from ionbridge.models.transforms import LogShift
 
 ENOUGH_GROUPS = 20
 """Groups of labels that speak for themselves; fewer borrow from the source model."""

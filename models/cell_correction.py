@@ -1,9 +1,9 @@
 """The learned part of the cell model: a small ensemble of networks that correct local states.
 
-At every moment and in both electrodes one network sees ``models.cell_features`` and answers with
-two numbers: by how much the surface stoichiometry that decides the voltage differs from that of the
-single particle, and a remaining overpotential. The voltage follows through the open-circuit curve,
-so that plateaus, steps and the steep end of a discharge need not be learnt.
+At every moment and in both electrodes one network sees ``ionbridge.models.cell_features`` and
+answers with two numbers: by how much the surface stoichiometry that decides the voltage differs
+from that of the single particle, and a remaining overpotential. The voltage follows through the
+open-circuit curve, so that plateaus, steps and the steep end of a discharge need not be learnt.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.cell_features import NAMES, electrode_features, fill_potential
-from models.single_particle import (
+from ionbridge.models.cell_features import NAMES, electrode_features, fill_potential
+from ionbridge.models.single_particle import (
     SATURATED_SLOPE_V,
     Cells,
     Discharge,
@@ -26,7 +26,7 @@ from models.single_particle import (
     discharge,
     unevenness,
 )
-from structures.units import SECONDS_PER_HOUR
+from ionbridge.structures.units import SECONDS_PER_HOUR
 
 Floats = NDArray[np.float64]
 Parameters = dict[str, Tensor]

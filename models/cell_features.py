@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from models.single_particle import (
+from ionbridge.models.single_particle import (
     SATURATED_SLOPE_V,
     Cells,
     Discharge,

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from models.cell_correction import Curves, Training, fit, points
-from models.cell_rom import CellRom, usable
-from models.single_particle import Cells
+from ionbridge.models.cell_correction import Curves, Training, fit, points
+from ionbridge.models.cell_rom import CellRom, usable
+from ionbridge.models.single_particle import Cells
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.cell_correction import (
+from ionbridge.models.cell_correction import (
     HIDDEN,
     N_MEMBERS,
     NODES,
@@ -28,12 +28,12 @@ from models.cell_correction import (
     initial,
     points,
 )
-from models.cell_features import NAMES, electrode_features
-from models.cell_residual import ResidualCurves
-from models.checkpoint import IncompatibleModelError, load_model, save_model
-from models.domain import Domain
-from models.porous_cell import porous_discharge
-from models.single_particle import (
+from ionbridge.models.cell_features import NAMES, electrode_features
+from ionbridge.models.cell_residual import ResidualCurves
+from ionbridge.models.checkpoint import IncompatibleModelError, load_model, save_model
+from ionbridge.models.domain import Domain
+from ionbridge.models.porous_cell import porous_discharge
+from ionbridge.models.single_particle import (
     Cells,
     CellTables,
     Discharge,
@@ -48,7 +48,7 @@ from models.single_particle import (
     unevenness,
     voltage,
 )
-from structures.units import SECONDS_PER_HOUR
+from ionbridge.structures.units import SECONDS_PER_HOUR
 
 Floats = NDArray[np.float64]
 
@@ -206,9 +206,9 @@ def _between(values: Floats, index: NDArray[np.intp], part: Floats) -> Floats:
 class CellRom:
     """Reduced-order model of constant-current discharges.
 
-    Physics first: ``models.single_particle`` in closed form, whose local states an ensemble of
-    small networks corrects (``models.cell_correction``). ``fit`` takes any number of base cells at
-    once; what is learnt knows a chemistry only by its open-circuit curves.
+    Physics first: ``ionbridge.models.single_particle`` in closed form, whose local states an
+    ensemble of small networks corrects (``ionbridge.models.cell_correction``). ``fit`` takes any
+    number of base cells at once; what is learnt knows a chemistry only by its open-circuit curves.
 
     Attributes:
         training: Settings of the fit.
@@ -376,8 +376,9 @@ class CellRom:
         Args:
             cells: The cells.
             uncertainty: Without it the spreads are NaN.
-            resolve: Step cells that run short of salt through time (``models.porous_cell``), which
-                takes a fifth of what a full simulation does; else they get a rough estimate.
+            resolve: Step cells that run short of salt through time
+                (``ionbridge.models.porous_cell``), which takes a fifth of what a full simulation
+                does; else they get a rough estimate.
 
         Raises:
             ValueError: Not fitted.

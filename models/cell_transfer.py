@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.cell_correction import SLOPE_V, Curves, Parameters, Training, fit, points
-from models.cell_rom import CellRom, usable
-from models.single_particle import Cells
+from ionbridge.models.cell_correction import SLOPE_V, Curves, Parameters, Training, fit, points
+from ionbridge.models.cell_rom import CellRom, usable
+from ionbridge.models.single_particle import Cells
 
 Floats = NDArray[np.float64]
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.boosting import Boosting
-from models.gaussian_process import PathProcess
-from models.trees import Forest
+from ionbridge.models.boosting import Boosting
+from ionbridge.models.gaussian_process import PathProcess
+from ionbridge.models.trees import Forest
 
 Floats = NDArray[np.float64]
 Sides = NDArray[np.int_]

@@ -12,22 +12,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.calibration import Calibration
-from models.checkpoint import load_arrays, save_model
-from models.committee import Committee, CommitteeSettings
-from models.domain import Domain
-from models.held_out import Rows, held_out
-from models.prediction import Prediction
-from models.transforms import LogShift
-from structures.conductor_descriptors import (
+from ionbridge.models.calibration import Calibration
+from ionbridge.models.checkpoint import load_arrays, save_model
+from ionbridge.models.committee import Committee, CommitteeSettings
+from ionbridge.models.domain import Domain
+from ionbridge.models.held_out import Rows, held_out
+from ionbridge.models.prediction import Prediction
+from ionbridge.models.transforms import LogShift
+from ionbridge.structures.conductor_descriptors import (
     OPTIONAL_BLOCKS,
     composition_block,
     conductor_descriptors,
     conductor_ion,
     known_blocks,
 )
-from structures.records import Label
-from structures.tables import ConductivityRow
+from ionbridge.structures.records import Label
+from ionbridge.structures.tables import ConductivityRow
 
 Floats = NDArray[np.float64]
 Sides = NDArray[np.int_]
@@ -78,13 +78,13 @@ class Branch:
 class ConductivityTrees:
     """Trees, boosting and a Gaussian process on composition statistics and, where known, the cell.
 
-    One :class:`models.committee.Committee` an ion and set of known blocks: neither are ions pooled,
-    whose labels come from different tables and temperatures, nor are missing cells filled with
-    medians. Both were measured and made errors larger. Its mean is the plain mean of the three
-    members. The boosting learns from bounds as bounds, the others from values just beyond them;
-    none is ever scored as a value. An ion without a committee gets mean and spread of all labels
-    and counts as outside the domain. Spreads, of the trees and between the members, are calibrated
-    on out-of-fold errors of values, papers kept together.
+    One :class:`ionbridge.models.committee.Committee` an ion and set of known blocks: neither are
+    ions pooled, whose labels come from different tables and temperatures, nor are missing cells
+    filled with medians. Both were measured and made errors larger. Its mean is the plain mean of
+    the three members. The boosting learns from bounds as bounds, the others from values just beyond
+    them; none is ever scored as a value. An ion without a committee gets mean and spread of all
+    labels and counts as outside the domain. Spreads, of the trees and between the members, are
+    calibrated on out-of-fold errors of values, papers kept together.
 
     Attributes:
         committee: Settings of the members.

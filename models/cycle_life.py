@@ -26,9 +26,9 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from models.checkpoint import IncompatibleModelError, load_model, save_model
-from models.prediction import Prediction
-from structures.sources.cell_ageing import EarlyCycles
+from ionbridge.models.checkpoint import IncompatibleModelError, load_model, save_model
+from ionbridge.models.prediction import Prediction
+from ionbridge.structures.sources.cell_ageing import EarlyCycles
 
 Floats = NDArray[np.float64]
 

@@ -13,18 +13,18 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 from torch import Tensor
 
-from models.checkpoint import load_arrays, save_model
-from models.domain import Domain
-from models.evidence import most_likely
-from models.few_label import SAME_ROW
-from models.gaussian_process import CLIP
-from models.one_sided import censored
-from models.prediction import Prediction
-from structures.conductor_descriptors import conductor_ion
-from structures.descriptors import composition_descriptors, composition_feature_names
-from structures.records import Label
-from structures.tables import ConductivityRow
-from structures.transport import decades_per_eV
+from ionbridge.models.checkpoint import load_arrays, save_model
+from ionbridge.models.domain import Domain
+from ionbridge.models.evidence import most_likely
+from ionbridge.models.few_label import SAME_ROW
+from ionbridge.models.gaussian_process import CLIP
+from ionbridge.models.one_sided import censored
+from ionbridge.models.prediction import Prediction
+from ionbridge.structures.conductor_descriptors import conductor_ion
+from ionbridge.structures.descriptors import composition_descriptors, composition_feature_names
+from ionbridge.structures.records import Label
+from ionbridge.structures.tables import ConductivityRow
+from ionbridge.structures.transport import decades_per_eV
 
 Floats = NDArray[np.float64]
 Sides = NDArray[np.int_]
@@ -86,9 +86,9 @@ class DiffusivityProcess:
     the common line of all labels, plus a Matern 3/2 and a linear kernel on the composition, the
     two coregionalised (Bonilla, Chai and Williams, NIPS 2007), plus a part that is each
     composition's own. A label with a stated standard deviation has that noise beside the common
-    one; bounds enter as bounds (:func:`models.one_sided.censored`). All of it is one normal
-    distribution, so lines come with intervals at any temperature, and a composition with labels
-    keeps its own line.
+    one; bounds enter as bounds (:func:`ionbridge.models.one_sided.censored`). All of it is one
+    normal distribution, so lines come with intervals at any temperature, and a composition with
+    labels keeps its own line.
 
     Labels are log10 D in any one unit, each with its temperature, all of one method: diffusivities
     of different methods differ by more than noise.

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from models.calibration import ENOUGH_GROUPS
-from models.diffusivity import DiffusivityProcess
-from models.held_out import Rows, held_out
-from models.method_footing import UNSTATED, asked_method
-from structures.records import Label
-from structures.tables import ConductivityRow
-from structures.transport import decades_per_eV
+from ionbridge.models.calibration import ENOUGH_GROUPS
+from ionbridge.models.diffusivity import DiffusivityProcess
+from ionbridge.models.held_out import Rows, held_out
+from ionbridge.models.method_footing import UNSTATED, asked_method
+from ionbridge.structures.records import Label
+from ionbridge.structures.tables import ConductivityRow
+from ionbridge.structures.transport import decades_per_eV
 
 Floats = NDArray[np.float64]
 

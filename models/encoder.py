@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
-from models.checkpoint import load_model, save_model
-from models.network import HopNetworkConfig
+from ionbridge.models.checkpoint import load_model, save_model
+from ionbridge.models.network import HopNetworkConfig
 
 
 class HopEncoder:

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 from torch_geometric.data import Batch
 
-from models.calibration import ENOUGH_GROUPS, Calibration
-from models.checkpoint import load_model, save_model
-from models.domain import LONGEST_HOP_A, Domain
-from models.finetuning import (
+from ionbridge.models.calibration import ENOUGH_GROUPS, Calibration
+from ionbridge.models.checkpoint import load_model, save_model
+from ionbridge.models.domain import LONGEST_HOP_A, Domain
+from ionbridge.models.finetuning import (
     FromScratch,
     HeadsOnly,
     LowRankAdapters,
@@ -27,16 +27,16 @@ from models.finetuning import (
     strategy_from_json,
     strategy_to_json,
 )
-from models.gaussian_process import PathProcess
-from models.hop_graphs import graph_of
-from models.losses import BarrierLoss
-from models.network import HopNetwork, HopNetworkConfig, HopOutput
-from models.prediction import Prediction
-from models.training import Example, TrainingConfig, fit_network, pick_device
-from models.transforms import LogShift
-from structures.graph import HopData, migration_graph_data
-from structures.records import Hop
-from structures.sites import MigrationGraph
+from ionbridge.models.gaussian_process import PathProcess
+from ionbridge.models.hop_graphs import graph_of
+from ionbridge.models.losses import BarrierLoss
+from ionbridge.models.network import HopNetwork, HopNetworkConfig, HopOutput
+from ionbridge.models.prediction import Prediction
+from ionbridge.models.training import Example, TrainingConfig, fit_network, pick_device
+from ionbridge.models.transforms import LogShift
+from ionbridge.structures.graph import HopData, migration_graph_data
+from ionbridge.structures.records import Hop
+from ionbridge.structures.sites import MigrationGraph
 
 BATCH_SIZE = 64
 
@@ -273,7 +273,7 @@ class HopEnsemble:
         """Site energies and saddles of all hops of some graphs, in the order of the graphs.
 
         Args:
-            graphs: From :func:`structures.graph.hop_graph` or ``migration_graph_data``.
+            graphs: From :func:`ionbridge.structures.graph.hop_graph` or ``migration_graph_data``.
         """
         self._check_fitted()
         device = next(self.networks_[0].parameters()).device
@@ -377,7 +377,7 @@ class HopEnsemble:
 
     @classmethod
     def load(cls, directory: Path) -> HopEnsemble:
-        """Read a model folder; see :func:`models.checkpoint.load_model` for what is refused."""
+        """Read a model folder; see ``models.checkpoint.load_model`` for what is refused."""
         tensors, config, card = load_model(directory)
         model = cls(HopEnsembleConfig.from_json(config))
         model.networks_ = []

@@ -24,8 +24,8 @@ from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.linear_model import RidgeCV
 from torch import Tensor, nn
 
-from models.gaussian_process import PathProcess
-from structures.configuration import nearest
+from ionbridge.models.gaussian_process import PathProcess
+from ionbridge.structures.configuration import nearest
 
 Floats = NDArray[np.float64]
 Predictor = Callable[[Floats], Floats]

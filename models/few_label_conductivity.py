@@ -1,8 +1,8 @@
 """Conductivity from a user's own labels, with or without those that a shipped model learnt from.
 
-The model is its data, as :mod:`models.few_label_model` has it for hops: descriptors and labels of
-the source and of the user. It is fitted anew when it is loaded, by the same seed to the same
-numbers.
+The model is its data, as :mod:`ionbridge.models.few_label_model` has it for hops: descriptors and
+labels of the source and of the user. It is fitted anew when it is loaded, by the same seed to the
+same numbers.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.calibration import Calibration
-from models.checkpoint import load_arrays, save_model
-from models.conductivity import SCALE, SIDE, ConductivityTrees, source_group
-from models.domain import Domain
-from models.few_label import Source, strategy_named
-from models.held_out import Rows, held_out
-from models.prediction import Prediction
-from structures.conductor_descriptors import (
+from ionbridge.models.calibration import Calibration
+from ionbridge.models.checkpoint import load_arrays, save_model
+from ionbridge.models.conductivity import SCALE, SIDE, ConductivityTrees, source_group
+from ionbridge.models.domain import Domain
+from ionbridge.models.few_label import Source, strategy_named
+from ionbridge.models.held_out import Rows, held_out
+from ionbridge.models.prediction import Prediction
+from ionbridge.structures.conductor_descriptors import (
     COMPOSITION_FEATURES,
     composition_block,
     conductor_descriptors,
     conductor_ion,
 )
-from structures.records import Label
-from structures.tables import ConductivityRow
+from ionbridge.structures.records import Label
+from ionbridge.structures.tables import ConductivityRow
 
 Floats = NDArray[np.float64]
 
@@ -52,7 +52,7 @@ _ARRAYS = ("source", "source_target", "labels", "label_target")
 
 @dataclass
 class FewLabelConductivity:
-    """One strategy of :mod:`models.few_label` on rows of a conductivity table.
+    """One strategy of :mod:`ionbridge.models.few_label` on rows of a conductivity table.
 
     Attributes:
         strategy: Its name.

@@ -13,16 +13,16 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from models.baseline import Arrays, Baseline, Floats
-from models.domain import Domain
-from models.few_label import Source, is_new, strategy_named
-from models.gaussian_process import path_scalars
-from models.prediction import Prediction
-from models.transforms import LogShift
-from structures.descriptors import hop_features
-from structures.graph import PATH_SCALARS
-from structures.hop_profile import profiled
-from structures.records import Hop
+from ionbridge.models.baseline import Arrays, Baseline, Floats
+from ionbridge.models.domain import Domain
+from ionbridge.models.few_label import Source, is_new, strategy_named
+from ionbridge.models.gaussian_process import path_scalars
+from ionbridge.models.prediction import Prediction
+from ionbridge.models.transforms import LogShift
+from ionbridge.structures.descriptors import hop_features
+from ionbridge.structures.graph import PATH_SCALARS
+from ionbridge.structures.hop_profile import profiled
+from ionbridge.structures.records import Hop
 
 SCALE = LogShift(0.1)
 """Space in which errors of barriers are alike."""
@@ -55,7 +55,7 @@ def source_of(descriptors: Floats, target: Floats, ions: Sequence[str], seed: in
 
 @dataclass
 class FewLabelModel(Baseline):
-    """One strategy of :mod:`models.few_label` on hops.
+    """One strategy of :mod:`ionbridge.models.few_label` on hops.
 
     Attributes:
         strategy: Its name, or that of a blend of several; ``zero-shot`` with a source made of the

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from models.network import HopNetwork
+from ionbridge.models.network import HopNetwork
 
 ParameterGroups = list[dict[str, Any]]
 

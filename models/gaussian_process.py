@@ -12,11 +12,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import DotProduct, Kernel, Matern, WhiteKernel
 
-from models.baseline import Arrays, Baseline, Floats
-from models.hop_graphs import graph_of
-from models.prediction import Prediction
-from models.transforms import LogShift
-from structures.records import Hop
+from ionbridge.models.baseline import Arrays, Baseline, Floats
+from ionbridge.models.hop_graphs import graph_of
+from ionbridge.models.prediction import Prediction
+from ionbridge.models.transforms import LogShift
+from ionbridge.structures.records import Hop
 
 CLIP = 4.0
 """Standardised inputs are clipped to plus and minus this: beyond it a line knows nothing."""
@@ -25,15 +25,15 @@ CLIP = 4.0
 class PathProcess:
     """Matern 3/2 plus a linear kernel on the path scalars, target ln(barrier + shift).
 
-    Inputs are the numbers of :data:`structures.graph.PATH_SCALARS` (bond-valence barrier, path
-    geometry, coordination). The linear part carries trends to families never seen; the Matern part
-    bends them where there are labels. Hyperparameters maximise the marginal likelihood (Rasmussen
-    and Williams, Gaussian Processes for Machine Learning, MIT Press 2006). A hop and its reverse
-    get one value.
+    Inputs are the numbers of :data:`ionbridge.structures.graph.PATH_SCALARS` (bond-valence barrier,
+    path geometry, coordination). The linear part carries trends to families never seen; the Matern
+    part bends them where there are labels. Hyperparameters maximise the marginal likelihood
+    (Rasmussen and Williams, Gaussian Processes for Machine Learning, MIT Press 2006). A hop and its
+    reverse get one value.
 
     Args:
         inputs: (n, len(PATH_SCALARS)) scalars of the labelled hops.
-        target: (n,) barriers in the space of a :class:`models.transforms.LogShift`.
+        target: (n,) barriers in the space of a :class:`ionbridge.models.transforms.LogShift`.
         theta: Log hyperparameters; None finds them.
         n_trends: Only so many of the first columns carry trends; the others have a Matern kernel of
             their own, which knows what is alike and says nothing far from the labels. None: all.

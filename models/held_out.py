@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from structures.splits import GroupedKFold
+from ionbridge.structures.splits import GroupedKFold
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]

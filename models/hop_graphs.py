@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from weakref import WeakKeyDictionary
 
-from structures.graph import HopData, hop_graph
-from structures.hop_profile import profiled
-from structures.records import Hop
+from ionbridge.structures.graph import HopData, hop_graph
+from ionbridge.structures.hop_profile import profiled
+from ionbridge.structures.records import Hop
 
 _GRAPHS: WeakKeyDictionary[Hop, HopData] = WeakKeyDictionary()
 

@@ -24,11 +24,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from models.training import Example
-from structures.composition import working_ion
-from structures.graph import N_PROBES, HopData, migration_graph_data
-from structures.records import Crystal, UnusableStructureError
-from structures.sites import MigrationGraph, find_hops
+from ionbridge.models.training import Example
+from ionbridge.structures.composition import working_ion
+from ionbridge.structures.graph import N_PROBES, HopData, migration_graph_data
+from ionbridge.structures.records import Crystal, UnusableStructureError
+from ionbridge.structures.sites import MigrationGraph, find_hops
 
 GRAPH_FIELDS = (
     "x",

@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch_geometric.nn import global_mean_pool
 
-from models.layers import mlp
-from models.losses import masked_l1
-from models.network import HopNetwork
-from models.training import Example
-from structures.graph import crystal_graph
-from structures.records import Crystal, UnusableStructureError
-from structures.sources import materials_project
+from ionbridge.models.layers import mlp
+from ionbridge.models.losses import masked_l1
+from ionbridge.models.network import HopNetwork
+from ionbridge.models.training import Example
+from ionbridge.structures.graph import crystal_graph
+from ionbridge.structures.records import Crystal, UnusableStructureError
+from ionbridge.structures.sources import materials_project
 
 PROPERTIES = (
     "formation_energy_eV_atom",
@@ -65,7 +65,7 @@ class HostNetwork(nn.Module):
         network: Its `encode` is trained.
 
     Shapes:
-        - **input:** a batch of :func:`structures.graph.crystal_graph`
+        - **input:** a batch of :func:`ionbridge.structures.graph.crystal_graph`
         - **output:** a :class:`HostOutput`
     """
 

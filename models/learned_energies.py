@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch_geometric.data import Batch
 
-from models.encoder import HopEncoder
-from models.network import HopNetwork, HopNetworkConfig
-from models.transforms import LogShift
-from structures.graph import HopData
+from ionbridge.models.encoder import HopEncoder
+from ionbridge.models.network import HopNetwork, HopNetworkConfig
+from ionbridge.models.transforms import LogShift
+from ionbridge.structures.graph import HopData
 
 ENCODER = Path(__file__).parent / "library" / "hop-encoder"
 BATCH_SIZE = 64

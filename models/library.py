@@ -16,19 +16,19 @@ from typing import Any
 
 import yaml
 
-from models.ageing_rom import AgeingRom
-from models.baselines import BASELINES
-from models.cell_rom import CellRom
-from models.checkpoint import CARD, CONFIG, IncompatibleModelError, load_model
-from models.conductivity import ConductivityTrees
-from models.cycle_life import CycleLife
-from models.diffusivity import DiffusivityProcess
-from models.encoder import HopEncoder
-from models.ensemble import HopEnsemble
-from models.few_label_conductivity import FewLabelConductivity
-from models.few_label_model import FewLabelModel
-from models.physics_fed import PhysicsFed
-from models.property_trees import PropertyTrees
+from ionbridge.models.ageing_rom import AgeingRom
+from ionbridge.models.baselines import BASELINES
+from ionbridge.models.cell_rom import CellRom
+from ionbridge.models.checkpoint import CARD, CONFIG, IncompatibleModelError, load_model
+from ionbridge.models.conductivity import ConductivityTrees
+from ionbridge.models.cycle_life import CycleLife
+from ionbridge.models.diffusivity import DiffusivityProcess
+from ionbridge.models.encoder import HopEncoder
+from ionbridge.models.ensemble import HopEnsemble
+from ionbridge.models.few_label_conductivity import FewLabelConductivity
+from ionbridge.models.few_label_model import FewLabelModel
+from ionbridge.models.physics_fed import PhysicsFed
+from ionbridge.models.property_trees import PropertyTrees
 
 LIBRARY = Path(__file__).parent / "library"
 LIBRARY_VARIABLE = "IONBRIDGE_LIBRARY"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from models.network import HopOutput
+from ionbridge.models.network import HopOutput
 
 
 def laplace_nll(prediction: Tensor, target: Tensor, log_scale: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ class BarrierLoss:
     Targets: ``forward_eV`` (n_hops,), and ``backward_eV`` where known (NaN elsewhere).
 
     Args:
-        shift_eV: Shift of :class:`models.transforms.LogShift`.
+        shift_eV: Shift of :class:`ionbridge.models.transforms.LogShift`.
     """
 
     def __init__(self, shift_eV: float) -> None:
@@ -70,7 +70,7 @@ class ProfileLoss:
     ``backward_eV`` (n_hops,).
 
     Args:
-        shift_eV: Shift of :class:`models.transforms.LogShift`.
+        shift_eV: Shift of :class:`ionbridge.models.transforms.LogShift`.
         cap_eV: Energies are clipped to plus and minus this before they are compared.
     """
 

@@ -3,7 +3,7 @@
 Labels of different methods (DFT bands, bands of a universal potential, bond valences, experiments)
 are never pooled as they are. One method is asked for; its labels alone are fitted and scored. The
 others, and those of a base model, enter as the asked method would have given them: moved by the
-difference that a :class:`models.method_process.MethodProcess` finds between the methods.
+difference that a :class:`ionbridge.models.method_process.MethodProcess` finds between the methods.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from models.gaussian_process import PathProcess, path_scalars
-from models.method_process import MethodProcess
-from models.transforms import LogShift
-from structures.records import Hop
+from ionbridge.models.gaussian_process import PathProcess, path_scalars
+from ionbridge.models.method_process import MethodProcess
+from ionbridge.models.transforms import LogShift
+from ionbridge.structures.records import Hop
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.evidence import most_likely
-from models.few_label import SAME_ROW
-from models.gaussian_process import CLIP
+from ionbridge.models.evidence import most_likely
+from ionbridge.models.few_label import SAME_ROW
+from ionbridge.models.gaussian_process import CLIP
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.intp]
@@ -39,12 +39,12 @@ class MethodProcess:
     .. math:: y = \mu + o_m + w_m f(x) + g_m(x) + \epsilon_m .
 
     f is what all methods see: a Matern 3/2 and a linear kernel, as in
-    :class:`models.gaussian_process.PathProcess`, and a part of every hop's own, so that two methods
-    agree on the same hop in what its descriptors do not tell. o_m is a constant and g_m a smooth
-    discrepancy of each method; the weights w_m scale, the noises :math:`\epsilon_m` differ. The
-    covariance of methods is :math:`w w^T` on f and the identity on the rest (Bonilla, Chai and
-    Williams, Multi-task Gaussian process prediction, NIPS 2007). No method is special: which is
-    cheap and which is right is a matter of who asks. Hyperparameters are at the maximum of
+    :class:`ionbridge.models.gaussian_process.PathProcess`, and a part of every hop's own, so that
+    two methods agree on the same hop in what its descriptors do not tell. o_m is a constant and g_m
+    a smooth discrepancy of each method; the weights w_m scale, the noises :math:`\epsilon_m`
+    differ. The covariance of methods is :math:`w w^T` on f and the identity on the rest (Bonilla,
+    Chai and Williams, Multi-task Gaussian process prediction, NIPS 2007). No method is special:
+    which is cheap and which is right is a matter of who asks. Hyperparameters are at the maximum of
     likelihood times a wide prior.
 
     Attributes:

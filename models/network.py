@@ -9,8 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.layers import GaussianBasis, HostInteraction, PathConvolution, ProbeMessage, mlp
-from structures.graph import (
+from ionbridge.models.layers import (
+    GaussianBasis,
+    HostInteraction,
+    PathConvolution,
+    ProbeMessage,
+    mlp,
+)
+from ionbridge.structures.graph import (
     HOST_CUTOFF_A,
     N_PROBES,
     PATH_SCALARS,
@@ -51,7 +57,7 @@ class HopOutput(NamedTuple):
         end_eV: (n_hops,) the same for its final site.
         kra_eV: (n_hops,) kinetically resolved barrier: saddle above the mean of both sites.
         log_scale: (n_hops,) log of the Laplace scale of the barrier in the space of
-            :class:`models.transforms.LogShift`.
+            :class:`ionbridge.models.transforms.LogShift`.
         profile: (n_hops, N_PROBES) energy along the path, in units of the profile scale.
         embedding: (n_hops, 2 n_features) what the heads read.
     """
@@ -94,7 +100,7 @@ class HopNetwork(nn.Module):
         config: Sizes.
 
     Shapes:
-        - **input:** a :class:`structures.graph.HopData` batch of n_hops hops
+        - **input:** a :class:`ionbridge.structures.graph.HopData` batch of n_hops hops
         - **output:** a :class:`HopOutput` of n_hops rows
     """
 
@@ -128,8 +134,8 @@ class HopNetwork(nn.Module):
     def encode(self, data: HopData) -> Tensor:
         """(n_host, n_features) features of the host atoms; working ions hear nothing.
 
-        A graph that carries ``encoded`` (see :func:`models.ensemble.with_encoded_host`) is taken
-        at its word.
+        A graph that carries ``encoded`` (see :func:`ionbridge.models.ensemble.with_encoded_host`)
+        is taken at its word.
         """
         if "encoded" in data:
             return data.encoded

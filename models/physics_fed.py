@@ -11,28 +11,28 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from scipy.stats import norm
 
-from models.baseline import Arrays, Baseline, Floats
-from models.calibration import Calibration
-from models.domain import Domain
-from models.ensemble import HopEnergies
-from models.gaussian_process import PathProcess
-from models.hop_graphs import graph_of
-from models.learned_energies import (
+from ionbridge.models.baseline import Arrays, Baseline, Floats
+from ionbridge.models.calibration import Calibration
+from ionbridge.models.domain import Domain
+from ionbridge.models.ensemble import HopEnergies
+from ionbridge.models.gaussian_process import PathProcess
+from ionbridge.models.hop_graphs import graph_of
+from ionbridge.models.learned_energies import (
     HIGHEST_EV,
     LARGEST_DIFFERENCE_EV,
     LearnedEnergies,
     learned_view,
 )
-from models.network import HopNetworkConfig
-from models.prediction import Prediction
-from models.transforms import LogShift
-from models.trees import Forest
-from structures.descriptors import hop_features
-from structures.graph import PATH_SCALARS, HopData, migration_graph_data
-from structures.hop_profile import profiled
-from structures.migration_graph import MigrationGraph
-from structures.records import Hop, UnusableStructureError
-from structures.splits import GroupedKFold
+from ionbridge.models.network import HopNetworkConfig
+from ionbridge.models.prediction import Prediction
+from ionbridge.models.transforms import LogShift
+from ionbridge.models.trees import Forest
+from ionbridge.structures.descriptors import hop_features
+from ionbridge.structures.graph import PATH_SCALARS, HopData, migration_graph_data
+from ionbridge.structures.hop_profile import profiled
+from ionbridge.structures.migration_graph import MigrationGraph
+from ionbridge.structures.records import Hop, UnusableStructureError
+from ionbridge.structures.splits import GroupedKFold
 
 PROFILE = "potential_profile_eV"
 """Key of a hop's energies along its path while the host stands still, by a universal potential."""
@@ -64,11 +64,11 @@ class PhysicsFed(Baseline):
     """A Gaussian process and trees on path, composition and energies along the path.
 
     Energies come in qualities. Those that pretrained networks expect of a universal potential
-    (:class:`models.learned_energies.LearnedEnergies`) are there for every hop. A model that
-    ``reads_energies`` also takes those that a hop brings: the potential's own along the path, the
-    host as it stands (PROFILE), and the barrier of a relaxed band (BAND). Energies of a rigid host
-    are too high; the geometric mean of a process and of extremely randomised trees learns by how
-    much. Each combination of what hops bring has a process and trees of its own, on all labels
+    (:class:`ionbridge.models.learned_energies.LearnedEnergies`) are there for every hop. A model
+    that ``reads_energies`` also takes those that a hop brings: the potential's own along the path,
+    the host as it stands (PROFILE), and the barrier of a relaxed band (BAND). Energies of a rigid
+    host are too high; the geometric mean of a process and of extremely randomised trees learns by
+    how much. Each combination of what hops bring has a process and trees of its own, on all labels
     that bring as much. A hop and its reverse get one barrier.
 
     Args:
@@ -311,7 +311,7 @@ class Inputs:
         scalars: (n, len(PATH_SCALARS)) path scalars.
         features: (n, n_features) path and composition.
         view: (n, N_VIEW) what :func:`view_of` gives; NaN where there is none.
-        learned: (n, 2) what :func:`models.learned_energies.learned_view` gives.
+        learned: (n, 2) what :func:`ionbridge.models.learned_energies.learned_view` gives.
         band: (n,) logarithm of a relaxed band's barrier; NaN where there is none.
     """
 

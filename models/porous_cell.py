@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from models.single_particle import (
+from ionbridge.models.single_particle import (
     EDGE,
     SATURATED_SLOPE_V,
     Cells,

@@ -18,23 +18,23 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from models.encoder import HopEncoder
-from models.hop_signals import (
+from ionbridge.models.encoder import HopEncoder
+from ionbridge.models.hop_signals import (
     Sampling,
     choose_crystals,
     framework_formula,
     make_signals,
     with_potential,
 )
-from models.host_signals import HostLoss, HostNetwork, host_examples, labelled_crystals
-from models.losses import ProfileLoss
-from models.network import HopNetwork, HopNetworkConfig
-from models.training import Example, TrainingConfig, collate, fit_network
-from models.transforms import LogShift
-from structures.configuration import ConfigurationError, from_mapping
-from structures.graph import BVSE_CAP_EV
-from structures.io import iter_records
-from structures.records import Crystal, FailedRecord, Hop
+from ionbridge.models.host_signals import HostLoss, HostNetwork, host_examples, labelled_crystals
+from ionbridge.models.losses import ProfileLoss
+from ionbridge.models.network import HopNetwork, HopNetworkConfig
+from ionbridge.models.training import Example, TrainingConfig, collate, fit_network
+from ionbridge.models.transforms import LogShift
+from ionbridge.structures.configuration import ConfigurationError, from_mapping
+from ionbridge.structures.graph import BVSE_CAP_EV
+from ionbridge.structures.io import iter_records
+from ionbridge.structures.records import Crystal, FailedRecord, Hop
 
 POOL = "materials_project/structures_69k.jsonl.gz"
 EVALUATION_SETS = (

@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from models.checkpoint import load_arrays, save_model
-from models.domain import Domain
-from models.held_out import Rows, held_out
-from models.prediction import Prediction
-from models.trees import Forest
-from structures.conductor_descriptors import composition_block, conductor_ion
-from structures.host_descriptors import has_cell, host_descriptors, redox_block
-from structures.tables import ConductivityRow
+from ionbridge.models.checkpoint import load_arrays, save_model
+from ionbridge.models.domain import Domain
+from ionbridge.models.held_out import Rows, held_out
+from ionbridge.models.prediction import Prediction
+from ionbridge.models.trees import Forest
+from ionbridge.structures.conductor_descriptors import composition_block, conductor_ion
+from ionbridge.structures.host_descriptors import has_cell, host_descriptors, redox_block
+from ionbridge.structures.tables import ConductivityRow
 
 Floats = NDArray[np.float64]
 

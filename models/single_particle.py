@@ -3,7 +3,7 @@
 Diffusion in the spheres is exact (constant flux), reaction overpotentials are Butler-Volmer's at
 the surface, and the electrolyte is the profile of a uniform reaction that relaxes with one time
 constant (after Marquis et al., J. Electrochem. Soc. 166, A3693 (2019)). What a porous-electrode
-model adds is the uneven reaction across the electrodes; ``models.cell_rom`` learns it.
+model adds is the uneven reaction across the electrodes; ``ionbridge.models.cell_rom`` learns it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import erf
 
-from models.electrolyte_profile import (
+from ionbridge.models.electrolyte_profile import (
     DEPLETED,
     REGIONS,
     WEIGHTS,
@@ -25,7 +25,7 @@ from models.electrolyte_profile import (
     ohmic_factor,
     steady_profile,
 )
-from structures.units import BOLTZMANN_EV_PER_K, FARADAY_C_PER_MOL, SECONDS_PER_HOUR
+from ionbridge.structures.units import BOLTZMANN_EV_PER_K, FARADAY_C_PER_MOL, SECONDS_PER_HOUR
 
 Floats = NDArray[np.float64]
 

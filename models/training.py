@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Batch
 from tqdm import tqdm
 
-from structures.graph import HopData
+from ionbridge.structures.graph import HopData
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.checkpoint import IncompatibleModelError
+from ionbridge.models.checkpoint import IncompatibleModelError
 
 VALIDATION = "validation"
 GROUPED, LEAVE_FAMILY_OUT, LEAVE_ION_OUT = "grouped", "leave-family-out", "leave-ion-out"

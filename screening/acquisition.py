@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 from scipy.stats import norm
 
-from structures.configuration import nearest
+from ionbridge.structures.configuration import nearest
 
 Floats = NDArray[np.float64]
 

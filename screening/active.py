@@ -14,22 +14,22 @@ from typing import Any
 
 import numpy as np
 
-from models.adaptation import Base, adapt
-from models.barrier_energies import hop_points
-from models.library import load
-from screening.acquisition import choose
-from screening.errors import InputError
-from screening.execution import Executor
-from screening.labelling.calculators import CalculatorChoice
-from screening.labelling.neb import NebSettings
-from screening.labelling.neb_labels import NebLabeller, label_neb, neb_tasks
-from screening.ranking import utility
-from screening.settings import ActiveSettings, Objective
-from screening.shards import write_json
-from screening.table import STD_COLUMN, Row
-from structures.io import hop_from_json
-from structures.records import Crystal, Hop
-from structures.sites import find_hops
+from ionbridge.models.adaptation import Base, adapt
+from ionbridge.models.barrier_energies import hop_points
+from ionbridge.models.library import load
+from ionbridge.screening.acquisition import choose
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.execution import Executor
+from ionbridge.screening.labelling.calculators import CalculatorChoice
+from ionbridge.screening.labelling.neb import NebSettings
+from ionbridge.screening.labelling.neb_labels import NebLabeller, label_neb, neb_tasks
+from ionbridge.screening.ranking import utility
+from ionbridge.screening.settings import ActiveSettings, Objective
+from ionbridge.screening.shards import write_json
+from ionbridge.screening.table import STD_COLUMN, Row
+from ionbridge.structures.io import hop_from_json
+from ionbridge.structures.records import Crystal, Hop
+from ionbridge.structures.sites import find_hops
 
 CHOSEN_FILE, LABELS_FILE, MODEL_FOLDER = "chosen.json", "labels.jsonl", "model"
 CONSIDERED_A_CHOSEN = 25

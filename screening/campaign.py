@@ -23,25 +23,25 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from tqdm import tqdm
 
-from models.checkpoint import WEIGHTS, IncompatibleModelError, sha256
-from models.library import DEFAULTS, find
-from screening.candidates import Candidate, checksum, collect
-from screening.conduction import Conditions
-from screening.errors import InputError
-from screening.execution import Executor, executor_from
-from screening.filters import Filters, read_known_formulas
-from screening.hop_paths import write_hop_paths
-from screening.predict import CrystalPredictor, loaded_model
-from screening.ranking import check_objectives, rank
-from screening.report.report import render
-from screening.settings import EMBEDDED_CAMPAIGN, CampaignSettings
-from screening.shards import ShardFolder, write_atomically, write_json
-from screening.table import COLUMNS, Row, failed_row, to_csv
-from structures.records import Crystal
+from ionbridge.models.checkpoint import WEIGHTS, IncompatibleModelError, sha256
+from ionbridge.models.library import DEFAULTS, find
+from ionbridge.screening.candidates import Candidate, checksum, collect
+from ionbridge.screening.conduction import Conditions
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.execution import Executor, executor_from
+from ionbridge.screening.filters import Filters, read_known_formulas
+from ionbridge.screening.hop_paths import write_hop_paths
+from ionbridge.screening.predict import CrystalPredictor, loaded_model
+from ionbridge.screening.ranking import check_objectives, rank
+from ionbridge.screening.report.report import render
+from ionbridge.screening.settings import EMBEDDED_CAMPAIGN, CampaignSettings
+from ionbridge.screening.shards import ShardFolder, write_atomically, write_json
+from ionbridge.screening.table import COLUMNS, Row, failed_row, to_csv
+from ionbridge.structures.records import Crystal
 
 if TYPE_CHECKING:
-    from screening.active import Round
-    from screening.cell.stage import CellStage
+    from ionbridge.screening.active import Round
+    from ionbridge.screening.cell.stage import CellStage
 
 CAMPAIGN_FILE, TABLE_FILE, REPORT_FILE = "campaign.json", "ranked.csv", "report.html"
 CURVES_FILE = "cell_curves.json"
@@ -282,7 +282,7 @@ class Campaign:
         objectives, rank_by = self.settings.ranking_objectives(), self.settings.rank_by
         if self.settings.refine is None:
             return rank(rows, objectives, rank_by)
-        from screening.refinement import refine  # needs the extras of the calculators
+        from ionbridge.screening.refinement import refine  # needs the extras of the calculators
 
         return refine(
             rows,
@@ -301,11 +301,11 @@ class Campaign:
         settings = self.settings.cell
         if settings is None:
             return None
-        from screening.cell.base_cells import base_cell  # needs the extra `cell`
-        from screening.cell.reference import reference_log10_diffusivity
-        from screening.cell.simulation import processes
-        from screening.cell.solvers import solver
-        from screening.cell.stage import cell_columns
+        from ionbridge.screening.cell.base_cells import base_cell  # needs the extra `cell`
+        from ionbridge.screening.cell.reference import reference_log10_diffusivity
+        from ionbridge.screening.cell.simulation import processes
+        from ionbridge.screening.cell.solvers import solver
+        from ionbridge.screening.cell.stage import cell_columns
 
         cell = base_cell(settings.base_cell)
         name, solve = solver(settings.model, settings.base_cell, processes(workers))
@@ -322,7 +322,7 @@ class Campaign:
         progress: bool | None,
     ) -> list[Round]:
         """The rounds of active learning, each screened with the model of the one before."""
-        from screening.active import run_round  # needs the extras of the calculators
+        from ionbridge.screening.active import run_round  # needs the extras of the calculators
 
         settings, active = self.settings, self.settings.active
         assert active is not None

@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from screening.errors import InputError
-from screening.settings import CandidateSettings
-from structures.io import crystal_to_json, detect_kind, iter_records
-from structures.prototypes import reference_crystals
-from structures.records import Crystal, FailedRecord
-from structures.substitution import generate
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.settings import CandidateSettings
+from ionbridge.structures.io import crystal_to_json, detect_kind, iter_records
+from ionbridge.structures.prototypes import reference_crystals
+from ionbridge.structures.records import Crystal, FailedRecord
+from ionbridge.structures.substitution import generate
 
 Candidate = Crystal | FailedRecord
 

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from screening.commands import (
+from ionbridge.screening.commands import (
     ask,
     cell,
     data,
@@ -20,7 +20,7 @@ from screening.commands import (
     pretrain,
     screen,
 )
-from screening.commands.command import INTERRUPTED, UNUSABLE, Parser
+from ionbridge.screening.commands.command import INTERRUPTED, UNUSABLE, Parser
 
 COMMANDS = (
     screen,
@@ -41,9 +41,9 @@ COMMANDS = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     args = parser().parse_args(argv)
-    from models.checkpoint import IncompatibleModelError
-    from screening.errors import InputError
-    from structures.configuration import ConfigurationError
+    from ionbridge.models.checkpoint import IncompatibleModelError
+    from ionbridge.screening.errors import InputError
+    from ionbridge.structures.configuration import ConfigurationError
 
     command: Callable[[argparse.Namespace], int] = args.command
     try:

@@ -3,10 +3,10 @@
 The network gives each hop the energy of the ion on both of its sites and a kinetically resolved
 barrier (KRA). Here these become one energy for each orbit of sites and one saddle for each orbit of
 hops, and from them percolation barriers and the exact diffusion tensor. All values of a crystal
-belong to one centre, that of `models.ensemble.HopEnergies`, which is also what is reported of its
-hops. Uncertainty: a draw takes one member of the ensemble for all hops of the crystal, adds the
-aleatoric part to each orbit of hops, and half a decade to the prefactor; the draws give the spread
-around the centre.
+belong to one centre, that of `ionbridge.models.ensemble.HopEnergies`, which is also what is
+reported of its hops. Uncertainty: a draw takes one member of the ensemble for all hops of the
+crystal, adds the aleatoric part to each orbit of hops, and half a decade to the prefactor; the
+draws give the spread around the centre.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from models.ensemble import HopEnergies
-from screening.sampling import N_DRAWS, draws
-from screening.table import Row
-from structures.hop_network import (
+from ionbridge.models.ensemble import HopEnergies
+from ionbridge.screening.sampling import N_DRAWS, draws
+from ionbridge.screening.table import Row
+from ionbridge.structures.hop_network import (
     SAME_ENERGY_EV,
     JumpNetwork,
     carrier_network,
     diffusion_tensor,
     percolation_barriers,
 )
-from structures.migration_graph import MigrationGraph
-from structures.records import UnusableStructureError
-from structures.transport import carrier_density, isotropic_diffusivity, nernst_einstein
+from ionbridge.structures.migration_graph import MigrationGraph
+from ionbridge.structures.records import UnusableStructureError
+from ionbridge.structures.transport import carrier_density, isotropic_diffusivity, nernst_einstein
 
 PREFACTOR_STD_DECADES = 0.5
 """Spread of log10 of the attempt frequency and all that multiplies it."""
@@ -51,7 +51,7 @@ class Conditions:
         temperature_K: T in K.
         attempt_frequency_THz: Attempt frequency of every hop.
         dimensionality_margin_eV: Energy above the percolation barrier at which directions count.
-        n_draws: Number of samples, at least; see :func:`screening.sampling.draws`.
+        n_draws: Number of samples, at least; see :func:`ionbridge.screening.sampling.draws`.
         seed: Seed of the samples, the same ones for every crystal.
     """
 

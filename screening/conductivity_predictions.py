@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from models.conductivity import ConductivityTrees
-from models.few_label_conductivity import FewLabelConductivity
-from screening.table import Row
-from structures.io import InputRecord
-from structures.records import WORKING_IONS, FailedRecord, UnusableStructureError
-from structures.tables import ConductivityRow
+from ionbridge.models.conductivity import ConductivityTrees
+from ionbridge.models.few_label_conductivity import FewLabelConductivity
+from ionbridge.screening.table import Row
+from ionbridge.structures.io import InputRecord
+from ionbridge.structures.records import WORKING_IONS, FailedRecord, UnusableStructureError
+from ionbridge.structures.tables import ConductivityRow
 
 ConductivityModel = ConductivityTrees | FewLabelConductivity
 """Models that start from a row of a table."""

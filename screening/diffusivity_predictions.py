@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from models.diffusivity import DiffusivityProcess
-from screening.table import Row
-from structures.io import InputRecord
-from structures.records import FailedRecord, UnusableStructureError
-from structures.tables import ConductivityRow
+from ionbridge.models.diffusivity import DiffusivityProcess
+from ionbridge.screening.table import Row
+from ionbridge.structures.io import InputRecord
+from ionbridge.structures.records import FailedRecord, UnusableStructureError
+from ionbridge.structures.tables import ConductivityRow
 
 DIFFUSIVITY_COLUMNS = (
     "id",

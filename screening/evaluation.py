@@ -15,18 +15,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models import library, metrics
-from models.baselines import ExtraTreesBaseline, FamilyIonMean, GlobalMean
-from models.conductivity import FEWEST_ROWS
-from models.held_out import Rows, held_out
-from models.trees import Forest
-from screening.errors import InputError
-from screening.predictions import Input, Predictions
-from structures.conductor_descriptors import conductor_descriptors, conductor_ion
-from structures.family_names import canonical_family
-from structures.records import Hop, UnusableStructureError
-from structures.splits import GroupedKFold, framework
-from structures.tables import ConductivityRow
+from ionbridge.models import library, metrics
+from ionbridge.models.baselines import ExtraTreesBaseline, FamilyIonMean, GlobalMean
+from ionbridge.models.conductivity import FEWEST_ROWS
+from ionbridge.models.held_out import Rows, held_out
+from ionbridge.models.trees import Forest
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.predictions import Input, Predictions
+from ionbridge.structures.conductor_descriptors import conductor_descriptors, conductor_ion
+from ionbridge.structures.family_names import canonical_family
+from ionbridge.structures.records import Hop, UnusableStructureError
+from ionbridge.structures.splits import GroupedKFold, framework
+from ionbridge.structures.tables import ConductivityRow
 
 Floats = NDArray[np.float64]
 

@@ -23,8 +23,8 @@ from multiprocessing.connection import Connection
 from types import FrameType
 from typing import Any, Protocol
 
-from screening.errors import InputError, MissingExtraError
-from screening.table import Row
+from ionbridge.screening.errors import InputError, MissingExtraError
+from ionbridge.screening.table import Row
 
 Work = Callable[[Sequence[Any]], list[Row]]
 FailedRow = Callable[[Any, str], Row]
@@ -135,7 +135,7 @@ class LocalProcesses:
     """
 
     n_workers: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
-    preload: tuple[str, ...] = ("screening.predict",)
+    preload: tuple[str, ...] = ("ionbridge.screening.predict",)
 
     def map_shards(
         self, work: Work, shards: Mapping[int, Sequence[Any]], failed_row: FailedRow

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from pymatgen.core import Composition
 
-from screening.errors import InputError
-from screening.settings import FilterSettings
-from structures.records import Crystal
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.settings import FilterSettings
+from ionbridge.structures.records import Crystal
 
 Refusal = str | None
 

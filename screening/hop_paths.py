@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from screening.candidates import Candidate
-from screening.table import Row
-from structures.io import write_cif, write_extxyz, write_json_lines
-from structures.records import Crystal, Hop
-from structures.sites import find_hops
+from ionbridge.screening.candidates import Candidate
+from ionbridge.screening.table import Row
+from ionbridge.structures.io import write_cif, write_extxyz, write_json_lines
+from ionbridge.structures.records import Crystal, Hop
+from ionbridge.structures.sites import find_hops
 
 MOST_HOPS = 6
 """Hops written of one crystal, the shortest first."""

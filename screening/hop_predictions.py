@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from models.library import load
-from models.physics_fed import PhysicsFed
-from screening.labelling.potential_profile import with_potential_profile
-from screening.table import Row
-from structures.records import Crystal, FailedRecord, Hop, UnusableStructureError
-from structures.sites import find_hops
+from ionbridge.models.library import load
+from ionbridge.models.physics_fed import PhysicsFed
+from ionbridge.screening.labelling.potential_profile import with_potential_profile
+from ionbridge.screening.table import Row
+from ionbridge.structures.records import Crystal, FailedRecord, Hop, UnusableStructureError
+from ionbridge.structures.sites import find_hops
 
 HOP_COLUMNS = (
     "id",

@@ -11,22 +11,22 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from typing import Any, TypeVar
 
-from models.barrier_energies import crystal_energies
-from models.baseline import Baseline
-from models.ensemble import HopEnergies, HopEnsemble
-from models.library import load
-from models.physics_fed import PhysicsFed
-from screening.candidates import Candidate
-from screening.conduction import Conditions, conduction_row
-from screening.errors import InputError
-from screening.execution import TimeLimitExceededError, time_limit
-from screening.filters import Filters
-from screening.labelling.potential_profile import with_potential_profile
-from screening.table import Row, crystal_row, failed_row
-from structures import composition, families
-from structures.migration_graph import MigrationGraph
-from structures.records import Crystal, UnusableStructureError
-from structures.sites import find_hops
+from ionbridge.models.barrier_energies import crystal_energies
+from ionbridge.models.baseline import Baseline
+from ionbridge.models.ensemble import HopEnergies, HopEnsemble
+from ionbridge.models.library import load
+from ionbridge.models.physics_fed import PhysicsFed
+from ionbridge.screening.candidates import Candidate
+from ionbridge.screening.conduction import Conditions, conduction_row
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.execution import TimeLimitExceededError, time_limit
+from ionbridge.screening.filters import Filters
+from ionbridge.screening.labelling.potential_profile import with_potential_profile
+from ionbridge.screening.table import Row, crystal_row, failed_row
+from ionbridge.structures import composition, families
+from ionbridge.structures.migration_graph import MigrationGraph
+from ionbridge.structures.records import Crystal, UnusableStructureError
+from ionbridge.structures.sites import find_hops
 
 T = TypeVar("T")
 

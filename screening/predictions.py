@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 from tqdm import tqdm
 
-from models.diffusivity import DiffusivityProcess
-from models.library import DEFAULTS
-from screening.conduction import Conditions
-from screening.conductivity_predictions import (
+from ionbridge.models.diffusivity import DiffusivityProcess
+from ionbridge.models.library import DEFAULTS
+from ionbridge.screening.conduction import Conditions
+from ionbridge.screening.conductivity_predictions import (
     COLUMNS_WITH_NETWORK,
     CONDUCTIVITY_COLUMNS,
     ROOM_TEMPERATURE_K,
@@ -20,15 +20,15 @@ from screening.conductivity_predictions import (
     beside_network,
     conductivity_rows,
 )
-from screening.diffusivity_predictions import DIFFUSIVITY_COLUMNS, diffusivity_rows
-from screening.errors import InputError
-from screening.execution import Executor, Work
-from screening.hop_predictions import HOP_COLUMNS, HopPredictor, any_model, failed_hop_row
-from screening.predict import CrystalPredictor, loaded_model
-from screening.table import COLUMNS, Row, failed_row
-from structures.io import InputKind, InputRecord, read_records, survey
-from structures.records import Crystal, FailedRecord
-from structures.tables import ConductivityRow
+from ionbridge.screening.diffusivity_predictions import DIFFUSIVITY_COLUMNS, diffusivity_rows
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.execution import Executor, Work
+from ionbridge.screening.hop_predictions import HOP_COLUMNS, HopPredictor, any_model, failed_hop_row
+from ionbridge.screening.predict import CrystalPredictor, loaded_model
+from ionbridge.screening.table import COLUMNS, Row, failed_row
+from ionbridge.structures.io import InputKind, InputRecord, read_records, survey
+from ionbridge.structures.records import Crystal, FailedRecord
+from ionbridge.structures.tables import ConductivityRow
 
 Quantity = Literal["migration_barrier", "diffusivity", "conductivity"]
 

@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm, rankdata
 
-from screening.errors import InputError
-from screening.settings import Objective
-from screening.table import NUMERIC_COLUMNS, STD_COLUMN, Row
-from structures.configuration import nearest
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.settings import Objective
+from ionbridge.screening.table import NUMERIC_COLUMNS, STD_COLUMN, Row
+from ionbridge.structures.configuration import nearest
 
 N_EXPLAINED = 50
 """Number of top rows that get a line saying why they rank there."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from structures.configuration import ConfigurationError
+from ionbridge.structures.configuration import ConfigurationError
 
 
 @dataclass(frozen=True)

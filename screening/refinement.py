@@ -21,26 +21,26 @@ from typing import Literal
 import numpy as np
 from ase.calculators.calculator import Calculator
 
-from models.barrier_energies import crystal_energies
-from models.ensemble import HopEnergies
-from screening.candidates import Candidate
-from screening.conduction import conduction_row
-from screening.execution import Executor
-from screening.labelling.calculators import CalculatorChoice
-from screening.labelling.checked_calculator import BrokenCalculationError
-from screening.labelling.frozen_host import frozen_host_barrier
-from screening.labelling.hop_cell import hop_cell_of_crystal
-from screening.labelling.neb import NebSettings
-from screening.labelling.neb_labels import NebLabeller, NebTask, shared_calculator
-from screening.predict import CrystalPredictor, loaded_model
-from screening.ranking import rank
-from screening.refine_settings import RefineSettings
-from screening.settings import Objective
-from screening.shards import ShardFolder
-from screening.table import Row, crystal_row
-from structures.migration_graph import MigrationGraph
-from structures.records import Crystal, Hop, UnusableStructureError
-from structures.sites import find_hops
+from ionbridge.models.barrier_energies import crystal_energies
+from ionbridge.models.ensemble import HopEnergies
+from ionbridge.screening.candidates import Candidate
+from ionbridge.screening.conduction import conduction_row
+from ionbridge.screening.execution import Executor
+from ionbridge.screening.labelling.calculators import CalculatorChoice
+from ionbridge.screening.labelling.checked_calculator import BrokenCalculationError
+from ionbridge.screening.labelling.frozen_host import frozen_host_barrier
+from ionbridge.screening.labelling.hop_cell import hop_cell_of_crystal
+from ionbridge.screening.labelling.neb import NebSettings
+from ionbridge.screening.labelling.neb_labels import NebLabeller, NebTask, shared_calculator
+from ionbridge.screening.predict import CrystalPredictor, loaded_model
+from ionbridge.screening.ranking import rank
+from ionbridge.screening.refine_settings import RefineSettings
+from ionbridge.screening.settings import Objective
+from ionbridge.screening.shards import ShardFolder
+from ionbridge.screening.table import Row, crystal_row
+from ionbridge.structures.migration_graph import MigrationGraph
+from ionbridge.structures.records import Crystal, Hop, UnusableStructureError
+from ionbridge.structures.sites import find_hops
 
 Method = Literal["network", "energies", "neb"]
 METHODS: tuple[Method, ...] = ("network", "energies", "neb")
@@ -54,7 +54,7 @@ FIDELITIES_FILE = "fidelities.json"
 class Fidelity:
     """How well a method, together with the network, predicts DFT barriers of unseen families.
 
-    On the logarithmic scale of :class:`models.transforms.LogShift`,
+    On the logarithmic scale of :class:`ionbridge.models.transforms.LogShift`,
     t = intercept + network_weight t_network + weight t_method, with a spread.
 
     Attributes:
@@ -92,7 +92,9 @@ class HopBarrier:
 @lru_cache(maxsize=1)
 def measured_fidelities() -> dict[str, Fidelity]:
     """The fidelity of each method, as measured on real DFT hops."""
-    text = (resources.files("screening") / "data" / FIDELITIES_FILE).read_text(encoding="utf-8")
+    text = (resources.files("ionbridge.screening") / "data" / FIDELITIES_FILE).read_text(
+        encoding="utf-8"
+    )
     return {name: Fidelity(**entry) for name, entry in json.loads(text)["fidelities"].items()}
 
 
@@ -264,7 +266,7 @@ def refine(
         predictor: That of the screen.
         settings: How many, by which calculator, for how long.
         objectives: What decides who is best.
-        rank_by: See :func:`screening.ranking.rank`.
+        rank_by: See :func:`ionbridge.screening.ranking.rank`.
         executor: Where it is computed.
         folder: Of the finished pieces.
         report: Is told what goes on.

@@ -12,11 +12,11 @@ from typing import Any, Literal
 
 import yaml
 
-from screening.cell.stage import CellSettings
-from screening.refine_settings import RefineSettings
-from screening.sampling import N_DRAWS
-from structures.configuration import ConfigurationError, from_mapping, nearest
-from structures.records import WORKING_IONS
+from ionbridge.screening.cell.stage import CellSettings
+from ionbridge.screening.refine_settings import RefineSettings
+from ionbridge.screening.sampling import N_DRAWS
+from ionbridge.structures.configuration import ConfigurationError, from_mapping, nearest
+from ionbridge.structures.records import WORKING_IONS
 
 EMBEDDED_CAMPAIGN = Path(__file__).parent / "campaigns" / "embedded.yaml"
 """The campaign of ``ionbridge screen`` without a file."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from screening.table import Row
+from ionbridge.screening.table import Row
 
 
 def write_atomically(path: Path, text: str) -> None:

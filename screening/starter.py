@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from importlib import resources
 
-from structures.io import read_records
-from structures.prototypes import reference_crystals
-from structures.records import Crystal, Hop
+from ionbridge.structures.io import read_records
+from ionbridge.structures.prototypes import reference_crystals
+from ionbridge.structures.records import Crystal, Hop
 
 BVSE_HOPS_FILE = "starter_hops_bvse.jsonl.gz"
 NEB_HOPS_FILE = "starter_hops_neb.jsonl.gz"
@@ -37,7 +37,7 @@ def starter_neb_hops() -> list[Hop]:
 
 
 def _hops(name: str) -> list[Hop]:
-    with resources.as_file(resources.files("screening") / "data" / name) as path:
+    with resources.as_file(resources.files("ionbridge.screening") / "data" / name) as path:
         return [record for record in read_records(path) if isinstance(record, Hop)]
 
 

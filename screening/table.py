@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from structures.records import Crystal, FailedRecord
+from ionbridge.structures.records import Crystal, FailedRecord
 
 Row = dict[str, Any]
 

@@ -19,14 +19,14 @@ from itertools import product
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from structures.energy_grid import Landscape
-from structures.minimum_energy_path import (
+from ionbridge.structures.energy_grid import Landscape
+from ionbridge.structures.minimum_energy_path import (
     lowest_path_on_a_grid,
     relax_string,
     resample,
 )
-from structures.neighbors import neighbors_within
-from structures.pair_energy import (
+from ionbridge.structures.neighbors import neighbors_within
+from ionbridge.structures.pair_energy import (
     MIN_DISTANCE_A,
     SWITCH_WIDTH_A,
     PairEnergy,
@@ -36,8 +36,8 @@ from structures.pair_energy import (
     radial_table,
     switched,
 )
-from structures.records import Crystal, Hop, Occupancy, UnusableStructureError
-from structures.softbv import coulomb_pair, ion_charge, morse_pair
+from ionbridge.structures.records import Crystal, Hop, Occupancy, UnusableStructureError
+from ionbridge.structures.softbv import coulomb_pair, ion_charge, morse_pair
 
 Floats = NDArray[np.float64]
 

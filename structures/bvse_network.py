@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from structures.bvse import bond_valence_field
-from structures.composition import oxidation_states
-from structures.hop_network import JumpNetwork, carrier_network
-from structures.migration_graph import MigrationGraph
-from structures.records import UnusableStructureError
+from ionbridge.structures.bvse import bond_valence_field
+from ionbridge.structures.composition import oxidation_states
+from ionbridge.structures.hop_network import JumpNetwork, carrier_network
+from ionbridge.structures.migration_graph import MigrationGraph
+from ionbridge.structures.records import UnusableStructureError
 
 
 def bond_valence_network(graph: MigrationGraph) -> JumpNetwork:

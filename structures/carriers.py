@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from structures.hops import EXCLUSION_A
-from structures.migration_graph import Carrier
-from structures.neighbors import periodic_edges
-from structures.records import Crystal
+from ionbridge.structures.hops import EXCLUSION_A
+from ionbridge.structures.migration_graph import Carrier
+from ionbridge.structures.neighbors import periodic_edges
+from ionbridge.structures.records import Crystal
 
 MIN_OCCUPANCY = 1e-3
 """A site with less of the working ion holds none."""

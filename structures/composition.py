@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from pymatgen.core import Composition, Element
 
-from structures.oxidation import BOND_VALENCE_ANIONS, BRANCHES, Assignment, assign
-from structures.records import WORKING_IONS, Crystal, UnusableStructureError
+from ionbridge.structures.oxidation import BOND_VALENCE_ANIONS, BRANCHES, Assignment, assign
+from ionbridge.structures.records import WORKING_IONS, Crystal, UnusableStructureError
 
 ELECTRONIC_GAP_eV = 1.5
 """A computed (semi-local DFT) band gap below this makes an electronic conductor."""
@@ -50,7 +50,8 @@ def working_ion(crystal: Crystal) -> str:
 
 
 def formula_oxidation_states(composition: Composition | Mapping[str, float]) -> dict[str, float]:
-    """Average oxidation state of every element of a composition; see `structures.oxidation`.
+    """Average oxidation state of every element of a composition; see
+    `ionbridge.structures.oxidation`.
 
     Args:
         composition: A pymatgen composition or ``{symbol: amount}``.

@@ -16,11 +16,11 @@ import spglib
 from numpy.typing import NDArray
 from pymatgen.core import Composition, Element
 
-from structures.composition import formula_oxidation_states
-from structures.descriptors import ANIONS
-from structures.radii import ionic_radius
-from structures.records import WORKING_IONS, UnusableStructureError
-from structures.tables import ConductivityRow
+from ionbridge.structures.composition import formula_oxidation_states
+from ionbridge.structures.descriptors import ANIONS
+from ionbridge.structures.radii import ionic_radius
+from ionbridge.structures.records import WORKING_IONS, UnusableStructureError
+from ionbridge.structures.tables import ConductivityRow
 
 OPTIONAL_BLOCKS = ("space_group", "cell")
 """Blocks that a row may lack."""

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pymatgen.core import Composition, Element, Species
 
-from structures.composition import formula_oxidation_states
-from structures.neighbors import neighbors_within
-from structures.records import Hop, UnusableStructureError, site_composition
+from ionbridge.structures.composition import formula_oxidation_states
+from ionbridge.structures.neighbors import neighbors_within
+from ionbridge.structures.records import Hop, UnusableStructureError, site_composition
 
 CUTOFF_A = 6.0
 """Surroundings of the path that count; a kind of neighbour that is missing stands at this."""

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from structures.conductor_descriptors import conductor_ion
-from structures.records import FailedRecord, Label, UnusableStructureError
-from structures.tables import COMPOSITION_COLUMNS, ConductivityRow, conductivity_row
+from ionbridge.structures.conductor_descriptors import conductor_ion
+from ionbridge.structures.records import FailedRecord, Label, UnusableStructureError
+from ionbridge.structures.tables import COMPOSITION_COLUMNS, ConductivityRow, conductivity_row
 
 VALUE = "tracer_diffusivity_cm2_s"
 LOWER, UPPER, STD = f"{VALUE}_lower", f"{VALUE}_upper", "log10_tracer_diffusivity_std"

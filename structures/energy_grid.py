@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import label, minimum_filter
 
-from structures.neighbors import periodic_edges
+from ionbridge.structures.neighbors import periodic_edges
 
 _TOUCHING = np.ones((3, 3, 3), dtype=int)
 

@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Lattice, Structure
 
-from structures.composition import formula_oxidation_states, working_ion
-from structures.family_names import UNKNOWN_FAMILY
-from structures.neighbors import periodic_edges
-from structures.prototypes import PROTOTYPES
-from structures.records import Crystal, Occupancy, UnusableStructureError
+from ionbridge.structures.composition import formula_oxidation_states, working_ion
+from ionbridge.structures.family_names import UNKNOWN_FAMILY
+from ionbridge.structures.neighbors import periodic_edges
+from ionbridge.structures.prototypes import PROTOTYPES
+from ionbridge.structures.records import Crystal, Occupancy, UnusableStructureError
 
 LOOSE_DISTANCE = 0.45
 """Pair-distribution distance above which two frameworks are not compared further."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from structures.neighbors import periodic_edges
-from structures.records import Crystal, UnusableStructureError
+from ionbridge.structures.neighbors import periodic_edges
+from ionbridge.structures.records import Crystal, UnusableStructureError
 
 MIN_DISTANCE_A = 0.5
 """Two fully occupied sites closer than this are one point; no bond is shorter (H-H: 0.74)."""

@@ -20,11 +20,17 @@ from pymatgen.core import Element
 from torch import Tensor
 from torch_geometric.data import Data
 
-from structures.composition import formula_oxidation_states
-from structures.hops import EXCLUSION_A, SAME_POINT_A, passed_sites
-from structures.neighbors import neighbors_within, periodic_edges
-from structures.records import Crystal, Hop, Occupancy, UnusableStructureError, site_composition
-from structures.sites import MigrationGraph
+from ionbridge.structures.composition import formula_oxidation_states
+from ionbridge.structures.hops import EXCLUSION_A, SAME_POINT_A, passed_sites
+from ionbridge.structures.neighbors import neighbors_within, periodic_edges
+from ionbridge.structures.records import (
+    Crystal,
+    Hop,
+    Occupancy,
+    UnusableStructureError,
+    site_composition,
+)
+from ionbridge.structures.sites import MigrationGraph
 
 HOST_CUTOFF_A = 4.0
 PROBE_CUTOFF_A = 5.0
@@ -98,7 +104,7 @@ class HopData(Data):
 
 
 def hop_graph(hop: Hop) -> HopData:
-    """The graph of a hop whose path avoids the host (see :mod:`structures.hop_profile`).
+    """The graph of a hop whose path avoids the host (see :mod:`ionbridge.structures.hop_profile`).
 
     Args:
         hop: Host and path; ``extra["bvse_profile_eV"]`` is used where it is there.

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from structures.hop_network import JumpNetwork, percolation_barriers
-from structures.neighbors import periodic_edges
-from structures.symmetry import SiteImages, joined
+from ionbridge.structures.hop_network import JumpNetwork, percolation_barriers
+from ionbridge.structures.neighbors import periodic_edges
+from ionbridge.structures.symmetry import SiteImages, joined
 
 TIE_TOLERANCE = 0.05
 """A third site up to this fraction (of the squared length) outside the sphere still blocks, so

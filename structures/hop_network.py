@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from structures.migration_graph import MigrationGraph
-from structures.resistor_network import effective_conductance
-from structures.units import BOLTZMANN_EV_PER_K, CM2_S_PER_A2_PS
+from ionbridge.structures.migration_graph import MigrationGraph
+from ionbridge.structures.resistor_network import effective_conductance
+from ionbridge.structures.units import BOLTZMANN_EV_PER_K, CM2_S_PER_A2_PS
 
 Vector = tuple[int, int, int]
 

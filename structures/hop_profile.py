@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from structures.bvse import hop_field, relax_path
-from structures.composition import formula_oxidation_states
-from structures.geometry import MIN_DISTANCE_A
-from structures.neighbors import neighbors_within
-from structures.records import Hop, UnusableStructureError, site_composition
-from structures.sites import MIN_HOP_A, N_PATH_POINTS
+from ionbridge.structures.bvse import hop_field, relax_path
+from ionbridge.structures.composition import formula_oxidation_states
+from ionbridge.structures.geometry import MIN_DISTANCE_A
+from ionbridge.structures.neighbors import neighbors_within
+from ionbridge.structures.records import Hop, UnusableStructureError, site_composition
+from ionbridge.structures.sites import MIN_HOP_A, N_PATH_POINTS
 
 PATHS = ("relaxed", "straight", "given")
 """Values of ``extra["path"]`` that say that a hop has its path."""
@@ -24,7 +24,8 @@ def profiled(hop: Hop) -> Hop:
 
     Published paths are often straight lines that cut through anions; the ends are kept, the way
     between them is found anew. Working ions of the host do not shape the landscape, as in
-    :func:`structures.sites.find_hops`, so that the same hop gets the same path by either route.
+    :func:`ionbridge.structures.sites.find_hops`, so that the same hop gets the same path by either
+    route.
 
     Args:
         hop: Any hop.

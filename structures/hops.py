@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from structures.geometry import perpendicular_widths
-from structures.neighbors import neighbors_within, periodic_edges
-from structures.records import Crystal, Hop, Occupancy
+from ionbridge.structures.geometry import perpendicular_widths
+from ionbridge.structures.neighbors import neighbors_within, periodic_edges
+from ionbridge.structures.records import Crystal, Hop, Occupancy
 
 ENVIRONMENT_CUTOFF_A = 6.0
 """Within this distance of a path the host is that of the infinite crystal."""
@@ -63,7 +63,7 @@ def hop_record(
     extent of path and emptied sites in that direction. All other working ions stay, with their
     occupancies. An ion within EXCLUSION_A of an emptied site (the same split site) leaves with it.
     What else shares a mixed site stays in the record, as in the crystal: which images do not see
-    it is settled in :mod:`structures.graph`.
+    it is settled in :mod:`ionbridge.structures.graph`.
 
     Args:
         crystal: The whole crystal.

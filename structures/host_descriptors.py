@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pymatgen.core import Element
 
-from structures.conductor_descriptors import (
+from ionbridge.structures.conductor_descriptors import (
     CELL_FEATURES,
     COMPOSITION_FEATURES,
     composition_block,
@@ -16,8 +16,8 @@ from structures.conductor_descriptors import (
     conductor_ion,
     known_blocks,
 )
-from structures.oxidation import BRANCHES, assign
-from structures.tables import ConductivityRow
+from ionbridge.structures.oxidation import BRANCHES, assign
+from ionbridge.structures.tables import ConductivityRow
 
 INTENSIVE_CELL_FEATURES = (
     "volume_per_atom_A3",
@@ -73,9 +73,10 @@ def redox_block(row: ConductivityRow) -> NDArray[np.float64]:
     """(n_features,) numbers of ``REDOX_FEATURES``.
 
     The price of an assignment of oxidation states is the sum of the potentials of the couples used
-    (V against Li+/Li, see ``structures.oxidation``). Taking ions out and looking at the price anew
-    gives the potential at which the metals pay for them: a voltage without structure. Where the
-    couples do not reach, the price of what is reached stands, and ``redox_covered`` says how much.
+    (V against Li+/Li, see ``ionbridge.structures.oxidation``). Taking ions out and looking at the
+    price anew gives the potential at which the metals pay for them: a voltage without structure.
+    Where the couples do not reach, the price of what is reached stands, and ``redox_covered`` says
+    how much.
     """
     amounts = row.composition.get_el_amt_dict()
     ion = conductor_ion(row)

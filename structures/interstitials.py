@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from structures.bvse import BondValenceField, landscape
-from structures.neighbors import periodic_edges
-from structures.records import Crystal
+from ionbridge.structures.bvse import BondValenceField, landscape
+from ionbridge.structures.neighbors import periodic_edges
+from ionbridge.structures.records import Crystal
 
 MAX_SITE_ENERGY_EV = 1.5
 """Minima up to this above the lowest one are sites."""
@@ -36,7 +36,7 @@ def interstitial_sites(
         crystal: The host, with or without some of the ion.
         working_ion: Symbol of the mobile ion.
         field: Its bond-valence field, without the other working ions.
-        group: Rotations and translations of :func:`structures.symmetry.space_group`.
+        group: Rotations and translations of :func:`ionbridge.structures.symmetry.space_group`.
 
     Returns:
         (n, 3) fractional coordinates within the cell, whole orbits, lowest first.

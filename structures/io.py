@@ -24,16 +24,16 @@ import ase.io
 import numpy as np
 from pymatgen.io.cif import CifWriter
 
-from structures.json_records import (
+from ionbridge.structures.json_records import (
     crystal_from_json,
     crystal_to_json,
     hop_from_json,
     hop_to_json,
     is_hop_json,
 )
-from structures.records import Crystal, FailedRecord, Hop, UnusableStructureError
-from structures.structure_files import crystal_file, crystals_in_text
-from structures.tables import ConductivityRow, conductivity_row, is_conductivity_table
+from ionbridge.structures.records import Crystal, FailedRecord, Hop, UnusableStructureError
+from ionbridge.structures.structure_files import crystal_file, crystals_in_text
+from ionbridge.structures.tables import ConductivityRow, conductivity_row, is_conductivity_table
 
 __all__ = [
     "ConductivityRow",

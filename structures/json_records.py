@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pymatgen.core import Element
 
-from structures.records import ROLES, Crystal, Hop, Occupancy, UnusableStructureError
+from ionbridge.structures.records import ROLES, Crystal, Hop, Occupancy, UnusableStructureError
 
 ELEMENT_SYMBOLS = frozenset(element.symbol for element in Element)
 OCCUPANCY_TOLERANCE = 1e-3

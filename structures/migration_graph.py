@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from structures.records import Crystal, Hop
+from ionbridge.structures.records import Crystal, Hop
 
 Carrier = Literal["vacancy", "interstitial"]
 

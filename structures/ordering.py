@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from pymatgen.analysis.ewald import EwaldSummation
 from pymatgen.core import Lattice, Structure
 
-from structures.composition import oxidation_states
-from structures.records import Crystal, Occupancy
+from ionbridge.structures.composition import oxidation_states
+from ionbridge.structures.records import Crystal, Occupancy
 
 N_SWEEPS = 200
 """Annealing: tried swaps for each site that may change."""

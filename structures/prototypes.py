@@ -20,8 +20,8 @@ import yaml
 from numpy.typing import NDArray
 from pymatgen.core import Lattice
 
-from structures.composition import role
-from structures.records import Crystal
+from ionbridge.structures.composition import role
+from ionbridge.structures.records import Crystal
 
 Slot = Literal["ion", "metal", "cation", "centre", "anion", "halide"]
 
@@ -58,7 +58,7 @@ class Prototype:
     Attributes:
         name: Unique name, ``<formula>-<kind>``.
         tag: Name of the framework in the ids of candidates; prototypes of one framework share it.
-        family: Family, as ``structures.families`` names it.
+        family: Family, as ``ionbridge.structures.families`` names it.
         working_ion: Mobile ion of the prototype.
         space_group: Hermann-Mauguin symbol; ``:2`` is origin choice 2.
         hall_number: spglib's number of the space group in its setting.
@@ -171,7 +171,7 @@ def _periodic_gap(delta: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _load() -> dict[str, Prototype]:
-    text = (resources.files("structures") / "prototypes.yaml").read_text(encoding="utf-8")
+    text = (resources.files("ionbridge.structures") / "prototypes.yaml").read_text(encoding="utf-8")
     return {name: _prototype(name, entry) for name, entry in yaml.safe_load(text).items()}
 
 

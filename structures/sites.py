@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from structures import composition
-from structures.bvse import BondValenceField, bond_valence_field, relax_path
-from structures.carriers import MIN_OCCUPANCY, carriers
-from structures.geometry import check_geometry
-from structures.hop_edges import (
+from ionbridge.structures import composition
+from ionbridge.structures.bvse import BondValenceField, bond_valence_field, relax_path
+from ionbridge.structures.carriers import MIN_OCCUPANCY, carriers
+from ionbridge.structures.geometry import check_geometry
+from ionbridge.structures.hop_edges import (
     Edges,
     HopOrbits,
     candidate_edges,
@@ -19,11 +19,11 @@ from structures.hop_edges import (
     connectivity,
     edge_orbits,
 )
-from structures.hops import exclusion_radii, hop_record, passed_sites
-from structures.interstitials import interstitial_sites
-from structures.migration_graph import MigrationGraph
-from structures.records import Crystal, Hop, UnusableStructureError
-from structures.symmetry import SiteImages, primitive_cell, site_images, space_group
+from ionbridge.structures.hops import exclusion_radii, hop_record, passed_sites
+from ionbridge.structures.interstitials import interstitial_sites
+from ionbridge.structures.migration_graph import MigrationGraph
+from ionbridge.structures.records import Crystal, Hop, UnusableStructureError
+from ionbridge.structures.symmetry import SiteImages, primitive_cell, site_images, space_group
 
 MAX_HOP_A = 5.0
 """Longest hop looked for first."""

@@ -19,7 +19,7 @@ import numpy as np
 from ase.data import covalent_radii
 from pymatgen.core import Element
 
-from structures.records import UnusableStructureError
+from ionbridge.structures.records import UnusableStructureError
 
 COULOMB_EV_A = 14.4
 """e^2 / (4 pi epsilon_0) in eV angstrom, rounded as in the force field's definition."""

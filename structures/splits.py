@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pymatgen.core import Composition
 
-from structures.family_names import FAMILY_ALIASES, canonical_family
-from structures.records import WORKING_IONS, Crystal, Hop
+from ionbridge.structures.family_names import FAMILY_ALIASES, canonical_family
+from ionbridge.structures.records import WORKING_IONS, Crystal, Hop
 
 __all__ = [
     "FAMILY_ALIASES",

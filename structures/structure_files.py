@@ -15,8 +15,8 @@ from pymatgen.io.ase import AseAtomsAdaptor
 from pymatgen.io.cif import CifParser
 from pymatgen.io.vasp import Poscar
 
-from structures.json_records import OCCUPANCY_TOLERANCE, check_geometry, check_species
-from structures.records import Crystal, UnusableStructureError
+from ionbridge.structures.json_records import OCCUPANCY_TOLERANCE, check_geometry, check_species
+from ionbridge.structures.records import Crystal, UnusableStructureError
 
 
 def crystals_in_text(text: str, form: str) -> Iterator[Crystal | UnusableStructureError]:

@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from structures.composition import role
-from structures.neighbors import periodic_edges
-from structures.oxidation import Assignment, assign
-from structures.prototypes import PROTOTYPES, Prototype, Slot
-from structures.radii import ionic_radius
-from structures.records import Crystal
+from ionbridge.structures.composition import role
+from ionbridge.structures.neighbors import periodic_edges
+from ionbridge.structures.oxidation import Assignment, assign
+from ionbridge.structures.prototypes import PROTOTYPES, Prototype, Slot
+from ionbridge.structures.radii import ionic_radius
+from ionbridge.structures.records import Crystal
 
 Mixture = tuple[tuple[str, float], ...]
 """((symbol, fraction), ...) of one slot, fractions summing to one."""

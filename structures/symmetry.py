@@ -14,7 +14,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from structures.records import Crystal, Occupancy
+from ionbridge.structures.records import Crystal, Occupancy
 
 SYMPREC_A = 0.02
 """Displacements up to this are taken for rounding of the coordinates."""

@@ -9,8 +9,8 @@ from typing import Any
 
 from pymatgen.core import Composition
 
-from structures.json_records import ELEMENT_SYMBOLS
-from structures.records import Crystal, FailedRecord, Label
+from ionbridge.structures.json_records import ELEMENT_SYMBOLS
+from ionbridge.structures.records import Crystal, FailedRecord, Label
 
 CONDUCTIVITY_COLUMNS = ("Ionic conductivity (S cm-1)", "Ionic conductivity (S/cm)")
 COMPOSITION_COLUMNS = ("True Composition", "Reduced Composition", "Formula", "composition")

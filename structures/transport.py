@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from structures.units import (
+from ionbridge.structures.units import (
     BOLTZMANN_EV_PER_K,
     CM2_S_PER_A2_PS,
     CM3_PER_A3,

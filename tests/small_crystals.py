@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import special_ortho_group
 
-from structures.neighbors import periodic_edges
-from structures.records import Crystal, Hop
+from ionbridge.structures.neighbors import periodic_edges
+from ionbridge.structures.records import Crystal, Hop
 
 STATES = {"Li": 1.0, "O": -2.0, "Mn": 3.5, "P": 5.0, "Mg": 2.0, "Ca": 2.0, "S": -2.0}
 SKEW = np.array([[5.1, 0.2, -0.4], [0.9, 5.6, 0.3], [-0.5, 1.1, 6.2]])

@@ -12,7 +12,7 @@ NEVER_IMPORTED = ("tests", "notebooks")
 
 
 def find_modules(root: Path) -> dict[str, Path]:
-    """Dotted name -> file, for every module of the ordered packages."""
+    """Name inside ``ionbridge`` -> file, for every module of the ordered packages."""
     modules = {}
     for package in ORDER:
         for path in sorted((root / package).rglob("*.py")):
@@ -62,7 +62,7 @@ class ImportVisitor(ast.NodeVisitor):
 def imports_of(module: str, path: Path) -> list[tuple[str, bool]]:
     visitor = ImportVisitor(module, path.name == "__init__.py")
     visitor.visit(ast.parse(path.read_text(encoding="utf-8"), str(path)))
-    return visitor.found
+    return [(name.removeprefix("ionbridge."), runs) for name, runs in visitor.found]
 
 
 def order_violations(root: Path) -> list[str]:
@@ -126,9 +126,9 @@ class TestTheChecksThemselves:
     @pytest.mark.parametrize(
         ("module", "text"),
         [
-            ("structures__a", "import models.b"),
-            ("models__a", "def f():\n    from screening import cli"),
-            ("structures__a", "from models import b"),
+            ("structures__a", "import ionbridge.models.b"),
+            ("models__a", "def f():\n    from ionbridge.screening import cli"),
+            ("structures__a", "from ionbridge.models import b"),
             ("screening__a", "from tests import tolerances"),
             ("screening__a", "from benchmarks.speed import measure"),
         ],
@@ -143,8 +143,11 @@ class TestTheChecksThemselves:
     @pytest.mark.parametrize(
         ("a", "b"),
         [
-            ("from structures.b import f", "import structures.a"),
-            ("from structures import b", "def f():\n    from structures.a import g"),
+            ("from ionbridge.structures.b import f", "import ionbridge.structures.a"),
+            (
+                "from ionbridge.structures import b",
+                "def f():\n    from ionbridge.structures.a import g",
+            ),
             ("from .b import f", "from . import a"),
         ],
     )
@@ -153,8 +156,13 @@ class TestTheChecksThemselves:
         assert {"structures.a", "structures.b"} <= set(find_cycle(root))
 
     def test_types_alone_make_no_cycle(self, house):
-        lazy = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from structures.a import f"
-        assert not find_cycle(house(structures__a="import structures.b", structures__b=lazy))
+        lazy = (
+            "from typing import TYPE_CHECKING\n"
+            "if TYPE_CHECKING:\n    from ionbridge.structures.a import f"
+        )
+        assert not find_cycle(
+            house(structures__a="import ionbridge.structures.b", structures__b=lazy)
+        )
 
     def test_empty_folders_pass(self, tmp_path):
         assert not order_violations(tmp_path)

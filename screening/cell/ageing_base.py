@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from models.graphite import REFERENCE_K, Graphite
-from screening.cell.base_cells import import_pybamm
-from screening.errors import InputError
-from structures.configuration import nearest
-from structures.units import FARADAY_C_PER_MOL, GAS_CONSTANT_J_MOL_K, SECONDS_PER_HOUR
+from ionbridge.models.graphite import REFERENCE_K, Graphite
+from ionbridge.screening.cell.base_cells import import_pybamm
+from ionbridge.screening.errors import InputError
+from ionbridge.structures.configuration import nearest
+from ionbridge.structures.units import FARADAY_C_PER_MOL, GAS_CONSTANT_J_MOL_K, SECONDS_PER_HOUR
 
 LCO, LFP = "Ai2020_OKane2022_ageing", "Prada2013_OKane2022_ageing"
 

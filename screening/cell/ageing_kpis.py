@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from models.ageing_rom import (
+from ionbridge.models.ageing_rom import (
     CHANNELS,
     KNOTS,
     LOSSES,
@@ -16,10 +16,10 @@ from models.ageing_rom import (
     AgeingPrediction,
     AgeingRom,
 )
-from models.graphite import CRACK_SEI_START_M, SEI_START_M, Cycling, sei_growth_m
-from screening.cell.ageing_base import BASES, LCO, LFP, ageing_base
-from screening.errors import InputError
-from screening.table import Row
+from ionbridge.models.graphite import CRACK_SEI_START_M, SEI_START_M, Cycling, sei_growth_m
+from ionbridge.screening.cell.ageing_base import BASES, LCO, LFP, ageing_base
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.table import Row
 
 MODELS = {LCO: "ageing-lco", LFP: "ageing-lfp"}
 """The shipped model of each base cell that ages."""
@@ -65,7 +65,7 @@ def histories(rows: Sequence[Row], base_cell: str) -> list[AgeingHistory]:
     """Simulated runs of a base cell as what an ageing model learns from; failed ones left out.
 
     Args:
-        rows: From `screening.cell.ageing_simulation.simulate_runs`.
+        rows: From `ionbridge.screening.cell.ageing_simulation.simulate_runs`.
         base_cell: One of ``BASES``.
     """
     ageing_base(base_cell)
@@ -202,7 +202,7 @@ def ageing_model(base_cell: str) -> AgeingRom:
     Raises:
         InputError: The base cell has none.
     """
-    from models import library
+    from ionbridge.models import library
 
     cathodes = {base.cathode: name for name, base in BASES.items()}
     name = MODELS.get(cathodes.get(base_cell, base_cell))

@@ -27,13 +27,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import qmc
 
-from screening.cell.ageing_base import LCO, LFP, ageing_parameters
-from screening.cell.base_cells import import_pybamm
-from screening.errors import InputError
-from screening.execution import Executor, TimeLimitExceededError, time_limit
-from screening.shards import ShardFolder, write_json
-from screening.table import Row
-from structures.units import FARADAY_C_PER_MOL
+from ionbridge.screening.cell.ageing_base import LCO, LFP, ageing_parameters
+from ionbridge.screening.cell.base_cells import import_pybamm
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.execution import Executor, TimeLimitExceededError, time_limit
+from ionbridge.screening.shards import ShardFolder, write_json
+from ionbridge.screening.table import Row
+from ionbridge.structures.units import FARADAY_C_PER_MOL
 
 LOSSES = ("sei_Ah", "sei_on_cracks_Ah", "plating_Ah", "active_material_Ah")
 """Lithium inventory lost to each mechanism since the start."""
@@ -79,7 +79,7 @@ class AgeingRun:
 
     Attributes:
         id: Unique name.
-        base_cell: A base that ages, see ``screening.cell.ageing_base``.
+        base_cell: A base that ages, see ``ionbridge.screening.cell.ageing_base``.
         charge_c_rate: Charging current over nominal capacity, 1/h.
         discharge_c_rate: Discharging current over nominal capacity, 1/h.
         temperature_K: Of the surroundings and at the start.

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from screening.errors import InputError, MissingExtraError
-from structures.configuration import nearest
-from structures.units import FARADAY_C_PER_MOL, GAS_CONSTANT_J_MOL_K, SECONDS_PER_HOUR
+from ionbridge.screening.errors import InputError, MissingExtraError
+from ionbridge.structures.configuration import nearest
+from ionbridge.structures.units import FARADAY_C_PER_MOL, GAS_CONSTANT_J_MOL_K, SECONDS_PER_HOUR
 
 Floats = NDArray[np.float64]
 Domain = str

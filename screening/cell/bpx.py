@@ -17,15 +17,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from screening.cell.base_cells import (
+from ionbridge.screening.cell.base_cells import (
     base_cell,
     electrode_area_m2,
     import_pybamm,
     scalars,
 )
-from screening.cell.designs import Design
-from screening.cell.full_charge import NoFullChargeError, full_charge, open_circuit
-from screening.cell.inputs import (
+from ionbridge.screening.cell.designs import Design
+from ionbridge.screening.cell.full_charge import NoFullChargeError, full_charge, open_circuit
+from ionbridge.screening.cell.inputs import (
     CONDUCTIVITY,
     CURVE_CHANGES,
     ELECTRODES,
@@ -36,9 +36,9 @@ from screening.cell.inputs import (
     TRANSFERENCE,
     out_of_range,
 )
-from screening.errors import InputError, MissingExtraError
-from screening.shards import write_json
-from structures.units import FARADAY_C_PER_MOL, GAS_CONSTANT_J_MOL_K
+from ionbridge.screening.errors import InputError, MissingExtraError
+from ionbridge.screening.shards import write_json
+from ionbridge.structures.units import FARADAY_C_PER_MOL, GAS_CONSTANT_J_MOL_K
 
 Floats = NDArray[np.float64]
 

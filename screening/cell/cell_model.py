@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from screening.cell.base_cells import base_cell, electrode_area_m2, import_pybamm, scalars
-from screening.cell.inputs import (
+from ionbridge.screening.cell.base_cells import base_cell, electrode_area_m2, import_pybamm, scalars
+from ionbridge.screening.cell.inputs import (
     CONDUCTIVITY,
     CONTACT,
     CURVE_CHANGES,
@@ -31,7 +31,7 @@ from screening.cell.inputs import (
     STEP_WIDTH,
     TRANSFERENCE,
 )
-from screening.cell.radial_mesh import FITTED, RadialMesh
+from ionbridge.screening.cell.radial_mesh import FITTED, RadialMesh
 
 L0_M = 2e-3
 """Electrode and separator thickness of the model that is solved."""

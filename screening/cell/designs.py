@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from screening.cell.base_cells import BASE_CELLS, base_cell, scalars
-from screening.cell.inputs import CONTACT, check_names, problem
-from screening.errors import InputError
-from structures.configuration import nearest
-from structures.units import SECONDS_PER_HOUR
+from ionbridge.screening.cell.base_cells import BASE_CELLS, base_cell, scalars
+from ionbridge.screening.cell.inputs import CONTACT, check_names, problem
+from ionbridge.screening.errors import InputError
+from ionbridge.structures.configuration import nearest
+from ionbridge.structures.units import SECONDS_PER_HOUR
 
 KEYS = ("design_id", "base_cell", "c_rate", "temperature_K")
 """Columns of a designs table that are no parameters."""

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from screening.cell.base_cells import base_cell, import_pybamm, potentials, scalars
-from screening.cell.cell_model import CellModel, cell_model, split
-from screening.cell.designs import Design
-from screening.cell.full_charge import NoFullChargeError, full_charge, open_circuit
-from screening.cell.radial_mesh import FITTED, RadialMesh
-from screening.table import Row
-from structures.units import SECONDS_PER_HOUR
+from ionbridge.screening.cell.base_cells import base_cell, import_pybamm, potentials, scalars
+from ionbridge.screening.cell.cell_model import CellModel, cell_model, split
+from ionbridge.screening.cell.designs import Design
+from ionbridge.screening.cell.full_charge import NoFullChargeError, full_charge, open_circuit
+from ionbridge.screening.cell.radial_mesh import FITTED, RadialMesh
+from ionbridge.screening.table import Row
+from ionbridge.structures.units import SECONDS_PER_HOUR
 
 Floats = NDArray[np.float64]
 

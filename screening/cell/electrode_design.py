@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
-from screening.cell.base_cells import base_cell, electrode_area_m2, electrode_capacity_Ah, scalars
-from screening.cell.inputs import ELECTRODES, REGIONS, problem
-from screening.errors import InputError
-from structures.units import FARADAY_C_PER_MOL, SECONDS_PER_HOUR
+from ionbridge.screening.cell.base_cells import (
+    base_cell,
+    electrode_area_m2,
+    electrode_capacity_Ah,
+    scalars,
+)
+from ionbridge.screening.cell.inputs import ELECTRODES, REGIONS, problem
+from ionbridge.screening.errors import InputError
+from ionbridge.structures.units import FARADAY_C_PER_MOL, SECONDS_PER_HOUR
 
 DENSITIES_KG_M3: dict[str, float] = {
     "LiCoO2": 5050.0,

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from screening.cell.base_cells import electrode_capacity_Ah, potentials, scalars
-from screening.cell.inputs import CURVE_CHANGES, ELECTRODES, STEP_WIDTH
+from ionbridge.screening.cell.base_cells import electrode_capacity_Ah, potentials, scalars
+from ionbridge.screening.cell.inputs import CURVE_CHANGES, ELECTRODES, STEP_WIDTH
 
 Floats = NDArray[np.float64]
 

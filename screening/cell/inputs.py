@@ -10,9 +10,9 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 
-from screening.cell.base_cells import scalars
-from screening.errors import InputError
-from structures.configuration import nearest
+from ionbridge.screening.cell.base_cells import scalars
+from ionbridge.screening.errors import InputError
+from ionbridge.structures.configuration import nearest
 
 ELECTRODES = ("Negative", "Positive")
 REGIONS = ("Negative electrode", "Separator", "Positive electrode")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from structures.units import SECONDS_PER_HOUR
+from ionbridge.structures.units import SECONDS_PER_HOUR
 
 Floats = NDArray[np.float64]
 
@@ -67,7 +67,7 @@ class Curve:
         """From a row of a simulation or of the reduced-order model.
 
         Args:
-            row: As `screening.cell.discharge.discharge` returns it.
+            row: As `ionbridge.screening.cell.discharge.discharge` returns it.
             nominal_Ah: What the C-rate refers to.
             lower_V: Cut-off.
             open_circuit: Voltage of the cell at rest at a charge drawn in Ah.

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from models.ageing_rom import AgeingRom
-from models.cycle_life import CycleLife
-from models.graphite import Cycling
-from screening.cell.ageing_kpis import ageing_kpis, ageing_model, years_of_service
-from screening.errors import InputError
-from screening.table import Row
-from structures.configuration import nearest
-from structures.sources.cell_ageing import EARLY_COLUMNS, EarlyCycles, early_cycles
+from ionbridge.models.ageing_rom import AgeingRom
+from ionbridge.models.cycle_life import CycleLife
+from ionbridge.models.graphite import Cycling
+from ionbridge.screening.cell.ageing_kpis import ageing_kpis, ageing_model, years_of_service
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.table import Row
+from ionbridge.structures.configuration import nearest
+from ionbridge.structures.sources.cell_ageing import EARLY_COLUMNS, EarlyCycles, early_cycles
 
 LIFE_COLUMNS = (
     "cell",

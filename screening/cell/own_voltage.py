@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from structures.tables import ConductivityRow
+from ionbridge.structures.tables import ConductivityRow
 
 GIVEN_COLUMN = "average_voltage_V"
 """Against the metal of the ion."""
@@ -42,7 +42,7 @@ def own_voltage_V(row: Mapping[str, Any]) -> tuple[float, float, str] | None:
 def _predicted(formula: str) -> tuple[float, float, str] | None:
     from pymatgen.core import Composition
 
-    from models.library import load
+    from ionbridge.models.library import load
 
     try:
         composition = Composition(formula)

@@ -29,11 +29,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from screening.cell.base_cells import BaseCell, Potentials, base_cell, potentials, scalars
-from screening.cell.full_charge import full_charge
-from screening.cell.inputs import CONDUCTIVITY, TRANSFERENCE, problem
-from structures.transport import arrhenius
-from structures.units import BOLTZMANN_EV_PER_K, M2_PER_CM2, S_M_PER_S_CM
+from ionbridge.screening.cell.base_cells import BaseCell, Potentials, base_cell, potentials, scalars
+from ionbridge.screening.cell.full_charge import full_charge
+from ionbridge.screening.cell.inputs import CONDUCTIVITY, TRANSFERENCE, problem
+from ionbridge.structures.transport import arrhenius
+from ionbridge.structures.units import BOLTZMANN_EV_PER_K, M2_PER_CM2, S_M_PER_S_CM
 
 Floats = NDArray[np.float64]
 

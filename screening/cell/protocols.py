@@ -12,18 +12,18 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from screening.cell.base_cells import base_cell, import_pybamm, scalars
-from screening.cell.designs import Design
-from screening.cell.discharge import SAME_TEMPERATURE_K, failed, quiet, row_of
-from screening.cell.full_charge import NoFullChargeError
-from screening.cell.inputs import CURVE_CHANGES, ELECTRODES, FACTORS
-from screening.cell.kpis import DUTY_CYCLE, PULSE_STATE
-from screening.cell.radial_mesh import N_CELLS, radial_submesh
-from screening.errors import InputError
-from screening.execution import TimeLimitExceededError, time_limit
-from screening.table import Row
-from structures.configuration import nearest
-from structures.units import SECONDS_PER_HOUR
+from ionbridge.screening.cell.base_cells import base_cell, import_pybamm, scalars
+from ionbridge.screening.cell.designs import Design
+from ionbridge.screening.cell.discharge import SAME_TEMPERATURE_K, failed, quiet, row_of
+from ionbridge.screening.cell.full_charge import NoFullChargeError
+from ionbridge.screening.cell.inputs import CURVE_CHANGES, ELECTRODES, FACTORS
+from ionbridge.screening.cell.kpis import DUTY_CYCLE, PULSE_STATE
+from ionbridge.screening.cell.radial_mesh import N_CELLS, radial_submesh
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.execution import TimeLimitExceededError, time_limit
+from ionbridge.screening.table import Row
+from ionbridge.structures.configuration import nearest
+from ionbridge.structures.units import SECONDS_PER_HOUR
 
 
 class CellProtocol(Protocol):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pymatgen.core import Composition
 
-from screening.cell.base_cells import BaseCell
-from screening.conduction import Conditions
-from screening.execution import ThisProcess
-from screening.predictions import Input, predict
-from structures.prototypes import reference_crystals
+from ionbridge.screening.cell.base_cells import BaseCell
+from ionbridge.screening.conduction import Conditions
+from ionbridge.screening.execution import ThisProcess
+from ionbridge.screening.predictions import Input, predict
+from ionbridge.structures.prototypes import reference_crystals
 
 
 def reference_log10_diffusivity(

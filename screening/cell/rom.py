@@ -11,20 +11,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.cell_correction import Curves, Training
-from models.cell_rom import CellPrediction, CellRom
-from models.cell_transfer import STRATEGIES, Automatic
-from models.single_particle import Cells, CellTables, first_crossing, make_cells, potential
-from screening.cell.base_cells import BASE_CELLS, base_cell
-from screening.cell.cell_tables import tabulate
-from screening.cell.designs import Design
-from screening.cell.discharge import END_STATES, failed, row_of
-from screening.cell.inputs import CURVE_CHANGES, STEP_WIDTH
-from screening.cell.simulation import Simulations, load_simulations
-from screening.errors import InputError
-from screening.table import Row
-from structures.configuration import nearest
-from structures.units import SECONDS_PER_HOUR
+from ionbridge.models.cell_correction import Curves, Training
+from ionbridge.models.cell_rom import CellPrediction, CellRom
+from ionbridge.models.cell_transfer import STRATEGIES, Automatic
+from ionbridge.models.single_particle import (
+    Cells,
+    CellTables,
+    first_crossing,
+    make_cells,
+    potential,
+)
+from ionbridge.screening.cell.base_cells import BASE_CELLS, base_cell
+from ionbridge.screening.cell.cell_tables import tabulate
+from ionbridge.screening.cell.designs import Design
+from ionbridge.screening.cell.discharge import END_STATES, failed, row_of
+from ionbridge.screening.cell.inputs import CURVE_CHANGES, STEP_WIDTH
+from ionbridge.screening.cell.simulation import Simulations, load_simulations
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.table import Row
+from ionbridge.structures.configuration import nearest
+from ionbridge.structures.units import SECONDS_PER_HOUR
 
 Floats = NDArray[np.float64]
 
@@ -292,7 +298,7 @@ def transfer(source: CellRom, folder: Path, strategy: str = "auto") -> CellRom:
     Args:
         source: Model of other chemistries.
         folder: Simulations of the new one.
-        strategy: A name of ``models.cell_transfer.STRATEGIES``; ``auto`` takes what
+        strategy: A name of ``ionbridge.models.cell_transfer.STRATEGIES``; ``auto`` takes what
             does best on held-out ones of these simulations.
 
     Raises:

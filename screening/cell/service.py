@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from models.graphite import Cycling
-from screening.cell.ageing_base import BASES
-from screening.cell.ageing_kpis import ageing_kpis, ageing_model, years_of_service
-from screening.cell.base_cells import base_cell
-from screening.errors import InputError
-from screening.table import Row
+from ionbridge.models.graphite import Cycling
+from ionbridge.screening.cell.ageing_base import BASES
+from ionbridge.screening.cell.ageing_kpis import ageing_kpis, ageing_model, years_of_service
+from ionbridge.screening.cell.base_cells import base_cell
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.table import Row
 
 AGEING_COLUMNS = (
     "cell_fade_500_cycles_percent",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from screening.cell.base_cells import base_cell
+from ionbridge.screening.cell.base_cells import base_cell
 
 ROMS = {"LiCoO2": "cell-rom-lco", "LiFePO4": "cell-rom-lfp"}
 """Cathode -> model."""

@@ -17,22 +17,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from screening.cell.base_cells import import_pybamm
-from screening.cell.cell_model import cell_model
-from screening.cell.designs import KEYS, Design, to_table
-from screening.cell.discharge import END_STATES, N_POINTS, discharge, failed
-from screening.cell.protocols import ProtocolRuns
-from screening.cell.radial_mesh import FITTED, RadialMesh
-from screening.errors import InputError
-from screening.execution import (
+from ionbridge.screening.cell.base_cells import import_pybamm
+from ionbridge.screening.cell.cell_model import cell_model
+from ionbridge.screening.cell.designs import KEYS, Design, to_table
+from ionbridge.screening.cell.discharge import END_STATES, N_POINTS, discharge, failed
+from ionbridge.screening.cell.protocols import ProtocolRuns
+from ionbridge.screening.cell.radial_mesh import FITTED, RadialMesh
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.execution import (
     Executor,
     LocalProcesses,
     ThisProcess,
     TimeLimitExceededError,
     time_limit,
 )
-from screening.shards import ShardFolder, write_atomically, write_json
-from screening.table import Row, to_csv
+from ionbridge.screening.shards import ShardFolder, write_atomically, write_json
+from ionbridge.screening.table import Row, to_csv
 
 Floats = NDArray[np.float64]
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from models.cell_rom import CellRom
-from models.library import load, names
-from screening.cell.designs import Design
-from screening.cell.discharge import failed
-from screening.cell.rom import predict_designs
-from screening.cell.shipped import rom_for
-from screening.cell.simulation import Discharges
-from screening.errors import InputError
-from screening.execution import Executor
-from screening.table import Row
+from ionbridge.models.cell_rom import CellRom
+from ionbridge.models.library import load, names
+from ionbridge.screening.cell.designs import Design
+from ionbridge.screening.cell.discharge import failed
+from ionbridge.screening.cell.rom import predict_designs
+from ionbridge.screening.cell.shipped import rom_for
+from ionbridge.screening.cell.simulation import Discharges
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.execution import Executor
+from ionbridge.screening.table import Row
 
 Solve = Callable[[Sequence[Design]], list[Row]]
 
@@ -25,7 +25,7 @@ def simulated(executor: Executor, model: str = "DFN") -> Solve:
     """Solve designs with PyBaMM.
 
     Args:
-        executor: Where; see `screening.cell.simulation.processes`.
+        executor: Where; see `ionbridge.screening.cell.simulation.processes`.
         model: One of PHYSICS.
     """
 

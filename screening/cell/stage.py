@@ -16,12 +16,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from screening.cell.base_cells import base_cell, potentials, scalars
-from screening.cell.designs import Design, check
-from screening.cell.electrode_design import ElectrodeDesign, masses
-from screening.cell.full_charge import full_charge, open_circuit
-from screening.cell.inputs import CONDUCTIVITY, TRANSFERENCE
-from screening.cell.kpis import (
+from ionbridge.screening.cell.base_cells import base_cell, potentials, scalars
+from ionbridge.screening.cell.designs import Design, check
+from ionbridge.screening.cell.electrode_design import ElectrodeDesign, masses
+from ionbridge.screening.cell.full_charge import full_charge, open_circuit
+from ionbridge.screening.cell.inputs import CONDUCTIVITY, TRANSFERENCE
+from ionbridge.screening.cell.kpis import (
     Curve,
     duty_cycle_energy_Wh,
     mean_heat_W,
@@ -29,21 +29,22 @@ from screening.cell.kpis import (
     retention,
     round_trip_efficiency,
 )
-from screening.cell.own_voltage import CHANGED, own_voltage_V
-from screening.cell.parameters import (
+from ionbridge.screening.cell.own_voltage import CHANGED, own_voltage_V
+from ionbridge.screening.cell.parameters import (
     CATHODE_DIFFUSIVITY,
     CandidateParameters,
     NoCellError,
     candidate_parameters,
 )
-from screening.cell.protocols import ProtocolRuns, protocol
-from screening.cell.service import AGEING_COLUMNS, Duty, ageing_columns
-from screening.table import Row
-from structures.units import SECONDS_PER_HOUR
+from ionbridge.screening.cell.protocols import ProtocolRuns, protocol
+from ionbridge.screening.cell.service import AGEING_COLUMNS, Duty, ageing_columns
+from ionbridge.screening.table import Row
+from ionbridge.structures.units import SECONDS_PER_HOUR
 
 Floats = NDArray[np.float64]
 Solve = Callable[[Sequence[Design]], list[Row]]
-"""Designs to rows as `screening.cell.discharge.discharge` returns them; see `solvers.solver`."""
+"""Designs to rows as `ionbridge.screening.cell.discharge.discharge` returns them; see
+`solvers.solver`."""
 
 RATES = (0.2, 1.0, 2.0, 3.0, 5.0)
 """C-rates of the response: the slowest is what the others are compared with."""

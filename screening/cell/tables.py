@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from screening.cell.protocols import CellProtocol
-from screening.cell.simulation import RESULTS
-from screening.shards import write_atomically
-from screening.table import Row, to_csv
+from ionbridge.screening.cell.protocols import CellProtocol
+from ionbridge.screening.cell.simulation import RESULTS
+from ionbridge.screening.shards import write_atomically
+from ionbridge.screening.table import Row, to_csv
 
 KPIS_FILE, CURVES_FILE = "kpis.csv", "curves.csv"
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from screening.commands.command import USABLE, add_command, say
+from ionbridge.screening.commands.command import USABLE, add_command, say
 
 
 def add(commands: Any) -> None:
@@ -39,13 +39,13 @@ def add(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from screening.errors import InputError, MissingExtraError
+    from ionbridge.screening.errors import InputError, MissingExtraError
 
     try:
-        from screening.orchestrator.ask import Endpoint, ask
-        from screening.orchestrator.caller import Caller
-        from screening.orchestrator.jobs import Jobs
-        from screening.orchestrator.workspace import Workspace
+        from ionbridge.screening.orchestrator.ask import Endpoint, ask
+        from ionbridge.screening.orchestrator.caller import Caller
+        from ionbridge.screening.orchestrator.jobs import Jobs
+        from ionbridge.screening.orchestrator.workspace import Workspace
     except ModuleNotFoundError as error:
         raise MissingExtraError("mcp", f"ionbridge ask ({error})") from error
     if not args.question.strip():

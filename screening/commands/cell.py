@@ -8,8 +8,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from screening.commands.cell_ageing import add_verbs as add_ageing_verbs
-from screening.commands.command import (
+from ionbridge.screening.commands.cell_ageing import add_verbs as add_ageing_verbs
+from ionbridge.screening.commands.command import (
     USABLE,
     add_command,
     add_workers,
@@ -168,11 +168,11 @@ def _add_export(verbs: Any) -> None:
 def _simulate(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from screening.cell.designs import read_designs
-    from screening.cell.protocols import ProtocolRuns, protocol
-    from screening.cell.simulation import Discharges, processes, simulate, stored_rows
-    from screening.cell.tables import protocol_columns, write_tables
-    from screening.errors import InputError
+    from ionbridge.screening.cell.designs import read_designs
+    from ionbridge.screening.cell.protocols import ProtocolRuns, protocol
+    from ionbridge.screening.cell.simulation import Discharges, processes, simulate, stored_rows
+    from ionbridge.screening.cell.tables import protocol_columns, write_tables
+    from ionbridge.screening.errors import InputError
 
     if not 0 < args.time_limit_s < float("inf"):
         raise InputError(f"--time-limit-s: expected a positive number, got {args.time_limit_s}")
@@ -194,10 +194,10 @@ def _simulate(args: argparse.Namespace) -> int:
 
 
 def _predict(args: argparse.Namespace) -> int:
-    from screening.cell.designs import read_designs
-    from screening.cell.rom import predict_designs
-    from screening.cell.shipped import OTHERS, rom_for
-    from screening.cell.tables import write_tables
+    from ionbridge.screening.cell.designs import read_designs
+    from ionbridge.screening.cell.rom import predict_designs
+    from ionbridge.screening.cell.shipped import OTHERS, rom_for
+    from ionbridge.screening.cell.tables import write_tables
 
     _check_new_folder(args.out / "kpis.csv")
     designs = read_designs(args.designs)
@@ -218,7 +218,7 @@ def _predict(args: argparse.Namespace) -> int:
 
 
 def _train(args: argparse.Namespace) -> int:
-    from screening.cell.rom import train
+    from ionbridge.screening.cell.rom import train
 
     _check_new_folder(args.out / "card.yaml")
     train(args.simulations, seed=args.seed).save(args.out)
@@ -227,7 +227,7 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _transfer(args: argparse.Namespace) -> int:
-    from screening.cell.rom import transfer
+    from ionbridge.screening.cell.rom import transfer
 
     _check_new_folder(args.out / "card.yaml")
     transfer(_cell_rom(args.base), args.simulations, args.strategy).save(args.out)
@@ -236,10 +236,10 @@ def _transfer(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> int:
-    from screening.cell.bpx import export
-    from screening.cell.designs import read_designs
-    from screening.errors import InputError
-    from structures.configuration import nearest
+    from ionbridge.screening.cell.bpx import export
+    from ionbridge.screening.cell.designs import read_designs
+    from ionbridge.screening.errors import InputError
+    from ionbridge.structures.configuration import nearest
 
     check_output(args.out)
     designs = {d.design_id: d for d in read_designs(args.designs)}
@@ -260,7 +260,7 @@ def _export(args: argparse.Namespace) -> int:
 
 def _check_new_folder(file: Path) -> None:
     """Refuse a file that cannot be written or whose folder holds something, before any work."""
-    from screening.errors import InputError
+    from ionbridge.screening.errors import InputError
 
     folder = file.parent
     if folder.is_dir() and any(folder.iterdir()):
@@ -270,9 +270,9 @@ def _check_new_folder(file: Path) -> None:
 
 def _cell_rom(name: str) -> Any:
     """A reduced-order cell model by name or folder."""
-    from models.cell_rom import CellRom
-    from models.library import load
-    from screening.errors import InputError
+    from ionbridge.models.cell_rom import CellRom
+    from ionbridge.models.library import load
+    from ionbridge.screening.errors import InputError
 
     model = load(name)
     if not isinstance(model, CellRom):

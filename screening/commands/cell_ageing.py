@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from screening.commands.command import add_command, check_output, counted, say, status
+from ionbridge.screening.commands.command import add_command, check_output, counted, say, status
 
 
 def add_verbs(verbs: Any) -> None:
@@ -43,17 +43,17 @@ def add_verbs(verbs: Any) -> None:
 
 
 def _age(args: argparse.Namespace) -> int:
-    from screening.cell.life_tables import AGEING_COLUMNS, ageing_rows
+    from ionbridge.screening.cell.life_tables import AGEING_COLUMNS, ageing_rows
 
     check_output(args.out)
     return _write(ageing_rows(args.cyclings), args.out, AGEING_COLUMNS)
 
 
 def _life(args: argparse.Namespace) -> int:
-    from models import library
-    from models.cycle_life import CycleLife
-    from screening.cell.life_tables import LIFE_COLUMNS, life_rows
-    from screening.errors import InputError
+    from ionbridge.models import library
+    from ionbridge.models.cycle_life import CycleLife
+    from ionbridge.screening.cell.life_tables import LIFE_COLUMNS, life_rows
+    from ionbridge.screening.errors import InputError
 
     check_output(args.out)
     model = library.load(args.model)
@@ -63,8 +63,8 @@ def _life(args: argparse.Namespace) -> int:
 
 
 def _write(rows: Sequence[dict[str, Any]], out: Path, columns: Sequence[str]) -> int:
-    from screening.shards import write_atomically
-    from screening.table import to_csv
+    from ionbridge.screening.shards import write_atomically
+    from ionbridge.screening.table import to_csv
 
     write_atomically(out, to_csv(rows, columns))
     counts = Counter(row["status"] for row in rows)

@@ -87,7 +87,7 @@ def add_calculator(group: Any) -> None:
 
 def check_output(path: Path) -> None:
     """Refuse an output file that cannot be written, before any work is done."""
-    from screening.errors import InputError
+    from ionbridge.screening.errors import InputError
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

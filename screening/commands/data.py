@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from screening.commands.command import UNUSABLE, USABLE, add_command, check_output, say
+from ionbridge.screening.commands.command import UNUSABLE, USABLE, add_command, check_output, say
 
 
 def add(commands: Any) -> None:
@@ -53,7 +53,7 @@ def add(commands: Any) -> None:
 
 
 def _data_list(args: argparse.Namespace) -> int:
-    from structures.sources.catalogue import SOURCES
+    from ionbridge.structures.sources.catalogue import SOURCES
 
     for source in SOURCES.values():
         print(f"{source.name:24s} {source.title} ({source.licence})")
@@ -66,9 +66,9 @@ def _data_fetch(args: argparse.Namespace) -> int:
 
 
 def _data_convert(args: argparse.Namespace) -> int:
-    from screening.errors import InputError
-    from structures.io import write_json_lines
-    from structures.records import Crystal, Hop
+    from ionbridge.screening.errors import InputError
+    from ionbridge.structures.io import write_json_lines
+    from ionbridge.structures.records import Crystal, Hop
 
     source = _source(args.name)
     check_output(args.out)
@@ -89,7 +89,7 @@ def _data_convert(args: argparse.Namespace) -> int:
 
 
 def _data_check(args: argparse.Namespace) -> int:
-    from structures.sources.catalogue import SOURCES
+    from ionbridge.structures.sources.catalogue import SOURCES
 
     n_whole = 0
     for source in SOURCES.values():
@@ -106,8 +106,8 @@ def _data_check(args: argparse.Namespace) -> int:
 
 def _source(name: str) -> Any:
     """A public data set by name, or the line that names the known ones."""
-    from screening.errors import InputError
-    from structures.sources.catalogue import find_source
+    from ionbridge.screening.errors import InputError
+    from ionbridge.structures.sources.catalogue import find_source
 
     try:
         return find_source(name)

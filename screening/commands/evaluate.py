@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from screening.commands.command import (
+from ionbridge.screening.commands.command import (
     add_command,
     add_input,
     add_workers,
@@ -32,11 +32,11 @@ def add(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from screening.conduction import Conditions
-    from screening.evaluation import evaluate
-    from screening.execution import executor_from
-    from screening.predictions import predict, read_input
-    from screening.shards import write_json
+    from ionbridge.screening.conduction import Conditions
+    from ionbridge.screening.evaluation import evaluate
+    from ionbridge.screening.execution import executor_from
+    from ionbridge.screening.predictions import predict, read_input
+    from ionbridge.screening.shards import write_json
 
     check_output(args.out)
     data = read_input(args.input, args.cifs)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from screening.commands.command import USABLE, add_command, check_output, say
+from ionbridge.screening.commands.command import USABLE, add_command, check_output, say
 
 
 def add(commands: Any) -> None:
@@ -60,9 +60,9 @@ def add(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from screening.errors import InputError
-    from screening.predictions import read_input
-    from structures.diffusivity_labels import is_diffusivity_file
+    from ionbridge.screening.errors import InputError
+    from ionbridge.screening.predictions import read_input
+    from ionbridge.structures.diffusivity_labels import is_diffusivity_file
 
     check_output(args.out / "card.yaml")
     if args.quantity in (None, "diffusivity") and is_diffusivity_file(args.labels):
@@ -86,10 +86,10 @@ def _run(args: argparse.Namespace) -> int:
 def _hops(args: argparse.Namespace, records: Sequence[Any]) -> int:
     import numpy as np
 
-    from models.adaptation import Base, adapt
-    from models.library import DEFAULTS
-    from screening.errors import InputError
-    from structures.records import Hop
+    from ionbridge.models.adaptation import Base, adapt
+    from ionbridge.models.library import DEFAULTS
+    from ionbridge.screening.errors import InputError
+    from ionbridge.structures.records import Hop
 
     hops = [r for r in records if isinstance(r, Hop) and r.barrier_eV is not None]
     if not hops:
@@ -116,11 +116,11 @@ def _hops(args: argparse.Namespace, records: Sequence[Any]) -> int:
 
 
 def _conductivities(args: argparse.Namespace, records: Sequence[Any]) -> int:
-    from models.conductivity import ConductivityTrees
-    from models.few_label_conductivity import adapt_conductivity
-    from models.library import DEFAULTS, load
-    from screening.conductivity_predictions import learnable
-    from screening.errors import InputError
+    from ionbridge.models.conductivity import ConductivityTrees
+    from ionbridge.models.few_label_conductivity import adapt_conductivity
+    from ionbridge.models.library import DEFAULTS, load
+    from ionbridge.screening.conductivity_predictions import learnable
+    from ionbridge.screening.errors import InputError
 
     rows = learnable(records)
     if not rows:
@@ -141,9 +141,9 @@ def _conductivities(args: argparse.Namespace, records: Sequence[Any]) -> int:
 
 
 def _diffusivities(args: argparse.Namespace) -> int:
-    from models.diffusivity_adaptation import adapt_diffusivity
-    from screening.errors import InputError
-    from structures.diffusivity_labels import read_diffusivities
+    from ionbridge.models.diffusivity_adaptation import adapt_diffusivity
+    from ionbridge.screening.errors import InputError
+    from ionbridge.structures.diffusivity_labels import read_diffusivities
 
     if args.base or args.strategy != "auto":
         raise InputError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from screening.commands import label_bvse, label_md, label_neb
+from ionbridge.screening.commands import label_bvse, label_md, label_neb
 
 METHODS = (label_bvse, label_md, label_neb)
 

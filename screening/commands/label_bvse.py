@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from screening.commands.command import add_command, check_output, counted, say, status
+from ionbridge.screening.commands.command import add_command, check_output, counted, say, status
 
 
 def add(methods: Any) -> None:
@@ -26,11 +26,11 @@ def add(methods: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from screening.errors import InputError
-    from screening.labelling.bvse import bvse_labels
-    from screening.predictions import read_input
-    from structures.io import write_json_lines
-    from structures.records import Crystal, FailedRecord, Hop
+    from ionbridge.screening.errors import InputError
+    from ionbridge.screening.labelling.bvse import bvse_labels
+    from ionbridge.screening.predictions import read_input
+    from ionbridge.structures.io import write_json_lines
+    from ionbridge.structures.records import Crystal, FailedRecord, Hop
 
     check_output(args.out)
     data = read_input(args.input)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from screening.commands.command import (
+from ionbridge.screening.commands.command import (
     USABLE,
     add_calculator,
     add_command,
@@ -91,7 +91,7 @@ def add(methods: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from screening.errors import InputError
+    from ionbridge.screening.errors import InputError
 
     if bool(args.trajectory) == bool(args.input):
         raise InputError("label md needs crystals to simulate or --trajectory FILE, one of the two")
@@ -102,11 +102,11 @@ def _run(args: argparse.Namespace) -> int:
 
 def _analyse(args: argparse.Namespace) -> int:
     """Labels of trajectories that exist."""
-    from screening.errors import InputError
-    from screening.labelling.diffusion_label import arrhenius_label, motion
-    from screening.labelling.msd_plot import write_plot
-    from screening.labelling.trajectory import read_trajectory
-    from screening.shards import write_json
+    from ionbridge.screening.errors import InputError
+    from ionbridge.screening.labelling.diffusion_label import arrhenius_label, motion
+    from ionbridge.screening.labelling.msd_plot import write_plot
+    from ionbridge.screening.labelling.trajectory import read_trajectory
+    from ionbridge.screening.shards import write_json
 
     for option in ("interval_fs", "working_ion", "temperature_K"):
         if getattr(args, option) is None:
@@ -149,15 +149,15 @@ def _simulate(args: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
-    from screening.errors import InputError
-    from screening.execution import LocalProcesses, executor_from
-    from screening.labelling.calculators import CalculatorChoice
-    from screening.labelling.md import Dynamics
-    from screening.labelling.md_labels import MdSettings, as_document, md_labels
-    from screening.labelling.msd_plot import write_plot
-    from screening.predictions import read_input
-    from screening.shards import write_json
-    from structures.records import Crystal, FailedRecord
+    from ionbridge.screening.errors import InputError
+    from ionbridge.screening.execution import LocalProcesses, executor_from
+    from ionbridge.screening.labelling.calculators import CalculatorChoice
+    from ionbridge.screening.labelling.md import Dynamics
+    from ionbridge.screening.labelling.md_labels import MdSettings, as_document, md_labels
+    from ionbridge.screening.labelling.msd_plot import write_plot
+    from ionbridge.screening.predictions import read_input
+    from ionbridge.screening.shards import write_json
+    from ionbridge.structures.records import Crystal, FailedRecord
 
     if args.steps < 1:
         raise InputError(f"--steps: expected 1 or more, got {args.steps}")
@@ -185,7 +185,9 @@ def _simulate(args: argparse.Namespace) -> int:
     folder = args.out.with_name(f"{args.out.stem}_runs")
     executor = executor_from("local", args.workers)
     if isinstance(executor, LocalProcesses):
-        executor = LocalProcesses(executor.n_workers, preload=("screening.labelling.md_labels",))
+        executor = LocalProcesses(
+            executor.n_workers, preload=("ionbridge.screening.labelling.md_labels",)
+        )
     n_runs = len(records) * len(settings.temperatures_K)
     say(f"{n_runs} runs of {args.steps} steps; trajectories grow in {folder}")
     labels: list[Any] = []
@@ -228,7 +230,7 @@ def _summary(label: Any) -> str:
 
 def _numbers(option: str, text: str) -> tuple[float, ...]:
     """Positive numbers, separated by commas."""
-    from screening.errors import InputError
+    from ionbridge.screening.errors import InputError
 
     try:
         numbers = tuple(float(word) for word in text.split(","))

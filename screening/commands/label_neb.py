@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from screening.commands.command import (
+from ionbridge.screening.commands.command import (
     add_calculator,
     add_command,
     add_workers,
@@ -72,13 +72,13 @@ def add(methods: Any) -> None:
 def _run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from screening.errors import InputError
-    from screening.execution import LocalProcesses, executor_from
-    from screening.labelling.calculators import CalculatorChoice
-    from screening.labelling.neb import NebSettings
-    from screening.labelling.neb_labels import NebLabeller, label_neb, neb_tasks
-    from screening.predictions import read_input
-    from structures.records import Crystal, FailedRecord, Hop
+    from ionbridge.screening.errors import InputError
+    from ionbridge.screening.execution import LocalProcesses, executor_from
+    from ionbridge.screening.labelling.calculators import CalculatorChoice
+    from ionbridge.screening.labelling.neb import NebSettings
+    from ionbridge.screening.labelling.neb_labels import NebLabeller, label_neb, neb_tasks
+    from ionbridge.screening.predictions import read_input
+    from ionbridge.structures.records import Crystal, FailedRecord, Hop
 
     settings = NebSettings(
         n_images=args.images,
@@ -100,7 +100,9 @@ def _run(args: argparse.Namespace) -> int:
     tasks = neb_tasks(records, args.max_hops)
     executor = executor_from("local", args.workers)
     if isinstance(executor, LocalProcesses):
-        executor = LocalProcesses(executor.n_workers, preload=("screening.labelling.neb_labels",))
+        executor = LocalProcesses(
+            executor.n_workers, preload=("ionbridge.screening.labelling.neb_labels",)
+        )
     say(f"{len(tasks)} hops")
     with tqdm(total=len(tasks), unit=" hops", disable=not sys.stderr.isatty()) as bar:
         rows = label_neb(tasks, labeller, args.out, executor, lambda row: bar.update())

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from screening.commands.command import USABLE, add_command
+from ionbridge.screening.commands.command import USABLE, add_command
 
 
 def add(commands: Any) -> None:
@@ -38,12 +38,12 @@ def add(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from screening.errors import InputError, MissingExtraError
-    from screening.orchestrator.workspace import Workspace
+    from ionbridge.screening.errors import InputError, MissingExtraError
+    from ionbridge.screening.orchestrator.workspace import Workspace
 
     try:
-        from screening.orchestrator.mcp_server import serve
-        from screening.orchestrator.tokens import Tokens
+        from ionbridge.screening.orchestrator.mcp_server import serve
+        from ionbridge.screening.orchestrator.tokens import Tokens
     except ModuleNotFoundError as error:
         raise MissingExtraError("mcp", f"ionbridge mcp ({error})") from error
     if (args.http is None) != (args.token_file is None):

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from screening.commands.command import UNUSABLE, USABLE, add_command, say
+from ionbridge.screening.commands.command import UNUSABLE, USABLE, add_command, say
 
 
 def add(commands: Any) -> None:
@@ -57,9 +57,9 @@ def add(commands: Any) -> None:
 
 
 def _models_list(args: argparse.Namespace) -> int:
-    from screening.errors import InputError
-    from screening.orchestrator.entries import default_catalogue
-    from screening.orchestrator.quantities import quantity
+    from ionbridge.screening.errors import InputError
+    from ionbridge.screening.orchestrator.entries import default_catalogue
+    from ionbridge.screening.orchestrator.quantities import quantity
 
     catalogue = default_catalogue()
     entries = catalogue.entries
@@ -92,7 +92,7 @@ def _models_list(args: argparse.Namespace) -> int:
 
 def _others(named: set[str]) -> list[str]:
     """Models that are no step of a plan: encoders to start from."""
-    from models.library import folders, read_card
+    from ionbridge.models.library import folders, read_card
 
     return [
         f"{name:24s} {'base':10s} {read_card(paths[0]).get('predicts', '')}"
@@ -104,8 +104,8 @@ def _others(named: set[str]) -> list[str]:
 def _models_show(args: argparse.Namespace) -> int:
     import yaml
 
-    from models.library import card, folders
-    from screening.orchestrator.entries import default_catalogue
+    from ionbridge.models.library import card, folders
+    from ionbridge.screening.orchestrator.entries import default_catalogue
 
     if args.name in folders() or Path(args.name).is_dir():
         shown = card(args.name)
@@ -116,8 +116,8 @@ def _models_show(args: argparse.Namespace) -> int:
 
 
 def _models_check(args: argparse.Namespace) -> int:
-    from screening.errors import InputError
-    from screening.orchestrator.checking import check
+    from ionbridge.screening.errors import InputError
+    from ionbridge.screening.orchestrator.checking import check
 
     if args.data is not None and not args.data.exists():
         raise InputError(f"--data {args.data}: no such file or folder")
@@ -133,10 +133,10 @@ def _models_check(args: argparse.Namespace) -> int:
 
 def _scored(name: str, path: Path) -> str:
     """Error of a model on a file of labelled records."""
-    from screening.conduction import Conditions
-    from screening.evaluation import evaluate
-    from screening.execution import ThisProcess
-    from screening.predictions import predict, read_input
+    from ionbridge.screening.conduction import Conditions
+    from ionbridge.screening.evaluation import evaluate
+    from ionbridge.screening.execution import ThisProcess
+    from ionbridge.screening.predictions import predict, read_input
 
     data = read_input([path])
     scores = evaluate(data, predict(data, None, name, Conditions(), ThisProcess()))

@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from screening.commands.command import UNUSABLE, USABLE, add_calculator, add_command, say
+from ionbridge.screening.commands.command import UNUSABLE, USABLE, add_calculator, add_command, say
 
 if TYPE_CHECKING:
-    from screening.orchestrator.givens import Given
-    from screening.orchestrator.planner import Chain, Plan
+    from ionbridge.screening.orchestrator.givens import Given
+    from ionbridge.screening.orchestrator.planner import Chain, Plan
 
 GOALS = (
     "migration_barrier, diffusivity, conductivity, voltage, cell_capacity, cell_energy, "
@@ -81,12 +81,12 @@ def add(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from screening.errors import InputError
-    from screening.orchestrator.catalogue import Conditions
-    from screening.orchestrator.execution_steps import PLAN_FILE, execute
-    from screening.orchestrator.givens import read_givens
-    from screening.orchestrator.planner import plan
-    from screening.shards import write_json
+    from ionbridge.screening.errors import InputError
+    from ionbridge.screening.orchestrator.catalogue import Conditions
+    from ionbridge.screening.orchestrator.execution_steps import PLAN_FILE, execute
+    from ionbridge.screening.orchestrator.givens import read_givens
+    from ionbridge.screening.orchestrator.planner import plan
+    from ionbridge.screening.shards import write_json
 
     for name, value in (
         ("--temperature-K", args.temperature_K),
@@ -133,9 +133,9 @@ def _run(args: argparse.Namespace) -> int:
 
 def _labels(args: argparse.Namespace, made: Plan) -> Given | None:
     """The labels that a plan wants, computed; None where too few succeed to learn from."""
-    from screening.labelling.calculators import CalculatorChoice
-    from screening.orchestrator.formulas import FEWEST_LABELS
-    from screening.orchestrator.label_runs import HOPS_FILE, LabelBudget, compute_labels
+    from ionbridge.screening.labelling.calculators import CalculatorChoice
+    from ionbridge.screening.orchestrator.formulas import FEWEST_LABELS
+    from ionbridge.screening.orchestrator.label_runs import HOPS_FILE, LabelBudget, compute_labels
 
     calculator = CalculatorChoice.parsed(args.calculator, args.calculator_arguments)
     budget = LabelBudget(args.max_labels, args.label_budget_min, calculator)
@@ -162,7 +162,7 @@ def _tell_label(k: int, n: int, hop: str) -> None:
 
 def described(made: Plan) -> str:
     """The plan as text: chosen chain, runners-up, why, warnings."""
-    from screening.orchestrator.planner import duration
+    from ionbridge.screening.orchestrator.planner import duration
 
     lines = [f"goal: {made.goal} ({made.unit}) at {made.at.temperature_K:g} K"]
     lines += [
@@ -197,7 +197,7 @@ def described(made: Plan) -> str:
 
 
 def _summary(chain: Chain, unit: str) -> str:
-    from screening.orchestrator.planner import duration
+    from ionbridge.screening.orchestrator.planner import duration
 
     error = "error not validated" if chain.error is None else f"+-{chain.error:.2g} {unit}"
     marks = "" if chain.is_inside else ", OUT OF DOMAIN"

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from screening.commands.command import (
+from ionbridge.screening.commands.command import (
     add_command,
     add_input,
     add_workers,
@@ -41,12 +41,12 @@ def add(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from screening.conduction import Conditions
-    from screening.errors import InputError
-    from screening.execution import executor_from
-    from screening.predictions import predict, read_input
-    from screening.shards import write_atomically
-    from screening.table import to_csv
+    from ionbridge.screening.conduction import Conditions
+    from ionbridge.screening.errors import InputError
+    from ionbridge.screening.execution import executor_from
+    from ionbridge.screening.predictions import predict, read_input
+    from ionbridge.screening.shards import write_atomically
+    from ionbridge.screening.table import to_csv
 
     if not 0 < args.temperature_K < float("inf"):
         raise InputError(f"--temperature-K: expected a positive number, got {args.temperature_K}")

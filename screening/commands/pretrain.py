@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from screening.commands.command import USABLE, add_command, check_output, say
+from ionbridge.screening.commands.command import USABLE, add_command, check_output, say
 
 
 def add(commands: Any) -> None:
@@ -29,7 +29,7 @@ def add(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from models.pretraining import PretrainingConfig, pretrain
+    from ionbridge.models.pretraining import PretrainingConfig, pretrain
 
     config = PretrainingConfig.from_yaml(args.config)
     check_output(args.out / "card.yaml")

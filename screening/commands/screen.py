@@ -7,7 +7,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from screening.commands.command import USABLE, add_command, add_workers, counted, say, status
+from ionbridge.screening.commands.command import (
+    USABLE,
+    add_command,
+    add_workers,
+    counted,
+    say,
+    status,
+)
 
 
 def add(commands: Any) -> None:
@@ -53,8 +60,8 @@ def add(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from screening.campaign import TABLE_FILE, Campaign, check_folder
-    from screening.errors import InputError
+    from ionbridge.screening.campaign import TABLE_FILE, Campaign, check_folder
+    from ionbridge.screening.errors import InputError
 
     if args.limit is not None and args.limit < 1:
         raise InputError(f"--limit: expected 1 or more, got {args.limit}")

@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from screening.labelling.chgnet_batch import Cell, ChgnetBatch, Topology
-from screening.labelling.hop_cell import HopCell
-from screening.labelling.neb import MAX_STEP_A, SPRING_EV_A2
+from ionbridge.screening.labelling.chgnet_batch import Cell, ChgnetBatch, Topology
+from ionbridge.screening.labelling.hop_cell import HopCell
+from ionbridge.screening.labelling.neb import MAX_STEP_A, SPRING_EV_A2
 
 Floats = NDArray[np.float64]
 Neighbours = Callable[[Sequence[Cell]], Topology]

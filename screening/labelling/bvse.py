@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from structures.hop_profile import profiled
-from structures.io import hop_to_json
-from structures.records import Crystal, FailedRecord, Hop, UnusableStructureError
-from structures.sites import find_hops
+from ionbridge.structures.hop_profile import profiled
+from ionbridge.structures.io import hop_to_json
+from ionbridge.structures.records import Crystal, FailedRecord, Hop, UnusableStructureError
+from ionbridge.structures.sites import find_hops
 
 METHOD = "bvse"
 SMALLEST_BARRIER_EV = 0.01

@@ -11,7 +11,7 @@ from typing import Any
 
 from ase.calculators.calculator import Calculator
 
-from screening.errors import InputError, MissingExtraError
+from ionbridge.screening.errors import InputError, MissingExtraError
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class CalculatorChoice:
     def _maker(self) -> Any:
         if self.name == "chgnet":
             try:
-                module = importlib.import_module("screening.labelling.chgnet_calculator")
+                module = importlib.import_module("ionbridge.screening.labelling.chgnet_calculator")
             except ImportError as error:
                 raise MissingExtraError("chgnet", "calculator 'chgnet'") from error
             return module.ChgnetCalculator

@@ -12,13 +12,23 @@ from numpy.typing import NDArray
 from pymatgen.core import Element
 from scipy import stats
 
-from screening.errors import InputError
-from screening.labelling.diffusivity import CONFIDENCE, Diffusivity, diffusivity, jump_diffusivity
-from screening.labelling.host import inspect_host, is_ion, without_drift
-from screening.labelling.jumps import count_jumps
-from screening.labelling.trajectory import Trajectory
-from structures.softbv import ion_charge
-from structures.transport import carrier_density, fit_arrhenius, haven_ratio, nernst_einstein
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.labelling.diffusivity import (
+    CONFIDENCE,
+    Diffusivity,
+    diffusivity,
+    jump_diffusivity,
+)
+from ionbridge.screening.labelling.host import inspect_host, is_ion, without_drift
+from ionbridge.screening.labelling.jumps import count_jumps
+from ionbridge.screening.labelling.trajectory import Trajectory
+from ionbridge.structures.softbv import ion_charge
+from ionbridge.structures.transport import (
+    carrier_density,
+    fit_arrhenius,
+    haven_ratio,
+    nernst_einstein,
+)
 
 MIN_JUMPS = 20
 """With fewer jumps no diffusivity is quoted: their number alone is uncertain by a fifth."""

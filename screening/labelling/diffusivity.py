@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from structures.transport import msd_to_diffusivity
+from ionbridge.structures.transport import msd_to_diffusivity
 
 N_LAGS = 12
 """Lags of the fit, on a logarithmic scale."""

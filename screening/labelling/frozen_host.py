@@ -13,8 +13,8 @@ from ase.calculators.calculator import Calculator
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
 
-from screening.labelling.checked_calculator import CheckedCalculator, Watch
-from screening.labelling.hop_cell import HopCell
+from ionbridge.screening.labelling.checked_calculator import CheckedCalculator, Watch
+from ionbridge.screening.labelling.hop_cell import HopCell
 
 Floats = NDArray[np.float64]
 

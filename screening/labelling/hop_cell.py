@@ -8,12 +8,12 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from screening.labelling.supercell import cells_in, shortest_vector, smallest_supercell
-from structures.hops import EXCLUSION_A, SAME_POINT_A
-from structures.minimum_energy_path import resample
-from structures.neighbors import neighbors_within
-from structures.records import Crystal, Hop, UnusableStructureError
-from structures.symmetry import space_group
+from ionbridge.screening.labelling.supercell import cells_in, shortest_vector, smallest_supercell
+from ionbridge.structures.hops import EXCLUSION_A, SAME_POINT_A
+from ionbridge.structures.minimum_energy_path import resample
+from ionbridge.structures.neighbors import neighbors_within
+from ionbridge.structures.records import Crystal, Hop, UnusableStructureError
+from ionbridge.structures.symmetry import space_group
 
 Floats = NDArray[np.float64]
 

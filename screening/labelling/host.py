@@ -9,8 +9,8 @@ from ase.data import atomic_numbers, covalent_radii
 from numpy.typing import NDArray
 from pymatgen.core import Element
 
-from screening.labelling.diffusivity import mean_squared_displacement
-from screening.labelling.trajectory import Trajectory
+from ionbridge.screening.labelling.diffusivity import mean_squared_displacement
+from ionbridge.screening.labelling.trajectory import Trajectory
 
 CENTRES = frozenset(
     ("B", "C", "N", "Si", "P", "S", "Cl", "Ge", "As", "Se", "Br", "Sn", "Sb", "Te", "I")

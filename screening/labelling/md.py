@@ -23,9 +23,9 @@ from ase.md.velocitydistribution import Stationary
 from ase.optimize import FIRE
 from numpy.typing import NDArray
 
-from screening.labelling.supercell import cells_in, smallest_supercell
-from structures.ordering import Ordered, ordered
-from structures.records import Crystal
+from ionbridge.screening.labelling.supercell import cells_in, smallest_supercell
+from ionbridge.structures.ordering import Ordered, ordered
+from ionbridge.structures.records import Crystal
 
 METHOD = "mlip_md"
 MAX_CELLS = 64

@@ -10,17 +10,23 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from screening.errors import InputError
-from screening.execution import Executor
-from screening.labelling.calculators import CalculatorChoice
-from screening.labelling.diffusion_label import Label, arrhenius_label, motion
-from screening.labelling.md import METHOD, Dynamics, DynamicsError, run_dynamics, simulation_cell
-from screening.labelling.trajectory import read_trajectory
-from screening.shards import write_json
-from structures.composition import working_ion
-from structures.io import crystal_to_json
-from structures.ordering import Ordered
-from structures.records import Crystal, FailedRecord, UnusableStructureError
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.execution import Executor
+from ionbridge.screening.labelling.calculators import CalculatorChoice
+from ionbridge.screening.labelling.diffusion_label import Label, arrhenius_label, motion
+from ionbridge.screening.labelling.md import (
+    METHOD,
+    Dynamics,
+    DynamicsError,
+    run_dynamics,
+    simulation_cell,
+)
+from ionbridge.screening.labelling.trajectory import read_trajectory
+from ionbridge.screening.shards import write_json
+from ionbridge.structures.composition import working_ion
+from ionbridge.structures.io import crystal_to_json
+from ionbridge.structures.ordering import Ordered
+from ionbridge.structures.records import Crystal, FailedRecord, UnusableStructureError
 
 
 @dataclass(frozen=True)

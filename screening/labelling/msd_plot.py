@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from structures.transport import arrhenius
+from ionbridge.structures.transport import arrhenius
 
 SIGMAS = 1.96
 Label = Mapping[str, Any]
@@ -23,7 +23,8 @@ def write_plot(path: Path, labels: Sequence[Label], fit: Label | None, title: st
 
     Args:
         path: The file.
-        labels: One for each temperature, as `screening.labelling.diffusion_label.motion` gives.
+        labels: One for each temperature, as `ionbridge.screening.labelling.diffusion_label.motion`
+            gives.
         fit: Arrhenius label where there is one; its plot stands beside.
         title: Above the plot.
     """

@@ -21,14 +21,14 @@ from ase.mep import NEB
 from ase.optimize import BFGS, FIRE, LBFGS
 from numpy.typing import NDArray
 
-from screening.errors import InputError
-from screening.labelling.checked_calculator import (
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.labelling.checked_calculator import (
     BrokenCalculationError,
     CheckedCalculator,
     Watch,
 )
-from screening.labelling.hop_cell import HopCell, Mirror, made_symmetric, mirror_of
-from structures.records import Crystal
+from ionbridge.screening.labelling.hop_cell import HopCell, Mirror, made_symmetric, mirror_of
+from ionbridge.structures.records import Crystal
 
 Floats = NDArray[np.float64]
 

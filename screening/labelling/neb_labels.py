@@ -17,23 +17,23 @@ from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
 from pymatgen.core import Composition
 
-from screening.errors import InputError
-from screening.execution import Executor
-from screening.labelling.calculators import CalculatorChoice
-from screening.labelling.hop_cell import HopCell, hop_cell_of_crystal, hop_cell_of_hop
-from screening.labelling.neb import (
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.execution import Executor
+from ionbridge.screening.labelling.calculators import CalculatorChoice
+from ionbridge.screening.labelling.hop_cell import HopCell, hop_cell_of_crystal, hop_cell_of_hop
+from ionbridge.screening.labelling.neb import (
     BrokenCalculationError,
     NebResult,
     NebSettings,
     neb_barrier,
     relaxed_crystal,
 )
-from screening.table import Row
-from structures.hop_profile import profiled
-from structures.hops import SAME_POINT_A
-from structures.io import hop_to_json, write_json_lines
-from structures.records import Crystal, FailedRecord, Hop, UnusableStructureError
-from structures.sites import find_hops
+from ionbridge.screening.table import Row
+from ionbridge.structures.hop_profile import profiled
+from ionbridge.structures.hops import SAME_POINT_A
+from ionbridge.structures.io import hop_to_json, write_json_lines
+from ionbridge.structures.records import Crystal, FailedRecord, Hop, UnusableStructureError
+from ionbridge.structures.sites import find_hops
 
 Floats = NDArray[np.float64]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from models.physics_fed import PROFILE
-from screening.errors import MissingExtraError
-from screening.labelling.hop_cell import hop_cell_of_hop
-from structures.graph import N_PROBES
-from structures.hop_profile import profiled
-from structures.records import Hop, UnusableStructureError
+from ionbridge.models.physics_fed import PROFILE
+from ionbridge.screening.errors import MissingExtraError
+from ionbridge.screening.labelling.hop_cell import hop_cell_of_hop
+from ionbridge.structures.graph import N_PROBES
+from ionbridge.structures.hop_profile import profiled
+from ionbridge.structures.records import Hop, UnusableStructureError
 
 MAX_ATOMS = 260
 """Hops in larger cells go without."""
@@ -33,8 +33,8 @@ def with_potential_profile(hop: Hop) -> Hop:
     except UnusableStructureError:
         return hop
     try:
-        from screening.labelling.batch_bands import frozen_profiles
-        from screening.labelling.chgnet_batch import topology
+        from ionbridge.screening.labelling.batch_bands import frozen_profiles
+        from ionbridge.screening.labelling.chgnet_batch import topology
     except ImportError as error:
         raise MissingExtraError("chgnet", "a model that reads CHGNet energies") from error
     (energies,) = frozen_profiles([cell], N_PROBES - 2, topology, "cpu")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pymatgen.core import Lattice
 
-from structures.records import UnusableStructureError
+from ionbridge.structures.records import UnusableStructureError
 
 Integers = NDArray[np.int64]
 

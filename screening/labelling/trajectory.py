@@ -18,8 +18,8 @@ import numpy as np
 from ase.io.trajectory import Trajectory as AseTrajectory
 from numpy.typing import NDArray
 
-from screening.errors import InputError
-from structures.geometry import perpendicular_widths
+from ionbridge.screening.errors import InputError
+from ionbridge.structures.geometry import perpendicular_widths
 
 MAX_NUMBERS = 16_000_000
 """Coordinates that are kept: 128 MB, 13,000 frames of 400 atoms."""

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.few_label import STRATEGIES, Source, Strategy, blend_name, blended, members
-from screening.shards import write_json
-from structures.splits import GroupedKFold
+from ionbridge.models.few_label import STRATEGIES, Source, Strategy, blend_name, blended, members
+from ionbridge.screening.shards import write_json
+from ionbridge.structures.splits import GroupedKFold
 
 Floats = NDArray[np.float64]
 

@@ -14,34 +14,34 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models import library
-from models.checkpoint import WEIGHTS
-from models.few_label import blended, members, usable_strategies
-from models.few_label_model import LARGEST_T, SCALE, FewLabelModel, hop_descriptors
-from models.validation import GROUPED, validation_row, write_validation
-from screening.errors import InputError
-from screening.orchestrator.adaptation import (
+from ionbridge.models import library
+from ionbridge.models.checkpoint import WEIGHTS
+from ionbridge.models.few_label import blended, members, usable_strategies
+from ionbridge.models.few_label_model import LARGEST_T, SCALE, FewLabelModel, hop_descriptors
+from ionbridge.models.validation import GROUPED, validation_row, write_validation
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.orchestrator.adaptation import (
     Choice,
     StrategyPrior,
     choose,
     cross_validated,
     trial_of,
 )
-from screening.orchestrator.catalogue import Entry, StepContext, Tables, ValidatedError
-from screening.orchestrator.formulas import FEWEST_LABELS, MAE_TO_STD
-from screening.orchestrator.quantities import Row
-from screening.orchestrator.records import hop_of
-from screening.orchestrator.trained import loaded, predicted_hops
-from screening.orchestrator.tuned_networks import (
+from ionbridge.screening.orchestrator.catalogue import Entry, StepContext, Tables, ValidatedError
+from ionbridge.screening.orchestrator.formulas import FEWEST_LABELS, MAE_TO_STD
+from ionbridge.screening.orchestrator.quantities import Row
+from ionbridge.screening.orchestrator.records import hop_of
+from ionbridge.screening.orchestrator.trained import loaded, predicted_hops
+from ionbridge.screening.orchestrator.tuned_networks import (
     ZERO_SHOT,
     against_networks,
     is_network,
     tuned_network,
     tuned_networks,
 )
-from screening.shards import write_json
-from structures.family_names import canonical_family
-from structures.records import Hop
+from ionbridge.screening.shards import write_json
+from ionbridge.structures.family_names import canonical_family
+from ionbridge.structures.records import Hop
 
 SOURCE = "hop-descriptors"
 """Shipped model whose hops are the source."""

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from screening.errors import InputError
+from ionbridge.screening.errors import InputError
 
 EXTRAPOLATION = "EXTRAPOLATION"
 MOST_ROWS = 100_000

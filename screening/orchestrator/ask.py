@@ -15,9 +15,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from screening.errors import InputError
-from screening.orchestrator.caller import Caller
-from screening.orchestrator.tools import INSTRUCTIONS, TOOLS, call_tool
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.orchestrator.caller import Caller
+from ionbridge.screening.orchestrator.tools import INSTRUCTIONS, TOOLS, call_tool
 
 URL, MODEL, KEY = "IONBRIDGE_LLM_URL", "IONBRIDGE_LLM_MODEL", "IONBRIDGE_LLM_KEY"
 MOST_TURNS = 40

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from screening.errors import InputError
+from ionbridge.screening.errors import InputError
 
 MOST_VALUES = 10_000
 DEEPEST = 40

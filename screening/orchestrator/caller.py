@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from screening.orchestrator.jobs import Jobs, JobStatus
-from screening.orchestrator.workspace import Workspace
+from ionbridge.screening.orchestrator.jobs import Jobs, JobStatus
+from ionbridge.screening.orchestrator.workspace import Workspace
 
 
 @dataclass(frozen=True)

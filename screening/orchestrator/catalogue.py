@@ -9,9 +9,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from screening.errors import InputError
-from screening.orchestrator.quantities import QUANTITIES, Row, quantity
-from structures.configuration import nearest
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.orchestrator.quantities import QUANTITIES, Row, quantity
+from ionbridge.structures.configuration import nearest
 
 Kind = Literal["network", "trees", "process", "formula", "potential", "simulation", "rom", "means"]
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from models import library
-from models.library import DEFAULTS
-from screening.conduction import Conditions as ConductionConditions
-from screening.orchestrator.catalogue import (
+from ionbridge.models import library
+from ionbridge.models.library import DEFAULTS
+from ionbridge.screening.conduction import Conditions as ConductionConditions
+from ionbridge.screening.orchestrator.catalogue import (
     Conditions,
     Entry,
     EntryDomain,
@@ -18,14 +18,14 @@ from screening.orchestrator.catalogue import (
     Tables,
     ValidatedError,
 )
-from screening.orchestrator.formulas import MAE_TO_STD
-from screening.orchestrator.quantities import Row
-from screening.orchestrator.records import crystal_of, row_by_row
-from screening.orchestrator.trained import loaded
-from screening.predict import CrystalPredictor
-from structures.prototypes import reference_crystals
-from structures.records import UnusableStructureError
-from structures.units import M2_PER_CM2, SECONDS_PER_HOUR
+from ionbridge.screening.orchestrator.formulas import MAE_TO_STD
+from ionbridge.screening.orchestrator.quantities import Row
+from ionbridge.screening.orchestrator.records import crystal_of, row_by_row
+from ionbridge.screening.orchestrator.trained import loaded
+from ionbridge.screening.predict import CrystalPredictor
+from ionbridge.structures.prototypes import reference_crystals
+from ionbridge.structures.records import UnusableStructureError
+from ionbridge.structures.units import M2_PER_CM2, SECONDS_PER_HOUR
 
 NOMINAL_AH = 2.3
 """Of the base cells, for relative errors."""
@@ -186,8 +186,8 @@ def _base_cells(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]
 
 
 def _material_in_cell(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
-    from screening.cell.base_cells import base_cell
-    from screening.cell.parameters import candidate_parameters
+    from ionbridge.screening.cell.base_cells import base_cell
+    from ionbridge.screening.cell.parameters import candidate_parameters
 
     cells = {row["id"]: row for row in tables["base_cell"]}
     only = tables["base_cell"][0] if len(tables["base_cell"]) == 1 else None
@@ -301,9 +301,9 @@ def _last_stated(scores: Any, key: str) -> float | None:
 
 
 def _aged(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
-    from models.ageing_rom import Cycling
-    from screening.cell.ageing_kpis import ageing_kpis, ageing_model
-    from screening.cell.base_cells import base_cell
+    from ionbridge.models.ageing_rom import Cycling
+    from ionbridge.screening.cell.ageing_kpis import ageing_kpis, ageing_model
+    from ionbridge.screening.cell.base_cells import base_cell
 
     at = context.at
     cycling = Cycling(AGEING_RATE, at.c_rate, at.temperature_K, AGEING_DEPTH)
@@ -332,14 +332,14 @@ def _aged(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
 
 
 def _discharges(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
-    from screening.cell.simulation import Discharges
+    from ionbridge.screening.cell.simulation import Discharges
 
     return _capacities(tables, context.at, lambda design: Discharges()([design])[0])
 
 
 def _predicted_discharges(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
-    from screening.cell.rom import predict_designs
-    from screening.cell.shipped import rom_for
+    from ionbridge.screening.cell.rom import predict_designs
+    from ionbridge.screening.cell.shipped import rom_for
 
     def predicted(design: Any) -> Row:
         return predict_designs([design], loaded(library.find(rom_for(design.base_cell))))[0]
@@ -351,7 +351,7 @@ def _capacities(
     tables: Tables, at: Conditions, solve: Callable[[Any], Row]
 ) -> Mapping[str, list[Row]]:
     """Capacity and energy of designs, their spread that of the diffusivity and the solver's own."""
-    from screening.cell.designs import Design, check
+    from ionbridge.screening.cell.designs import Design, check
 
     slope = _discharge_slopes(at)["cell_capacity", "cell_design"] / NOMINAL_AH
 

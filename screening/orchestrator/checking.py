@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from models import library
-from models.validation import (
+from ionbridge.models import library
+from ionbridge.models.validation import (
     GROUPED,
     STARTER,
     ValidationRow,
@@ -18,11 +18,11 @@ from models.validation import (
     read_validation,
     validation_row,
 )
-from screening.errors import InputError
-from screening.orchestrator.potentials import NEB, NEB_VALIDATION
-from screening.orchestrator.records import composition_in, composition_of
-from screening.starter import starter_crystals, starter_hops
-from structures.sources import materials_project, na_conductivity, neb_barriers, obelix
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.orchestrator.potentials import NEB, NEB_VALIDATION
+from ionbridge.screening.orchestrator.records import composition_in, composition_of
+from ionbridge.screening.starter import starter_crystals, starter_hops
+from ionbridge.structures.sources import materials_project, na_conductivity, neb_barriers, obelix
 
 TOLERANCE = 0.01
 """Relative difference of a stated and a recomputed error that rounding explains."""

@@ -10,14 +10,14 @@ from typing import Any
 
 import yaml
 
-from screening.errors import InputError
-from screening.orchestrator.answers import EXTRAPOLATION
-from screening.shards import write_json
-from structures.composition import working_ion
-from structures.family_names import canonical_family
-from structures.io import InputRecord, read_records, survey
-from structures.records import Crystal, FailedRecord, Hop, UnusableStructureError
-from structures.tables import ConductivityRow
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.orchestrator.answers import EXTRAPOLATION
+from ionbridge.screening.shards import write_json
+from ionbridge.structures.composition import working_ion
+from ionbridge.structures.family_names import canonical_family
+from ionbridge.structures.io import InputRecord, read_records, survey
+from ionbridge.structures.records import Crystal, FailedRecord, Hop, UnusableStructureError
+from ionbridge.structures.tables import ConductivityRow
 
 N_SHOWN = 10
 SHIPPED = Path(__file__).parents[2] / "models" / "library"

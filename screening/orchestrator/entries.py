@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from screening.orchestrator.adapted import adapted_entries
-from screening.orchestrator.catalogue import Catalogue
-from screening.orchestrator.cells import cell_entries
-from screening.orchestrator.formulas import formula_entries
-from screening.orchestrator.potentials import potential_entries
-from screening.orchestrator.trained import trained_entries
+from ionbridge.screening.orchestrator.adapted import adapted_entries
+from ionbridge.screening.orchestrator.catalogue import Catalogue
+from ionbridge.screening.orchestrator.cells import cell_entries
+from ionbridge.screening.orchestrator.formulas import formula_entries
+from ionbridge.screening.orchestrator.potentials import potential_entries
+from ionbridge.screening.orchestrator.trained import trained_entries
 
 
 def default_catalogue() -> Catalogue:

@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models.checkpoint import sha256
-from screening.campaign import installed_version
-from screening.errors import InputError
-from screening.orchestrator.catalogue import Catalogue, Conditions, Entry, StepContext
-from screening.orchestrator.planner import Plan, Step
-from screening.orchestrator.quantities import QUANTITIES, Row
-from screening.shards import write_atomically, write_json
-from screening.table import to_csv
+from ionbridge.models.checkpoint import sha256
+from ionbridge.screening.campaign import installed_version
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.orchestrator.catalogue import Catalogue, Conditions, Entry, StepContext
+from ionbridge.screening.orchestrator.planner import Plan, Step
+from ionbridge.screening.orchestrator.quantities import QUANTITIES, Row
+from ionbridge.screening.shards import write_atomically, write_json
+from ionbridge.screening.table import to_csv
 
 PLAN_FILE, RESULT_FILE, TABLE_FILE, STEP_FILE = (
     "plan.json",
@@ -110,7 +110,7 @@ def execute(
     """Run the chosen chain of a plan; what is there already is not run again.
 
     Args:
-        plan: From :func:`screening.orchestrator.planner.plan`.
+        plan: From :func:`ionbridge.screening.orchestrator.planner.plan`.
         out: Folder of the plan; steps of other plans in it are kept and shared.
         progress: Called before each step.
         catalogue: Entries to run; by default those of here and now.
@@ -124,7 +124,7 @@ def execute(
     if plan.chosen is None:
         raise InputError(f"this plan cannot be run: {plan.why}")
     if catalogue is None:
-        from screening.orchestrator.entries import default_catalogue
+        from ionbridge.screening.orchestrator.entries import default_catalogue
 
         catalogue = default_catalogue()
     out.mkdir(parents=True, exist_ok=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from screening.orchestrator import tool_arguments as given
-from screening.orchestrator.answers import LARGEST_TABLE, Answer, read_table, table_answer
-from screening.orchestrator.caller import Caller
+from ionbridge.screening.orchestrator import tool_arguments as given
+from ionbridge.screening.orchestrator.answers import LARGEST_TABLE, Answer, read_table, table_answer
+from ionbridge.screening.orchestrator.caller import Caller
 
 
 def list_files(caller: Caller, a: given.ListFiles) -> Answer:

@@ -8,19 +8,25 @@ from pathlib import Path
 
 import numpy as np
 
-from models.ensemble import HopEnergies
-from screening.conduction import (
+from ionbridge.models.ensemble import HopEnergies
+from ionbridge.screening.conduction import (
     CHARGE_NUMBER,
     PREFACTOR_STD_DECADES,
     conduction_row,
 )
-from screening.conduction import (
+from ionbridge.screening.conduction import (
     Conditions as ConductionConditions,
 )
-from screening.orchestrator.catalogue import Conditions, Entry, StepContext, Tables, ValidatedError
-from screening.orchestrator.givens import row_ion
-from screening.orchestrator.quantities import QUANTITIES, Row
-from screening.orchestrator.records import (
+from ionbridge.screening.orchestrator.catalogue import (
+    Conditions,
+    Entry,
+    StepContext,
+    Tables,
+    ValidatedError,
+)
+from ionbridge.screening.orchestrator.givens import row_ion
+from ionbridge.screening.orchestrator.quantities import QUANTITIES, Row
+from ionbridge.screening.orchestrator.records import (
     ORIGIN,
     composition_in,
     composition_of,
@@ -29,15 +35,15 @@ from screening.orchestrator.records import (
     hop_of,
     row_by_row,
 )
-from structures import composition as compositions
-from structures import families
-from structures.hop_profile import profiled
-from structures.json_records import hop_to_json
-from structures.oxidation import BRANCHES
-from structures.records import UnusableStructureError
-from structures.sites import find_hops
-from structures.transport import nernst_einstein
-from structures.units import BOLTZMANN_EV_PER_K, FARADAY_C_PER_MOL, MAH_PER_C
+from ionbridge.structures import composition as compositions
+from ionbridge.structures import families
+from ionbridge.structures.hop_profile import profiled
+from ionbridge.structures.json_records import hop_to_json
+from ionbridge.structures.oxidation import BRANCHES
+from ionbridge.structures.records import UnusableStructureError
+from ionbridge.structures.sites import find_hops
+from ionbridge.structures.transport import nernst_einstein
+from ionbridge.structures.units import BOLTZMANN_EV_PER_K, FARADAY_C_PER_MOL, MAH_PER_C
 
 EXACT = ValidatedError(0.0, 0, "exact formula")
 HAVEN_STD_DECADES = 0.3

@@ -13,16 +13,16 @@ from typing import Any
 
 from pymatgen.core import Composition
 
-from models.method_footing import UNSTATED, asked_method
-from screening.errors import InputError
-from screening.orchestrator.quantities import CONVERSIONS, QUANTITIES, Row, quantity
-from screening.predictions import read_input
-from structures.configuration import nearest
-from structures.family_names import canonical_family
-from structures.json_records import ELEMENT_SYMBOLS, crystal_to_json, hop_to_json
-from structures.prototypes import reference_crystals
-from structures.records import WORKING_IONS, Crystal, Hop
-from structures.tables import ConductivityRow, conductivity_row
+from ionbridge.models.method_footing import UNSTATED, asked_method
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.orchestrator.quantities import CONVERSIONS, QUANTITIES, Row, quantity
+from ionbridge.screening.predictions import read_input
+from ionbridge.structures.configuration import nearest
+from ionbridge.structures.family_names import canonical_family
+from ionbridge.structures.json_records import ELEMENT_SYMBOLS, crystal_to_json, hop_to_json
+from ionbridge.structures.prototypes import reference_crystals
+from ionbridge.structures.records import WORKING_IONS, Crystal, Hop
+from ionbridge.structures.tables import ConductivityRow, conductivity_row
 
 CHEMISTRY = "chemistry:"
 CELL_CHEMISTRIES = {
@@ -289,7 +289,7 @@ def _cell_table(path: Path) -> Given | None:
     with path.open(encoding="utf-8", newline="") as stream:
         columns = [c.strip() for c in csv.DictReader(stream).fieldnames or ()]
     if "base_cell" in columns:
-        from screening.cell.designs import read_designs
+        from ionbridge.screening.cell.designs import read_designs
 
         rows = tuple(
             {

@@ -1,4 +1,4 @@
-"""The process of one job: ``python -m screening.orchestrator.job_process FOLDER LOCK``.
+"""The process of one job: ``python -m ionbridge.screening.orchestrator.job_process FOLDER LOCK``.
 
 It runs a command of ``ionbridge`` in the job's folder and leaves there what became of it. Nothing
 of it depends on the server that started it: that may end, the job goes on.
@@ -18,8 +18,8 @@ import traceback
 from pathlib import Path
 from typing import TextIO
 
-from screening.orchestrator.jobs import CANCELLED, ENDED, JOB, PROGRESS, STARTED
-from screening.shards import write_json
+from ionbridge.screening.orchestrator.jobs import CANCELLED, ENDED, JOB, PROGRESS, STARTED
+from ionbridge.screening.shards import write_json
 
 LARGEST_OUTPUT = 4 * 2**30
 """Bytes of a file that a job may write."""
@@ -125,11 +125,11 @@ def main(folder: Path, lock: int) -> int:
 def _run(command: str, arguments: list[str]) -> int:
     """The two things a job may be; nothing else can be named."""
     if command == "describe":
-        from screening.orchestrator.description import main as describe
+        from ionbridge.screening.orchestrator.description import main as describe
 
         return describe(arguments)
     if command == "ionbridge":
-        from screening.cli import main as ionbridge
+        from ionbridge.screening.cli import main as ionbridge
 
         return ionbridge(arguments)
     raise ValueError(f"unknown command {command!r}")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from screening.errors import InputError
-from screening.orchestrator import tool_arguments as given
-from screening.orchestrator.answers import Answer
-from screening.orchestrator.caller import Caller
-from screening.orchestrator.results import N_LISTED, listed, result_answer, status_answer
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.orchestrator import tool_arguments as given
+from ionbridge.screening.orchestrator.answers import Answer
+from ionbridge.screening.orchestrator.caller import Caller
+from ionbridge.screening.orchestrator.results import N_LISTED, listed, result_answer, status_answer
 
 
 def job_status(caller: Caller, a: given.JobStatusOf) -> Answer:

@@ -25,9 +25,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from screening.errors import InputError
-from screening.orchestrator.workspace import JOBS, Workspace
-from screening.shards import write_json
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.orchestrator.workspace import JOBS, Workspace
+from ionbridge.screening.shards import write_json
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 Command = Literal["ionbridge", "describe"]
@@ -324,7 +324,7 @@ class Jobs:
                             sys.executable,
                             "-P",  # nothing in the job's folder is ever imported
                             "-m",
-                            "screening.orchestrator.job_process",
+                            "ionbridge.screening.orchestrator.job_process",
                             str(folder),
                             str(lock),
                         ],

@@ -13,16 +13,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from screening.errors import InputError
-from screening.execution import ThisProcess
-from screening.labelling.calculators import CalculatorChoice
-from screening.labelling.neb_labels import METHOD, NebLabeller, finished_rows, label_neb
-from screening.orchestrator.givens import Given
-from screening.orchestrator.quantities import Row
-from screening.orchestrator.wanted_labels import N_WANTED, WantedLabel
-from screening.shards import write_json
-from structures.io import write_json_lines
-from structures.json_records import hop_to_json
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.execution import ThisProcess
+from ionbridge.screening.labelling.calculators import CalculatorChoice
+from ionbridge.screening.labelling.neb_labels import METHOD, NebLabeller, finished_rows, label_neb
+from ionbridge.screening.orchestrator.givens import Given
+from ionbridge.screening.orchestrator.quantities import Row
+from ionbridge.screening.orchestrator.wanted_labels import N_WANTED, WantedLabel
+from ionbridge.screening.shards import write_json
+from ionbridge.structures.io import write_json_lines
+from ionbridge.structures.json_records import hop_to_json
 
 LABELS = "labels"
 SUMMARY_FILE, HOPS_FILE = "labels.json", "labels.jsonl"

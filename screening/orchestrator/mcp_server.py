@@ -1,8 +1,8 @@
 """The Model Context Protocol server: the tools over stdio, or over HTTP on loopback with a token.
 
-Everything of substance is in :mod:`screening.orchestrator.tools`; here are the transports, who a
-client is, and what keeps one client from being in the way of another. Tools run in threads, a few
-for each client; jobs run in processes.
+Everything of substance is in :mod:`ionbridge.screening.orchestrator.tools`; here are the
+transports, who a client is, and what keeps one client from being in the way of another. Tools run
+in threads, a few for each client; jobs run in processes.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from mcp.server.stdio import stdio_server
 from mcp.shared.exceptions import MCPError
 from pydantic import AnyHttpUrl
 
-from screening.errors import InputError
-from screening.orchestrator.answers import ANSWER_SCHEMA, Answer
-from screening.orchestrator.bounded_lines import BoundedLines
-from screening.orchestrator.caller import Caller
-from screening.orchestrator.description import SHIPPED
-from screening.orchestrator.jobs import Jobs, JobStatus
-from screening.orchestrator.results import files_below
-from screening.orchestrator.tokens import Tokens
-from screening.orchestrator.tools import INSTRUCTIONS, TOOLS, call_tool
-from screening.orchestrator.turnstile import Turnstile
-from screening.orchestrator.workspace import JOBS, MODELS, Workspace, WorkspaceError
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.orchestrator.answers import ANSWER_SCHEMA, Answer
+from ionbridge.screening.orchestrator.bounded_lines import BoundedLines
+from ionbridge.screening.orchestrator.caller import Caller
+from ionbridge.screening.orchestrator.description import SHIPPED
+from ionbridge.screening.orchestrator.jobs import Jobs, JobStatus
+from ionbridge.screening.orchestrator.results import files_below
+from ionbridge.screening.orchestrator.tokens import Tokens
+from ionbridge.screening.orchestrator.tools import INSTRUCTIONS, TOOLS, call_tool
+from ionbridge.screening.orchestrator.turnstile import Turnstile
+from ionbridge.screening.orchestrator.workspace import JOBS, MODELS, Workspace, WorkspaceError
 
 NAME = "ionbridge"
 HOST = "127.0.0.1"

@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from screening.orchestrator import tool_arguments as given
-from screening.orchestrator.answers import Answer, card_answer, short
-from screening.orchestrator.bounded_yaml import plain_mapping
-from screening.orchestrator.caller import Caller
-from screening.orchestrator.catalogue import Entry
+from ionbridge.screening.orchestrator import tool_arguments as given
+from ionbridge.screening.orchestrator.answers import Answer, card_answer, short
+from ionbridge.screening.orchestrator.bounded_yaml import plain_mapping
+from ionbridge.screening.orchestrator.caller import Caller
+from ionbridge.screening.orchestrator.catalogue import Entry
 
 LARGEST_CARD = 2**20
 CARD = "card.yaml"
@@ -19,7 +19,7 @@ NOT_VALIDATED = "not validated: no error can be stated"
 
 def list_models(caller: Caller, a: given.ListModels) -> Answer:
     """Entries of the catalogue, one short row each."""
-    from screening.orchestrator.entries import default_catalogue
+    from ionbridge.screening.orchestrator.entries import default_catalogue
 
     catalogue = default_catalogue()
     rows = [
@@ -40,7 +40,7 @@ def show_model(caller: Caller, a: given.ShowModel) -> Answer:
     """An entry of the catalogue with the card behind it, or the card of a model folder."""
     if "/" in a.name:
         return model_folder(caller, a.name)
-    from screening.orchestrator.entries import default_catalogue
+    from ionbridge.screening.orchestrator.entries import default_catalogue
 
     entry = default_catalogue()[a.name]
     row = _row(entry)

@@ -16,14 +16,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from screening.errors import InputError
-from screening.orchestrator.catalogue import Catalogue, Conditions, Entry, ValidatedError
-from screening.orchestrator.givens import Given, row_elements, row_ion
-from screening.orchestrator.potentials import NEB, label_error_eV
-from screening.orchestrator.quantities import QUANTITIES, Row, goals, quantity
-from screening.orchestrator.wanted_labels import WantedLabel, wanted_labels
-from structures.configuration import nearest
-from structures.family_names import canonical_family
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.orchestrator.catalogue import Catalogue, Conditions, Entry, ValidatedError
+from ionbridge.screening.orchestrator.givens import Given, row_elements, row_ion
+from ionbridge.screening.orchestrator.potentials import NEB, label_error_eV
+from ionbridge.screening.orchestrator.quantities import QUANTITIES, Row, goals, quantity
+from ionbridge.screening.orchestrator.wanted_labels import WantedLabel, wanted_labels
+from ionbridge.structures.configuration import nearest
+from ionbridge.structures.family_names import canonical_family
 
 MAX_CHAINS = 400
 """Chains looked at; the search is depth first and cheap entries come first."""
@@ -289,7 +289,7 @@ def plan(
 
     Args:
         goal: Name of a numeric quantity.
-        given: What the user has, from :func:`screening.orchestrator.givens.read_givens`.
+        given: What the user has, from :func:`ionbridge.screening.orchestrator.givens.read_givens`.
         catalogue: Entries to plan with; by default everything built in, shipped and the user's.
         at: Temperature, rate, seed.
         max_cost_s: A chain that takes longer is chosen only where no other one can run inside its
@@ -307,7 +307,7 @@ def plan(
         raise InputError("nothing is given: pass --given FILE or --given chemistry:NAME")
     at = at or Conditions()
     if catalogue is None:
-        from screening.orchestrator.entries import default_catalogue
+        from ionbridge.screening.orchestrator.entries import default_catalogue
 
         catalogue = default_catalogue()
     if not catalogue.entries:

@@ -6,13 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from models.validation import errors_by_domain
-from screening.orchestrator.catalogue import Entry, StepContext, Tables, ValidatedError
-from screening.orchestrator.formulas import hop_row
-from screening.orchestrator.quantities import Row
-from screening.orchestrator.records import crystal_of, failed, hop_of, row_by_row, usable
-from structures.records import WORKING_IONS, UnusableStructureError
-from structures.units import BOLTZMANN_EV_PER_K
+from ionbridge.models.validation import errors_by_domain
+from ionbridge.screening.orchestrator.catalogue import Entry, StepContext, Tables, ValidatedError
+from ionbridge.screening.orchestrator.formulas import hop_row
+from ionbridge.screening.orchestrator.quantities import Row
+from ionbridge.screening.orchestrator.records import crystal_of, failed, hop_of, row_by_row, usable
+from ionbridge.structures.records import WORKING_IONS, UnusableStructureError
+from ionbridge.structures.units import BOLTZMANN_EV_PER_K
 
 NEB_METHOD = "mlip_neb"
 """Method of a label that a band with a universal potential has given."""
@@ -104,9 +104,9 @@ def label_error_eV(rows: Sequence[Row]) -> float:
 
 
 def _neb(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
-    from screening.execution import ThisProcess
-    from screening.labelling.calculators import CalculatorChoice
-    from screening.labelling.neb_labels import NebLabeller, label_neb, neb_tasks
+    from ionbridge.screening.execution import ThisProcess
+    from ionbridge.screening.labelling.calculators import CalculatorChoice
+    from ionbridge.screening.labelling.neb_labels import NebLabeller, label_neb, neb_tasks
 
     rows = usable(tables["hop"])
     tasks = neb_tasks([hop_of(row) for row in rows])
@@ -133,8 +133,8 @@ def _neb(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
 
 
 def _dynamics(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
-    from screening.execution import ThisProcess
-    from screening.labelling.md_labels import MdSettings, md_labels
+    from ionbridge.screening.execution import ThisProcess
+    from ionbridge.screening.labelling.md_labels import MdSettings, md_labels
 
     records = [crystal_of(row) for row in usable(tables["crystal"])]
     settings = MdSettings((800.0, 1000.0, 1200.0))
@@ -165,8 +165,8 @@ def _dynamics(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
 
 
 def _analysis(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
-    from screening.labelling.diffusion_label import motion
-    from screening.labelling.trajectory import read_trajectory
+    from ionbridge.screening.labelling.diffusion_label import motion
+    from ionbridge.screening.labelling.trajectory import read_trajectory
 
     interval_fs = float(tables["frame_interval"][0]["frame_interval_fs"])
 

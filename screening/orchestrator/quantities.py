@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from screening.errors import InputError
-from structures.configuration import nearest
+from ionbridge.screening.errors import InputError
+from ionbridge.structures.configuration import nearest
 
 Row = dict[str, Any]
 Carrier = Literal["hop", "crystal", "electrode", "cell", "application"]

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 from pymatgen.core import Composition
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
-from screening.orchestrator.quantities import Row
-from structures.json_records import crystal_from_json, hop_from_json
-from structures.records import Crystal, Hop
-from structures.tables import ConductivityRow
+from ionbridge.screening.orchestrator.quantities import Row
+from ionbridge.structures.json_records import crystal_from_json, hop_from_json
+from ionbridge.structures.records import Crystal, Hop
+from ionbridge.structures.tables import ConductivityRow
 
 T = TypeVar("T")
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from screening.errors import InputError
-from screening.orchestrator.answers import (
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.orchestrator.answers import (
     EXTRAPOLATION,
     LARGEST_TABLE,
     Answer,
@@ -20,10 +20,10 @@ from screening.orchestrator.answers import (
     short,
     table_answer,
 )
-from screening.orchestrator.caller import Caller
-from screening.orchestrator.jobs import Job, JobStatus
-from screening.orchestrator.model_tools import model_folder
-from screening.orchestrator.workspace import JOBS, Entry, Workspace, WorkspaceError
+from ionbridge.screening.orchestrator.caller import Caller
+from ionbridge.screening.orchestrator.jobs import Job, JobStatus
+from ionbridge.screening.orchestrator.model_tools import model_folder
+from ionbridge.screening.orchestrator.workspace import JOBS, Entry, Workspace, WorkspaceError
 
 LARGEST_DOCUMENT = 8 * 2**20
 N_LISTED = 30

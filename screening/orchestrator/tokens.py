@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mcp.server.auth.provider import AccessToken
 
-from screening.errors import InputError
+from ionbridge.screening.errors import InputError
 
 SHORTEST_TOKEN = 24
 

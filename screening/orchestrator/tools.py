@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from screening.errors import InputError
-from screening.orchestrator import file_tools, job_tools, model_tools, work_tools
-from screening.orchestrator import tool_arguments as given
-from screening.orchestrator.answers import Answer
-from screening.orchestrator.caller import Caller
-from structures.configuration import nearest
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.orchestrator import file_tools, job_tools, model_tools, work_tools
+from ionbridge.screening.orchestrator import tool_arguments as given
+from ionbridge.screening.orchestrator.answers import Answer
+from ionbridge.screening.orchestrator.caller import Caller
+from ionbridge.structures.configuration import nearest
 
 INSTRUCTIONS = """\
 IonBridge screens battery materials by how fast their ions move. Files lie in a workspace; paths

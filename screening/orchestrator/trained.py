@@ -13,21 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from models import library
-from models.barrier_energies import hop_energies
-from models.checkpoint import CONFIG, WEIGHTS, IncompatibleModelError
-from models.conductivity import ConductivityTrees
-from models.cycle_life import CycleLife
-from models.ensemble import HopEnsemble
-from models.few_label import is_new
-from models.few_label_conductivity import FewLabelConductivity
-from models.few_label_model import FewLabelModel, hop_descriptors
-from models.hop_graphs import graph_of
-from models.physics_fed import PhysicsFed
-from models.validation import errors_by_domain
-from screening.conductivity_predictions import ROOM_TEMPERATURE_K
-from screening.labelling.potential_profile import with_potential_profile
-from screening.orchestrator.catalogue import (
+from ionbridge.models import library
+from ionbridge.models.barrier_energies import hop_energies
+from ionbridge.models.checkpoint import CONFIG, WEIGHTS, IncompatibleModelError
+from ionbridge.models.conductivity import ConductivityTrees
+from ionbridge.models.cycle_life import CycleLife
+from ionbridge.models.ensemble import HopEnsemble
+from ionbridge.models.few_label import is_new
+from ionbridge.models.few_label_conductivity import FewLabelConductivity
+from ionbridge.models.few_label_model import FewLabelModel, hop_descriptors
+from ionbridge.models.hop_graphs import graph_of
+from ionbridge.models.physics_fed import PhysicsFed
+from ionbridge.models.validation import errors_by_domain
+from ionbridge.screening.conductivity_predictions import ROOM_TEMPERATURE_K
+from ionbridge.screening.labelling.potential_profile import with_potential_profile
+from ionbridge.screening.orchestrator.catalogue import (
     Entry,
     EntryDomain,
     Kind,
@@ -36,9 +36,9 @@ from screening.orchestrator.catalogue import (
     Tables,
     ValidatedError,
 )
-from screening.orchestrator.formulas import FEWEST_LABELS, MAE_TO_STD, hop_row
-from screening.orchestrator.quantities import QUANTITIES, Row
-from screening.orchestrator.records import (
+from ionbridge.screening.orchestrator.formulas import FEWEST_LABELS, MAE_TO_STD, hop_row
+from ionbridge.screening.orchestrator.quantities import QUANTITIES, Row
+from ionbridge.screening.orchestrator.records import (
     composition_in,
     composition_of,
     crystal_of,
@@ -47,10 +47,10 @@ from screening.orchestrator.records import (
     row_by_row,
     usable,
 )
-from structures.conductor_descriptors import composition_block, conductor_ion
-from structures.records import Hop, UnusableStructureError
-from structures.sites import find_hops
-from structures.sources.cell_ageing import early_cycles
+from ionbridge.structures.conductor_descriptors import composition_block, conductor_ion
+from ionbridge.structures.records import Hop, UnusableStructureError
+from ionbridge.structures.sites import find_hops
+from ionbridge.structures.sources.cell_ageing import early_cycles
 
 KINDS_OF_ENTRIES: Mapping[str, Kind] = {
     "hop_ensemble": "network",

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models import library
-from models.adaptation import Base, adapt, ensemble_config, out_of_fold
-from models.ensemble import HopEnsemble
-from models.finetuning import STRATEGIES
-from models.physics_fed import PhysicsFed
-from screening.orchestrator.adaptation import MAX_FOLDS, Choice
-from screening.orchestrator.trained import were_trained_on
-from structures.records import Hop
-from structures.splits import GroupedKFold, Split
+from ionbridge.models import library
+from ionbridge.models.adaptation import Base, adapt, ensemble_config, out_of_fold
+from ionbridge.models.ensemble import HopEnsemble
+from ionbridge.models.finetuning import STRATEGIES
+from ionbridge.models.physics_fed import PhysicsFed
+from ionbridge.screening.orchestrator.adaptation import MAX_FOLDS, Choice
+from ionbridge.screening.orchestrator.trained import were_trained_on
+from ionbridge.structures.records import Hop
+from ionbridge.structures.splits import GroupedKFold, Split
 
 Floats = NDArray[np.float64]
 

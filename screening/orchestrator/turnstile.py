@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from screening.errors import InputError
+from ionbridge.screening.errors import InputError
 
 CALLS_EACH = 4
 """Calls of one client that run at a time; the others wait."""

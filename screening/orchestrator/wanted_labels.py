@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from models import library
-from models.barrier_energies import hop_points
-from screening.acquisition import choose
-from screening.labelling.hop_cell import hop_cell_of_crystal, hop_cell_of_hop
-from screening.labelling.neb import NebSettings
-from screening.labelling.neb_labels import NebTask
-from screening.orchestrator.potentials import NEB_COST_S_AN_ATOM
-from screening.orchestrator.quantities import Row
-from screening.orchestrator.records import crystal_of, hop_of
-from structures.records import UnusableStructureError
-from structures.sites import find_hops
+from ionbridge.models import library
+from ionbridge.models.barrier_energies import hop_points
+from ionbridge.screening.acquisition import choose
+from ionbridge.screening.labelling.hop_cell import hop_cell_of_crystal, hop_cell_of_hop
+from ionbridge.screening.labelling.neb import NebSettings
+from ionbridge.screening.labelling.neb_labels import NebTask
+from ionbridge.screening.orchestrator.potentials import NEB_COST_S_AN_ATOM
+from ionbridge.screening.orchestrator.quantities import Row
+from ionbridge.screening.orchestrator.records import crystal_of, hop_of
+from ionbridge.structures.records import UnusableStructureError
+from ionbridge.structures.sites import find_hops
 
 N_WANTED = 8
 """The fewest labels of which the benchmark knows what they bring."""

@@ -13,15 +13,15 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from screening.errors import InputError
-from screening.orchestrator import tool_arguments as given
-from screening.orchestrator.answers import Answer
-from screening.orchestrator.bounded_yaml import plain_mapping
-from screening.orchestrator.caller import Caller
-from screening.orchestrator.jobs import Command, Job
-from screening.orchestrator.results import result_answer, status_answer
-from screening.orchestrator.workspace import MODELS, Allowance
-from structures.configuration import nearest
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.orchestrator import tool_arguments as given
+from ionbridge.screening.orchestrator.answers import Answer
+from ionbridge.screening.orchestrator.bounded_yaml import plain_mapping
+from ionbridge.screening.orchestrator.caller import Caller
+from ionbridge.screening.orchestrator.jobs import Command, Job
+from ionbridge.screening.orchestrator.results import result_answer, status_answer
+from ionbridge.screening.orchestrator.workspace import MODELS, Allowance
+from ionbridge.structures.configuration import nearest
 
 LARGEST_CAMPAIGN = 64 * 2**10
 MOST_COMPLAINTS = 5
@@ -65,7 +65,7 @@ class Preparation:
             if not self.caller.workspace.is_folder(name):
                 raise InputError(f"{name!r}: no model folder of the workspace")
             return self.stage(name)
-        from models.library import names
+        from ionbridge.models.library import names
 
         if name not in names():
             raise InputError(
@@ -210,7 +210,7 @@ def finetune(caller: Caller, a: given.Finetune) -> Answer:
     """A model adapted to labels."""
     library = caller.workspace.root / MODELS
     if a.name is not None:
-        from models.library import names
+        from ionbridge.models.library import names
 
         if a.name in names() or (library / a.name).exists():
             raise InputError(f"there is a model called '{a.name}' already; choose another name")

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from screening.errors import InputError
+from ionbridge.screening.errors import InputError
 
 JOBS = "jobs"
 """Folder of the workspace that belongs to the server; a job's results lie in it."""
@@ -27,7 +27,7 @@ MODELS = "models"
 
 LIBRARY_VARIABLE = "IONBRIDGE_LIBRARY"
 USUAL_LIBRARY = "~/.ionbridge/models"
-"""As in :mod:`models.library`, which would bring torch with it."""
+"""As in :mod:`ionbridge.models.library`, which would bring torch with it."""
 
 LONGEST_PATH = 512
 DEEPEST = 16

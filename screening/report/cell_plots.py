@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from screening.report.plots import BLUE, GREY, INK, ORANGE, new_axes, to_svg
-from screening.table import Row
+from ionbridge.screening.report.plots import BLUE, GREY, INK, ORANGE, new_axes, to_svg
+from ionbridge.screening.table import Row
 
 if TYPE_CHECKING:
-    from screening.cell.stage import Response
+    from ionbridge.screening.cell.stage import Response
 
 SHOWN_KPIS = {
     "specific_energy": "specific energy",

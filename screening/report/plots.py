@@ -12,8 +12,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from screening.candidates import REFERENCE_SOURCE
-from screening.table import STD_COLUMN, Row
+from ionbridge.screening.candidates import REFERENCE_SOURCE
+from ionbridge.screening.table import STD_COLUMN, Row
 
 BLUE, ORANGE, GREY, INK = "#2f6db3", "#d9722e", "#9aa3ad", "#22272e"
 DIMENSION_COLORS = {0: GREY, 1: "#d9722e", 2: "#7a5fb0", 3: "#2f6db3"}

@@ -12,12 +12,12 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from screening.candidates import REFERENCE_SOURCE
-from screening.report import cell_plots, plots
-from screening.table import Row
+from ionbridge.screening.candidates import REFERENCE_SOURCE
+from ionbridge.screening.report import cell_plots, plots
+from ionbridge.screening.table import Row
 
 if TYPE_CHECKING:
-    from screening.cell.stage import CellStage
+    from ionbridge.screening.cell.stage import CellStage
 
 PLOTTED = ("log10_diffusivity_cm2_s", "log10_conductivity_S_cm")
 """Columns that the plots can show; the first objective among them is taken."""
@@ -97,7 +97,7 @@ def cell_table(cell: CellStage, ranked: Sequence[Row]) -> dict[str, Any]:
 
     The candidates' own voltages are a column where one of them has one.
     """
-    from screening.cell.stage import KPIS, VOLTAGE_COLUMNS, column
+    from ionbridge.screening.cell.stage import KPIS, VOLTAGE_COLUMNS, column
 
     kpis = [(column(kpi), column(kpi, std=True), unit) for kpi, unit in KPIS.items()]
     rows = [row for row in ranked if row.get("cell_status") == "ok"][:N_CELLS]

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from structures.sources.source import Loaded, Source
+from ionbridge.structures.sources.source import Loaded, Source
 
 TABLE_FILE = "amorphous_diffusivity/ln_diffusivity_792.csv.gz"
 MIN_TEMPERATURES = 2

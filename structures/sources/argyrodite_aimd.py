@@ -1,6 +1,6 @@
 """Ab initio molecular dynamics of ordered and disordered argyrodites, as descriptions of runs.
 
-The trajectories are read by ``screening.labelling.trajectory``.
+The trajectories are read by ``ionbridge.screening.labelling.trajectory``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from structures.sources.source import Loaded, Source
+from ionbridge.structures.sources.source import Loaded, Source
 
 FOLDER = "argyrodite_aimd"
 TRAJECTORY, FRAME_NUMBERS = "actual_XDATCAR.gz", "frame_numbers.dat.gz"

@@ -6,9 +6,9 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from structures.io import iter_records
-from structures.records import Crystal
-from structures.sources.source import Loaded, Source
+from ionbridge.structures.io import iter_records
+from ionbridge.structures.records import Crystal
+from ionbridge.structures.sources.source import Loaded, Source
 
 CRYSTALS_FILE = "bvse_barriers/li_percolation_2k.jsonl.gz"
 HIGHEST_BARRIER_EV = 5.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 
-from structures.sources import (
+from ionbridge.structures.sources import (
     amorphous_diffusivity,
     argyrodite_aimd,
     bvse_barriers,
@@ -14,7 +14,7 @@ from structures.sources import (
     neb_barriers,
     obelix,
 )
-from structures.sources.source import Source
+from ionbridge.structures.sources.source import Source
 
 SOURCES: dict[str, Source] = {
     source.name: source

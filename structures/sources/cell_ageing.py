@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from structures.sources.source import Loaded, Source
+from ionbridge.structures.sources.source import Loaded, Source
 
 FOLDER = "cell_ageing"
 CALCE_FILES = tuple(f"{FOLDER}/lco_calce_CS2_{n}.csv" for n in (35, 36, 37, 38))

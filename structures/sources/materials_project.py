@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from structures.io import iter_records
-from structures.records import Crystal
-from structures.sources.source import Loaded, Source
+from ionbridge.structures.io import iter_records
+from ionbridge.structures.records import Crystal
+from ionbridge.structures.sources.source import Loaded, Source
 
 POOL_FILE = "materials_project/structures_69k.jsonl.gz"
 BULK_FILE = "materials_project/bulk_36k.jsonl.gz"

@@ -6,10 +6,10 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from structures.family_names import canonical_family
-from structures.io import iter_records
-from structures.records import Hop
-from structures.sources.source import Loaded, Source
+from ionbridge.structures.family_names import canonical_family
+from ionbridge.structures.io import iter_records
+from ionbridge.structures.records import Hop
+from ionbridge.structures.sources.source import Loaded, Source
 
 HOPS_FILE = "neb_barriers/hops_train.jsonl.gz"
 

@@ -6,8 +6,8 @@ from typing import cast
 import numpy as np
 
 from benchmarks.few_shot_tasks import Table
-from models.physics_fed import Inputs
-from structures.records import Hop
+from ionbridge.models.physics_fed import Inputs
+from ionbridge.structures.records import Hop
 
 METALS = ("Fe", "Mn", "Co", "Ni", "Ti", "V", "Cr", "Cu", "Zn", "Al", "Sc", "Y")
 

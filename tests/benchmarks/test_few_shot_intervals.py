@@ -7,7 +7,7 @@ from benchmarks.few_shot_intervals import KEPT_TOGETHER, calibration_of, coverag
 from benchmarks.few_shot_runs import HELD_OUT, TEST, complete
 from benchmarks.few_shot_strategies import BY_SOURCE, LOG, STRATEGIES
 from benchmarks.few_shot_tasks import Task, tasks
-from models.prediction import Prediction
+from ionbridge.models.prediction import Prediction
 from tests.benchmarks.few_shot_tables import METALS, hop, table
 
 TRUE_T = 0.3

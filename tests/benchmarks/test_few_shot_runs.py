@@ -7,7 +7,7 @@ from benchmarks import few_shot_runs
 from benchmarks.few_shot_runs import TEST, Answer, complete, file_of, load, n_draws
 from benchmarks.few_shot_strategies import STRATEGIES, certain, held_out
 from benchmarks.few_shot_tasks import Task, tasks
-from models.prediction import Prediction
+from ionbridge.models.prediction import Prediction
 from tests.benchmarks.few_shot_tables import METALS, hop, table
 
 BARRIER = {"garnet": 0.2, "spinel": 0.7}

@@ -15,7 +15,7 @@ from benchmarks.olivine_transfer import (
     standard_error,
     summary,
 )
-from structures.sources.neb_barriers import IMPLAUSIBLE_ROWS
+from ionbridge.structures.sources.neb_barriers import IMPLAUSIBLE_ROWS
 from tests.benchmarks.few_shot_tables import METALS, hop, table
 
 BAD = next(iter(IMPLAUSIBLE_ROWS))

@@ -21,9 +21,9 @@ from benchmarks.graph_rivals import (
 )
 from benchmarks.rival_models import OURS_UNTUNED, RIVALS, SIMPLE, our_inputs, ours_with
 from benchmarks.rival_table import N_FOLDS, PATHS, Row, Table
-from models.gaussian_process import PathProcess
-from models.physics_fed import TARGET, PhysicsFed
-from models.transforms import LogShift
+from ionbridge.models.gaussian_process import PathProcess
+from ionbridge.models.physics_fed import TARGET, PhysicsFed
+from ionbridge.models.transforms import LogShift
 
 EXACT = 1e-9
 SINGLE = 1e-5

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from models.baselines import BASELINES, ExtraTreesBaseline
-from models.checkpoint import IncompatibleModelError
-from models.prediction import Prediction
-from structures.records import Hop
+from ionbridge.models.baselines import BASELINES, ExtraTreesBaseline
+from ionbridge.models.checkpoint import IncompatibleModelError
+from ionbridge.models.prediction import Prediction
+from ionbridge.structures.records import Hop
 
 ESTIMATORS = {
     name: (lambda: ExtraTreesBaseline(n_trees=20)) if name == "trees" else cls

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Batch
 
-from models.network import HopNetwork, HopNetworkConfig, HopOutput
-from structures.graph import N_PROBES, HopData, hop_graph, migration_graph_data
-from structures.migration_graph import MigrationGraph
-from structures.sites import find_hops
+from ionbridge.models.network import HopNetwork, HopNetworkConfig, HopOutput
+from ionbridge.structures.graph import N_PROBES, HopData, hop_graph, migration_graph_data
+from ionbridge.structures.migration_graph import MigrationGraph
+from ionbridge.structures.sites import find_hops
 from tests.small_crystals import (
     LAYERED,
     LOW_SYMMETRY,

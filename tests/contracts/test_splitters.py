@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from structures.records import Hop
-from structures.splits import (
+from ionbridge.structures.records import Hop
+from ionbridge.structures.splits import (
     SPLITTERS,
     FewShotSplit,
     GroupedKFold,

@@ -11,10 +11,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from screening import Campaign
-from screening.errors import InputError
-from screening.table import COLUMNS
-from structures.io import write_json_lines
+from ionbridge import Campaign
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.table import COLUMNS
+from ionbridge.structures.io import write_json_lines
 from tests.screening.tiny import layered, rocksalt
 
 METALS = ("Co", "Ni", "Mn", "Fe", "V", "Cr", "Ti", "Al", "Ga", "In", "Sc", "Rh")
@@ -80,7 +80,15 @@ def test_workers_and_reruns_do_not_change_the_table(tmp_path: Path, tiny_model: 
 def test_killed_and_resumed_gives_the_same_table(tmp_path: Path, tiny_model: Path) -> None:
     path = write_campaign(tmp_path, tiny_model, n=48, shard_size="2")
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "screening.cli", "screen", str(path), "--out", str(out)]
+    command = [
+        sys.executable,
+        "-m",
+        "ionbridge.screening.cli",
+        "screen",
+        str(path),
+        "--out",
+        str(out),
+    ]
     process = subprocess.Popen([*command, "--workers", "1"], start_new_session=True)
     shards = out / "shards"
     deadline = time.monotonic() + 600  # only a hang takes so long

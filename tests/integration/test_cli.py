@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from screening.cli import main, parser
-from structures.io import write_cif, write_json_lines
+from ionbridge.screening.cli import main, parser
+from ionbridge.structures.io import write_cif, write_json_lines
 from tests.integration.test_campaign import write_campaign
 from tests.screening.tiny import layered, rocksalt, save_table_model, tiny_hops
 
@@ -145,7 +145,7 @@ def test_data(tmp_path: Path, capsys: Capture) -> None:
 
 def test_help_teaches_without_loading_torch() -> None:
     script = (
-        "import sys; from screening.cli import main\n"
+        "import sys; from ionbridge.screening.cli import main\n"
         "try: main(['screen', '--help'])\n"
         "except SystemExit as e: assert e.code == 0\n"
         "assert 'torch' not in sys.modules"

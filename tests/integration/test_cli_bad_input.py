@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from screening.cli import main
-from structures.io import write_cif, write_json_lines
-from structures.records import Crystal
+from ionbridge.screening.cli import main
+from ionbridge.structures.io import write_cif, write_json_lines
+from ionbridge.structures.records import Crystal
 from tests.screening.tiny import layered, rocksalt
 
 Capture = pytest.CaptureFixture[str]

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from screening.cli import main
-from structures.transport import decades_per_eV
+from ionbridge.screening.cli import main
+from ionbridge.structures.transport import decades_per_eV
 
 Capture = pytest.CaptureFixture[str]
 ENERGY_EV = 0.4

@@ -10,11 +10,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.library import DEFAULTS
-from screening.conduction import Conditions
-from screening.predict import CrystalPredictor
-from structures.prototypes import reference_crystals
-from structures.records import Crystal
+from ionbridge.models.library import DEFAULTS
+from ionbridge.screening.conduction import Conditions
+from ionbridge.screening.predict import CrystalPredictor
+from ionbridge.structures.prototypes import reference_crystals
+from ionbridge.structures.records import Crystal
 
 PREDICT = CrystalPredictor(DEFAULTS["migration_barrier"], Conditions(n_draws=8))
 REFERENCES = {crystal.id: crystal for crystal in reference_crystals()}

@@ -18,12 +18,12 @@ import pytest
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
-from models.library import DEFAULTS, names
-from screening.starter import starter_crystals, starter_hops, starter_neb_hops
-from screening.table import COLUMNS
-from structures.io import read_records, write_json_lines
-from structures.records import Hop
-from structures.sources.neb_barriers import HOPS_FILE
+from ionbridge.models.library import DEFAULTS, names
+from ionbridge.screening.starter import starter_crystals, starter_hops, starter_neb_hops
+from ionbridge.screening.table import COLUMNS
+from ionbridge.structures.io import read_records, write_json_lines
+from ionbridge.structures.records import Hop
+from ionbridge.structures.sources.neb_barriers import HOPS_FILE
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 BENCHMARKS = NOTEBOOKS.parent / "benchmarks" / "results"

@@ -2,8 +2,14 @@
 
 import numpy as np
 
-from models.cell_correction import NODES, Curves
-from models.single_particle import CellTables, ElectrodeTables, discharge, make_cells, voltage
+from ionbridge.models.cell_correction import NODES, Curves
+from ionbridge.models.single_particle import (
+    CellTables,
+    ElectrodeTables,
+    discharge,
+    make_cells,
+    voltage,
+)
 
 STOICHIOMETRIES = np.linspace(0.0, 1.0, 2001)
 

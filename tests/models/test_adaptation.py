@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.adaptation import (
+from ionbridge.models.adaptation import (
     AUTO_CANDIDATES,
     BATCH_SIZE,
     Base,
@@ -16,14 +16,14 @@ from models.adaptation import (
     folds_of,
     out_of_fold,
 )
-from models.baselines import FamilyIonMean
-from models.finetuning import STRATEGIES
-from models.gaussian_process import GaussianProcessBaseline, PathProcess, path_scalars
-from models.network import HopNetwork, HopNetworkConfig
-from models.physics_fed import PhysicsFed
-from models.transforms import LogShift
-from structures.records import Hop
-from structures.splits import GroupedKFold
+from ionbridge.models.baselines import FamilyIonMean
+from ionbridge.models.finetuning import STRATEGIES
+from ionbridge.models.gaussian_process import GaussianProcessBaseline, PathProcess, path_scalars
+from ionbridge.models.network import HopNetwork, HopNetworkConfig
+from ionbridge.models.physics_fed import PhysicsFed
+from ionbridge.models.transforms import LogShift
+from ionbridge.structures.records import Hop
+from ionbridge.structures.splits import GroupedKFold
 from tests.small_crystals import skew_hop
 
 SIZES = HopNetworkConfig(n_features=6, n_layers=1, n_basis=5)

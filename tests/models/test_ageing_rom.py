@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy.stats import qmc
 
-from models.ageing_rom import CHANNELS, LOSSES, AgeingHistory, AgeingRom, closed_forms
-from models.checkpoint import IncompatibleModelError
-from models.graphite import Cycling, Graphite
+from ionbridge.models.ageing_rom import CHANNELS, LOSSES, AgeingHistory, AgeingRom, closed_forms
+from ionbridge.models.checkpoint import IncompatibleModelError
+from ionbridge.models.graphite import Cycling, Graphite
 from tests.models.test_graphite import GRAPHITE
 
 COLD_GRAPHITE = replace(GRAPHITE, diffusivity_activation_J_mol=5e3, diffusivity_m2_s=1e-14)

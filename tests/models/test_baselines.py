@@ -2,15 +2,15 @@ import numpy as np
 import pytest
 from sklearn.ensemble import ExtraTreesRegressor
 
-from models.baselines import (
+from ionbridge.models.baselines import (
     BondValenceBarrier,
     ExtraTreesBaseline,
     FamilyIonMean,
     GlobalMean,
     bond_valence_barriers,
 )
-from models.trees import Forest
-from structures.records import Hop
+from ionbridge.models.trees import Forest
+from ionbridge.structures.records import Hop
 from tests.contracts.test_estimators import data, hop
 
 

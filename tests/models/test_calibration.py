@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from models.calibration import Calibration
-from models.prediction import Prediction
-from models.transforms import LogShift
+from ionbridge.models.calibration import Calibration
+from ionbridge.models.prediction import Prediction
+from ionbridge.models.transforms import LogShift
 from tests.tolerances import EXACT, STANDARD_ERRORS
 
 TRANSFORM = LogShift()

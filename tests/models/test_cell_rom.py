@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from models.cell_correction import Curves, Training
-from models.cell_rom import CHUNK, FRACTIONS, CellRom
-from models.checkpoint import IncompatibleModelError
-from models.single_particle import discharge, end_of_discharge, make_cells, voltage
+from ionbridge.models.cell_correction import Curves, Training
+from ionbridge.models.cell_rom import CHUNK, FRACTIONS, CellRom
+from ionbridge.models.checkpoint import IncompatibleModelError
+from ionbridge.models.single_particle import discharge, end_of_discharge, make_cells, voltage
 from tests.models.small_cells import cells, curves_with_resistance, tables
 
 QUICK = Training(steps=300, batch=16, n_points=10)

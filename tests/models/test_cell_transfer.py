@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from models.cell_correction import Training
-from models.cell_rom import CellRom
-from models.cell_transfer import (
+from ionbridge.models.cell_correction import Training
+from ionbridge.models.cell_rom import CellRom
+from ionbridge.models.cell_transfer import (
     CAREFUL,
     STRATEGIES,
     Automatic,

@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 
-from models.checkpoint import (
+from ionbridge.models.checkpoint import (
     CARD,
     CONFIG,
     FORMAT_VERSION,
@@ -19,7 +19,7 @@ from models.checkpoint import (
     save_model,
     sha256,
 )
-from models.library import find, load, names
+from ionbridge.models.library import find, load, names
 
 TENSORS = {"a": torch.arange(6.0).reshape(2, 3), "b.c": torch.tensor([True, False])}
 SETTINGS = {"kind": "test", "sizes": [1, 2], "rate": 0.1}
@@ -169,7 +169,7 @@ def test_an_unknown_name_is_answered_with_the_nearest(folder, monkeypatch, tmp_p
     shelf = tmp_path / "library"
     for name in ("hop-barrier", "hop-encoder"):
         shutil.copytree(folder, shelf / name)
-    monkeypatch.setattr("models.library.LIBRARY", shelf)
+    monkeypatch.setattr("ionbridge.models.library.LIBRARY", shelf)
     assert names() == ["hop-barrier", "hop-encoder"]
     assert find("hop-barrier") == shelf / "hop-barrier"
     assert find(folder) == folder

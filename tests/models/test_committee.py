@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from models.boosting import Boosting
-from models.committee import Committee, CommitteeSettings
-from models.held_out import held_out
+from ionbridge.models.boosting import Boosting
+from ionbridge.models.committee import Committee, CommitteeSettings
+from ionbridge.models.held_out import held_out
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from pymatgen.core import Composition
 
-from models.checkpoint import IncompatibleModelError
-from models.committee import CommitteeSettings
-from models.conductivity import ConductivityTrees, source_group
-from models.library import KINDS, load
-from models.prediction import Prediction
-from structures.records import Label, UnusableStructureError
-from structures.tables import QUANTITY, ConductivityRow
+from ionbridge.models.checkpoint import IncompatibleModelError
+from ionbridge.models.committee import CommitteeSettings
+from ionbridge.models.conductivity import ConductivityTrees, source_group
+from ionbridge.models.library import KINDS, load
+from ionbridge.models.prediction import Prediction
+from ionbridge.structures.records import Label, UnusableStructureError
+from ionbridge.structures.tables import QUANTITY, ConductivityRow
 
 METALS = ("Ti", "Zr", "Ge", "Sn", "Hf")
 ANIONS = ("O", "S", "Se")

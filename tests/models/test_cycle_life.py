@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.checkpoint import IncompatibleModelError
-from models.cycle_life import ONE_FEATURE, SCALING, CycleLife
-from structures.sources.cell_ageing import EarlyCycles
+from ionbridge.models.checkpoint import IncompatibleModelError
+from ionbridge.models.cycle_life import ONE_FEATURE, SCALING, CycleLife
+from ionbridge.structures.sources.cell_ageing import EarlyCycles
 
 
 def cells(n: int, seed: int = 0) -> list[EarlyCycles]:

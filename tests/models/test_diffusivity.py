@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.diffusivity import DiffusivityProcess
-from models.library import load
-from structures.records import Label, UnusableStructureError
-from structures.tables import ConductivityRow, conductivity_row
-from structures.transport import decades_per_eV
+from ionbridge.models.diffusivity import DiffusivityProcess
+from ionbridge.models.library import load
+from ionbridge.structures.records import Label, UnusableStructureError
+from ionbridge.structures.tables import ConductivityRow, conductivity_row
+from ionbridge.structures.transport import decades_per_eV
 
 TEMPERATURES = (600.0, 800.0, 1200.0)
 FORMULAS = [f"Li{n}{metal}" for metal in ("Si", "Sn", "Ge", "P") for n in (1, 2, 3, 5, 8)]

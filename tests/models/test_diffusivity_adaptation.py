@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.diffusivity_adaptation import adapt_diffusivity
-from structures.records import Label
-from structures.tables import conductivity_row
-from structures.transport import decades_per_eV
+from ionbridge.models.diffusivity_adaptation import adapt_diffusivity
+from ionbridge.structures.records import Label
+from ionbridge.structures.tables import conductivity_row
+from ionbridge.structures.transport import decades_per_eV
 
 FORMULAS = [f"Li{n}{metal}" for metal in ("Si", "Sn", "Ge", "P") for n in (1, 2, 3, 4, 6, 8)]
 

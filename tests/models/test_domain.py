@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.domain import N_NEIGHBORS, TRAINING_QUANTILE, Domain
+from ionbridge.models.domain import N_NEIGHBORS, TRAINING_QUANTILE, Domain
 from tests.tolerances import STANDARD_ERRORS, TIGHT
 
 ELEMENTS = frozenset({"Li", "O"})

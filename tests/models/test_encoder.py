@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from models.checkpoint import CARD, IncompatibleModelError
-from models.encoder import HopEncoder
-from models.network import HopNetwork, HopNetworkConfig
+from ionbridge.models.checkpoint import CARD, IncompatibleModelError
+from ionbridge.models.encoder import HopEncoder
+from ionbridge.models.network import HopNetwork, HopNetworkConfig
 
 CONFIG = HopNetworkConfig(n_features=6, n_layers=1, n_basis=5, use_scalars=False)
 

@@ -8,16 +8,16 @@ import pytest
 import torch
 from torch_geometric.data import Batch
 
-from models.baselines import GlobalMean
-from models.checkpoint import CONFIG
-from models.ensemble import (
+from ionbridge.models.baselines import GlobalMean
+from ionbridge.models.checkpoint import CONFIG
+from ionbridge.models.ensemble import (
     HopEnergies,
     HopEnsemble,
     HopEnsembleConfig,
     NotFittedError,
     with_encoded_host,
 )
-from models.finetuning import (
+from ionbridge.models.finetuning import (
     GENERAL,
     STRATEGIES,
     FrozenHost,
@@ -25,12 +25,12 @@ from models.finetuning import (
     HeadsOnly,
     LowRankAdapters,
 )
-from models.hop_graphs import graph_of
-from models.library import load
-from models.network import HopNetwork, HopNetworkConfig
-from models.training import TrainingConfig
-from structures.graph import hop_graph, migration_graph_data
-from structures.sites import find_hops
+from ionbridge.models.hop_graphs import graph_of
+from ionbridge.models.library import load
+from ionbridge.models.network import HopNetwork, HopNetworkConfig
+from ionbridge.models.training import TrainingConfig
+from ionbridge.structures.graph import hop_graph, migration_graph_data
+from ionbridge.structures.sites import find_hops
 from tests.small_crystals import LOW_SYMMETRY, one_atom_hop, skew_hop
 from tests.tolerances import EXACT, INVARIANCE
 
@@ -100,7 +100,7 @@ def test_a_prediction_is_the_members_middle_and_spread(model):
 
 
 def test_prediction_does_not_depend_on_company_or_repetition(model, monkeypatch):
-    monkeypatch.setattr("models.ensemble.BATCH_SIZE", 3)
+    monkeypatch.setattr("ionbridge.models.ensemble.BATCH_SIZE", 3)
     together = model.predict(HOPS)
     np.testing.assert_array_equal(model.predict(HOPS).mean, together.mean)
     for k, hop in enumerate(HOPS):

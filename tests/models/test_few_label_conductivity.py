@@ -5,15 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.conductivity import ConductivityTrees
-from models.few_label_conductivity import (
+from ionbridge.models.conductivity import ConductivityTrees
+from ionbridge.models.few_label_conductivity import (
     SCRATCH,
     TRANSFER,
     FewLabelConductivity,
     adapt_conductivity,
     choose,
 )
-from models.library import load
+from ionbridge.models.library import load
 from tests.models.test_conductivity import FEW, label, law, row
 
 

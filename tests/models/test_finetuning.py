@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.finetuning import (
+from ionbridge.models.finetuning import (
     GENERAL,
     HEADS,
     MIDDLE,
@@ -18,10 +18,10 @@ from models.finetuning import (
     strategy_from_json,
     strategy_to_json,
 )
-from models.losses import BarrierLoss
-from models.network import HopNetwork, HopNetworkConfig
-from models.training import Example, TrainingConfig, fit_network
-from structures.graph import hop_graph
+from ionbridge.models.losses import BarrierLoss
+from ionbridge.models.network import HopNetwork, HopNetworkConfig
+from ionbridge.models.training import Example, TrainingConfig, fit_network
+from ionbridge.structures.graph import hop_graph
 from tests.small_crystals import skew_hop
 
 CONFIG = HopNetworkConfig(n_features=10, n_layers=2, n_basis=8)

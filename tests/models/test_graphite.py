@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.graphite import (
+from ionbridge.models.graphite import (
     SEI_START_M,
     Cycling,
     Graphite,
@@ -13,7 +13,7 @@ from models.graphite import (
     drivers,
     sei_growth_m,
 )
-from structures.units import FARADAY_C_PER_MOL, GAS_CONSTANT_J_MOL_K
+from ionbridge.structures.units import FARADAY_C_PER_MOL, GAS_CONSTANT_J_MOL_K
 
 GRAPHITE = Graphite(
     nominal_Ah=2.0,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.hop_signals import (
+from ionbridge.models.hop_signals import (
     GRAPH_FIELDS,
     Sampling,
     choose_crystals,
@@ -16,10 +16,10 @@ from models.hop_signals import (
     signal_example,
     write_shard,
 )
-from models.training import Example, collate
-from structures.graph import N_PROBES, migration_graph_data
-from structures.records import Crystal, UnusableStructureError
-from structures.sites import find_hops
+from ionbridge.models.training import Example, collate
+from ionbridge.structures.graph import N_PROBES, migration_graph_data
+from ionbridge.structures.records import Crystal, UnusableStructureError
+from ionbridge.structures.sites import find_hops
 from tests.small_crystals import LOW_SYMMETRY, ROCK_SALT
 from tests.tolerances import INVARIANCE
 
@@ -133,7 +133,7 @@ def test_an_empty_shard_is_a_shard(tmp_path):
 
 
 def test_a_run_that_was_cut_off_goes_on_with_any_number_of_workers(tmp_path, monkeypatch):
-    monkeypatch.setattr("models.hop_signals.SHARD_SIZE", 2)
+    monkeypatch.setattr("ionbridge.models.hop_signals.SHARD_SIZE", 2)
     crystals = [salt("Li", "F"), salt("Li", "Sn", edge_A=6.4), salt("Na", "Cl"), salt("K", "Br")]
     crystals = [replace(c, working_ion=next(iter(c.species[0]))) for c in crystals]
     whole = make_signals(crystals, Sampling(), tmp_path / "work", workers=2)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch_geometric.data import Batch
 
-from models.host_signals import (
+from ionbridge.models.host_signals import (
     NOISE_A,
     PROPERTIES,
     HostLoss,
@@ -15,12 +15,12 @@ from models.host_signals import (
     host_examples,
     labelled_crystals,
 )
-from models.network import HopNetwork, HopNetworkConfig
-from models.training import TrainingConfig, fit_network
-from structures.graph import HOST_CUTOFF_A, crystal_graph
-from structures.io import crystal_to_json, write_json_lines
-from structures.neighbors import periodic_edges
-from structures.records import Crystal
+from ionbridge.models.network import HopNetwork, HopNetworkConfig
+from ionbridge.models.training import TrainingConfig, fit_network
+from ionbridge.structures.graph import HOST_CUTOFF_A, crystal_graph
+from ionbridge.structures.io import crystal_to_json, write_json_lines
+from ionbridge.structures.neighbors import periodic_edges
+from ionbridge.structures.records import Crystal
 from tests.small_crystals import ROCK_SALT
 
 NETWORK = HopNetworkConfig(n_features=16, n_layers=1, n_basis=8)

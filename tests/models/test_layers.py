@@ -5,7 +5,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.layers import GaussianBasis, HostInteraction, PathConvolution, ProbeMessage, mlp
+from ionbridge.models.layers import (
+    GaussianBasis,
+    HostInteraction,
+    PathConvolution,
+    ProbeMessage,
+    mlp,
+)
 from tests.tolerances import INVARIANCE, TIGHT
 
 CUTOFF_A = 4.0

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from models.hop_graphs import graph_of
-from models.learned_energies import LearnedEnergies, learned_view
-from models.transforms import LogShift
-from structures.graph import migration_graph_data
-from structures.prototypes import reference_crystals
-from structures.sites import find_hops
+from ionbridge.models.hop_graphs import graph_of
+from ionbridge.models.learned_energies import LearnedEnergies, learned_view
+from ionbridge.models.transforms import LogShift
+from ionbridge.structures.graph import migration_graph_data
+from ionbridge.structures.prototypes import reference_crystals
+from ionbridge.structures.sites import find_hops
 from tests.small_crystals import rotated, skew_hop
 
 LEARNED = LearnedEnergies.shipped()

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from models import library
-from models.baselines import GlobalMean
-from models.checkpoint import IncompatibleModelError
+from ionbridge.models import library
+from ionbridge.models.baselines import GlobalMean
+from ionbridge.models.checkpoint import IncompatibleModelError
 from tests.small_crystals import skew_hop
 
 

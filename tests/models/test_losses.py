@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from models.losses import BarrierLoss, ProfileLoss, laplace_nll, masked_l1
-from models.network import HopOutput
-from structures.graph import N_PROBES
+from ionbridge.models.losses import BarrierLoss, ProfileLoss, laplace_nll, masked_l1
+from ionbridge.models.network import HopOutput
+from ionbridge.structures.graph import N_PROBES
 
 NAN = float("nan")
 

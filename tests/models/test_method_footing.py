@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from models import adaptation
-from models.adaptation import Base, adapt
-from models.gaussian_process import GaussianProcessBaseline, PathProcess, path_scalars
-from models.method_footing import SCALE, Footing, asked_method
-from models.network import HopNetwork, HopNetworkConfig
-from structures.records import Hop
+from ionbridge.models import adaptation
+from ionbridge.models.adaptation import Base, adapt
+from ionbridge.models.gaussian_process import GaussianProcessBaseline, PathProcess, path_scalars
+from ionbridge.models.method_footing import SCALE, Footing, asked_method
+from ionbridge.models.network import HopNetwork, HopNetworkConfig
+from ionbridge.structures.records import Hop
 from tests.small_crystals import skew_hop
 
 SIZES = HopNetworkConfig(n_features=6, n_layers=1, n_basis=5)

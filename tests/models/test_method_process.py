@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from models.method_process import MethodProcess
-from models.transforms import LogShift
+from ionbridge.models.method_process import MethodProcess
+from ionbridge.models.transforms import LogShift
 
 SCALE = LogShift(0.1)
 NOISE = 0.03

@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import spearmanr
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
-from models.metrics import (
+from ionbridge.models.metrics import (
     bootstrap,
     interval_coverage,
     mae,

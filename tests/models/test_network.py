@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from models.losses import BarrierLoss
-from models.network import HopNetwork, HopNetworkConfig
-from models.training import Example, TrainingConfig, collate, fit_network
-from models.transforms import LogShift
-from structures.graph import N_PROBES, hop_graph
+from ionbridge.models.losses import BarrierLoss
+from ionbridge.models.network import HopNetwork, HopNetworkConfig
+from ionbridge.models.training import Example, TrainingConfig, collate, fit_network
+from ionbridge.models.transforms import LogShift
+from ionbridge.structures.graph import N_PROBES, hop_graph
 from tests.small_crystals import skew_hop
 from tests.tolerances import TIGHT
 

@@ -5,7 +5,7 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from models.one_sided import censored
+from ionbridge.models.one_sided import censored
 
 NONE, ABOVE, BELOW = 0, 1, -1
 

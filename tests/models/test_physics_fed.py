@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.library import load
-from models.physics_fed import BAND, PROFILE, TARGET, PhysicsFed, view_of
-from structures.prototypes import reference_crystals
-from structures.records import Hop, UnusableStructureError
-from structures.sites import find_hops
+from ionbridge.models.library import load
+from ionbridge.models.physics_fed import BAND, PROFILE, TARGET, PhysicsFed, view_of
+from ionbridge.structures.prototypes import reference_crystals
+from ionbridge.structures.records import Hop, UnusableStructureError
+from ionbridge.structures.sites import find_hops
 from tests.small_crystals import skew_hop
 
 

@@ -6,9 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.cell_rom import FRACTIONS, CellRom
-from models.porous_cell import _modes, porous_discharge
-from models.single_particle import diffusion_lag, discharge, end_of_discharge, make_cells, voltage
+from ionbridge.models.cell_rom import FRACTIONS, CellRom
+from ionbridge.models.porous_cell import _modes, porous_discharge
+from ionbridge.models.single_particle import (
+    diffusion_lag,
+    discharge,
+    end_of_discharge,
+    make_cells,
+    voltage,
+)
 from tests.models.small_cells import cells, tables
 
 MILLIVOLT = 1e-3

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from models.prediction import Prediction
+from ionbridge.models.prediction import Prediction
 
 
 def test_spread_is_the_root_of_the_squares():

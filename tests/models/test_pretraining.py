@@ -9,14 +9,14 @@ import pytest
 import torch
 import yaml
 
-from models.encoder import HopEncoder
-from models.ensemble import HopEnsemble, HopEnsembleConfig
-from models.finetuning import FrozenHost
-from models.hop_signals import Sampling
-from models.library import load
-from models.losses import ProfileLoss
-from models.network import HopNetwork, HopNetworkConfig
-from models.pretraining import (
+from ionbridge.models.encoder import HopEncoder
+from ionbridge.models.ensemble import HopEnsemble, HopEnsembleConfig
+from ionbridge.models.finetuning import FrozenHost
+from ionbridge.models.hop_signals import Sampling
+from ionbridge.models.library import load
+from ionbridge.models.losses import ProfileLoss
+from ionbridge.models.network import HopNetwork, HopNetworkConfig
+from ionbridge.models.pretraining import (
     POOL,
     PretrainingConfig,
     Stage,
@@ -24,10 +24,10 @@ from models.pretraining import (
     leaked,
     pretrain,
 )
-from models.training import TrainingConfig
-from structures.configuration import ConfigurationError
-from structures.io import crystal_to_json, hop_to_json
-from structures.records import Crystal, Hop
+from ionbridge.models.training import TrainingConfig
+from ionbridge.structures.configuration import ConfigurationError
+from ionbridge.structures.io import crystal_to_json, hop_to_json
+from ionbridge.structures.records import Crystal, Hop
 from tests.small_crystals import ROCK_SALT, skew_hop
 
 CONFIG = PretrainingConfig(
@@ -152,7 +152,7 @@ def test_a_pretraining_that_was_cut_off_ends_in_the_same_encoder(
     for shard in (out / "work").glob("signals-*"):  # cut after the signals were made
         (tmp_path / "encoder" / "work" / shard.name).write_bytes(shard.read_bytes())
     with monkeypatch.context() as patch:
-        patch.setattr("models.pretraining.ProfileLoss", Cut)
+        patch.setattr("ionbridge.models.pretraining.ProfileLoss", Cut)
         with pytest.raises(KeyboardInterrupt):
             pretrain(CONFIG, data, tmp_path / "encoder", workers=1, progress=False)
     assert not (tmp_path / "encoder" / "config.json").exists()

@@ -4,11 +4,16 @@ import numpy as np
 import pytest
 from pymatgen.core import Composition
 
-from models import library
-from models.property_trees import PropertyTrees, host_group
-from models.validation import errors_by_domain, label_checksum, validation_row, write_validation
-from structures.host_descriptors import REDOX_FEATURES, redox_block
-from structures.tables import ConductivityRow
+from ionbridge.models import library
+from ionbridge.models.property_trees import PropertyTrees, host_group
+from ionbridge.models.validation import (
+    errors_by_domain,
+    label_checksum,
+    validation_row,
+    write_validation,
+)
+from ionbridge.structures.host_descriptors import REDOX_FEATURES, redox_block
+from ionbridge.structures.tables import ConductivityRow
 
 METALS = ("Fe", "Mn", "Co", "Ni", "V", "Ti", "Cr", "Cu")
 ANIONS = ("PO4", "O2", "SiO4", "S2", "F3")

@@ -5,8 +5,8 @@ import os
 import numpy as np
 import pytest
 
-from models.electrolyte_profile import REGIONS, WEIGHTS, PropertyRows, steady_profile
-from models.single_particle import (
+from ionbridge.models.electrolyte_profile import REGIONS, WEIGHTS, PropertyRows, steady_profile
+from ionbridge.models.single_particle import (
     diffusion_lag,
     discharge,
     end_of_discharge,
@@ -148,7 +148,7 @@ def test_agrees_with_pybamm(name, model):
     os.environ["PYBAMM_DISABLE_TELEMETRY"] = "true"
     import pybamm
 
-    from screening.cell.cell_tables import tabulate
+    from ionbridge.screening.cell.cell_tables import tabulate
 
     values = pybamm.ParameterValues(name)
     if model == "SPM":

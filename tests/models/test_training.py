@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.losses import BarrierLoss, masked_l1
-from models.network import HopNetwork, HopNetworkConfig, HopOutput
-from models.training import (
+from ionbridge.models.losses import BarrierLoss, masked_l1
+from ionbridge.models.network import HopNetwork, HopNetworkConfig, HopOutput
+from ionbridge.models.training import (
     Example,
     TrainingConfig,
     collate,
@@ -17,8 +17,8 @@ from models.training import (
     fit_network,
     pick_device,
 )
-from structures.graph import hop_graph, migration_graph_data
-from structures.sites import find_hops
+from ionbridge.structures.graph import hop_graph, migration_graph_data
+from ionbridge.structures.sites import find_hops
 from tests.small_crystals import ROCK_SALT, skew_hop
 
 SETTINGS = TrainingConfig(epochs=6, batch_size=4, learning_rate=5e-3, seed=1, device="cpu")

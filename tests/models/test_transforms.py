@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.transforms import LogShift
+from ionbridge.models.transforms import LogShift
 from tests.tolerances import EXACT, STANDARD_ERRORS
 
 BARRIERS = np.array([0.0, 0.03, 0.3, 1.0, 8.0])

@@ -5,16 +5,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from structures.hop_network import (
+from ionbridge.structures.hop_network import (
     JumpNetwork,
     carrier_network,
     diffusion_tensor,
     percolation_barriers,
     percolation_dimensionality,
 )
-from structures.records import Crystal
-from structures.sites import find_hops
-from structures.units import BOLTZMANN_EV_PER_K, CM2_S_PER_A2_PS
+from ionbridge.structures.records import Crystal
+from ionbridge.structures.sites import find_hops
+from ionbridge.structures.units import BOLTZMANN_EV_PER_K, CM2_S_PER_A2_PS
 from tests.tolerances import STANDARD_ERRORS, TIGHT
 
 T = 300.0

@@ -3,7 +3,7 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from screening.acquisition import (
+from ionbridge.screening.acquisition import (
     ACQUISITIONS,
     choose,
     expected_improvement,

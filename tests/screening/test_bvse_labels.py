@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.baselines import bond_valence_barriers
-from screening.labelling.bvse import bvse_label, bvse_labels
-from structures.io import hop_from_json
-from structures.records import FailedRecord
-from structures.sites import find_hops
+from ionbridge.models.baselines import bond_valence_barriers
+from ionbridge.screening.labelling.bvse import bvse_label, bvse_labels
+from ionbridge.structures.io import hop_from_json
+from ionbridge.structures.records import FailedRecord
+from ionbridge.structures.sites import find_hops
 from tests.screening.tiny import layered, rocksalt
 from tests.tolerances import TIGHT
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from screening.candidates import checksum, collect, read_crystals, without_duplicates
-from screening.errors import InputError
-from screening.settings import CandidateSettings, PrototypeSettings
-from structures.io import write_json_lines
-from structures.records import Crystal, FailedRecord
+from ionbridge.screening.candidates import checksum, collect, read_crystals, without_duplicates
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.settings import CandidateSettings, PrototypeSettings
+from ionbridge.structures.io import write_json_lines
+from ionbridge.structures.records import Crystal, FailedRecord
 from tests.screening.tiny import layered, rocksalt
 
 

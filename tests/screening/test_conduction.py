@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 from scipy.stats import special_ortho_group
 
-from models.ensemble import HopEnergies
-from screening.conduction import (
+from ionbridge.models.ensemble import HopEnergies
+from ionbridge.screening.conduction import (
     Conditions,
     conduction_row,
     fast_direction,
     one_sigma,
     site_energies,
 )
-from structures.migration_graph import MigrationGraph
-from structures.records import UnusableStructureError
-from structures.sites import find_hops
-from structures.units import (
+from ionbridge.structures.migration_graph import MigrationGraph
+from ionbridge.structures.records import UnusableStructureError
+from ionbridge.structures.sites import find_hops
+from ionbridge.structures.units import (
     BOLTZMANN_EV_PER_K,
     CM2_S_PER_A2_PS,
     CM3_PER_A3,

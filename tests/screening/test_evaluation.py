@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.baselines import GlobalMean
-from screening.errors import InputError
-from screening.evaluation import Scored, evaluate, means_of_others, report
-from screening.hop_predictions import HOP_COLUMNS
-from screening.predictions import Input, Predictions
-from structures.splits import framework
+from ionbridge.models.baselines import GlobalMean
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.evaluation import Scored, evaluate, means_of_others, report
+from ionbridge.screening.hop_predictions import HOP_COLUMNS
+from ionbridge.screening.predictions import Input, Predictions
+from ionbridge.structures.splits import framework
 from tests.screening.tiny import tiny_hops
 from tests.tolerances import TIGHT
 

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from screening.errors import InputError, MissingExtraError
-from screening.execution import (
+from ionbridge.screening.errors import InputError, MissingExtraError
+from ionbridge.screening.execution import (
     DaskCluster,
     Executor,
     LocalProcesses,

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from screening.errors import InputError
-from screening.filters import Filters, read_known_formulas
-from screening.settings import FilterSettings
-from structures.records import Crystal
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.filters import Filters, read_known_formulas
+from ionbridge.screening.settings import FilterSettings
+from ionbridge.structures.records import Crystal
 from tests.screening.tiny import layered
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from screening import predict as module
-from screening.conduction import Conditions
-from screening.filters import Filters
-from screening.predict import CrystalPredictor
-from screening.settings import FilterSettings
-from structures.records import Crystal, FailedRecord
+from ionbridge.screening import predict as module
+from ionbridge.screening.conduction import Conditions
+from ionbridge.screening.filters import Filters
+from ionbridge.screening.predict import CrystalPredictor
+from ionbridge.screening.settings import FilterSettings
+from ionbridge.structures.records import Crystal, FailedRecord
 from tests.screening.tiny import layered, rocksalt
 from tests.tolerances import INVARIANCE
 

@@ -6,20 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from models.few_label_model import FewLabelModel
-from models.library import load
-from screening.conduction import Conditions
-from screening.conductivity_predictions import (
+from ionbridge.models.few_label_model import FewLabelModel
+from ionbridge.models.library import load
+from ionbridge.screening.conduction import Conditions
+from ionbridge.screening.conductivity_predictions import (
     COLUMNS_WITH_NETWORK,
     NETWORK_COLUMNS,
     beside_network,
     learnable,
 )
-from screening.errors import InputError
-from screening.evaluation import evaluate
-from screening.execution import ThisProcess
-from screening.hop_predictions import HOP_COLUMNS
-from screening.predictions import (
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.evaluation import evaluate
+from ionbridge.screening.execution import ThisProcess
+from ionbridge.screening.hop_predictions import HOP_COLUMNS
+from ionbridge.screening.predictions import (
     CONDUCTIVITY_COLUMNS,
     CRYSTAL_COLUMNS,
     Predictions,
@@ -27,7 +27,7 @@ from screening.predictions import (
     predict,
     read_input,
 )
-from structures.io import write_cif, write_json_lines
+from ionbridge.structures.io import write_cif, write_json_lines
 from tests.screening.tiny import METALS, layered, rocksalt, save_table_model, tiny_hops
 from tests.tolerances import INVARIANCE
 

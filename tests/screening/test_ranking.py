@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from screening.errors import InputError
-from screening.ranking import check_objectives, pareto_fronts, rank, scalarise, utility
-from screening.settings import Objective
-from screening.table import COLUMNS, Row
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.ranking import check_objectives, pareto_fronts, rank, scalarise, utility
+from ionbridge.screening.settings import Objective
+from ionbridge.screening.table import COLUMNS, Row
 from tests.tolerances import EXACT
 
 D = "log10_diffusivity_cm2_s"

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.ensemble import HopEnergies
-from screening.conduction import Conditions
-from screening.errors import InputError, MissingExtraError
-from screening.execution import ThisProcess
-from screening.predict import CrystalPredictor, loaded_model
-from screening.refine_settings import RefineSettings
-from screening.refinement import (
+from ionbridge.models.ensemble import HopEnergies
+from ionbridge.screening.conduction import Conditions
+from ionbridge.screening.errors import InputError, MissingExtraError
+from ionbridge.screening.execution import ThisProcess
+from ionbridge.screening.predict import CrystalPredictor, loaded_model
+from ionbridge.screening.refine_settings import RefineSettings
+from ionbridge.screening.refinement import (
     METHODS,
     Fidelity,
     HopBarrier,
@@ -22,10 +22,10 @@ from screening.refinement import (
     refine,
     refined_energies,
 )
-from screening.settings import Objective
-from structures.configuration import ConfigurationError, from_mapping
-from structures.records import Crystal, FailedRecord
-from structures.sites import find_hops
+from ionbridge.screening.settings import Objective
+from ionbridge.structures.configuration import ConfigurationError, from_mapping
+from ionbridge.structures.records import Crystal, FailedRecord
+from ionbridge.structures.sites import find_hops
 from tests.screening.tiny import layered, rocksalt, save_tiny_model
 from tests.tolerances import TIGHT
 

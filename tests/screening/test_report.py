@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from screening.cell.service import AGEING_COLUMNS
-from screening.cell.stage import (
+from ionbridge.screening.cell.service import AGEING_COLUMNS
+from ionbridge.screening.cell.stage import (
     CELL_COLUMNS,
     KPIS,
     CellSettings,
@@ -15,10 +15,10 @@ from screening.cell.stage import (
     Response,
     column,
 )
-from screening.ranking import rank
-from screening.report.report import render, with_spread
-from screening.settings import CampaignSettings
-from screening.table import COLUMNS, Row
+from ionbridge.screening.ranking import rank
+from ionbridge.screening.report.report import render, with_spread
+from ionbridge.screening.settings import CampaignSettings
+from ionbridge.screening.table import COLUMNS, Row
 
 BASE = "Prada2013_balanced"
 

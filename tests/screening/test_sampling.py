@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from screening.sampling import draws
+from ionbridge.screening.sampling import draws
 
 
 def test_arguments_alone_decide() -> None:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from screening.settings import EMBEDDED_CAMPAIGN, CampaignSettings, Objective
-from structures.configuration import ConfigurationError
+from ionbridge.screening.settings import EMBEDDED_CAMPAIGN, CampaignSettings, Objective
+from ionbridge.structures.configuration import ConfigurationError
 
 
 def read(tmp_path: Path, text: str) -> CampaignSettings:

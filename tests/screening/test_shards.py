@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from screening.shards import ShardFolder, write_atomically
+from ionbridge.screening.shards import ShardFolder, write_atomically
 
 
 def test_round_trip_in_any_order(tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
-from screening.labelling.bvse import bvse_label
-from screening.starter import BVSE_HOPS_FILE, starter_crystals, starter_hops
-from structures.sites import find_hops
+from ionbridge.screening.labelling.bvse import bvse_label
+from ionbridge.screening.starter import BVSE_HOPS_FILE, starter_crystals, starter_hops
+from ionbridge.structures.sites import find_hops
 
 ROUNDING_EV = 0.02
 """Coordinates are stored to 1e-5 of a cell vector, energies to 1e-4 eV."""
@@ -52,4 +52,4 @@ def test_several_families_and_both_ions_in_a_small_file() -> None:
     hops = starter_hops()
     assert len(Counter(hop.family for hop in hops)) >= 20
     assert set(Counter(hop.working_ion for hop in hops)) == {"Li", "Na"}
-    assert len((files("screening") / "data" / BVSE_HOPS_FILE).read_bytes()) < 300_000
+    assert len((files("ionbridge.screening") / "data" / BVSE_HOPS_FILE).read_bytes()) < 300_000

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from screening.starter import starter_neb_hops
-from structures.geometry import check_geometry
-from structures.prototypes import PROTOTYPES
-from structures.records import Crystal
+from ionbridge.screening.starter import starter_neb_hops
+from ionbridge.structures.geometry import check_geometry
+from ionbridge.structures.prototypes import PROTOTYPES
+from ionbridge.structures.records import Crystal
 
 ROUNDING_EV = 1e-3
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from screening.table import crystal_row, readable_formula, to_csv
+from ionbridge.screening.table import crystal_row, readable_formula, to_csv
 from tests.screening.tiny import layered
 
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 from pymatgen.core import Composition
 
-from models.committee import CommitteeSettings
-from models.conductivity import ConductivityTrees
-from models.ensemble import HopEnsemble, HopEnsembleConfig
-from models.network import HopNetworkConfig
-from models.training import TrainingConfig
-from structures.records import Crystal, Hop, Label
-from structures.sites import find_hops
-from structures.tables import QUANTITY, ConductivityRow
+from ionbridge.models.committee import CommitteeSettings
+from ionbridge.models.conductivity import ConductivityTrees
+from ionbridge.models.ensemble import HopEnsemble, HopEnsembleConfig
+from ionbridge.models.network import HopNetworkConfig
+from ionbridge.models.training import TrainingConfig
+from ionbridge.structures.records import Crystal, Hop, Label
+from ionbridge.structures.sites import find_hops
+from ionbridge.structures.tables import QUANTITY, ConductivityRow
 
 LAYERED_A = (2.83, 14.05)
 """Hexagonal cell of LiCoO2 (R-3m), angstrom."""

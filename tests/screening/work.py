@@ -7,8 +7,8 @@ import signal
 import time
 from collections.abc import Sequence
 
-from screening.execution import time_limit
-from screening.table import Row
+from ionbridge.screening.execution import time_limit
+from ionbridge.screening.table import Row
 
 
 def double(items: Sequence[int]) -> list[Row]:

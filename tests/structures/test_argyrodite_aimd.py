@@ -4,7 +4,7 @@ import gzip
 
 import pytest
 
-from structures.sources.argyrodite_aimd import FOLDER, FRAME_NUMBERS, TRAJECTORY, load
+from ionbridge.structures.sources.argyrodite_aimd import FOLDER, FRAME_NUMBERS, TRAJECTORY, load
 
 
 def run(folder, name, steps):

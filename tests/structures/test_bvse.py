@@ -8,15 +8,15 @@ from pymatgen.core import Lattice, Structure
 from scipy.spatial.transform import Rotation
 from scipy.special import erfc
 
-from structures.bvse import (
+from ionbridge.structures.bvse import (
     bond_valence_field,
     hop_field,
     landscape,
     path_profile,
     relax_path,
 )
-from structures.records import Crystal, Hop, UnusableStructureError
-from structures.softbv import coulomb_pair, morse_pair
+from ionbridge.structures.records import Crystal, Hop, UnusableStructureError
+from ionbridge.structures.softbv import coulomb_pair, morse_pair
 from tests.tolerances import TIGHT
 
 MEV = 1e-3

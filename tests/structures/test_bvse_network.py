@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from structures.bvse_network import bond_valence_network
-from structures.hop_network import percolation_barriers, percolation_dimensionality
-from structures.prototypes import PROTOTYPES
-from structures.records import UnusableStructureError
-from structures.sites import find_hops
+from ionbridge.structures.bvse_network import bond_valence_network
+from ionbridge.structures.hop_network import percolation_barriers, percolation_dimensionality
+from ionbridge.structures.prototypes import PROTOTYPES
+from ionbridge.structures.records import UnusableStructureError
+from ionbridge.structures.sites import find_hops
 
 MARGIN_EV = 0.10
 

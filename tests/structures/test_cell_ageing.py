@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from structures.sources import cell_ageing
-from structures.sources.cell_ageing import CapacitySeries, early_cycles
+from ionbridge.structures.sources import cell_ageing
+from ionbridge.structures.sources.cell_ageing import CapacitySeries, early_cycles
 
 ROW = {
     "cell": "a",

@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 from pymatgen.core import Composition
 
-from structures.composition import (
+from ionbridge.structures.composition import (
     formula_oxidation_states,
     is_charge_balanced,
     oxidation_states,
     role,
     working_ion,
 )
-from structures.records import Crystal, UnusableStructureError
+from ionbridge.structures.records import Crystal, UnusableStructureError
 from tests.tolerances import TIGHT
 
 

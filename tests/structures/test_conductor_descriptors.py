@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Composition
 
-from structures.conductor_descriptors import (
+from ionbridge.structures.conductor_descriptors import (
     CELL_FEATURES,
     COMPOSITION_FEATURES,
     OPTIONAL_BLOCKS,
@@ -16,8 +16,8 @@ from structures.conductor_descriptors import (
     conductor_ion,
     known_blocks,
 )
-from structures.records import UnusableStructureError
-from structures.tables import ConductivityRow
+from ionbridge.structures.records import UnusableStructureError
+from ionbridge.structures.tables import ConductivityRow
 from tests.screening.tiny import rocksalt
 
 LICL = ConductivityRow(

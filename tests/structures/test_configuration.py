@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import pytest
 
-from structures.configuration import ConfigurationError, from_mapping, nearest
+from ionbridge.structures.configuration import ConfigurationError, from_mapping, nearest
 
 
 @dataclass(frozen=True)

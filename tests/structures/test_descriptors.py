@@ -3,7 +3,7 @@ import pytest
 from pymatgen.core import Composition
 from scipy.spatial.transform import Rotation
 
-from structures.descriptors import (
+from ionbridge.structures.descriptors import (
     COMPOSITION_FEATURES,
     CUTOFF_A,
     ION_FEATURES,
@@ -15,7 +15,7 @@ from structures.descriptors import (
     ion_descriptors,
     path_descriptors,
 )
-from structures.records import Hop
+from ionbridge.structures.records import Hop
 from tests.tolerances import TIGHT
 
 

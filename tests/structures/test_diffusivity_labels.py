@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from structures.diffusivity_labels import is_diffusivity_file, read_diffusivities
+from ionbridge.structures.diffusivity_labels import is_diffusivity_file, read_diffusivities
 
 RUN = {"temperature_K": 800.0, "status": "ok", "reason": "", "host_melted": False}
 

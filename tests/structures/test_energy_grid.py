@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from structures.energy_grid import Landscape, percolation_dimension
+from ionbridge.structures.energy_grid import Landscape, percolation_dimension
 
 
 def open_grid(shape, *selections):

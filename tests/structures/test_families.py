@@ -3,10 +3,10 @@ import time
 import numpy as np
 import pytest
 
-from structures.families import family, framework
-from structures.prototypes import PROTOTYPES
-from structures.records import Crystal
-from structures.substitution import generate
+from ionbridge.structures.families import family, framework
+from ionbridge.structures.prototypes import PROTOTYPES
+from ionbridge.structures.records import Crystal
+from ionbridge.structures.substitution import generate
 
 
 def with_sites(crystal: Crystal, **changes: object) -> Crystal:

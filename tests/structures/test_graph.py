@@ -8,7 +8,7 @@ import torch
 from pymatgen.core import Element
 from torch_geometric.data import Batch
 
-from structures.graph import (
+from ionbridge.structures.graph import (
     BVSE_CAP_EV,
     HOST_CUTOFF_A,
     N_PROBES,
@@ -22,10 +22,10 @@ from structures.graph import (
     resample_path,
     species_features,
 )
-from structures.json_records import hop_from_json, hop_to_json
-from structures.neighbors import neighbors_within
-from structures.records import Crystal, UnusableStructureError
-from structures.sites import find_hops
+from ionbridge.structures.json_records import hop_from_json, hop_to_json
+from ionbridge.structures.neighbors import neighbors_within
+from ionbridge.structures.records import Crystal, UnusableStructureError
+from ionbridge.structures.sites import find_hops
 from tests.small_crystals import (
     LAYERED,
     LOW_SYMMETRY,

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from structures.bvse import hop_field
-from structures.hop_profile import profiled
-from structures.records import UnusableStructureError
-from structures.sites import N_PATH_POINTS, find_hops
+from ionbridge.structures.bvse import hop_field
+from ionbridge.structures.hop_profile import profiled
+from ionbridge.structures.records import UnusableStructureError
+from ionbridge.structures.sites import N_PATH_POINTS, find_hops
 from tests.small_crystals import LAYERED, one_atom_hop, skew_hop, with_profile
 from tests.tolerances import EXACT, TIGHT
 

@@ -9,7 +9,7 @@ from pymatgen.core import Lattice
 from pymatgen.io.cif import CifParser, CifWriter
 from pymatgen.io.vasp import Poscar
 
-from structures.io import (
+from ionbridge.structures.io import (
     ConductivityRow,
     crystal_from_json,
     crystal_to_json,
@@ -22,8 +22,8 @@ from structures.io import (
     write_extxyz,
     write_json_lines,
 )
-from structures.json_records import lattice_from_parameters
-from structures.records import Crystal, FailedRecord, Hop, UnusableStructureError
+from ionbridge.structures.json_records import lattice_from_parameters
+from ionbridge.structures.records import Crystal, FailedRecord, Hop, UnusableStructureError
 from tests.tolerances import EXACT, TIGHT
 
 CUBIC = (4.0 * np.eye(3)).tolist()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from structures.minimum_energy_path import lowest_path_on_a_grid, relax_string, resample
+from ionbridge.structures.minimum_energy_path import lowest_path_on_a_grid, relax_string, resample
 
 RADIUS, STIFFNESS = 1.5, 40.0
 START, END = np.array([-RADIUS, 0, 0]), np.array([RADIUS, 0, 0])

@@ -5,7 +5,7 @@ import pytest
 from ase import Atoms
 from ase.neighborlist import neighbor_list
 
-from structures.neighbors import neighbors_within, periodic_edges
+from ionbridge.structures.neighbors import neighbors_within, periodic_edges
 from tests.tolerances import TIGHT
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from pymatgen.analysis.ewald import EwaldSummation
 
-from structures.ordering import ordered
-from structures.records import Crystal
+from ionbridge.structures.ordering import ordered
+from ionbridge.structures.records import Crystal
 
 A = 5.13
 

@@ -3,9 +3,9 @@ import pytest
 import spglib
 from pymatgen.core import Lattice
 
-from structures.composition import is_charge_balanced
-from structures.neighbors import periodic_edges
-from structures.prototypes import PROTOTYPES, Prototype, reference_crystals
+from ionbridge.structures.composition import is_charge_balanced
+from ionbridge.structures.neighbors import periodic_edges
+from ionbridge.structures.prototypes import PROTOTYPES, Prototype, reference_crystals
 
 EACH = pytest.mark.parametrize("prototype", PROTOTYPES.values(), ids=PROTOTYPES)
 

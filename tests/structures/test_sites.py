@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from structures.carriers import formula_units
-from structures.geometry import check_geometry, perpendicular_widths
-from structures.hop_network import JumpNetwork, percolation_barriers
-from structures.hops import ENVIRONMENT_CUTOFF_A, EXCLUSION_A, hop_record, passed_sites
-from structures.migration_graph import MigrationGraph
-from structures.neighbors import neighbors_within
-from structures.records import Crystal, Hop, UnusableStructureError
-from structures.sites import N_PATH_POINTS, find_hops
-from structures.symmetry import site_images, space_group
+from ionbridge.structures.carriers import formula_units
+from ionbridge.structures.geometry import check_geometry, perpendicular_widths
+from ionbridge.structures.hop_network import JumpNetwork, percolation_barriers
+from ionbridge.structures.hops import ENVIRONMENT_CUTOFF_A, EXCLUSION_A, hop_record, passed_sites
+from ionbridge.structures.migration_graph import MigrationGraph
+from ionbridge.structures.neighbors import neighbors_within
+from ionbridge.structures.records import Crystal, Hop, UnusableStructureError
+from ionbridge.structures.sites import N_PATH_POINTS, find_hops
+from ionbridge.structures.symmetry import site_images, space_group
 from tests.tolerances import TIGHT
 
 COORDINATES = 1e-3

@@ -5,8 +5,8 @@ import pickle
 
 import pytest
 
-from structures import softbv
-from structures.records import UnusableStructureError
+from ionbridge.structures import softbv
+from ionbridge.structures.records import UnusableStructureError
 
 
 def test_lithium_oxygen_is_the_published_pair():

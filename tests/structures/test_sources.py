@@ -6,11 +6,16 @@ import gzip
 import numpy as np
 import pytest
 
-from structures.io import crystal_to_json, hop_to_json, write_cif, write_json_lines
-from structures.records import Crystal
-from structures.sources import amorphous_diffusivity, materials_project, neb_barriers, obelix
-from structures.sources.catalogue import SOURCES, find_source
-from structures.sources.source import checksum
+from ionbridge.structures.io import crystal_to_json, hop_to_json, write_cif, write_json_lines
+from ionbridge.structures.records import Crystal
+from ionbridge.structures.sources import (
+    amorphous_diffusivity,
+    materials_project,
+    neb_barriers,
+    obelix,
+)
+from ionbridge.structures.sources.catalogue import SOURCES, find_source
+from ionbridge.structures.sources.source import checksum
 from tests.structures.test_io import TABLE, hop, rock_salt
 
 

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from pymatgen.core import Composition
 
-from structures.composition import formula_oxidation_states, is_charge_balanced
-from structures.prototypes import PROTOTYPES
-from structures.records import Crystal
-from structures.substitution import METAL_STATES, generate
+from ionbridge.structures.composition import formula_oxidation_states, is_charge_balanced
+from ionbridge.structures.prototypes import PROTOTYPES
+from ionbridge.structures.records import Crystal
+from ionbridge.structures.substitution import METAL_STATES, generate
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from structures.records import Crystal
-from structures.symmetry import primitive_cell, space_group
+from ionbridge.structures.records import Crystal
+from ionbridge.structures.symmetry import primitive_cell, space_group
 from tests.small_crystals import LOW_SYMMETRY, supercell
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from structures.tables import conductivity_label, conductivity_row, is_conductivity_table
+from ionbridge.structures.tables import conductivity_label, conductivity_row, is_conductivity_table
 
 
 @pytest.mark.parametrize(

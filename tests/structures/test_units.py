@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy import constants
 
-from structures import units
+from ionbridge.structures import units
 from tests.tolerances import EXACT, TIGHT
 
 ROOT = Path(__file__).parents[2]

@@ -4,18 +4,18 @@ from dataclasses import replace
 
 import pytest
 
-from models.ageing_rom import KNOTS, AgeingRom
-from models.graphite import Cycling
-from screening.cell.ageing_base import LCO, LFP
-from screening.cell.ageing_kpis import (
+from ionbridge.models.ageing_rom import KNOTS, AgeingRom
+from ionbridge.models.graphite import Cycling
+from ionbridge.screening.cell.ageing_base import LCO, LFP
+from ionbridge.screening.cell.ageing_kpis import (
     LONGEST_CYCLES,
     ageing_kpis,
     ageing_model,
     histories,
     years_of_service,
 )
-from screening.cell.ageing_simulation import load_runs
-from screening.errors import InputError
+from ionbridge.screening.cell.ageing_simulation import load_runs
+from ionbridge.screening.errors import InputError
 
 GENTLE = Cycling(0.5, 0.5, 298.15, 0.7)
 

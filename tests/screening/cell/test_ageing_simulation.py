@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.graphite import SEI_START_M, sei_growth_m
-from screening.cell.ageing_base import BASES, LCO, LFP, ageing_base, ageing_parameters
-from screening.cell.ageing_simulation import (
+from ionbridge.models.graphite import SEI_START_M, sei_growth_m
+from ionbridge.screening.cell.ageing_base import BASES, LCO, LFP, ageing_base, ageing_parameters
+from ionbridge.screening.cell.ageing_simulation import (
     LOSSES,
     RANGES,
     RECORDED,
@@ -23,9 +23,9 @@ from screening.cell.ageing_simulation import (
     simulate_runs,
     training_design,
 )
-from screening.errors import InputError
-from screening.execution import ThisProcess
-from structures.units import FARADAY_C_PER_MOL, SECONDS_PER_HOUR
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.execution import ThisProcess
+from ionbridge.structures.units import FARADAY_C_PER_MOL, SECONDS_PER_HOUR
 
 pytest.importorskip("pybamm")
 

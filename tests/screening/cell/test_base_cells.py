@@ -7,7 +7,7 @@ pytest.importorskip("pybamm")
 
 import pybamm
 
-from screening.cell.base_cells import (
+from ionbridge.screening.cell.base_cells import (
     BASE_CELLS,
     FULL_POTENTIAL_V,
     base_cell,
@@ -15,8 +15,8 @@ from screening.cell.base_cells import (
     potentials,
     scalars,
 )
-from screening.cell.full_charge import NoFullChargeError, full_charge, open_circuit
-from screening.errors import InputError
+from ionbridge.screening.cell.full_charge import NoFullChargeError, full_charge, open_circuit
+from ionbridge.screening.errors import InputError
 
 SAME_STOICHIOMETRY = 2e-6
 

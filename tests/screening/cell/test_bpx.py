@@ -13,11 +13,11 @@ pytest.importorskip("bpx")
 
 import pybamm
 
-from screening.cell import bpx
-from screening.cell.base_cells import base_cell
-from screening.cell.designs import Design, check
-from screening.cell.full_charge import full_charge
-from screening.errors import InputError
+from ionbridge.screening.cell import bpx
+from ionbridge.screening.cell.base_cells import base_cell
+from ionbridge.screening.cell.designs import Design, check
+from ionbridge.screening.cell.full_charge import full_charge
+from ionbridge.screening.errors import InputError
 
 GIVEN = {"Positive particle diffusivity [m2.s-1]": 5e-15, "Positive electrode thickness [m]": 9e-5}
 

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("pybamm")
 
-from screening.cli import main
+from ionbridge.screening.cli import main
 
 HEADER = "design_id,base_cell,c_rate,temperature_K,Positive particle diffusivity [m2.s-1]"
 

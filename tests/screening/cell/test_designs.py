@@ -7,16 +7,16 @@ import pytest
 
 pytest.importorskip("pybamm")
 
-from screening.cell.base_cells import scalars
-from screening.cell.designs import (
+from ionbridge.screening.cell.base_cells import scalars
+from ionbridge.screening.cell.designs import (
     Space,
     check,
     read_designs,
     sobol_designs,
     to_table,
 )
-from screening.errors import InputError
-from screening.table import to_csv
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.table import to_csv
 
 HEADER = "design_id,base_cell,c_rate,temperature_K,Positive particle diffusivity [m2.s-1]"
 

@@ -4,14 +4,14 @@ import pytest
 
 pytest.importorskip("pybamm")
 
-from screening.cell.base_cells import electrode_capacity_Ah, scalars
-from screening.cell.electrode_design import (
+from ionbridge.screening.cell.base_cells import electrode_capacity_Ah, scalars
+from ionbridge.screening.cell.electrode_design import (
     ElectrodeDesign,
     energy_density,
     loading_Ah_m2,
     masses,
 )
-from screening.errors import InputError
+from ionbridge.screening.errors import InputError
 
 BASE = "Prada2013_balanced"
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from screening.cell.kpis import (
+from ionbridge.screening.cell.kpis import (
     Curve,
     duty_cycle_energy_Wh,
     mean_heat_W,

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from models import library
-from screening.cell.life_tables import CYCLING_COLUMNS, ageing_rows, life_rows
-from screening.cli import main
-from screening.errors import InputError
+from ionbridge.models import library
+from ionbridge.screening.cell.life_tables import CYCLING_COLUMNS, ageing_rows, life_rows
+from ionbridge.screening.cli import main
+from ionbridge.screening.errors import InputError
 
 FEATURES = """cell,qmax_cycle2_Ah,log10_var_dQ_100_10,min_dQ_100_10,mean_dQ_100_10
 good,1.06,-4.0,-0.03,-0.012

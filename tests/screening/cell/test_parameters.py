@@ -8,8 +8,8 @@ import pytest
 
 pytest.importorskip("pybamm")
 
-from screening.cell.base_cells import Potentials, scalars
-from screening.cell.parameters import (
+from ionbridge.screening.cell.base_cells import Potentials, scalars
+from ionbridge.screening.cell.parameters import (
     APPARENT,
     CATHODE_DIFFUSIVITY,
     CHEMICAL,
@@ -18,7 +18,7 @@ from screening.cell.parameters import (
     chemical_factor,
     thermodynamic_factor,
 )
-from structures.units import BOLTZMANN_EV_PER_K
+from ionbridge.structures.units import BOLTZMANN_EV_PER_K
 
 KELVIN = 298.15
 

@@ -4,11 +4,11 @@ import pytest
 
 pytest.importorskip("pybamm")
 
-from screening.cell.designs import Design, check
-from screening.cell.discharge import discharge
-from screening.cell.kpis import Curve, duty_cycle_energy_Wh
-from screening.cell.protocols import PROTOCOLS, ProtocolRuns, protocol
-from screening.errors import InputError
+from ionbridge.screening.cell.designs import Design, check
+from ionbridge.screening.cell.discharge import discharge
+from ionbridge.screening.cell.kpis import Curve, duty_cycle_energy_Wh
+from ionbridge.screening.cell.protocols import PROTOCOLS, ProtocolRuns, protocol
+from ionbridge.screening.errors import InputError
 
 BASE = "Prada2013_balanced"
 

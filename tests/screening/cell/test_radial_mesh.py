@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
-from screening.cell.radial_mesh import EDGES, N_CELLS, NODES
+from ionbridge.screening.cell.radial_mesh import EDGES, N_CELLS, NODES
 
 Floats = NDArray[np.float64]
 

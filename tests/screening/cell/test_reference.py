@@ -4,9 +4,9 @@ import pytest
 
 pytest.importorskip("pybamm")
 
-from screening.cell.base_cells import base_cell
-from screening.cell.reference import reference_log10_diffusivity
-from screening.conduction import Conditions
+from ionbridge.screening.cell.base_cells import base_cell
+from ionbridge.screening.cell.reference import reference_log10_diffusivity
+from ionbridge.screening.conduction import Conditions
 
 
 def test_lfp_is_among_the_references() -> None:

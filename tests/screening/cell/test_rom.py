@@ -5,20 +5,20 @@ import pytest
 
 pytest.importorskip("pybamm")
 
-from models.cell_rom import CellRom
-from models.library import find
-from screening.cell.base_cells import BASE_CELLS
-from screening.cell.designs import Design, check
-from screening.cell.discharge import discharge
-from screening.cell.full_charge import full_charge
-from screening.cell.rom import (
+from ionbridge.models.cell_rom import CellRom
+from ionbridge.models.library import find
+from ionbridge.screening.cell.base_cells import BASE_CELLS
+from ionbridge.screening.cell.designs import Design, check
+from ionbridge.screening.cell.discharge import discharge
+from ionbridge.screening.cell.full_charge import full_charge
+from ionbridge.screening.cell.rom import (
     base_tables,
     full_charge_stoichiometries,
     predict_designs,
     transfer,
     with_curve,
 )
-from screening.errors import InputError
+from ionbridge.screening.errors import InputError
 
 TOLERANCE_V = 5e-3
 SAME = 2e-4

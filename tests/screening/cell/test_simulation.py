@@ -9,13 +9,13 @@ pytest.importorskip("pybamm")
 
 import pybamm
 
-from screening.cell.base_cells import base_cell, scalars
-from screening.cell.designs import Design, check
-from screening.cell.discharge import discharge
-from screening.cell.radial_mesh import N_CELLS, radial_submesh
-from screening.cell.simulation import Discharges, load_simulations, simulate, stored_rows
-from screening.errors import InputError
-from screening.execution import ThisProcess
+from ionbridge.screening.cell.base_cells import base_cell, scalars
+from ionbridge.screening.cell.designs import Design, check
+from ionbridge.screening.cell.discharge import discharge
+from ionbridge.screening.cell.radial_mesh import N_CELLS, radial_submesh
+from ionbridge.screening.cell.simulation import Discharges, load_simulations, simulate, stored_rows
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.execution import ThisProcess
 
 SAME_MODEL_V = 3e-4
 """Two solves of the same equations, scaled and not."""

@@ -8,16 +8,16 @@ import pytest
 
 pytest.importorskip("pybamm")
 
-from models.library import load
-from screening.cell.base_cells import base_cell
-from screening.cell.designs import Design
-from screening.cell.full_charge import full_charge, open_circuit
-from screening.cell.inputs import CONDUCTIVITY
-from screening.cell.own_voltage import own_voltage_V
-from screening.cell.parameters import CATHODE_DIFFUSIVITY
-from screening.cell.service import AGEING_COLUMNS, Duty, ageing_columns
-from screening.cell.solvers import predicted
-from screening.cell.stage import (
+from ionbridge.models.library import load
+from ionbridge.screening.cell.base_cells import base_cell
+from ionbridge.screening.cell.designs import Design
+from ionbridge.screening.cell.full_charge import full_charge, open_circuit
+from ionbridge.screening.cell.inputs import CONDUCTIVITY
+from ionbridge.screening.cell.own_voltage import own_voltage_V
+from ionbridge.screening.cell.parameters import CATHODE_DIFFUSIVITY
+from ionbridge.screening.cell.service import AGEING_COLUMNS, Duty, ageing_columns
+from ionbridge.screening.cell.solvers import predicted
+from ionbridge.screening.cell.stage import (
     CELL_COLUMNS,
     KPIS,
     VOLTAGE_COLUMNS,
@@ -26,8 +26,8 @@ from screening.cell.stage import (
     column,
     response,
 )
-from screening.errors import InputError
-from screening.table import Row
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.table import Row
 
 BASE = "Ai2020_extended"
 OHM = 0.02

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from screening.errors import InputError, MissingExtraError
-from screening.labelling.calculators import CalculatorChoice
+from ionbridge.screening.errors import InputError, MissingExtraError
+from ionbridge.screening.labelling.calculators import CalculatorChoice
 
 
 def test_by_import_path_with_arguments() -> None:
@@ -35,6 +35,6 @@ def test_one_line_for_what_cannot_be_used(name: str, arguments: str | None, reas
 def test_a_missing_package_is_answered_with_its_install_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(sys.modules, "screening.labelling.chgnet_calculator", None)
+    monkeypatch.setitem(sys.modules, "ionbridge.screening.labelling.chgnet_calculator", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'ionbridge\[chgnet\]'"):
         CalculatorChoice("chgnet").make()

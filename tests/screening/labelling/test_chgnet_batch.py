@@ -8,12 +8,12 @@ pytest.importorskip("chgnet")
 
 from ase.build import bulk
 
-from screening.labelling.batch_bands import Budget, frozen_profiles, relaxed_bands
-from screening.labelling.chgnet_batch import Cell, ChgnetBatch, joined, topology
-from screening.labelling.chgnet_calculator import ChgnetCalculator
-from screening.labelling.hop_cell import HopCell, hop_cell_of_crystal
-from screening.starter import starter_crystals, starter_neb_hops
-from structures.sites import find_hops
+from ionbridge.screening.labelling.batch_bands import Budget, frozen_profiles, relaxed_bands
+from ionbridge.screening.labelling.chgnet_batch import Cell, ChgnetBatch, joined, topology
+from ionbridge.screening.labelling.chgnet_calculator import ChgnetCalculator
+from ionbridge.screening.labelling.hop_cell import HopCell, hop_cell_of_crystal
+from ionbridge.screening.starter import starter_crystals, starter_neb_hops
+from ionbridge.structures.sites import find_hops
 
 
 def cells() -> list[Cell]:

@@ -12,18 +12,18 @@ from benchmarks.random_walks import (
     lattice_gas,
     lattice_walk,
 )
-from screening.errors import InputError
-from screening.labelling.diffusion_label import arrhenius_label, motion
-from screening.labelling.diffusivity import (
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.labelling.diffusion_label import arrhenius_label, motion
+from ionbridge.screening.labelling.diffusivity import (
     diffusivity,
     jump_diffusivity,
     mean_squared_displacement,
     msd_covariance,
 )
-from screening.labelling.host import inspect_host
-from screening.labelling.jumps import count_jumps
-from screening.labelling.trajectory import Trajectory
-from structures.transport import arrhenius, nernst_einstein
+from ionbridge.screening.labelling.host import inspect_host
+from ionbridge.screening.labelling.jumps import count_jumps
+from ionbridge.screening.labelling.trajectory import Trajectory
+from ionbridge.structures.transport import arrhenius, nernst_einstein
 from tests.tolerances import STANDARD_ERRORS, TIGHT
 
 N_WALKS = 40

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from screening.labelling.frozen_host import (
+from ionbridge.screening.labelling.frozen_host import (
     frozen_host_barrier,
     frozen_host_relaxed_barrier,
     saddle_point,

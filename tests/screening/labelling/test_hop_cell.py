@@ -6,15 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from screening.labelling.hop_cell import (
+from ionbridge.screening.labelling.hop_cell import (
     hop_cell_of_crystal,
     hop_cell_of_hop,
     made_symmetric,
     mirror_of,
 )
-from structures.prototypes import PROTOTYPES
-from structures.records import Crystal, Hop, UnusableStructureError
-from structures.sites import find_hops
+from ionbridge.structures.prototypes import PROTOTYPES
+from ionbridge.structures.records import Crystal, Hop, UnusableStructureError
+from ionbridge.structures.sites import find_hops
 from tests.screening.labelling.washboard import washboard_cell
 from tests.tolerances import TIGHT
 

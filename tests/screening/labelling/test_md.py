@@ -14,19 +14,19 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.io.trajectory import Trajectory
 
 from benchmarks.random_walks import brownian
-from screening.cli import main
-from screening.execution import ThisProcess
-from screening.labelling.calculators import CalculatorChoice
-from screening.labelling.md import (
+from ionbridge.screening.cli import main
+from ionbridge.screening.execution import ThisProcess
+from ionbridge.screening.labelling.calculators import CalculatorChoice
+from ionbridge.screening.labelling.md import (
     Dynamics,
     DynamicsError,
     drop_torn_frame,
     run_dynamics,
     simulation_cell,
 )
-from screening.labelling.md_labels import MdSettings, md_labels
-from structures.io import write_cif
-from structures.records import Crystal, FailedRecord
+from ionbridge.screening.labelling.md_labels import MdSettings, md_labels
+from ionbridge.structures.io import write_cif
+from ionbridge.structures.records import Crystal, FailedRecord
 
 STIFFNESS_EV_A2 = 1.0
 LABEL_MD = ["label", "md"]

@@ -9,11 +9,11 @@ from ase.calculators.emt import EMT
 from ase.mep import NEB
 from ase.optimize import BFGS
 
-from screening.errors import InputError
-from screening.labelling.checked_calculator import BrokenCalculationError
-from screening.labelling.hop_cell import HopCell
-from screening.labelling.neb import NebSettings, neb_barrier, relaxed_crystal
-from structures.records import Crystal, UnusableStructureError
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.labelling.checked_calculator import BrokenCalculationError
+from ionbridge.screening.labelling.hop_cell import HopCell
+from ionbridge.screening.labelling.neb import NebSettings, neb_barrier, relaxed_crystal
+from ionbridge.structures.records import Crystal, UnusableStructureError
 from tests.screening.labelling.washboard import PERIOD_A, Washboard, washboard_cell
 
 SETTINGS = NebSettings(n_images=5, fmax_eV_A=0.01)

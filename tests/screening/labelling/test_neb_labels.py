@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
-from screening.errors import InputError
-from screening.execution import ThisProcess
-from screening.labelling.calculators import CalculatorChoice
-from screening.labelling.neb import NebSettings
-from screening.labelling.neb_labels import NebLabeller, label_neb, neb_tasks, read_rows
-from structures.io import hop_from_json, write_json_lines
-from structures.prototypes import PROTOTYPES
-from structures.records import FailedRecord, Hop
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.execution import ThisProcess
+from ionbridge.screening.labelling.calculators import CalculatorChoice
+from ionbridge.screening.labelling.neb import NebSettings
+from ionbridge.screening.labelling.neb_labels import NebLabeller, label_neb, neb_tasks, read_rows
+from ionbridge.structures.io import hop_from_json, write_json_lines
+from ionbridge.structures.prototypes import PROTOTYPES
+from ionbridge.structures.records import FailedRecord, Hop
 from tests.screening.tiny import rocksalt
 
 EMT = CalculatorChoice("ase.calculators.emt:EMT")
@@ -130,7 +130,7 @@ def test_killed_at_any_moment_the_command_ends_in_the_same_file(tmp_path: Path) 
     hops = [metal_hop("Al", 4.0 + 0.02 * k, 0.001 * k) for k in range(3)]
     source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     write_json_lines(source, hops)
-    command = [sys.executable, "-m", "screening.cli", "label", "neb", str(source)]
+    command = [sys.executable, "-m", "ionbridge.screening.cli", "label", "neb", str(source)]
     command += ["--calculator", EMT.name, "--images", "3", "--workers", "0"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     first = subprocess.Popen([*command, "--out", str(out)], env=environment, stderr=-3)

@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from screening.labelling.supercell import cells_in, shortest_vector, smallest_supercell
-from structures.records import UnusableStructureError
+from ionbridge.screening.labelling.supercell import cells_in, shortest_vector, smallest_supercell
+from ionbridge.structures.records import UnusableStructureError
 from tests.small_crystals import SKEW
 
 NO_ROTATION = np.eye(3, dtype=int)[None]

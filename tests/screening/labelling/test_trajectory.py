@@ -9,8 +9,8 @@ from ase.io import write as ase_write
 from ase.io.trajectory import Trajectory as AseTrajectory
 from pymatgen.io.vasp.outputs import Xdatcar
 
-from screening.errors import InputError
-from screening.labelling.trajectory import read_trajectory
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.labelling.trajectory import read_trajectory
 
 SYMBOLS = ("Li", "Li", "P", "S")
 LATTICE = np.array([[5.0, 0.0, 0.0], [1.0, 6.0, 0.0], [0.0, -0.5, 7.0]])
@@ -160,7 +160,7 @@ def test_a_gzip_stream_that_breaks_off_gives_what_is_whole(tmp_path):
 
 
 def test_memory_is_bounded_and_first_and_last_frame_are_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr("screening.labelling.trajectory.MIN_STORED_FRAMES", 10)
+    monkeypatch.setattr("ionbridge.screening.labelling.trajectory.MIN_STORED_FRAMES", 10)
     frames = motion(101)
     path = written(tmp_path / "XDATCAR", frames)
     full = read_trajectory(path, INTERVAL_FS)

@@ -8,7 +8,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
-from screening.labelling.hop_cell import HopCell
+from ionbridge.screening.labelling.hop_cell import HopCell
 
 PERIOD_A = 3.0
 HOST_STIFFNESS_EV_A2 = 4.0

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from models.few_label import STRATEGIES, Source, is_new, usable_strategies
-from screening.orchestrator.adaptation import (
+from ionbridge.models.few_label import STRATEGIES, Source, is_new, usable_strategies
+from ionbridge.screening.orchestrator.adaptation import (
     N_REPEATS,
     SHARED,
     StrategyPrior,

@@ -6,10 +6,10 @@ from itertools import pairwise
 
 import pytest
 
-from screening.conductivity_predictions import CONDUCTIVITY_COLUMNS
-from screening.errors import InputError
-from screening.hop_predictions import HOP_COLUMNS
-from screening.orchestrator.answers import (
+from ionbridge.screening.conductivity_predictions import CONDUCTIVITY_COLUMNS
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.hop_predictions import HOP_COLUMNS
+from ionbridge.screening.orchestrator.answers import (
     EXTRAPOLATION,
     Table,
     card_answer,
@@ -18,9 +18,9 @@ from screening.orchestrator.answers import (
     table_answer,
     units,
 )
-from screening.orchestrator.bounded_yaml import plain_mapping
-from screening.orchestrator.results import plan_answer
-from screening.table import COLUMNS, STD_COLUMN, to_csv
+from ionbridge.screening.orchestrator.bounded_yaml import plain_mapping
+from ionbridge.screening.orchestrator.results import plan_answer
+from ionbridge.screening.table import COLUMNS, STD_COLUMN, to_csv
 
 ROWS = [
     {

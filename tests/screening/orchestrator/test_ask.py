@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from screening.cli import main
-from screening.errors import InputError
-from screening.orchestrator.ask import MOST_CALLS_A_TURN, Endpoint, functions
-from screening.orchestrator.tools import TOOLS
-from structures.io import write_json_lines
+from ionbridge.screening.cli import main
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.orchestrator.ask import MOST_CALLS_A_TURN, Endpoint, functions
+from ionbridge.screening.orchestrator.tools import TOOLS
+from ionbridge.structures.io import write_json_lines
 from tests.screening.tiny import tiny_hops
 
 Capture = pytest.CaptureFixture[str]

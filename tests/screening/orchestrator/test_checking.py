@@ -5,13 +5,13 @@ import shutil
 import pytest
 import yaml
 
-from models import library
-from models.checkpoint import CARD
-from models.few_label_model import FewLabelModel
-from models.validation import GROUPED, read_validation, validation_row, write_validation
-from screening.cli import main
-from screening.commands.command import UNUSABLE, USABLE
-from screening.orchestrator.checking import check
+from ionbridge.models import library
+from ionbridge.models.checkpoint import CARD
+from ionbridge.models.few_label_model import FewLabelModel
+from ionbridge.models.validation import GROUPED, read_validation, validation_row, write_validation
+from ionbridge.screening.cli import main
+from ionbridge.screening.commands.command import UNUSABLE, USABLE
+from ionbridge.screening.orchestrator.checking import check
 from tests.screening.tiny import tiny_hops
 
 

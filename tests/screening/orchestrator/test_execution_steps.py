@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from screening.errors import InputError
-from screening.orchestrator.catalogue import Catalogue, Entry
-from screening.orchestrator.execution_steps import execute
-from screening.orchestrator.givens import Given
-from screening.orchestrator.planner import plan
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.orchestrator.catalogue import Catalogue, Entry
+from ionbridge.screening.orchestrator.execution_steps import execute
+from ionbridge.screening.orchestrator.givens import Given
+from ionbridge.screening.orchestrator.planner import plan
 
 GIVEN = [Given("test", {"hop": ({"id": "a", "status": "ok"}, {"id": "b", "status": "ok"})})]
 

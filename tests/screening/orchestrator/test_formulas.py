@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from screening.orchestrator.catalogue import Conditions, StepContext
-from screening.orchestrator.formulas import formula_entries
-from screening.orchestrator.records import composition_in
-from structures.json_records import crystal_to_json
-from structures.transport import nernst_einstein
-from structures.units import FARADAY_C_PER_MOL
+from ionbridge.screening.orchestrator.catalogue import Conditions, StepContext
+from ionbridge.screening.orchestrator.formulas import formula_entries
+from ionbridge.screening.orchestrator.records import composition_in
+from ionbridge.structures.json_records import crystal_to_json
+from ionbridge.structures.transport import nernst_einstein
+from ionbridge.structures.units import FARADAY_C_PER_MOL
 from tests.screening.tiny import layered
 
 ENTRIES = {entry.name: entry for entry in formula_entries()}
@@ -104,9 +104,9 @@ def test_a_failed_row_stays_failed_with_its_reason():
 
 def test_the_chain_of_steps_gives_what_predict_gives(tiny_model):
     """Hops, barriers and the jump network as steps, and the one call that does it all."""
-    from screening.conduction import Conditions as ConductionConditions
-    from screening.orchestrator.trained import loaded, predicted_hops
-    from screening.predict import CrystalPredictor
+    from ionbridge.screening.conduction import Conditions as ConductionConditions
+    from ionbridge.screening.orchestrator.trained import loaded, predicted_hops
+    from ionbridge.screening.predict import CrystalPredictor
 
     crystal = layered()
     rows = [{**crystal_to_json(crystal), "status": "ok"}]

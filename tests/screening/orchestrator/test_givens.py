@@ -5,9 +5,9 @@ import math
 
 import pytest
 
-from screening.errors import InputError
-from screening.orchestrator.givens import read_given, read_givens
-from structures.io import write_json_lines
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.orchestrator.givens import read_given, read_givens
+from ionbridge.structures.io import write_json_lines
 from tests.screening.tiny import layered, tiny_hops
 
 
@@ -126,7 +126,7 @@ class TestContradictions:
 
 
 def _json(hop):
-    from structures.json_records import hop_to_json
+    from ionbridge.structures.json_records import hop_to_json
 
     return {k: v for k, v in hop_to_json(hop).items() if not _is_nan(v)}
 

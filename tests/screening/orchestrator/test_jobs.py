@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from screening.errors import InputError
-from screening.orchestrator import jobs as module
-from screening.orchestrator.job_process import ProgressLog
-from screening.orchestrator.jobs import Job, Jobs, JobStatus, next_job
-from screening.orchestrator.workspace import Workspace
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.orchestrator import jobs as module
+from ionbridge.screening.orchestrator.job_process import ProgressLog
+from ionbridge.screening.orchestrator.jobs import Job, Jobs, JobStatus, next_job
+from ionbridge.screening.orchestrator.workspace import Workspace
 
 PATIENCE_S = 120.0
 

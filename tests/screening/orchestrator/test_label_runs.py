@@ -5,21 +5,21 @@ from dataclasses import replace
 
 import pytest
 
-from models.few_label import members
-from screening.cli import main
-from screening.commands.command import USABLE
-from screening.errors import InputError
-from screening.labelling.calculators import CalculatorChoice
-from screening.labelling.neb_labels import NebLabeller, NebTask
-from screening.orchestrator import label_runs, tuned_networks
-from screening.orchestrator.catalogue import Catalogue, Entry, ValidatedError
-from screening.orchestrator.givens import Given, read_givens
-from screening.orchestrator.label_runs import LabelBudget, compute_labels
-from screening.orchestrator.planner import plan
-from screening.orchestrator.potentials import label_error_eV
-from screening.orchestrator.wanted_labels import WantedLabel, wanted_labels
-from structures.io import write_json_lines
-from structures.json_records import hop_to_json
+from ionbridge.models.few_label import members
+from ionbridge.screening.cli import main
+from ionbridge.screening.commands.command import USABLE
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.labelling.calculators import CalculatorChoice
+from ionbridge.screening.labelling.neb_labels import NebLabeller, NebTask
+from ionbridge.screening.orchestrator import label_runs, tuned_networks
+from ionbridge.screening.orchestrator.catalogue import Catalogue, Entry, ValidatedError
+from ionbridge.screening.orchestrator.givens import Given, read_givens
+from ionbridge.screening.orchestrator.label_runs import LabelBudget, compute_labels
+from ionbridge.screening.orchestrator.planner import plan
+from ionbridge.screening.orchestrator.potentials import label_error_eV
+from ionbridge.screening.orchestrator.wanted_labels import WantedLabel, wanted_labels
+from ionbridge.structures.io import write_json_lines
+from ionbridge.structures.json_records import hop_to_json
 from tests.screening.labelling.test_neb_labels import metal_hop
 from tests.screening.tiny import layered, rocksalt
 
@@ -87,7 +87,7 @@ def test_what_is_wanted_can_be_computed_and_dear_cells_cost_more():
 
 
 def read_rows_of(crystals):
-    from structures.json_records import crystal_to_json
+    from ionbridge.structures.json_records import crystal_to_json
 
     return [{**crystal_to_json(c), "status": "ok"} for c in crystals]
 

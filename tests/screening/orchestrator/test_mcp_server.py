@@ -29,17 +29,17 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 from pydantic import BaseModel, ValidationError
 
-from screening.cli import main
-from screening.errors import InputError
-from screening.orchestrator.answers import EXTRAPOLATION
-from screening.orchestrator.bounded_lines import BoundedLines
-from screening.orchestrator.mcp_server import LARGEST_MESSAGE
-from screening.orchestrator.tokens import Tokens
-from screening.orchestrator.tool_arguments import ActiveRounds, Campaign, Refinement
-from screening.orchestrator.tools import TOOLS
-from screening.orchestrator.turnstile import CALLS_EACH, WAITING_EACH, Turnstile
-from screening.settings import CampaignSettings
-from structures.io import write_json_lines
+from ionbridge.screening.cli import main
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.orchestrator.answers import EXTRAPOLATION
+from ionbridge.screening.orchestrator.bounded_lines import BoundedLines
+from ionbridge.screening.orchestrator.mcp_server import LARGEST_MESSAGE
+from ionbridge.screening.orchestrator.tokens import Tokens
+from ionbridge.screening.orchestrator.tool_arguments import ActiveRounds, Campaign, Refinement
+from ionbridge.screening.orchestrator.tools import TOOLS
+from ionbridge.screening.orchestrator.turnstile import CALLS_EACH, WAITING_EACH, Turnstile
+from ionbridge.screening.settings import CampaignSettings
+from ionbridge.structures.io import write_json_lines
 from tests.screening.tiny import layered, rocksalt, tiny_hops
 
 ROOT = Path(__file__).parents[3]
@@ -64,7 +64,15 @@ def environment() -> dict[str, str]:
 
 
 def command(workspace: Path, *more: str) -> list[str]:
-    return [sys.executable, "-m", "screening.cli", "mcp", "--workspace", str(workspace), *more]
+    return [
+        sys.executable,
+        "-m",
+        "ionbridge.screening.cli",
+        "mcp",
+        "--workspace",
+        str(workspace),
+        *more,
+    ]
 
 
 @asynccontextmanager

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from screening.cli import main
-from screening.commands.command import UNUSABLE, USABLE
-from screening.orchestrator.planner import duration
-from structures.io import write_json_lines
+from ionbridge.screening.cli import main
+from ionbridge.screening.commands.command import UNUSABLE, USABLE
+from ionbridge.screening.orchestrator.planner import duration
+from ionbridge.structures.io import write_json_lines
 from tests.screening.tiny import layered
 
 
@@ -73,7 +73,7 @@ def test_durations_are_for_people(seconds, text):
 
 
 def test_an_empty_library_leaves_physics(tmp_path, monkeypatch, capsys):
-    from models import library
+    from ionbridge.models import library
 
     (tmp_path / "empty").mkdir()
     monkeypatch.setattr(library, "LIBRARY", tmp_path / "empty")

@@ -4,18 +4,18 @@ import math
 
 import pytest
 
-from screening.errors import InputError
-from screening.orchestrator.catalogue import (
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.orchestrator.catalogue import (
     Catalogue,
     Conditions,
     Entry,
     EntryDomain,
     ValidatedError,
 )
-from screening.orchestrator.formulas import formula_entries
-from screening.orchestrator.givens import Given
-from screening.orchestrator.planner import AS_GOOD_AS, plan
-from structures.units import BOLTZMANN_EV_PER_K
+from ionbridge.screening.orchestrator.formulas import formula_entries
+from ionbridge.screening.orchestrator.givens import Given
+from ionbridge.screening.orchestrator.planner import AS_GOOD_AS, plan
+from ionbridge.structures.units import BOLTZMANN_EV_PER_K
 
 SODIUM = {"id": "hop0", "working_ion": "Na", "host_species": ["Mn", "O"], "status": "ok"}
 

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 import yaml
 
-from screening.cli import parser
-from screening.errors import InputError
-from screening.orchestrator.caller import Caller
-from screening.orchestrator.jobs import Jobs
-from screening.orchestrator.tools import TOOLS, call_tool
-from screening.orchestrator.workspace import LIBRARY_VARIABLE, USUAL_LIBRARY, Workspace
-from screening.settings import CampaignSettings
-from structures.io import write_json_lines
+from ionbridge.screening.cli import parser
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.orchestrator.caller import Caller
+from ionbridge.screening.orchestrator.jobs import Jobs
+from ionbridge.screening.orchestrator.tools import TOOLS, call_tool
+from ionbridge.screening.orchestrator.workspace import LIBRARY_VARIABLE, USUAL_LIBRARY, Workspace
+from ionbridge.screening.settings import CampaignSettings
+from ionbridge.structures.io import write_json_lines
 from tests.screening.tiny import layered, tiny_hops
 
 
@@ -106,8 +106,8 @@ def test_an_unknown_model_is_answered_with_the_nearest(caller: Caller) -> None:
 
 
 def test_the_workspace_becomes_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from models.library import LIBRARY_VARIABLE as THEIRS
-    from models.library import user_libraries
+    from ionbridge.models.library import LIBRARY_VARIABLE as THEIRS
+    from ionbridge.models.library import user_libraries
 
     monkeypatch.delenv(THEIRS, raising=False)
     usual = user_libraries()

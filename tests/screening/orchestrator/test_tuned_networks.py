@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from models.few_label import blend_name
-from models.library import load
-from screening.orchestrator.adaptation import Choice
-from screening.orchestrator.tuned_networks import (
+from ionbridge.models.few_label import blend_name
+from ionbridge.models.library import load
+from ionbridge.screening.orchestrator.adaptation import Choice
+from ionbridge.screening.orchestrator.tuned_networks import (
     ENCODER,
     JOINED,
     NETWORK,
@@ -17,7 +17,7 @@ from screening.orchestrator.tuned_networks import (
     tuned_network,
     tuned_networks,
 )
-from screening.starter import starter_hops
+from ionbridge.screening.starter import starter_hops
 from tests.screening.tiny import tiny_hops
 
 LABELS = np.array([0.2, 0.4, 0.6, 0.8, 1.0, 1.2])
@@ -64,7 +64,9 @@ def test_a_network_is_not_judged_on_what_it_has_learnt(monkeypatch):
     def all_of_them(model, hops):
         return np.ones(len(hops), dtype=bool)
 
-    monkeypatch.setattr("screening.orchestrator.tuned_networks.were_trained_on", all_of_them)
+    monkeypatch.setattr(
+        "ionbridge.screening.orchestrator.tuned_networks.were_trained_on", all_of_them
+    )
     hops = tiny_hops()
     barrier_eV = np.array([hop.barrier_eV for hop in hops])
     found = tuned_networks(hops, barrier_eV, [h.framework for h in hops], limit_s=-1.0)
@@ -74,7 +76,9 @@ def test_a_network_is_not_judged_on_what_it_has_learnt(monkeypatch):
 
 
 def test_labels_joined_with_those_that_the_model_knows(monkeypatch):
-    monkeypatch.setattr("screening.orchestrator.tuned_networks.TUNED", {JOINED: TUNED[JOINED]})
+    monkeypatch.setattr(
+        "ionbridge.screening.orchestrator.tuned_networks.TUNED", {JOINED: TUNED[JOINED]}
+    )
     hops = tiny_hops()
     barrier_eV = np.array([hop.barrier_eV for hop in hops])
     found = tuned_networks(hops, barrier_eV, [h.framework for h in hops])
@@ -92,9 +96,9 @@ def test_names_of_networks_are_none_of_descriptors():
 @pytest.mark.slow
 def test_ten_labels_are_tuned_on_and_screened_with(tmp_path):
     """A minute: a network fine-tuned on ten labels is a model that is saved and found again."""
-    from models import library
-    from screening.orchestrator.trained import predicted_hops
-    from structures.json_records import hop_to_json
+    from ionbridge.models import library
+    from ionbridge.screening.orchestrator.trained import predicted_hops
+    from ionbridge.structures.json_records import hop_to_json
 
     hops = [hop for hop in starter_hops() if hop.barrier_eV is not None][:40:4]
     barrier_eV = np.array([hop.barrier_eV for hop in hops])

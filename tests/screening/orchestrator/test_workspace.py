@@ -6,8 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from screening.orchestrator import workspace as module
-from screening.orchestrator.workspace import Allowance, Workspace, WorkspaceError, parts_of
+from ionbridge.screening.orchestrator import workspace as module
+from ionbridge.screening.orchestrator.workspace import (
+    Allowance,
+    Workspace,
+    WorkspaceError,
+    parts_of,
+)
 
 SECRET = "5ecret"
 
