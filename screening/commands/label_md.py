@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from ionbridge.screening.commands.command import (
-    USABLE,
     add_calculator,
     add_command,
     add_workers,
@@ -53,11 +52,25 @@ def add(methods: Any) -> None:
         nargs="+",
         type=Path,
         metavar="FILE",
-        help="XDATCAR, vasprun.xml, .extxyz, .xyz (plain or .gz) or ASE .traj; several are taken "
-        "as one temperature each",
+        help="XDATCAR, vasprun.xml, .extxyz, .xyz, LAMMPS dump (plain, .gz, .bz2 or .xz), ASE "
+        ".traj; with --topology .xtc, .trr, .nc, .dcd; several are taken as one temperature each",
     )
     existing.add_argument(
-        "--interval-fs", type=float, metavar="F", help="time between two frames of the file, fs"
+        "--interval-fs",
+        type=float,
+        metavar="F",
+        help="time between two frames of the file, fs; may be left out where the file states it",
+    )
+    existing.add_argument(
+        "--elements",
+        metavar="LIST",
+        help="elements of the atom types 1, 2, ... of a LAMMPS dump without them: Li,P,S",
+    )
+    existing.add_argument(
+        "--topology",
+        type=Path,
+        metavar="FILE",
+        help="what the atoms of a GROMACS, AMBER, CHARMM or NAMD trajectory are (needs MDAnalysis)",
     )
     existing.add_argument(
         "--temperature-K", metavar="T", help="of the run, K; one for each trajectory: 800,1000"
@@ -103,16 +116,16 @@ def _run(args: argparse.Namespace) -> int:
 def _analyse(args: argparse.Namespace) -> int:
     """Labels of trajectories that exist."""
     from ionbridge.screening.errors import InputError
-    from ionbridge.screening.labelling.diffusion_label import arrhenius_label, motion
+    from ionbridge.screening.labelling.diffusion_label import arrhenius_label
     from ionbridge.screening.labelling.msd_plot import write_plot
-    from ionbridge.screening.labelling.trajectory import read_trajectory
+    from ionbridge.screening.labelling.trajectory_files import Form
     from ionbridge.screening.shards import write_json
 
-    for option in ("interval_fs", "working_ion", "temperature_K"):
+    for option in ("working_ion", "temperature_K"):
         if getattr(args, option) is None:
             name = "--" + option.replace("_", "-")
             raise InputError(f"{name} is missing: --trajectory needs it")
-    if not 0 < args.interval_fs < math.inf:
+    if args.interval_fs is not None and not 0 < args.interval_fs < math.inf:
         raise InputError(f"--interval-fs: expected a positive number, got {args.interval_fs}")
     temperatures = _numbers("--temperature-K", args.temperature_K)
     if len(temperatures) != len(args.trajectory):
@@ -121,25 +134,55 @@ def _analyse(args: argparse.Namespace) -> int:
             "trajectories; give one for each, 800,1000"
         )
     check_output(args.out)
-    labels = []
-    for path, temperature_K in zip(args.trajectory, temperatures, strict=True):
-        trajectory = read_trajectory(path, args.interval_fs, args.skip_ps or 0.0)
+    form = Form(_elements(args.elements), args.topology)
+    labels = [
+        _label(path, temperature_K, form, args)
+        for path, temperature_K in zip(args.trajectory, temperatures, strict=True)
+    ]
+    fit = arrhenius_label(labels) if len(labels) > 1 else None
+    document = labels[0] if fit is None else {"runs": labels, "arrhenius": fit}
+    write_json(args.out, document)
+    read = [label for label in labels if label["status"] != "failed"]
+    plot = args.out.with_suffix(".png")
+    write_plot(plot, read, fit, args.trajectory[0].name)
+    say(f"wrote {args.out} and {plot.name}")
+    for label in labels:
+        say(f"{label['id']}: {label['reason']}" if label not in read else _summary(label))
+    return status(len(read), labels)
+
+
+def _label(path: Path, temperature_K: float, form: Any, args: argparse.Namespace) -> dict[str, Any]:
+    """The label of one trajectory; one of several that cannot be used is a failed row."""
+    from ionbridge.screening.errors import InputError
+    from ionbridge.screening.labelling.diffusion_label import motion
+    from ionbridge.screening.labelling.trajectory import read_trajectory
+
+    start = {"id": path.name, "temperature_K": temperature_K}
+    try:
+        trajectory = read_trajectory(path, args.interval_fs, args.skip_ps or 0.0, form=form)
         try:
             label = motion(trajectory, args.working_ion, temperature_K).label
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
-        labels.append({"id": path.name, "interval_fs": args.interval_fs, **label})
-        for note in label["notes"]:
-            say(f"{path}: {note}")
-    fit = arrhenius_label(labels) if len(labels) > 1 else None
-    document = labels[0] if fit is None else {"runs": labels, "arrhenius": fit}
-    write_json(args.out, document)
-    plot = args.out.with_suffix(".png")
-    write_plot(plot, labels, fit, args.trajectory[0].name)
-    say(f"wrote {args.out} and {plot.name}")
-    for label in labels:
-        say(_summary(label))
-    return USABLE
+    except InputError as error:
+        if len(args.trajectory) == 1:
+            raise
+        return {**start, "status": "failed", "reason": str(error)}
+    for note in label["notes"]:
+        say(f"{path}: {note}")
+    return {**start, "interval_fs": trajectory.interval_fs, **label}
+
+
+def _elements(text: str | None) -> tuple[str, ...]:
+    """Elements, separated by commas."""
+    from ionbridge.screening.errors import InputError
+    from ionbridge.screening.labelling.trajectory_files import ELEMENTS
+
+    names = tuple(word.strip() for word in text.split(",")) if text else ()
+    unknown = [name for name in names if name not in ELEMENTS]
+    if unknown:
+        raise InputError(f"--elements: {unknown[0]!r} is no element; expected Li,P,S")
+    return names
 
 
 def _simulate(args: argparse.Namespace) -> int:

@@ -1,70 +1,71 @@
-"""Trajectories on disk -> unwrapped positions in bounded memory.
+"""Trajectories on disk -> unwrapped positions at even times, in bounded memory.
 
-XDATCAR and vasprun.xml (VASP), extended xyz and ASE .traj are read frame by frame, the first three
-also gzipped. Atoms are followed through the periodic boundaries from frame to frame; when the
-buffer is full, every second frame in it is dropped and half as many are kept from there on.
+Frames come from `ionbridge.screening.labelling.trajectory_files`. Atoms are followed through the
+periodic boundaries from frame to frame; when the buffer is full, every second frame in it is
+dropped and half as many are kept from there on. Where the file states step numbers or times, these
+are the time axis: frames that are written twice count once, holes and changes of the spacing are
+seen, and what is analysed is the longest stretch of frames at even times.
 """
 
 from __future__ import annotations
 
-import gzip
-import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Iterator
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
 
 import numpy as np
-from ase.io.trajectory import Trajectory as AseTrajectory
 from numpy.typing import NDArray
 
 from ionbridge.screening.errors import InputError
-from ionbridge.structures.geometry import perpendicular_widths
+from ionbridge.screening.labelling.time_axis import (
+    OFF_GRID,
+    Stretch,
+    TimeAxis,
+    TimeError,
+    even_stretch,
+)
+from ionbridge.screening.labelling.trajectory_files import (
+    FLAT_CELL_A3,
+    Damage,
+    Form,
+    Frame,
+    frames_of,
+)
 
 MAX_NUMBERS = 16_000_000
 """Coordinates that are kept: 128 MB, 13,000 frames of 400 atoms."""
 MIN_STORED_FRAMES = 200
 """At least so many frames are kept of the largest cells."""
 CELL_TOLERANCE_A = 1e-3
-"""A cell that changes by more is another ensemble."""
+"""A cell that changes by more varies."""
+LARGEST_STRAIN = 0.1
+"""A cell that changes by more, of its own size, is another crystal or a box turned over."""
 SAFE_STEP = 0.4
 """A step between frames beyond this part of the cell's width may have crossed it unseen."""
+LOST_STEP, LEAST_ATOMS = 0.3, 4
+"""Half of an element's atoms, of at least so many, do not move by this part of the cell between two
+frames: they came in another order, or too much time passed."""
+SAME_POSITION = 1e-9
+"""Fractional coordinates this close are the same numbers."""
+N_NAMED = 3
+"""So many frames of one kind of trouble are named one by one."""
 
 Floats = NDArray[np.float64]
 
 
-class TornTrajectoryError(ValueError):
-    """The file ends in mid-frame; the frames before are whole."""
-
-
-@dataclass(frozen=True, eq=False)
-class Frame:
-    """One configuration.
-
-    Attributes:
-        symbols: One element an atom.
-        lattice: (3, 3) rows, angstrom.
-        frac: (n_atoms, 3) fractional coordinates, wrapped or not.
-    """
-
-    symbols: tuple[str, ...]
-    lattice: Floats
-    frac: Floats
-
-
 @dataclass(frozen=True, eq=False)
 class Trajectory:
-    """Unwrapped positions of all atoms, a regular selection of the frames.
+    """Unwrapped positions of all atoms at even times.
 
     Attributes:
         symbols: One element an atom.
-        lattice: (3, 3) rows, angstrom; the same in all frames.
+        lattice: (3, 3) rows, angstrom; their mean where they vary.
         positions_A: (n_stored, n_atoms, 3) unwrapped cartesian positions; the first frame first.
-        stride: Frames of the file from one stored frame to the next.
-        last_A: (n_atoms, 3) positions in the last frame of the file, stored or not.
-        n_frames: Whole frames in the file.
-        interval_fs: Time between two frames of the file.
-        notes: What a reader should know: a torn end, steps too long to follow.
+        stride: Frames from one stored frame to the next.
+        last_A: (n_atoms, 3) positions in the last frame, stored or not.
+        n_frames: Evenly spaced frames.
+        interval_fs: Time between two of them.
+        notes: What a reader should know: damage, holes, what was left out or assumed.
     """
 
     symbols: tuple[str, ...]
@@ -93,325 +94,321 @@ class Trajectory:
 
 
 def read_trajectory(
-    path: Path, interval_fs: float, skip_ps: float = 0.0, max_numbers: int = MAX_NUMBERS
+    path: Path,
+    interval_fs: float | None = None,
+    skip_ps: float = 0.0,
+    max_numbers: int = MAX_NUMBERS,
+    form: Form | None = None,
 ) -> Trajectory:
     """Read a trajectory of any known form.
 
     Args:
-        path: XDATCAR, vasprun.xml, extended xyz (.xyz, .extxyz) or ASE .traj; all but the last
-            may be gzipped.
-        interval_fs: Time between two frames of the file in fs.
+        path: See `ionbridge.screening.labelling.trajectory_files.frames_of`.
+        interval_fs: Time between two frames of the file in fs; may be left out where the file
+            states times. Where the spacing of its step numbers changes, that of the first frames.
         skip_ps: Left out at the start, for equilibration.
         max_numbers: Most coordinates that are kept.
+        form: Elements of numbered types, a topology: what the file itself does not say.
 
     Raises:
-        InputError: No such file, an unknown or broken form, fewer than two whole frames, a cell,
-            number or order of atoms that changes, coordinates that are not finite.
+        InputError: No such file, an unknown or broken form, fewer than two whole frames, a number
+            or order of atoms that changes, a cell that changes by much, an interval that is missing
+            or contradicts the file's own times.
     """
-    frames = _frames(path)
-    n_skipped = round(skip_ps * 1e3 / interval_fs)
     follower: _Follower | None = None
-    notes = []
-    count = 0
+    damages = _Damages()
+    number = 0
     try:
-        for frame in frames:
-            count += 1
-            if count <= n_skipped:
+        for frame in frames_of(path, form or Form()):
+            number += frame.n_frames if isinstance(frame, Damage) else 1
+            if isinstance(frame, Damage):
+                damages.add(number, frame)
                 continue
             if follower is None:
-                follower = _Follower(frame, path, max_numbers)
+                follower = _Follower(frame, path, max_numbers, interval_fs, skip_ps, number)
             else:
-                follower.add(frame)
-    except TornTrajectoryError as error:
-        notes.append(f"the file ends in mid-frame; its {count} whole frames are used ({error})")
+                follower.add(frame, number, damages.since_last_frame)
+            damages.since_last_frame, damages.at_end = 0, ""
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
-    if follower is None or follower.n_frames < 2:
-        left = f" after {skip_ps:g} ps of equilibration" if n_skipped else ""
-        number = follower.n_frames if follower else 0
-        raise InputError(f"{path}: {number} whole frame(s){left}, at least 2 are needed for motion")
-    return follower.trajectory(interval_fs, tuple(notes))
+    notes = damages.notes(number)
+    n_whole = follower.n_whole if follower is not None else 0
+    if follower is None or n_whole < 2:
+        left = f" after {skip_ps:g} ps of equilibration" if skip_ps else ""
+        n_same = follower.n_same if follower is not None else 0
+        same = f" and {n_same} like it, nothing moves" if n_same else ""
+        why = f" ({'; '.join(notes)})" if notes else ""
+        raise InputError(
+            f"{path}: {n_whole} whole frame(s){same}{left}, at least 2 are needed for motion{why}"
+        )
+    try:
+        return follower.trajectory(notes)
+    except TimeError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+class _Damages:
+    """Frames that could not be read."""
+
+    def __init__(self) -> None:
+        self.named: list[str] = []
+        self.n_events, self.n_frames, self.since_last_frame = 0, 0, 0
+        self.at_end = ""
+
+    def add(self, number: int, damage: Damage) -> None:
+        """Take note of one."""
+        self.n_events += 1
+        self.n_frames += damage.n_frames
+        self.since_last_frame += damage.n_frames
+        self.at_end = damage.reason
+        if len(self.named) < N_NAMED:
+            where = f"frame {number} is left out" if damage.n_frames else f"after frame {number}"
+            self.named.append(f"{where}: {damage.reason}")
+
+    def notes(self, n_frames: int) -> tuple[str, ...]:
+        """What to say of them, in a file of so many frames."""
+        named, n_more = list(self.named), self.n_events - len(self.named)
+        if n_more:
+            named.append(f"{n_more} more damaged places, {self.n_frames} frames lost in all")
+        if self.at_end:
+            if not n_more:
+                named.pop()
+            n_whole = n_frames - self.n_frames
+            named.append(
+                f"the file ends in mid-frame; its {n_whole} whole frames are used ({self.at_end})"
+            )
+        return tuple(named)
+
+
+@dataclass(eq=False)
+class _Stored:
+    """A frame that is kept.
+
+    Attributes:
+        segment: Frames with one number follow each other without a break.
+        at: Units of time since the first frame.
+        number: Of the frame in the file.
+        frac: (n_atoms, 3) unwrapped fractional coordinates.
+    """
+
+    segment: int
+    at: int
+    number: int
+    frac: Floats
 
 
 class _Follower:
     """Follows atoms through periodic boundaries and keeps a regular selection of frames."""
 
-    def __init__(self, first: Frame, path: Path, max_numbers: int) -> None:
+    def __init__(
+        self,
+        first: Frame,
+        path: Path,
+        max_numbers: int,
+        interval_fs: float | None,
+        skip_ps: float,
+        number: int,
+    ) -> None:
         self.first, self.path = first, path
-        self._check_finite(first, 1)
-        self.n_frames, self.stride = 1, 1
+        self.interval_fs, self.skip_fs = interval_fs, 1e3 * skip_ps
+        self.axis = TimeAxis(first.mark, first.clock)
         capacity = max(MIN_STORED_FRAMES, max_numbers // max(1, 3 * len(first.symbols)))
         self.capacity = capacity - capacity % 2
-        self.frac = first.frac
-        self.unwrapped = first.frac.copy()
-        self.stored = [self.unwrapped.copy()]
-        self.longest_step = 0.0
-        self.widths = perpendicular_widths(first.lattice)
+        elements = [
+            np.flatnonzero(np.array(first.symbols) == symbol) for symbol in set(first.symbols)
+        ]
+        self.elements = [atoms for atoms in elements if len(atoms) >= LEAST_ATOMS]
+        self.lattice_sum, self.n_lattices, self.strain = np.zeros((3, 3)), 0, 0.0
+        self.notes: list[str] = []
+        self.n_noted: Counter[str] = Counter()
+        self.longest_step, self.longest_in_a_unit = 0.0, 0.0
+        self.n_whole, self.n_same = 0, 0
+        self.segment, self.stride = 0, 1
+        self.stored: list[_Stored] = []
+        self.last: _Stored | None = None
+        self._check_cell(first, number)
+        self.frac, self.unwrapped = first.frac, first.frac.copy()
+        self._keep(number)
 
-    def add(self, frame: Frame) -> None:
-        """Take the next frame."""
-        self.n_frames += 1
-        where = f"{self.path}: frame {self.n_frames}"
+    def add(self, frame: Frame, number: int, n_lost: int) -> None:
+        """Take the next frame; `n_lost` before it could not be read."""
+        where = f"{self.path}: frame {number}"
         if len(frame.symbols) != len(self.first.symbols):
             raise InputError(
                 f"{where} has {len(frame.symbols)} atoms, the first has {len(self.first.symbols)}"
             )
         if frame.symbols != self.first.symbols:
             raise InputError(f"{where} lists its elements in another order than the first")
-        change = np.abs(frame.lattice - self.first.lattice).max()
-        if not change < CELL_TOLERANCE_A:
-            raise InputError(
-                f"{where}: the cell differs from the first frame's by {change:.3g} angstrom; "
-                "diffusion is read from runs at constant volume"
-            )
-        self._check_finite(frame, self.n_frames)
+        self._check_cell(frame, number)
         step = frame.frac - self.frac
-        step -= np.rint(step)
-        self.longest_step = max(self.longest_step, float(np.abs(step).max()))
-        self.unwrapped += step
+        if not frame.unwrapped:
+            step -= np.rint(step)
+        same = bool(np.abs(step).max() < SAME_POSITION)
+        time = self.axis.advance(frame.mark, n_lost, same)
+        if time.finer > 1:
+            self._refine(time.finer)
+        for kind, text in time.notes:
+            self._note(kind, f"frame {number}: {text}")
+        if same:
+            self.n_same += 1
+            self._note("same", f"frame {number} repeats the one before it and counts once")
+            return
+        if time.gap == 0.0:
+            return
         self.frac = frame.frac
-        if (self.n_frames - 1) % self.stride == 0:
-            self.stored.append(self.unwrapped.copy())
-            if len(self.stored) > self.capacity:
-                self.stored = self.stored[::2]
-                self.stride *= 2
+        self.unwrapped += step
+        if time.realigned or not self._can_follow(np.abs(step), time.gap, frame, number):
+            self.segment += 1
+        self._keep(number)
 
-    def trajectory(self, interval_fs: float, notes: tuple[str, ...]) -> Trajectory:
-        """What was read."""
-        if self.longest_step > SAFE_STEP:
-            notes += (
-                f"an atom moves by {self.longest_step:.2f} of the cell between two frames; its "
-                "way may have been lost, write frames more often",
+    def _can_follow(self, step: Floats, gap: float, frame: Frame, number: int) -> bool:
+        """False where the atoms' ways across a hole, or their order, are unknown."""
+        if frame.unwrapped:
+            return True
+        longest = float(step.max())
+        far = self.longest_in_a_unit * np.sqrt(gap) > SAFE_STEP
+        if far and gap > 1.5 * self.axis.smallest_gap:
+            self._note(
+                "hole",
+                f"frame {number} comes {gap:g} spacings after the one before it, too long to "
+                "follow the atoms",
             )
+            return False
+        if any(np.median(step[atoms].max(axis=1)) > LOST_STEP for atoms in self.elements):
+            self._note(
+                "lost",
+                f"frame {number}: half of the atoms of one element move by more than {LOST_STEP:g} "
+                "of the cell at once, so their order changes or frames are too far apart",
+            )
+            return False
+        self.longest_step = max(self.longest_step, longest)
+        self.longest_in_a_unit = max(self.longest_in_a_unit, longest / np.sqrt(gap))
+        return True
+
+    def _refine(self, finer: int) -> None:
+        """Count time in smaller units."""
+        for stored in self.stored:
+            stored.at *= finer
+        if self.stride > 1:
+            self.stride *= finer
+        self.longest_in_a_unit /= np.sqrt(finer)
+
+    def _keep(self, number: int) -> None:
+        """Keep the frame that was reached if it is one of the regular selection."""
+        if self.skip_fs and self.axis.is_before(self.skip_fs, self.interval_fs):
+            return
+        self.n_whole += 1
+        at = round(self.axis.position)
+        if abs(self.axis.position - at) > OFF_GRID:
+            return
+        self.last = _Stored(self.segment, at, number, self.unwrapped.copy())
+        if at % self.stride == 0:
+            self.stored.append(self.last)
+        while len(self.stored) > self.capacity:
+            self.stride *= 2
+            self.stored = [stored for stored in self.stored if stored.at % self.stride == 0]
+
+    def _note(self, kind: str, text: str) -> None:
+        """Say a thing; of many of a kind only the first."""
+        self.n_noted[kind] += 1
+        if self.n_noted[kind] <= N_NAMED:
+            self.notes.append(text)
+
+    def trajectory(self, notes: tuple[str, ...]) -> Trajectory:
+        """What was read.
+
+        Raises:
+            TimeError: The time between frames is unknown or contradictory.
+            InputError: No two frames in a row can be used.
+        """
+        unit_fs, said = self.axis.unit_fs(self.interval_fs)
+        at = np.array([stored.at for stored in self.stored])
+        stretch = even_stretch(np.array([stored.segment for stored in self.stored]), at)
+        used = [self.stored[k] for k in stretch.index]
+        if len(used) < 2:
+            why = "; ".join((*notes, *self.notes))
+            raise InputError(f"{self.path}: no two frames in a row can be used ({why})")
+        base = stretch.spacing // self.stride
+        if base * self.stride != stretch.spacing:
+            base = stretch.spacing
+        last = self._last_of(used, base)
+        n_frames = 1 + (last.at - used[0].at) // base
+        lattice = self.lattice_sum / self.n_lattices
         return Trajectory(
             symbols=self.first.symbols,
-            lattice=self.first.lattice,
-            positions_A=np.array(self.stored) @ self.first.lattice,
-            stride=self.stride,
-            last_A=self.unwrapped @ self.first.lattice,
-            n_frames=self.n_frames,
-            interval_fs=interval_fs,
-            notes=notes,
+            lattice=lattice,
+            positions_A=_filled(np.array([stored.frac for stored in used]), stretch.at) @ lattice,
+            stride=stretch.spacing // base,
+            last_A=last.frac @ lattice,
+            n_frames=n_frames,
+            interval_fs=base * unit_fs,
+            notes=(*notes, *said, *self._told(stretch, used[0], last, base, unit_fs)),
         )
 
-    def _check_finite(self, frame: Frame, number: int) -> None:
+    def _last_of(self, used: list[_Stored], base: int) -> _Stored:
+        """The last frame of the stretch: that of the file where it belongs to it."""
+        last, end = self.last, used[-1]
+        if last is None or self.stored[-1] is not end or last.segment != end.segment:
+            return end
+        return last if (last.at - end.at) % base == 0 else end
+
+    def _told(
+        self, stretch: Stretch, first: _Stored, last: _Stored, base: int, unit_fs: float
+    ) -> list[str]:
+        """Notes on what was done."""
+        n_more = sum(max(0, n - N_NAMED) for n in self.n_noted.values())
+        told = [*self.notes, *([f"{n_more} more frames of these kinds"] if n_more else [])]
+        if stretch.n_filled:
+            told.append(
+                f"{stretch.n_filled} of {stretch.at[-1] + 1} frames are missing and were filled in "
+                "on straight lines"
+            )
+        if first.segment > 0 or self.last is None or last.number < self.last.number:
+            told.append(
+                f"only frames {first.number} to {last.number} are used, the longest stretch at "
+                f"even times, {base * unit_fs:g} fs apart"
+            )
+        elif base != self.axis.usual_gap:
+            told.append(f"frames at even times are used, {base * unit_fs:g} fs apart")
+        if self.longest_step > SAFE_STEP:
+            told.append(
+                f"an atom moves by {self.longest_step:.2f} of the cell between two frames; its "
+                "way may have been lost, write frames more often"
+            )
+        if self.strain > 0:
+            told.append(
+                f"the cell varies by up to {100 * self.strain:.2g} %; motion is relative to it, "
+                "in lengths of the mean cell"
+            )
+        return told
+
+    def _check_cell(self, frame: Frame, number: int) -> None:
+        """Take the frame's cell into account, or refuse it."""
+        where = f"{self.path}: frame {number}"
         if not np.isfinite(frame.frac).all() or not np.isfinite(frame.lattice).all():
-            raise InputError(f"{self.path}: frame {number} holds numbers that are not finite")
-        if abs(np.linalg.det(frame.lattice)) < 1e-6:
-            raise InputError(f"{self.path}: frame {number} has no cell; a periodic one is needed")
-
-
-def _frames(path: Path) -> Iterator[Frame]:
-    """The frames of a file of any known form."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such trajectory file")
-    name = path.name.lower().removesuffix(".gz")
-    if name.endswith(".traj"):
-        return _ase_frames(path)
-    for known, reader in _TEXT_READERS.items():
-        if known in name:
-            return _text_frames(path, reader)
-    raise InputError(
-        f"{path}: unknown form of trajectory; known are XDATCAR, vasprun.xml, .extxyz, .xyz (with "
-        "the form in the file's name, gzipped or not) and .traj"
-    )
-
-
-def _text_frames(path: Path, reader: Callable[[IO[bytes]], Iterator[Frame]]) -> Iterator[Frame]:
-    """Frames of a text file; a gzip stream that breaks off is a torn trajectory."""
-    with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as stream:
-        frames = reader(stream)  # type: ignore[arg-type]
-        while True:
-            try:
-                frame = next(frames)
-            except StopIteration:
-                return
-            except EOFError as error:
-                raise TornTrajectoryError("the compressed stream breaks off") from error
-            except _MalformedError as error:
-                raise InputError(f"{path}: {error}") from error
-            yield frame
-
-
-class _MalformedError(ValueError):
-    """Text that is not what its form promises."""
-
-
-def _xdatcar_frames(stream: IO[bytes]) -> Iterator[Frame]:
-    """Frames of an XDATCAR: title, scale, lattice, elements, counts, then blocks of coordinates.
-
-    The header may be repeated, before every block (changing cell) or where runs were joined.
-    """
-    header: tuple[tuple[str, ...], Floats] | None = None
-    for raw in stream:
-        line = raw.decode("utf-8", "replace")
-        if header is None or not line.lower().lstrip().startswith("direct"):
-            if header is not None and not line.strip():
-                continue
-            header = _xdatcar_header(stream)
-            line = _next_line(stream)
-            if not line.lower().lstrip().startswith("direct"):
-                raise _MalformedError(f"expected 'Direct configuration=', got {line.strip()!r}")
-        symbols, lattice = header
-        yield Frame(symbols, lattice, _rows(stream, len(symbols)))
-
-
-def _xdatcar_header(stream: IO[bytes]) -> tuple[tuple[str, ...], Floats]:
-    """Elements and lattice; the title line is already read."""
-    scale = _numbers(_next_line(stream), 1)[0]
-    lattice = _rows(stream, 3)
-    names = _next_line(stream).split()
-    if not names or not all(name[0].isalpha() for name in names):
-        raise _MalformedError("line 6 of the header holds no elements; VASP 5 writes them there")
-    counts = _next_line(stream).split()
-    if len(counts) != len(names) or not all(c.isdigit() for c in counts):
-        raise _MalformedError(f"{len(names)} elements but the counts are {' '.join(counts)!r}")
-    symbols = tuple(
-        name.partition("_")[0].partition("/")[0]
-        for name, count in zip(names, counts, strict=True)
-        for _ in range(int(count))
-    )
-    volume = abs(np.linalg.det(lattice))
-    factor = (-scale / volume) ** (1 / 3) if scale < 0 else scale
-    return symbols, lattice * factor
-
-
-def _xyz_frames(stream: IO[bytes]) -> Iterator[Frame]:
-    """Frames of extended xyz: number of atoms, a line with Lattice and Properties, the atoms."""
-    from ase.io.extxyz import key_val_str_to_dict
-
-    for raw in stream:
-        first = raw.decode("utf-8", "replace").strip()
-        if not first:
-            continue
-        if not first.isdigit():
-            raise _MalformedError(f"expected a number of atoms, got {first[:40]!r}")
-        comment = _next_line(stream)
-        if not comment.endswith("\n"):
-            raise TornTrajectoryError("the line with the lattice is cut")
-        try:
-            info = key_val_str_to_dict(comment)
-        except ValueError as error:
-            raise _MalformedError(str(error)) from error
-        if "Lattice" not in info:
-            raise _MalformedError("a frame without Lattice; a periodic cell is needed")
-        lattice = np.asarray(info["Lattice"], float).reshape(3, 3).T
-        species, position = _xyz_columns(str(info.get("Properties", "species:S:1:pos:R:3")))
-        words = [line.split() for line in _lines(stream, int(first))]
-        if any(len(row) < position + 3 for row in words):
-            raise TornTrajectoryError("a line of atoms is cut")
-        positions = _array([row[position : position + 3] for row in words])
-        symbols = tuple(row[species] for row in words)
-        yield Frame(symbols, lattice, positions @ np.linalg.inv(lattice))
-
-
-def _xyz_columns(properties: str) -> tuple[int, int]:
-    """Columns of the element and of the first coordinate."""
-    words = properties.split(":")
-    column, found = 0, {}
-    for name, width in zip(words[0::3], words[2::3], strict=True):
-        found[name] = column
-        column += int(width)
-    if "species" not in found or "pos" not in found:
-        raise _MalformedError(f"Properties={properties} names no species or pos")
-    return found["species"], found["pos"]
-
-
-def _vasprun_frames(stream: IO[bytes]) -> Iterator[Frame]:
-    """Frames of a vasprun.xml: the structure of every ionic step."""
-    symbols: tuple[str, ...] = ()
-    try:
-        parents: list[Any] = []
-        for event, element in ElementTree.iterparse(stream, events=("start", "end")):
-            if event == "start":
-                parents.append(element)
-                continue
-            parents.pop()
-            if element.tag == "atominfo":
-                rows = element.findall("./array[@name='atoms']/set/rc")
-                symbols = tuple((row.findtext("c") or "").strip() for row in rows)
-            elif element.tag == "calculation":
-                lattice = _xml_rows(element, "./structure/crystal/varray[@name='basis']/v")
-                frac = _xml_rows(element, "./structure/varray[@name='positions']/v")
-                yield Frame(symbols, lattice, frac)
-            if element.tag in ("calculation", "scstep", "dos", "eigenvalues") and parents:
-                parents[-1].remove(element)
-    except ElementTree.ParseError as error:
-        raise TornTrajectoryError(f"the XML breaks off: {error}") from error
-
-
-def _xml_rows(element: Any, where: str) -> Floats:
-    rows = [(v.text or "").split() for v in element.findall(where)]
-    if not rows:
-        raise _MalformedError("an ionic step without a structure")
-    return _array(rows)
-
-
-_TEXT_READERS: dict[str, Callable[[IO[bytes]], Iterator[Frame]]] = {
-    "xdatcar": _xdatcar_frames,
-    "vasprun": _vasprun_frames,
-    ".xml": _vasprun_frames,
-    ".extxyz": _xyz_frames,
-    ".xyz": _xyz_frames,
-}
-
-
-def _ase_frames(path: Path) -> Iterator[Frame]:
-    """Frames of an ASE trajectory."""
-    try:
-        trajectory = AseTrajectory(str(path))
-    except Exception as error:
-        raise InputError(f"{path}: no readable ASE trajectory ({error})") from error
-    with trajectory:
-        for i in range(len(trajectory)):
-            try:
-                atoms = trajectory[i]
-                positions = atoms.positions
-            except Exception as error:  # whatever a torn frame makes ASE raise
-                raise TornTrajectoryError(f"frame {i + 1} cannot be read") from error
-            lattice = np.array(atoms.cell)
-            if abs(np.linalg.det(lattice)) < 1e-6:
-                raise InputError(f"{path}: frame {i + 1} has no cell; a periodic one is needed")
-            yield Frame(
-                tuple(atoms.get_chemical_symbols()), lattice, positions @ np.linalg.inv(lattice)
+            raise InputError(f"{where} holds numbers that are not finite")
+        if abs(np.linalg.det(frame.lattice)) < FLAT_CELL_A3:
+            raise InputError(f"{where} has no cell; a periodic one is needed")
+        self.lattice_sum += frame.lattice
+        self.n_lattices += 1
+        change = frame.lattice - self.first.lattice
+        if np.abs(change).max() < CELL_TOLERANCE_A:
+            return
+        strain = float(np.linalg.norm(np.linalg.solve(self.first.lattice, change), 2))
+        self.strain = max(self.strain, strain)
+        if strain > LARGEST_STRAIN:
+            raise InputError(
+                f"{where}: the cell differs from the first frame's by {100 * strain:.3g} %, more "
+                f"than the {100 * LARGEST_STRAIN:g} % of one crystal in motion; cut the file there"
             )
 
 
-def _next_line(stream: IO[bytes]) -> str:
-    """The next line of a frame that has begun."""
-    raw = stream.readline()
-    if not raw:
-        raise TornTrajectoryError("the last frame is not whole")
-    return raw.decode("utf-8", "replace")
-
-
-def _lines(stream: IO[bytes], n_lines: int) -> list[str]:
-    """Lines of a frame; where the file ends without a line's end, its last number may be cut."""
-    lines = [_next_line(stream) for _ in range(n_lines)]
-    if n_lines > 1 and not lines[-1].endswith("\n") and _decimals(lines[-1]) < _decimals(lines[-2]):
-        raise TornTrajectoryError("the last line is cut")
-    return lines
-
-
-def _decimals(line: str) -> int:
-    """Digits behind the point of the last word."""
-    return len(line.split()[-1].partition(".")[2]) if line.split() else 0
-
-
-def _rows(stream: IO[bytes], n_rows: int) -> Floats:
-    """(n, 3) numbers, one row a line."""
-    return _array([line.split()[:3] for line in _lines(stream, n_rows)])
-
-
-def _numbers(line: str, n: int) -> Floats:
-    return _array([line.split()[:n]])[0]
-
-
-def _array(rows: list[list[str]]) -> Floats:
-    """Words as numbers; rows of unequal length are a line that breaks off."""
-    if len({len(row) for row in rows}) != 1 or not rows[0]:
-        raise TornTrajectoryError("a line of coordinates is cut")
-    try:
-        return np.array(rows, dtype=float)
-    except ValueError as error:
-        raise _MalformedError(f"not a number among coordinates ({error})") from error
+def _filled(frac: Floats, at: NDArray[np.int64]) -> Floats:
+    """Frames at all even times; those between are on straight lines."""
+    if len(frac) == at[-1] + 1:
+        return frac
+    wanted = np.arange(at[-1] + 1)
+    after = np.searchsorted(at, wanted)
+    before = np.maximum(after - (at[after] != wanted), 0)
+    share = (wanted - at[before]) / np.maximum(at[after] - at[before], 1)
+    return np.asarray(frac[before] + share[:, None, None] * (frac[after] - frac[before]))
