@@ -28,6 +28,23 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def model_checksum(folder: Path) -> str:
+    """SHA-256 over all files of a model folder, hidden ones apart: weights, settings, card, rows.
+
+    Raises:
+        IncompatibleModelError: A file cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        files = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
+        for name in sorted(files):
+            if not any(part.startswith(".") for part in name.split("/")):
+                digest.update(f"{name} {sha256(files[name])}\n".encode("utf-8", "surrogateescape"))
+    except OSError as error:
+        raise IncompatibleModelError(f"{folder}: cannot be read ({error.strerror})") from None
+    return digest.hexdigest()
+
+
 def save_model(
     directory: Path,
     tensors: Mapping[str, torch.Tensor],

@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,20 +24,22 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from tqdm import tqdm
 
-from ionbridge.models.checkpoint import WEIGHTS, IncompatibleModelError, sha256
-from ionbridge.models.library import DEFAULTS, find
+from ionbridge import models, screening, structures
+from ionbridge.models.checkpoint import IncompatibleModelError, model_checksum, sha256
+from ionbridge.models.library import DEFAULTS, LIBRARY, find
 from ionbridge.screening.candidates import Candidate, checksum, collect
 from ionbridge.screening.conduction import Conditions
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.execution import Executor, executor_from
 from ionbridge.screening.filters import Filters, read_known_formulas
+from ionbridge.screening.folder_lock import LOCK_FILE, locked_folder
 from ionbridge.screening.hop_paths import write_hop_paths
 from ionbridge.screening.predict import CrystalPredictor, loaded_model
 from ionbridge.screening.ranking import check_objectives, rank
 from ionbridge.screening.report.report import render
 from ionbridge.screening.settings import EMBEDDED_CAMPAIGN, CampaignSettings
-from ionbridge.screening.shards import ShardFolder, write_atomically, write_json
-from ionbridge.screening.table import COLUMNS, Row, failed_row, to_csv
+from ionbridge.screening.shards import ShardFolder, fingerprint, write_atomically, write_json
+from ionbridge.screening.table import COLUMNS, Row, checked_row, csv_lines, failed_row
 from ionbridge.structures.records import Crystal
 
 if TYPE_CHECKING:
@@ -47,6 +50,7 @@ CAMPAIGN_FILE, TABLE_FILE, REPORT_FILE = "campaign.json", "ranked.csv", "report.
 CURVES_FILE = "cell_curves.json"
 VERSIONED = ("ionbridge", "torch", "torch-geometric", "pymatgen", "numpy", "scipy")
 STATUSES = ("ok", "filtered", "failed")
+CODE = (".py", ".yaml", ".json")
 N_TIMED = 16
 """Candidates that a dry run predicts to estimate the cost of all."""
 
@@ -179,7 +183,8 @@ class Campaign:
             workers: Local processes; None for one a core, 0 for none beside this one.
             device: Where the networks run: ``auto``, ``cpu`` or ``cuda``.
             progress: Show a progress bar; by default if stderr is a terminal.
-            renew: Resume, but start afresh where settings, model, candidates or versions changed.
+            renew: Resume, but start afresh where settings, model, candidates or versions changed,
+                or where the folder's record of them is broken.
 
         Returns:
             Itself, with `results`.
@@ -189,6 +194,20 @@ class Campaign:
         """
         folder = Path(out)
         check_folder(folder, resume or renew)
+        with locked_folder(folder):
+            return self._run(folder, executor, workers, device, progress, renew)
+
+    def _run(
+        self,
+        folder: Path,
+        executor: str,
+        workers: int | None,
+        device: str,
+        progress: bool | None,
+        renew: bool,
+    ) -> Campaign:
+        """See `run`; the folder is there and held by this process alone."""
+        self._check_inputs_lie_elsewhere(folder)
         check_objectives(self.settings.objectives)
         started = time.time()
         pool = executor_from(executor, workers)
@@ -199,27 +218,31 @@ class Campaign:
         changed = changes(folder, record)
         if changed and not renew:
             raise InputError(
-                f"{folder}: cannot be resumed, changed since: {', '.join(changed)}; name another "
-                "folder, restore them, or pass --renew to start afresh in this one"
+                f"{folder}: cannot be resumed, {changed}; name another folder, restore it, or pass "
+                "--renew to start afresh in this one"
             )
         if changed:
+            print(f"ionbridge: {folder}: started afresh, {changed}", file=sys.stderr)
             discard(folder)
         record["started"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started))
         write_json(folder / CAMPAIGN_FILE, record)
         ready = time.time()
+        decides = record["fingerprint"]
         if self.settings.active is not None:
-            rounds = self._rounds(folder / "rounds", candidates, predictor, pool, progress)
+            rounds = self._rounds(folder / "rounds", candidates, predictor, pool, progress, decides)
             predictor = dataclasses.replace(predictor, model=rounds[-1].model)
             record["rounds"] = [done.to_dict() for done in rounds]
-        rows, n_computed = self._predicted_rows(folder, candidates, predictor, pool, progress)
+        rows, n_computed = self._predicted_rows(
+            folder, candidates, predictor, pool, progress, decides
+        )
         predicted = time.time()
-        self.rows_ = self._ranked(rows, folder, candidates, predictor, pool)
-        write_atomically(folder / TABLE_FILE, to_csv(self.rows_, self.columns))
+        self.rows_ = self._ranked(rows, folder, candidates, predictor, pool, decides)
+        write_atomically(folder / TABLE_FILE, csv_lines(self.rows_, self.columns))
         cell = self._cell_stage(predictor, workers)
         if cell is not None:
             self.rows_ = cell.rows
             write_json(folder / CURVES_FILE, cell.curves)
-            write_atomically(folder / TABLE_FILE, to_csv(self.rows_, self.columns))
+            write_atomically(folder / TABLE_FILE, csv_lines(self.rows_, self.columns))
         write_hop_paths(folder / "paths", self.rows_, candidates, self.settings.n_paths)
         record |= {
             "status": "complete",
@@ -240,6 +263,18 @@ class Campaign:
         write_json(folder / CAMPAIGN_FILE, record)
         return self
 
+    def _check_inputs_lie_elsewhere(self, folder: Path) -> None:
+        """Refuse a folder that holds what the campaign reads: it is written to, and emptied."""
+        settings = self.settings
+        given = [*settings.candidates.files, settings.filters.known_compounds, settings.model]
+        for name in given:
+            if (
+                name
+                and Path(name).exists()
+                and Path(name).resolve().is_relative_to(folder.resolve())
+            ):
+                raise InputError(f"{name}: lies in the output folder {folder}; move one of them")
+
     def _predicted_rows(
         self,
         folder: Path,
@@ -247,15 +282,25 @@ class Campaign:
         predictor: CrystalPredictor,
         pool: Executor,
         progress: bool | None,
+        decides: str,
     ) -> tuple[list[Row], int]:
         """Rows of all candidates in their order, and how many were not there yet."""
-        shards = ShardFolder(folder / "shards")
+        model = model_checksum(find(predictor.model))  # of a round: not the campaign's own
+        shards = ShardFolder(folder / "shards", fingerprint([decides, model]))
         size = self.settings.shard_size
         pieces = {
             index: candidates[first : first + size]
             for index, first in enumerate(range(0, len(candidates), size))
         }
-        missing = {i: piece for i, piece in pieces.items() if i not in shards.finished()}
+        ids = {i: [candidate.id for candidate in piece] for i, piece in pieces.items()}
+        whole, damaged = shards.kept(ids)
+        for index, why in damaged.items():
+            print(
+                f"ionbridge: {shards.file(index)}: {why}; its {len(ids[index])} candidates are "
+                "computed again",
+                file=sys.stderr,
+            )
+        missing = {i: piece for i, piece in pieces.items() if i not in whole}
         n_missing = sum(map(len, missing.values()))
         hidden = not sys.stderr.isatty() if progress is None else not progress
         with tqdm(
@@ -266,9 +311,9 @@ class Campaign:
             disable=hidden,
         ) as bar:
             for index, rows in pool.map_shards(predictor, missing, failed_row):
-                shards.write(index, rows)
+                shards.write(index, ids[index], [checked_row(row) for row in rows])
                 bar.update(len(rows))
-        return [row for index in pieces for row in shards.read(index)], n_missing
+        return [row for index in pieces for row in shards.read(index, ids[index])], n_missing
 
     def _ranked(
         self,
@@ -277,6 +322,7 @@ class Campaign:
         candidates: Sequence[Candidate],
         predictor: CrystalPredictor,
         pool: Executor,
+        decides: str,
     ) -> list[Row]:
         """The rows ranked, the best of them at a better fidelity where that is asked for."""
         objectives, rank_by = self.settings.ranking_objectives(), self.settings.rank_by
@@ -292,7 +338,7 @@ class Campaign:
             objectives,
             rank_by,
             pool,
-            folder / "refined",
+            ShardFolder(folder / "refined", decides),
             lambda message: print(f"refine: {message}", file=sys.stderr),
         )
 
@@ -320,6 +366,7 @@ class Campaign:
         predictor: CrystalPredictor,
         pool: Executor,
         progress: bool | None,
+        decides: str,
     ) -> list[Round]:
         """The rounds of active learning, each screened with the model of the one before."""
         from ionbridge.screening.active import run_round  # needs the extras of the calculators
@@ -335,9 +382,9 @@ class Campaign:
 
         for k in range(active.rounds):
             place = folder / str(k)
-            rows, _ = self._predicted_rows(place, candidates, predictor, pool, progress)
+            rows, _ = self._predicted_rows(place, candidates, predictor, pool, progress, decides)
             ranked = rank(rows, settings.ranking_objectives(), settings.rank_by)
-            write_atomically(place / TABLE_FILE, to_csv(ranked, COLUMNS))
+            write_atomically(place / TABLE_FILE, csv_lines(ranked, COLUMNS))
             usable = [row["candidate_id"] for row in ranked if row["status"] == "ok"]
             crystals = {name: predictor.classified(given[name]) for name in usable}
             rounds.append(
@@ -362,23 +409,36 @@ class Campaign:
     ) -> dict[str, Any]:
         """What ``campaign.json`` says before anything is run."""
         settings = {**self.settings.to_dict(), "limit": self.limit}
+        folder = find(predictor.model)
         decides = {
             "settings": settings,
-            "model": {
-                "name": predictor.model,
-                "sha256": sha256(find(predictor.model) / WEIGHTS),
-            },
+            "model": {"name": predictor.model, "sha256": model_checksum(folder)},
             "data": {"n_candidates": len(candidates), "sha256": checksum(candidates)},
-            "versions": {name: installed_version(name) for name in VERSIONED},
+            "versions": {
+                **{name: installed_version(name) for name in VERSIONED},
+                "code_sha256": code_checksum(),
+            },
         }
         return {
             "name": self.settings.name,
             "status": "running",
-            "fingerprint": hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest(),
+            "fingerprint": fingerprint(decides),
             **decides,
             "objectives": [dataclasses.asdict(o) for o in self.settings.ranking_objectives()],
             "seeds": {"campaign": self.settings.seed},
         }
+
+
+@lru_cache(maxsize=1)
+def code_checksum() -> str:
+    """SHA-256 over the program's own modules and tables: which code makes the rows."""
+    digest = hashlib.sha256()
+    for package in (structures, models, screening):
+        root = Path(str(package.__file__)).parent
+        for path in sorted(p for p in root.rglob("*") if p.suffix in CODE):
+            if LIBRARY not in path.parents:
+                digest.update(f"{path.relative_to(root)} {sha256(path)}\n".encode())
+    return digest.hexdigest()
 
 
 def installed_version(name: str) -> str:
@@ -401,39 +461,47 @@ def check_folder(folder: Path, resume: bool) -> None:
         probe = folder / ".writable.partial"
         probe.touch()
         probe.unlink()
+        names = {p.name for p in folder.iterdir() if p.suffix != ".partial"} - {LOCK_FILE}
+        holds_campaign = (folder / CAMPAIGN_FILE).is_file()
     except OSError as error:
         raise InputError(f"{folder}: output folder cannot be written ({error.strerror})") from error
-    content = [p for p in folder.iterdir() if p.suffix != ".partial"]
-    if not content:
+    except ValueError as error:
+        raise InputError(f"{str(folder)!r}: no path of a folder ({error})") from error
+    if not names:
         return
     if not resume:
         raise InputError(
             f"{folder}: not empty; pass --resume to go on with the campaign in it, or name another "
             "folder"
         )
-    if not (folder / CAMPAIGN_FILE).is_file():
+    if not holds_campaign:
         raise InputError(f"{folder}: holds no {CAMPAIGN_FILE}, so no campaign to resume")
 
 
-def changes(folder: Path, record: dict[str, Any]) -> list[str]:
-    """What is not the same as in the campaign that a folder holds; nothing if it holds none.
+def changes(folder: Path, record: dict[str, Any]) -> str:
+    """What is not the same as in the campaign that a folder holds, as a clause; empty if nothing.
 
-    Raises:
-        InputError: The folder's campaign file cannot be understood.
+    A campaign file that cannot be understood is a change, too.
     """
     path = folder / CAMPAIGN_FILE
     if not path.is_file():
-        return []
+        return ""
+    now = json.loads(json.dumps(record))
     try:
         before = json.loads(path.read_text(encoding="utf-8"))
-        parts = ("settings", "model", "data", "versions")
-        changed = [p for p in parts if before[p] != json.loads(json.dumps(record[p]))]
-        settings = before["settings"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not a campaign file of this program ({error})") from error
-    now = json.loads(json.dumps(record["settings"]))
-    keys = [k for k in now if settings.get(k) != now[k]] if "settings" in changed else []
-    return keys or changed
+        parts = {part: dict(before[part]) for part in ("settings", "model", "data", "versions")}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        return f"its {CAMPAIGN_FILE} is broken ({why})"
+    changed = [part for part, values in parts.items() if values != now[part]]
+    if "settings" in changed:
+        new, old = now["settings"], parts["settings"]
+        changed = [key for key in {**new, **old} if key not in new or old.get(key) != new[key]]
+    if changed:
+        return f"changed since: {', '.join(changed)}"
+    if before.get("fingerprint") != now["fingerprint"]:
+        return f"its {CAMPAIGN_FILE} was altered (fingerprint)"
+    return ""
 
 
 def discard(folder: Path) -> None:

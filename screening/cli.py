@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -20,7 +22,7 @@ from ionbridge.screening.commands import (
     pretrain,
     screen,
 )
-from ionbridge.screening.commands.command import INTERRUPTED, UNUSABLE, Parser
+from ionbridge.screening.commands.command import INTERRUPTED, UNUSABLE, Parser, say
 
 COMMANDS = (
     screen,
@@ -38,6 +40,24 @@ COMMANDS = (
 )
 
 
+OF_THE_DISK = (
+    errno.EACCES,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EIO,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.EMFILE,
+    errno.ENAMETOOLONG,
+    errno.ENOSPC,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ESTALE,
+)
+"""What the disk refuses: nothing that the program could do otherwise."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     args = parser().parse_args(argv)
@@ -49,11 +69,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return command(args)
     except (InputError, ConfigurationError, IncompatibleModelError) as error:
-        print(f"ionbridge: {' '.join(str(error).split())}", file=sys.stderr)
+        say(f"ionbridge: {' '.join(str(error).split())}")
+        return UNUSABLE
+    except BrokenPipeError:  # whoever reads the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNUSABLE
+    except OSError as error:
+        if error.errno not in OF_THE_DISK:
+            raise
+        name = "" if error.filename is None else f"{error.filename}: "
+        say(f"ionbridge: {name}{error.strerror}; what was finished before is kept")
         return UNUSABLE
     except KeyboardInterrupt:
         again = "; the same command with --resume goes on from here"
-        print(f"ionbridge: interrupted{again if hasattr(args, 'resume') else ''}", file=sys.stderr)
+        say(f"ionbridge: interrupted{again if hasattr(args, 'resume') else ''}")
         return INTERRUPTED
 
 

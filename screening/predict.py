@@ -22,7 +22,7 @@ from ionbridge.screening.errors import InputError
 from ionbridge.screening.execution import TimeLimitExceededError, time_limit
 from ionbridge.screening.filters import Filters
 from ionbridge.screening.labelling.potential_profile import with_potential_profile
-from ionbridge.screening.table import Row, crystal_row, failed_row
+from ionbridge.screening.table import Row, carried_fault, crystal_row, failed_row
 from ionbridge.structures import composition, families
 from ionbridge.structures.migration_graph import MigrationGraph
 from ionbridge.structures.records import Crystal, UnusableStructureError
@@ -70,6 +70,8 @@ class CrystalPredictor:
         """The hops of a candidate, or the row that says why there are none."""
         if not isinstance(candidate, Crystal):
             return failed_row(candidate, candidate.reason)
+        if fault := carried_fault(candidate):
+            return failed_row(candidate, fault)
         refusal = self.filters.refusal_by_content(candidate)
         if refusal is not None:
             return crystal_row(candidate, status="filtered", reason=refusal)

@@ -25,7 +25,7 @@ from ionbridge.screening.errors import InputError
 from ionbridge.screening.execution import Executor, Work
 from ionbridge.screening.hop_predictions import HOP_COLUMNS, HopPredictor, any_model, failed_hop_row
 from ionbridge.screening.predict import CrystalPredictor, loaded_model
-from ionbridge.screening.table import COLUMNS, Row, failed_row
+from ionbridge.screening.table import COLUMNS, Row, checked_row, failed_row
 from ionbridge.structures.io import InputKind, InputRecord, read_records, survey
 from ionbridge.structures.records import Crystal, FailedRecord
 from ionbridge.structures.tables import ConductivityRow
@@ -194,6 +194,6 @@ def _mapped(
     done: dict[int, list[Row]] = {}
     with tqdm(total=len(records), unit=" records", disable=not progress) as bar:
         for index, rows in executor.map_shards(work, shards, failed):
-            done[index] = rows
+            done[index] = [checked_row(row) for row in rows]
             bar.update(len(rows))
     return [row for index in shards for row in done[index]]

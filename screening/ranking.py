@@ -16,6 +16,7 @@ doi:10.1109/4235.996017).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -48,7 +49,8 @@ def check_objectives(objectives: Sequence[Objective]) -> None:
 def rank(rows: Sequence[Row], objectives: Sequence[Objective], rank_by: str) -> list[Row]:
     """The rows with rank, score, Pareto front and reason for their place; best first.
 
-    Rows that are not ``ok``, or lack the value of an objective, follow unranked in their order.
+    Rows that are not ``ok``, or lack the value of an objective (NaN and infinity are none), follow
+    unranked in their order.
 
     Args:
         rows: Rows of the table.
@@ -74,7 +76,8 @@ def rank(rows: Sequence[Row], objectives: Sequence[Objective], rank_by: str) -> 
 
 
 def _is_rankable(row: Row, objectives: Sequence[Objective]) -> bool:
-    return row["status"] == "ok" and all(row.get(o.column) is not None for o in objectives)
+    values = [row.get(o.column) for o in objectives]
+    return row["status"] == "ok" and all(v is not None and math.isfinite(v) for v in values)
 
 
 def utility(row: Row, objective: Objective, rank_by: str) -> float:

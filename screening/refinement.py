@@ -12,10 +12,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import resources
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -37,7 +36,7 @@ from ionbridge.screening.ranking import rank
 from ionbridge.screening.refine_settings import RefineSettings
 from ionbridge.screening.settings import Objective
 from ionbridge.screening.shards import ShardFolder
-from ionbridge.screening.table import Row, crystal_row
+from ionbridge.screening.table import Row, checked_row, crystal_row
 from ionbridge.structures.migration_graph import MigrationGraph
 from ionbridge.structures.records import Crystal, Hop, UnusableStructureError
 from ionbridge.structures.sites import find_hops
@@ -253,7 +252,7 @@ def refine(
     objectives: Sequence[Objective],
     rank_by: str,
     executor: Executor,
-    folder: Path,
+    finished: ShardFolder,
     report: Callable[[str], object] = lambda message: None,
 ) -> list[Row]:
     """The rows of a screen, the best of them at a better fidelity; ranked anew by what is best.
@@ -268,7 +267,7 @@ def refine(
         objectives: What decides who is best.
         rank_by: See :func:`ionbridge.screening.ranking.rank`.
         executor: Where it is computed.
-        folder: Of the finished pieces.
+        finished: Where the finished pieces lie.
         report: Is told what goes on.
 
     Returns:
@@ -287,8 +286,11 @@ def refine(
     for method, count in (("energies", settings.n_energies), ("neb", settings.n_neb)):
         ranked = [row for row in rank(best, objectives, rank_by) if row.get("rank") is not None]
         chosen = [row["candidate_id"] for row in ranked[:count]]
-        shards = ShardFolder(folder / method)
-        done = {row["candidate_id"]: row for k in shards.finished() for row in shards.read(k)}
+        shards = replace(finished, path=finished.path / method)
+        whole, damaged = shards.kept({i: [name] for name, i in place.items()})
+        for index, why in damaged.items():
+            report(f"{shards.file(index)}: {why}; computed again")
+        done = {row["candidate_id"]: row for k in whole for row in shards.read(k)}
         spent_s += sum(row["refine_s"] for row in done.values()) / max(executor.n_workers, 1)
         left_s = 60 * settings.time_budget_min - spent_s
         missing = {place[name]: [candidates[name]] for name in chosen if name not in done}
@@ -296,10 +298,11 @@ def refine(
         refiner = Refiner(method, predictor, settings, time.time() + left_s)  # type: ignore[arg-type]
         started = time.time()
         if left_s > 0:
-            for index, finished in executor.map_shards(refiner, missing, refused_row):
-                if all("refine_s" in row for row in finished):  # others ran out of time
-                    shards.write(index, finished)
-                done |= {row["candidate_id"]: row for row in finished}
+            for index, found in executor.map_shards(refiner, missing, refused_row):
+                checked = [checked_row(row) for row in found]
+                if all("refine_s" in row for row in checked):  # others ran out of time
+                    shards.write(index, [row["candidate_id"] for row in checked], checked)
+                done |= {row["candidate_id"]: row for row in checked}
         spent_s += time.time() - started
         for name in chosen:
             if name in done:

@@ -1,12 +1,17 @@
-"""The rows and columns of ``ranked.csv``; one place for their names."""
+r"""The rows and columns of ``ranked.csv``; one place for their names and for how a row is written.
+
+A table is opened in spreadsheets, too, and they run what begins like a formula. So a text of
+somebody else's that begins with ``=``, ``+``, ``-``, ``@``, a tab or a carriage return (after any
+number of apostrophes), and is no number, gets an apostrophe in front; `plain_text` takes it away.
+Line ends are kept, in quotes; other control characters and lone surrogates are written as ``\x1b``
+and ``\ud800``.
+"""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ionbridge.structures.records import Crystal, FailedRecord
@@ -80,6 +85,15 @@ NUMERIC_COLUMNS = (
 CARRIED_VALUES = ("energy_above_hull_eV_atom", "band_gap_eV")
 """Keys of a record that go into the table where they are present."""
 
+FORMULA_START = re.compile(r"'*[=+\-@\t\r]")
+"""What a spreadsheet takes for a formula, or what stands for that in a table already."""
+
+UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Control characters but tabs and line ends, and what UTF-8 cannot hold."""
+
+CELL_BREAK = re.compile(r"[\r\n\",]")
+"""What ends a cell or a row for one reader of CSV files or another."""
+
 
 def crystal_row(crystal: Crystal, **values: Any) -> Row:
     """A row of a crystal, every column present, with the given values filled in."""
@@ -92,10 +106,46 @@ def crystal_row(crystal: Crystal, **values: Any) -> Row:
         family=crystal.family,
         source=crystal.source,
         n_sites=crystal.n_sites,
-        **{key: crystal.extra.get(key) for key in CARRIED_VALUES},
+        **{key: crystal.extra.get(key) for key in CARRIED_VALUES if not _fault(crystal, key)},
     )
     row.update(values)
     return row
+
+
+def carried_fault(crystal: Crystal) -> str:
+    """Why a value that a record carries into the table is no number; empty where all are."""
+    return next((fault for key in CARRIED_VALUES if (fault := _fault(crystal, key))), "")
+
+
+def _fault(crystal: Crystal, key: str) -> str:
+    value = crystal.extra.get(key)
+    if value is None or (_is_number(value) and math.isfinite(value)):
+        return ""
+    return f"{key}: expected a finite number, got {str(value)[:40]!r}"
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is a number that fits into a float."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        float(value)
+    except OverflowError:
+        return False
+    return True
+
+
+def checked_row(row: Row) -> Row:
+    """The row, or a failed one where a number in it is none: infinity and NaN are no results."""
+    if "hops" in row:
+        return {**row, "hops": [checked_row(hop) for hop in row["hops"]]}
+    wrong = {k: v for k, v in row.items() if isinstance(v, float) and not math.isfinite(v)}
+    if not wrong:
+        return row
+    kept = {k: None if isinstance(v, float) else v for k, v in row.items()}
+    name, value = next(iter(wrong.items()))
+    reason = row.get("reason") or f"{name} came out as {value}, which is no number"
+    return {**kept, "status": "failed", "reason": reason}
 
 
 def readable_formula(formula: str) -> str:
@@ -117,12 +167,28 @@ def failed_row(record: Crystal | FailedRecord, reason: str) -> Row:
 
 
 def to_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
-    """The rows as CSV text; missing values are empty, truth values ``true`` and ``false``."""
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([_cell(row.get(c)) for c in columns] for row in rows)
-    return buffer.getvalue()
+    """The rows as CSV text, see :func:`csv_lines`."""
+    return "".join(csv_lines(rows, columns))
+
+
+def csv_lines(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> Iterator[str]:
+    """The rows as lines of a CSV file, one after the other.
+
+    Missing values are empty, truth values ``true`` and ``false``, floats have six significant
+    digits. A text that holds a line's end is quoted.
+    """
+    yield ",".join(map(_quoted, columns)) + "\n"
+    for row in rows:
+        yield ",".join(_quoted(_cell(row.get(c))) for c in columns) + "\n"
+
+
+def plain_text(cell: str) -> str:
+    """A text cell as it was before it was written: without the apostrophe against formulas."""
+    return cell[1:] if cell.startswith("'") and FORMULA_START.match(cell) else cell
+
+
+def _quoted(cell: str) -> str:
+    return '"' + cell.replace('"', '""') + '"' if CELL_BREAK.search(cell) else cell
 
 
 def _cell(value: Any) -> str:
@@ -133,4 +199,14 @@ def _cell(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.6g}"
-    return str(value)
+    text = UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], str(value))
+    if not isinstance(value, str) or not FORMULA_START.match(text) or _reads_as_number(text):
+        return text
+    return f"'{text}"
+
+
+def _reads_as_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text)) and text.isascii() and text == text.strip()
+    except ValueError:
+        return False

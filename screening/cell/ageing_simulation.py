@@ -31,7 +31,7 @@ from ionbridge.screening.cell.ageing_base import LCO, LFP, ageing_parameters
 from ionbridge.screening.cell.base_cells import import_pybamm
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.execution import Executor, TimeLimitExceededError, time_limit
-from ionbridge.screening.shards import ShardFolder, write_json
+from ionbridge.screening.shards import ShardFolder, fingerprint, write_json
 from ionbridge.screening.table import Row
 from ionbridge.structures.units import FARADAY_C_PER_MOL
 
@@ -495,11 +495,12 @@ def simulate_runs(
         raise InputError(f"{folder} holds ageing runs with other settings; choose a new folder")
     folder.mkdir(parents=True, exist_ok=True)
     write_json(stamp, settings)
-    shards = ShardFolder(folder / "shards")
-    left = {k: [run] for k, run in enumerate(runs) if k not in shards.finished()}
+    shards = ShardFolder(folder / "shards", fingerprint(settings))
+    whole, _ = shards.kept({k: [str(k)] for k in range(len(runs))})
+    left = {k: [run] for k, run in enumerate(runs) if k not in whole}
     work = partial(_simulate_shard, numerics=numerics, limit_s=limit_s)
     for index, rows in executor.map_shards(work, left, _failed):
-        shards.write(index, rows)
+        shards.write(index, [str(index)], rows)
     return [row for k in range(len(runs)) for row in shards.read(k)]
 
 

@@ -9,6 +9,7 @@ writes one folder a base cell below ``results/cell_simulations``.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,7 +32,14 @@ from ionbridge.screening.execution import (
     TimeLimitExceededError,
     time_limit,
 )
-from ionbridge.screening.shards import ShardFolder, write_atomically, write_json
+from ionbridge.screening.folder_lock import LOCK_FILE, locked_folder
+from ionbridge.screening.shards import (
+    DamagedShardError,
+    ShardFolder,
+    fingerprint,
+    write_atomically,
+    write_json,
+)
 from ionbridge.screening.table import Row, to_csv
 
 Floats = NDArray[np.float64]
@@ -117,38 +125,72 @@ def simulate(
     Raises:
         InputError: The folder holds something else, or other designs.
     """
-    work = work or Discharges()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror})") from error
+    with locked_folder(folder):
+        yield from _simulated(designs, folder, executor, work or Discharges(), resume)
+
+
+def _simulated(
+    designs: Sequence[Design],
+    folder: Path,
+    executor: Executor,
+    work: Discharges | ProtocolRuns,
+    resume: bool,
+) -> Iterator[tuple[int, list[Row]]]:
+    """See `simulate`; the folder is held by this process alone."""
     rows, columns = to_table(designs)
     table = to_csv(rows, columns)
     settings = {**asdict(work), "n_points": N_POINTS}
     del settings["time_limit_s"]
-    shards = ShardFolder(folder / SHARDS_FOLDER)
+    shards = ShardFolder(folder / SHARDS_FOLDER, fingerprint([settings, table]))
     if resume and (folder / DESIGNS_FILE).exists():
-        if (folder / DESIGNS_FILE).read_text(encoding="utf-8") != table:
+        try:
+            known_designs = (folder / DESIGNS_FILE).read_text(encoding="utf-8")
+            known_settings = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise InputError(f"{folder}: cannot be resumed ({error}); choose another") from error
+        if known_designs != table:
             raise InputError(f"{folder}: it holds other designs; choose another folder")
-        if json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8")) != settings:
+        if known_settings != settings:
             raise InputError(f"{folder}: it was solved with another model; choose another folder")
-    elif folder.exists() and any(folder.iterdir()):
+    elif any(p.name != LOCK_FILE for p in folder.iterdir()):
         raise InputError(f"{folder}: not empty; pass --resume to go on with it, or choose another")
     else:
-        folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / SETTINGS_FILE, settings)
         write_atomically(folder / DESIGNS_FILE, table)
-    done = shards.finished()
-    open_shards = {
+    pieces = {
         i: list(designs[first : first + SHARD_SIZE])
         for i, first in enumerate(range(0, len(designs), SHARD_SIZE))
-        if i not in done
     }
+    ids = {i: [design.design_id for design in piece] for i, piece in pieces.items()}
+    whole, damaged = shards.kept(ids)
+    for index, why in damaged.items():
+        print(f"ionbridge: {shards.file(index)}: {why}; solved again", file=sys.stderr)
+    open_shards = {i: piece for i, piece in pieces.items() if i not in whole}
     for index, found in executor.map_shards(work, open_shards, failed):
-        shards.write(index, found)
+        shards.write(index, ids[index], found)
         yield index, found
 
 
 def stored_rows(folder: Path) -> list[Row]:
-    """All rows of a folder, in the order of its designs."""
+    """All rows of a folder, in the order of its designs.
+
+    Raises:
+        InputError: A shard is not what was written.
+    """
     shards = ShardFolder(folder / SHARDS_FOLDER)
-    return [row for index in sorted(shards.finished()) for row in shards.read(index)]
+    rows: list[Row] = []
+    for index in sorted(shards.finished()):
+        try:
+            rows += shards.read(index)
+        except DamagedShardError as error:
+            raise InputError(
+                f"{shards.file(index)}: {error}; `ionbridge cell simulate --resume` solves it again"
+            ) from error
+    return rows
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ import numpy as np
 from ionbridge.screening.cell.protocols import CellProtocol
 from ionbridge.screening.cell.simulation import RESULTS
 from ionbridge.screening.shards import write_atomically
-from ionbridge.screening.table import Row, to_csv
+from ionbridge.screening.table import Row, csv_lines
 
 KPIS_FILE, CURVES_FILE = "kpis.csv", "curves.csv"
 
@@ -48,11 +48,11 @@ def write_tables(rows: Sequence[Row], folder: Path, columns: Sequence[str] | Non
         folder: Where they go.
         columns: Of ``kpis.csv``; with columns of its own a batch has no curves.
     """
-    write_atomically(folder / KPIS_FILE, to_csv(rows, columns or KPI_COLUMNS))
+    write_atomically(folder / KPIS_FILE, csv_lines(rows, columns or KPI_COLUMNS))
     if columns is not None:
         return
     points = [point for row in rows if row["status"] == "ok" for point in _curve(row)]
-    write_atomically(folder / CURVES_FILE, to_csv(points, CURVE_COLUMNS))
+    write_atomically(folder / CURVES_FILE, csv_lines(points, CURVE_COLUMNS))
 
 
 def _curve(row: Row) -> list[Row]:

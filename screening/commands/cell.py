@@ -13,6 +13,7 @@ from ionbridge.screening.commands.command import (
     USABLE,
     add_command,
     add_workers,
+    check_new_folder,
     check_output,
     counted,
     say,
@@ -199,7 +200,7 @@ def _predict(args: argparse.Namespace) -> int:
     from ionbridge.screening.cell.shipped import OTHERS, rom_for
     from ionbridge.screening.cell.tables import write_tables
 
-    _check_new_folder(args.out / "kpis.csv")
+    check_new_folder(args.out)
     designs = read_designs(args.designs)
     usable = {d.base_cell for d in designs if not d.trouble}
     names = {
@@ -220,7 +221,7 @@ def _predict(args: argparse.Namespace) -> int:
 def _train(args: argparse.Namespace) -> int:
     from ionbridge.screening.cell.rom import train
 
-    _check_new_folder(args.out / "card.yaml")
+    check_new_folder(args.out)
     train(args.simulations, seed=args.seed).save(args.out)
     say(f"wrote {args.out}")
     return USABLE
@@ -229,7 +230,7 @@ def _train(args: argparse.Namespace) -> int:
 def _transfer(args: argparse.Namespace) -> int:
     from ionbridge.screening.cell.rom import transfer
 
-    _check_new_folder(args.out / "card.yaml")
+    check_new_folder(args.out)
     transfer(_cell_rom(args.base), args.simulations, args.strategy).save(args.out)
     say(f"wrote {args.out}")
     return USABLE
@@ -241,7 +242,7 @@ def _export(args: argparse.Namespace) -> int:
     from ionbridge.screening.errors import InputError
     from ionbridge.structures.configuration import nearest
 
-    check_output(args.out)
+    check_output(args.out, args.designs)
     designs = {d.design_id: d for d in read_designs(args.designs)}
     name = args.design
     if name is None:
@@ -256,16 +257,6 @@ def _export(args: argparse.Namespace) -> int:
         say(f"note: {note}")
     say(f"wrote {args.out}")
     return USABLE
-
-
-def _check_new_folder(file: Path) -> None:
-    """Refuse a file that cannot be written or whose folder holds something, before any work."""
-    from ionbridge.screening.errors import InputError
-
-    folder = file.parent
-    if folder.is_dir() and any(folder.iterdir()):
-        raise InputError(f"{folder}: not empty; choose another folder")
-    check_output(file)
 
 
 def _cell_rom(name: str) -> Any:

@@ -45,7 +45,7 @@ def add_verbs(verbs: Any) -> None:
 def _age(args: argparse.Namespace) -> int:
     from ionbridge.screening.cell.life_tables import AGEING_COLUMNS, ageing_rows
 
-    check_output(args.out)
+    check_output(args.out, args.cyclings)
     return _write(ageing_rows(args.cyclings), args.out, AGEING_COLUMNS)
 
 
@@ -55,7 +55,7 @@ def _life(args: argparse.Namespace) -> int:
     from ionbridge.screening.cell.life_tables import LIFE_COLUMNS, life_rows
     from ionbridge.screening.errors import InputError
 
-    check_output(args.out)
+    check_output(args.out, args.features, args.model)
     model = library.load(args.model)
     if not isinstance(model, CycleLife):
         raise InputError(f"--model {args.model}: a model of cycle life is wanted (cycle-life)")
@@ -64,9 +64,9 @@ def _life(args: argparse.Namespace) -> int:
 
 def _write(rows: Sequence[dict[str, Any]], out: Path, columns: Sequence[str]) -> int:
     from ionbridge.screening.shards import write_atomically
-    from ionbridge.screening.table import to_csv
+    from ionbridge.screening.table import csv_lines
 
-    write_atomically(out, to_csv(rows, columns))
+    write_atomically(out, csv_lines(rows, columns))
     counts = Counter(row["status"] for row in rows)
     say(f"wrote {out}: {counted(counts)}")
     return status(counts["ok"], rows)

@@ -7,6 +7,7 @@ stderr says what); 1 an internal error, which is a bug.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import textwrap
 from collections import Counter
@@ -85,19 +86,65 @@ def add_calculator(group: Any) -> None:
     )
 
 
-def check_output(path: Path) -> None:
-    """Refuse an output file that cannot be written, before any work is done."""
+def check_output(path: Path, *inputs: Path | str | None) -> None:
+    """Refuse an output file that cannot be written, before any work is done.
+
+    Only a regular file is replaced, never one that is read, and nothing in a model folder.
+
+    Args:
+        path: The output.
+        inputs: Files and folders that the command reads; names of models are passed over.
+    """
+    from ionbridge.models.checkpoint import CARD, CONFIG
     from ionbridge.screening.errors import InputError
+    from ionbridge.screening.shards import check_replaceable
 
     try:
+        check_replaceable(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():
-            raise IsADirectoryError(None, "it is a folder")
         probe = path.with_name(f".{path.name}.partial")
         probe.touch()
         probe.unlink()
+        for given in inputs:
+            _check_is_no_input(path, given)
+        for folder in path.resolve().parents:
+            if (folder / CARD).exists() and (folder / CONFIG).exists():
+                raise InputError(f"{path}: lies in the model folder {folder}; name another place")
     except OSError as error:
         raise InputError(f"{path}: output cannot be written ({error.strerror})") from error
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{str(path)!r}: no path of a file ({error})") from error
+
+
+def _check_is_no_input(path: Path, given: Path | str | None) -> None:
+    from ionbridge.screening.errors import InputError
+
+    if given is None or not os.path.lexists(path) or not Path(given).exists():
+        return
+    if Path(given).is_dir():
+        if path.resolve().is_relative_to(Path(given).resolve()):
+            raise InputError(
+                f"{path}: is there already, in the input folder {given}; name another --out"
+            )
+    elif path.samefile(given):
+        raise InputError(f"{path}: is an input; it would be overwritten, name another --out")
+
+
+def check_new_folder(folder: Path) -> None:
+    """Refuse an output folder that holds something, or cannot be written, before any work."""
+    from ionbridge.screening.errors import InputError
+
+    try:
+        held = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
+    except OSError as error:
+        raise InputError(f"{folder}: output cannot be written ({error.strerror})") from error
+    except ValueError as error:
+        raise InputError(f"{str(folder)!r}: no path of a folder ({error})") from error
+    if held:
+        raise InputError(f"{folder}: not empty ({held[0]} is in it); name a new folder")
+    check_output(folder / "card.yaml")
 
 
 def status(n_usable: int, rows: Sequence[Any]) -> int:
@@ -116,5 +163,6 @@ def counted(counts: Counter[str]) -> str:
 
 
 def say(message: str) -> None:
-    """Tell the user on stderr."""
-    print(message, file=sys.stderr)
+    """Tell the user on stderr, in one line of printable characters whatever an id holds."""
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in message)
+    print(line, file=sys.stderr)

@@ -71,7 +71,7 @@ def _data_convert(args: argparse.Namespace) -> int:
     from ionbridge.structures.records import Crystal, Hop
 
     source = _source(args.name)
-    check_output(args.out)
+    check_output(args.out, args.data)
     if source.missing(args.data):
         raise InputError(
             f"{args.data}: {', '.join(source.missing(args.data))} missing; {source.how_to_get}"

@@ -38,7 +38,7 @@ def _run(args: argparse.Namespace) -> int:
     from ionbridge.screening.predictions import predict, read_input
     from ionbridge.screening.shards import write_json
 
-    check_output(args.out)
+    check_output(args.out, *args.input, args.cifs, args.model)
     data = read_input(args.input, args.cifs)
     say(data.found)
     predictions = predict(

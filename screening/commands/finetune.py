@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ionbridge.screening.commands.command import USABLE, add_command, check_output, say
+from ionbridge.screening.commands.command import USABLE, add_command, check_new_folder, say
 
 
 def add(commands: Any) -> None:
@@ -64,7 +64,7 @@ def _run(args: argparse.Namespace) -> int:
     from ionbridge.screening.predictions import read_input
     from ionbridge.structures.diffusivity_labels import is_diffusivity_file
 
-    check_output(args.out / "card.yaml")
+    check_new_folder(args.out)
     if args.quantity in (None, "diffusivity") and is_diffusivity_file(args.labels):
         return _diffusivities(args)
     data = read_input([args.labels])

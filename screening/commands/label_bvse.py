@@ -32,7 +32,7 @@ def _run(args: argparse.Namespace) -> int:
     from ionbridge.structures.io import write_json_lines
     from ionbridge.structures.records import Crystal, FailedRecord, Hop
 
-    check_output(args.out)
+    check_output(args.out, *args.input)
     data = read_input(args.input)
     if data.kind == "conductivity_table":
         raise InputError("label bvse needs hops or crystals, not a conductivity table")

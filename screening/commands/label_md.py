@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,7 @@ def _analyse(args: argparse.Namespace) -> int:
             f"--temperature-K: {len(temperatures)} temperature(s) for {len(args.trajectory)} "
             "trajectories; give one for each, 800,1000"
         )
-    check_output(args.out)
+    _check_outputs(args, args.trajectory)
     form = Form(_elements(args.elements), args.topology)
     labels = [
         _label(path, temperature_K, form, args)
@@ -213,7 +214,7 @@ def _simulate(args: argparse.Namespace) -> int:
         min_width_A=args.min_width_A,
         skip_ps=1.0 if args.skip_ps is None else args.skip_ps,
     )
-    check_output(args.out)
+    _check_outputs(args, args.input)
     data = read_input(args.input)
     say(data.found)
     records: list[Crystal | FailedRecord] = [
@@ -250,6 +251,17 @@ def _simulate(args: argparse.Namespace) -> int:
     found = ", ".join(filter(None, (counted(counts), refused(counts["refused"]))))
     say(f"wrote {args.out} ({found})")
     return status(counts["ok"] + counts["refused"], labels)
+
+
+def _check_outputs(args: argparse.Namespace, inputs: Sequence[Path]) -> None:
+    """Refuse a document or a plot that cannot be written, or would replace what is read."""
+    from ionbridge.screening.errors import InputError
+
+    plot = args.out.with_suffix(".png")
+    if plot == args.out:
+        raise InputError(f"{args.out}: the plot has this name; name the labels FILE.json")
+    for file in (args.out, plot):
+        check_output(file, *inputs)
 
 
 def refused(n: int) -> str:

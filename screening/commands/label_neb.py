@@ -91,7 +91,7 @@ def _run(args: argparse.Namespace) -> int:
     labeller = NebLabeller(
         CalculatorChoice.parsed(args.calculator, args.calculator_arguments), settings
     )
-    check_output(args.out)
+    check_output(args.out, *args.input)
     data = read_input(args.input)
     if data.kind == "conductivity_table":
         raise InputError("label neb needs hops or crystals, not a conductivity table")

@@ -7,9 +7,17 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ionbridge.screening.commands.command import UNUSABLE, USABLE, add_calculator, add_command, say
+from ionbridge.screening.commands.command import (
+    UNUSABLE,
+    USABLE,
+    add_calculator,
+    add_command,
+    check_output,
+    say,
+)
 
 if TYPE_CHECKING:
+    from ionbridge.screening.orchestrator.catalogue import Conditions
     from ionbridge.screening.orchestrator.givens import Given
     from ionbridge.screening.orchestrator.planner import Chain, Plan
 
@@ -82,8 +90,13 @@ def add(commands: Any) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     from ionbridge.screening.errors import InputError
+    from ionbridge.screening.folder_lock import locked_folder
     from ionbridge.screening.orchestrator.catalogue import Conditions
-    from ionbridge.screening.orchestrator.execution_steps import PLAN_FILE, execute
+    from ionbridge.screening.orchestrator.execution_steps import (
+        PLAN_FILE,
+        RESULT_FILE,
+        TABLE_FILE,
+    )
     from ionbridge.screening.orchestrator.givens import read_givens
     from ionbridge.screening.orchestrator.planner import plan
     from ionbridge.screening.shards import write_json
@@ -104,12 +117,20 @@ def _run(args: argparse.Namespace) -> int:
     givens = read_givens(args.given)
     at = Conditions(args.temperature_K, args.c_rate, args.seed)
     made = plan(args.goal, givens, at=at, max_cost_s=60.0 * args.max_cost_min)
-    if args.out is not None:
-        try:
-            args.out.mkdir(parents=True, exist_ok=True)
-            write_json(args.out / PLAN_FILE, made.to_dict())
-        except OSError as error:
-            raise InputError(f"{args.out}: cannot be written ({error.strerror})") from error
+    if args.out is None:
+        return _planned(args, made, givens, at)
+    for file in (PLAN_FILE, RESULT_FILE, TABLE_FILE):
+        check_output(args.out / file, *args.given)
+    with locked_folder(args.out):
+        write_json(args.out / PLAN_FILE, made.to_dict())
+        return _planned(args, made, givens, at)
+
+
+def _planned(args: argparse.Namespace, made: Plan, givens: list[Given], at: Conditions) -> int:
+    """Show a plan, and run it where that is asked for."""
+    from ionbridge.screening.orchestrator.execution_steps import execute
+    from ionbridge.screening.orchestrator.planner import plan
+
     if args.allow_labels and made.wanted:
         labels = _labels(args, made)
         if labels is not None:

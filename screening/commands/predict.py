@@ -46,11 +46,11 @@ def _run(args: argparse.Namespace) -> int:
     from ionbridge.screening.execution import executor_from
     from ionbridge.screening.predictions import predict, read_input
     from ionbridge.screening.shards import write_atomically
-    from ionbridge.screening.table import to_csv
+    from ionbridge.screening.table import csv_lines
 
     if not 0 < args.temperature_K < float("inf"):
         raise InputError(f"--temperature-K: expected a positive number, got {args.temperature_K}")
-    check_output(args.out)
+    check_output(args.out, *args.input, args.cifs, args.model)
     data = read_input(args.input, args.cifs)
     say(data.found)
     predictions = predict(
@@ -61,7 +61,7 @@ def _run(args: argparse.Namespace) -> int:
         executor_from("local", args.workers),
         progress=sys.stderr.isatty(),
     )
-    write_atomically(args.out, to_csv(predictions.rows, predictions.columns))
+    write_atomically(args.out, csv_lines(predictions.rows, predictions.columns))
     counts = Counter(row["status"] for row in predictions.rows)
     say(f"wrote {args.out} ({counted(counts)})")
     return status(predictions.n_ok, predictions.rows)

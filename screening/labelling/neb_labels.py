@@ -237,7 +237,8 @@ def label_neb(
     Args:
         tasks: What to compute; ids are unique.
         labeller: Calculator and settings.
-        out: JSON lines (``.jsonl`` or ``.jsonl.gz``), in the order of the tasks.
+        out: JSON lines (``.jsonl`` or ``.jsonl.gz``), in the order of the tasks; rows of other
+            tasks that it holds follow.
         executor: Where it is computed.
         report: Is told every new row.
 
@@ -250,11 +251,14 @@ def label_neb(
     labeller.calculator.make()  # one line now rather than a reason in every row
     done = finished_rows(out, labeller)
     missing = {i: [task] for i, task in enumerate(tasks) if task.id not in done}
+    wanted = {task.id for task in tasks}
     for _, rows in executor.map_shards(labeller, missing, failed_neb_row):
         for row in rows:
             done[row["id"]] = row
             report(row)
-        write_json_lines(out, [done[task.id] for task in tasks if task.id in done])
+        asked = [done[task.id] for task in tasks if task.id in done]
+        others = [row for name, row in done.items() if name not in wanted]  # of earlier runs
+        write_json_lines(out, [*asked, *others])
     return [done[task.id] for task in tasks]
 
 
@@ -291,7 +295,7 @@ def read_rows(out: Path) -> list[Row]:
             rows = [json.loads(line) for line in stream if line.strip()]
     except (OSError, EOFError, ValueError) as error:
         raise InputError(f"{out}: no file of labels to go on with ({error})") from error
-    if not all(isinstance(row, dict) and "id" in row for row in rows):
+    if not all(isinstance(row, dict) and {"id", "converged"} <= row.keys() for row in rows):
         raise InputError(f"{out}: no file of labels to go on with; give another --out")
     return rows
 

@@ -24,7 +24,7 @@ from ionbridge.screening.orchestrator.catalogue import Catalogue, Conditions, En
 from ionbridge.screening.orchestrator.planner import Plan, Step
 from ionbridge.screening.orchestrator.quantities import QUANTITIES, Row
 from ionbridge.screening.shards import write_atomically, write_json
-from ionbridge.screening.table import to_csv
+from ionbridge.screening.table import csv_lines
 
 PLAN_FILE, RESULT_FILE, TABLE_FILE, STEP_FILE = (
     "plan.json",
@@ -161,7 +161,7 @@ def _ended(
     result = PlanResult(plan.goal, plan.unit, status, reason, rows, tuple(done), out)
     write_json(out / RESULT_FILE, result.to_dict())
     columns = ("id", QUANTITIES[plan.goal].column, "std", "in_domain", "status", "reason")
-    write_atomically(out / TABLE_FILE, to_csv(rows, columns))
+    write_atomically(out / TABLE_FILE, csv_lines(rows, columns))
     return result
 
 

@@ -23,6 +23,7 @@ from ionbridge.screening.refinement import (
     refined_energies,
 )
 from ionbridge.screening.settings import Objective
+from ionbridge.screening.shards import ShardFolder
 from ionbridge.structures.configuration import ConfigurationError, from_mapping
 from ionbridge.structures.records import Crystal, FailedRecord
 from ionbridge.structures.sites import find_hops
@@ -108,7 +109,7 @@ def test_the_funnel_keeps_every_row_and_resumes(
     given = candidates()
     rows = predictor(list(given.values()))
     settings = RefineSettings(**LENNARD_JONES, n_energies=3, n_neb=1)
-    arguments = (predictor, settings, OBJECTIVES, "mean", ThisProcess(), tmp_path)
+    arguments = (predictor, settings, OBJECTIVES, "mean", ThisProcess(), ShardFolder(tmp_path, "f"))
     told: list[str] = []
     refined = refine(rows, given, *arguments, told.append)
     assert {row["candidate_id"] for row in refined} == set(given)
@@ -129,7 +130,16 @@ def test_no_time_leaves_the_network(predictor: CrystalPredictor, tmp_path: Path)
     given = candidates()
     rows = predictor(list(given.values()))
     settings = RefineSettings(**LENNARD_JONES, time_budget_min=1e-9)
-    refined = refine(rows, given, predictor, settings, OBJECTIVES, "mean", ThisProcess(), tmp_path)
+    refined = refine(
+        rows,
+        given,
+        predictor,
+        settings,
+        OBJECTIVES,
+        "mean",
+        ThisProcess(),
+        ShardFolder(tmp_path, "f"),
+    )
     kinds = {row.get("barrier_fidelity") for row in refined if row["status"] == "ok"}
     assert kinds == {"network"}
     assert not list(tmp_path.rglob("*.jsonl"))
@@ -151,4 +161,13 @@ def test_what_cannot_be_used_is_said_at_once(predictor: CrystalPredictor, tmp_pa
         from_mapping(RefineSettings, {"n_energie": 5}, "campaign.yaml: refine")
     settings = RefineSettings(calculator="no_such_package.x:Y")
     with pytest.raises((InputError, MissingExtraError), match="install its package"):
-        refine([], {}, predictor, settings, OBJECTIVES, "mean", ThisProcess(), tmp_path)
+        refine(
+            [],
+            {},
+            predictor,
+            settings,
+            OBJECTIVES,
+            "mean",
+            ThisProcess(),
+            ShardFolder(tmp_path, "f"),
+        )
