@@ -31,6 +31,7 @@ from ionbridge.structures.json_records import (
     hop_to_json,
     is_hop_json,
 )
+from ionbridge.structures.plain_text import readable_name, well_formed
 from ionbridge.structures.records import Crystal, FailedRecord, Hop, UnusableStructureError
 from ionbridge.structures.structure_files import crystal_file, crystals_in_text
 from ionbridge.structures.tables import ConductivityRow, conductivity_row, is_conductivity_table
@@ -169,7 +170,7 @@ def write_json_lines(path: PathLike, records: Iterable[Crystal | Hop | Mapping[s
         path: Target; parent folders are made.
         records: Crystals, hops, or plain objects written as they are.
     """
-    lines = (json.dumps(_to_json(record), ensure_ascii=False) + "\n" for record in records)
+    lines = (well_formed(json.dumps(_to_json(r), ensure_ascii=False)) + "\n" for r in records)
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     part = _part(target)
@@ -235,7 +236,7 @@ def _hop_as_crystal(hop: Hop) -> Crystal:
 def _write_text(target: Path, text: str) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     part = _part(target)
-    part.write_text(text, encoding="utf-8")
+    part.write_text(text, encoding="utf-8", errors="backslashreplace")
     os.replace(part, target)
 
 
@@ -288,7 +289,7 @@ def _without_suffix(path: Path) -> str:
     name = path.name.removesuffix(".gz")
     if Path(name).suffix.lower() in _FORMS:
         name = Path(name).stem
-    return path.with_name(name).as_posix()
+    return readable_name(path.with_name(name).as_posix())
 
 
 @contextlib.contextmanager

@@ -60,6 +60,15 @@ class AgeingKpis:
     extrapolated: bool
     in_domain: bool
 
+    @property
+    def note(self) -> str:
+        """What to know of its end of life; empty where it lies within what was simulated."""
+        if self.cycles_to_end >= LONGEST_CYCLES:
+            return f"no end of life within {LONGEST_CYCLES:g} cycles: a lower bound, no prediction"
+        if self.extrapolated:
+            return f"life beyond the {KNOTS[-1]:g} cycles that were simulated: no knee is foreseen"
+        return ""
+
 
 def histories(rows: Sequence[Row], base_cell: str) -> list[AgeingHistory]:
     """Simulated runs of a base cell as what an ageing model learns from; failed ones left out.

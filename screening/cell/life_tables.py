@@ -124,7 +124,7 @@ def ageing_rows(path: Path) -> list[Row]:
         row |= {name: value for name, value in (kpis | lost).items() if name in row}
         if per_day is not None:
             row["years_of_service"] = years_of_service(found.cycles_to_end, per_day)
-        rows.append(row | {"status": "ok"})
+        rows.append(row | {"status": "ok", "reason": found.note})
     return rows
 
 

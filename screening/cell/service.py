@@ -71,8 +71,8 @@ def ageing_columns(base: str, duty: Duty, temperature_K: float) -> Row:
     notes = [f"that of the base cell, as {ageing}: the graphite ages"]
     if not found.in_domain:
         notes.append("duty unlike the training runs")
-    if found.extrapolated:
-        notes.append("life beyond the cycles that were simulated: a knee is not foreseen")
+    if found.note:
+        notes.append(found.note)
     return {
         "cell_fade_500_cycles_percent": found.capacity_fade_percent,
         "cell_fade_500_cycles_std_percent": found.capacity_fade_std_percent,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ionbridge.screening.commands.command import USABLE, add_command, say
+from ionbridge.structures.plain_text import for_terminal
 
 
 def add(commands: Any) -> None:
@@ -61,5 +62,5 @@ def _run(args: argparse.Namespace) -> int:
                 say(f"{status.job.id} is {status.state}; see {jobs.folder / status.job.id}")
     finally:
         jobs.close()
-    print(answer)
+    print(for_terminal(answer))
     return USABLE

@@ -15,6 +15,7 @@ from ionbridge.screening.commands.command import (
     check_output,
     say,
 )
+from ionbridge.structures.plain_text import for_terminal
 
 if TYPE_CHECKING:
     from ionbridge.screening.orchestrator.catalogue import Conditions
@@ -48,9 +49,17 @@ def add(commands: Any) -> None:
         "unit, diffusivity=1e-10cm2/s",
     )
     command.add_argument(
-        "--temperature-K", type=float, default=300.0, metavar="T", help="default: 300"
+        "--temperature-K",
+        type=float,
+        metavar="T",
+        help="default: 300; of a designs table, what it states",
     )
-    command.add_argument("--c-rate", type=float, default=1.0, metavar="C", help="default: 1")
+    command.add_argument(
+        "--c-rate",
+        type=float,
+        metavar="C",
+        help="default: 1; of a designs table, what it states",
+    )
     command.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
     command.add_argument(
         "--max-cost-min",
@@ -108,14 +117,15 @@ def _run(args: argparse.Namespace) -> int:
         ("--max-labels", args.max_labels),
         ("--label-budget-min", args.label_budget_min),
     ):
-        if not 0 < value < float("inf"):
+        if value is not None and not 0 < value < float("inf"):
             raise InputError(f"{name}: expected a positive number, got {value}")
     if args.execute and args.out is None:
         raise InputError("--execute needs --out DIR: the folder for steps and results")
     if args.allow_labels and not args.execute:
         raise InputError("--allow-labels needs --execute: labels are computed, not only proposed")
     givens = read_givens(args.given)
-    at = Conditions(args.temperature_K, args.c_rate, args.seed)
+    asked = {n: v for n in ("temperature_K", "c_rate") if (v := getattr(args, n)) is not None}
+    at = Conditions(**asked, seed=args.seed, stated=frozenset(asked))
     made = plan(args.goal, givens, at=at, max_cost_s=60.0 * args.max_cost_min)
     if args.out is None:
         return _planned(args, made, givens, at)
@@ -137,7 +147,7 @@ def _planned(args: argparse.Namespace, made: Plan, givens: list[Given], at: Cond
             made = plan(args.goal, [*givens, labels], at=at, max_cost_s=60.0 * args.max_cost_min)
     elif args.allow_labels:
         say("no labels are computed: the plan proposes none")
-    print(described(made))
+    print(for_terminal(described(made)))
     if made.chosen is None:
         say(f"ionbridge: {made.why}")
         return UNUSABLE
@@ -183,9 +193,10 @@ def _tell_label(k: int, n: int, hop: str) -> None:
 
 def described(made: Plan) -> str:
     """The plan as text: chosen chain, runners-up, why, warnings."""
+    from ionbridge.screening.orchestrator.conditions import words
     from ionbridge.screening.orchestrator.planner import duration
 
-    lines = [f"goal: {made.goal} ({made.unit}) at {made.at.temperature_K:g} K"]
+    lines = [f"goal: {made.goal} ({made.unit}) {words(made.conditions)}".rstrip()]
     lines += [
         f"given: {name}" + (f" ({found})" if found else "") for name, found in made.given.items()
     ]

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from ionbridge.screening.errors import InputError
+from ionbridge.structures.plain_text import one_line, well_formed
 
 EXTRAPOLATION = "EXTRAPOLATION"
 MOST_ROWS = 100_000
@@ -117,7 +118,7 @@ class Answer:
             "units": dict(self.units),
             "data": dict(self.data),
         }
-        return {key: part for key, part in parts.items() if part or key == "summary"}
+        return {k: well_formed(part) for k, part in parts.items() if part or k == "summary"}
 
     def to_text(self) -> str:
         """The same as compact JSON."""
@@ -432,5 +433,4 @@ def _names(rows: Sequence[Row]) -> str:
 
 def _text(text: str, longest: int = LONGEST_CELL) -> str:
     """Text of a file as one short line without control characters; it is data, nothing more."""
-    line = "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
-    return line if len(line) <= longest else line[: longest - 3] + "..."
+    return one_line(text, longest)

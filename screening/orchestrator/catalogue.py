@@ -27,11 +27,22 @@ class Conditions:
         temperature_K: Of diffusivity, conductivity and cells.
         c_rate: Of cells, relative to the nominal capacity of the base cell.
         seed: Of everything drawn.
+        stated: Names of those that the user asked for; None: those that differ from the defaults.
     """
 
     temperature_K: float = 300.0
     c_rate: float = 1.0
     seed: int = 0
+    stated: frozenset[str] | None = None
+
+    @property
+    def asked(self) -> frozenset[str]:
+        """Names of the conditions that the user asked for."""
+        if self.stated is not None:
+            return self.stated
+        usual = Conditions.__dataclass_fields__
+        names = ("temperature_K", "c_rate")
+        return frozenset(n for n in names if getattr(self, n) != usual[n].default)
 
 
 @dataclass(frozen=True)
@@ -105,6 +116,7 @@ class Entry:
         sensitivities: (output, input) -> change of the output for a unit change of the input.
         cost_s: Seconds for one record on one core.
         domain: For what it may be used.
+        conditions: Names of the :class:`Conditions` that its values depend on, or hold for.
         licence: Of the entry.
         training_sets: Names of the data it learnt from.
         extra: Optional part that it needs.
@@ -118,6 +130,7 @@ class Entry:
         largest_errors: Of an output, the error beyond which nothing is left to be wrong about: a
             cell cannot lose more than its capacity.
         judge: Its errors on labels that are given, by output; None where it cannot be judged.
+        judged_on: Quantity that holds those labels.
     """
 
     name: str
@@ -130,6 +143,7 @@ class Entry:
     errors: Mapping[str, Mapping[str, ValidatedError]] = field(default_factory=dict)
     sensitivities: Sensitivities = _insensitive
     domain: EntryDomain = field(default_factory=EntryDomain)
+    conditions: tuple[str, ...] = ()
     licence: str = "MIT"
     training_sets: tuple[str, ...] = ()
     extra: str | None = None
@@ -140,6 +154,7 @@ class Entry:
     run: Run | None = None
     measure: Callable[[Tables], Sequence[float]] | None = None
     judge: Callable[[Tables], Mapping[str, ValidatedError]] | None = None
+    judged_on: str = "hop_labels"
     largest_errors: Mapping[str, float] = field(default_factory=dict)
 
     @property

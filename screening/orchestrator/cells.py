@@ -71,6 +71,7 @@ def cell_entries() -> tuple[Entry, ...]:
             cost_s=1e-3,
             sensitivities=lambda at: {("cell_design", "diffusivity"): 1.0},
             extra="cell",
+            conditions=("temperature_K",),
             run=_material_in_cell,
         ),
         _discharge(
@@ -104,6 +105,7 @@ def cell_entries() -> tuple[Entry, ...]:
             errors=_ageing_errors(),
             training_sets=("ageing runs of this project (PyBaMM)",),
             missing="" if ageing_models() else "its models are not shipped with this version",
+            conditions=("temperature_K", "c_rate"),
             run=_aged,
         ),
         Entry(
@@ -137,6 +139,7 @@ def _discharge(name: str, **fields: Any) -> Entry:
         sensitivities=_discharge_slopes,
         largest_errors=LARGEST_ERRORS,
         domain=EntryDomain(ranges={"temperature_K": (233.0, 343.0), "c_rate": (1e-3, 100.0)}),
+        conditions=("temperature_K", "c_rate"),
         **fields,
     )
 
@@ -302,7 +305,7 @@ def _last_stated(scores: Any, key: str) -> float | None:
 
 def _aged(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
     from ionbridge.models.ageing_rom import Cycling
-    from ionbridge.screening.cell.ageing_kpis import ageing_kpis, ageing_model
+    from ionbridge.screening.cell.ageing_kpis import LONGEST_CYCLES, ageing_kpis, ageing_model
     from ionbridge.screening.cell.base_cells import base_cell
 
     at = context.at
@@ -312,23 +315,42 @@ def _aged(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
         cathode = base_cell(row["base_cell"]).cathode
         model = ageing_model(AGEING_CATHODES.get(cathode, cathode))
         found = ageing_kpis(model, cycling, cycles=FADE_CYCLES, seed=at.seed)
-        spread = math.log10(found.cycles_to_end_upper / found.cycles_to_end_lower)
+        lower = math.log10(found.cycles_to_end / found.cycles_to_end_lower)
+        upper = math.log10(found.cycles_to_end_upper / found.cycles_to_end)
+        is_cut = found.cycles_to_end_upper >= LONGEST_CYCLES  # then the lower half tells the spread
+        spread = 2.0 * lower if is_cut else lower + upper
         return {
             "id": row["id"],
             "base_cell": row["base_cell"],
+            "cycles_to_end": found.cycles_to_end,
             "log10_cycle_life": math.log10(found.cycles_to_end),
             "capacity_fade": found.capacity_fade_percent / 100.0,
             "std": max(spread / 3.29, UNSEEN_LIFE_STD if found.extrapolated else 0.0),
+            "reason": found.note,
             "fade_std": found.capacity_fade_std_percent / 100.0,
             "main_mechanism": found.main_mechanism,
             "extrapolated": found.extrapolated,
+            "cycling_in_domain": found.in_domain,
             "in_domain": found.in_domain and not found.extrapolated,
             "status": "ok",
         }
 
+    def life(row: Row) -> Row:
+        if row["cycles_to_end"] < LONGEST_CYCLES:
+            return row
+        raise UnusableStructureError(
+            f"{row['base_cell']} at {at.c_rate:g}C and {at.temperature_K:g} K: {row['reason']}; "
+            f"the goal capacity_fade says what is lost after {FADE_CYCLES:g} cycles"
+        )
+
     rows = row_by_row(tables["base_cell"], aged)
-    fades = [{**row, "std": row["fade_std"]} if row["status"] == "ok" else row for row in rows]
-    return {"cycle_life": rows, "capacity_fade": fades}
+    fades = [
+        {**row, "std": row["fade_std"], "in_domain": row["cycling_in_domain"], "reason": ""}
+        if row["status"] == "ok"
+        else row
+        for row in rows
+    ]
+    return {"cycle_life": row_by_row(rows, life), "capacity_fade": fades}
 
 
 def _discharges(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
@@ -356,7 +378,8 @@ def _capacities(
     slope = _discharge_slopes(at)["cell_capacity", "cell_design"] / NOMINAL_AH
 
     def solved(row: Row) -> Row:
-        found = solve(check(_design(row, at, Design)))
+        design = check(_design(row, at, Design))
+        found = solve(design)
         if found["status"] != "ok":
             raise UnusableStructureError(found["reason"])
         capacity, energy = float(found["capacity_Ah"]), float(found["energy_Wh"])
@@ -371,6 +394,8 @@ def _capacities(
             "std": math.hypot(carried * capacity, own),
             "energy_std_Wh": math.hypot(carried * energy, own_energy),
             "base_cell": row["base_cell"],
+            "c_rate": design.c_rate,
+            "temperature_K": design.temperature_K,
             "in_domain": bool(row.get("in_domain", True) and found.get("in_domain", True)),
             "status": "ok",
         }
@@ -399,8 +424,8 @@ def _design(row: Row, at: Conditions, design: Any) -> Any:
     return design(
         str(row["id"]),
         str(row["base_cell"]),
-        float(row.get("c_rate") or at.c_rate),
-        float(row.get("temperature_K") or at.temperature_K),
+        float(row.get("c_rate", at.c_rate)),
+        float(row.get("temperature_K", at.temperature_K)),
         dict(row.get("parameters") or {}),
     )
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from ionbridge.screening.commands.command import say
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.orchestrator.answers import EXTRAPOLATION
 from ionbridge.screening.shards import write_json
@@ -72,7 +73,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         write_json(args.out, describe(args.inputs, args.cifs))
     except InputError as error:
-        print(f"ionbridge: {' '.join(str(error).split())}")
+        say(f"ionbridge: {' '.join(str(error).split())}")
         return 2
     return 0
 

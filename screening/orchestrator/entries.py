@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ionbridge.screening.orchestrator.adapted import adapted_entries
+from ionbridge.screening.orchestrator.adapted_diffusivity import adapted_diffusivity_entry
 from ionbridge.screening.orchestrator.catalogue import Catalogue
 from ionbridge.screening.orchestrator.cells import cell_entries
 from ionbridge.screening.orchestrator.formulas import formula_entries
@@ -23,6 +24,7 @@ def default_catalogue() -> Catalogue:
             *formula_entries(),
             *trained,
             *adapted_entries(),
+            adapted_diffusivity_entry(),
             *potential_entries(),
             *cell_entries(),
         ),

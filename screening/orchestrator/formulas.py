@@ -123,6 +123,7 @@ def formula_entries() -> tuple[Entry, ...]:
                 },
             },
             sensitivities=_network_slopes,
+            conditions=("temperature_K",),
             run=_jump_network,
         ),
         Entry(
@@ -142,6 +143,7 @@ def formula_entries() -> tuple[Entry, ...]:
                 ("conductivity", "diffusivity"): 1.0,
                 ("conductivity", "carrier_density"): 1.0,
             },
+            conditions=("temperature_K",),
             run=_nernst_einstein,
         ),
         Entry(
@@ -395,6 +397,11 @@ def _combined(
 
 def _nernst_einstein(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
     def conductivity(diffusivity: Row, density: Row) -> Row:
+        if diffusivity.get("diffusivity_kind") == "tracer":
+            raise UnusableStructureError(
+                "its diffusivity is that of all ions (tracer), the density that of carriers: their "
+                "product is no conductivity"
+            )
         ion = diffusivity.get("working_ion") or density.get("working_ion") or "Li"
         factor = nernst_einstein(
             1.0,

@@ -18,6 +18,7 @@ from ionbridge.screening.errors import InputError
 from ionbridge.screening.orchestrator.quantities import CONVERSIONS, QUANTITIES, Row, quantity
 from ionbridge.screening.predictions import read_input
 from ionbridge.structures.configuration import nearest
+from ionbridge.structures.diffusivity_labels import is_diffusivity_file, read_diffusivities
 from ionbridge.structures.family_names import canonical_family
 from ionbridge.structures.json_records import ELEMENT_SYMBOLS, crystal_to_json, hop_to_json
 from ionbridge.structures.prototypes import reference_crystals
@@ -82,11 +83,18 @@ def read_givens(texts: Sequence[str | Path]) -> list[Given]:
     interval = any(str(text).startswith(INTERVAL) for text in texts)
     givens = [read_given(text, frames=interval) for text in texts]
     check_consistent(givens)
-    return [_only_the_cell(given, givens) for given in givens]
+    return [_only_what_it_is_for(given, givens) for given in givens]
 
 
-def _only_the_cell(given: Given, others: Sequence[Given]) -> Given:
-    """A cell chemistry beside materials names the cell that they are put into, nothing else."""
+def _only_what_it_is_for(given: Given, others: Sequence[Given]) -> Given:
+    """Labels beside materials teach; a cell chemistry beside materials names the cell alone."""
+    if "diffusivity_labels" in given.tables and any(
+        name in other.tables
+        for other in others
+        if other is not given and "diffusivity_labels" not in other.tables
+        for name in ("crystal", "composition")
+    ):
+        return replace(given, tables={"diffusivity_labels": given.tables["diffusivity_labels"]})
     materials = any(
         name in other.tables
         for other in others
@@ -125,6 +133,8 @@ def read_given(text: str | Path, frames: bool = False) -> Given:
     ):
         row = {"id": path.name, "path": str(path.resolve()), "status": "ok"}
         return Given(name, {"trajectory": (row,)}, "found a trajectory")
+    if path.is_file() and is_diffusivity_file(path):
+        return _diffusivities(name, path)
     if path.suffix == ".json":
         special = _settings(path)
         if special is not None:
@@ -134,6 +144,22 @@ def read_given(text: str | Path, frames: bool = False) -> Given:
         if special is not None:
             return special
     return _records(name, path)
+
+
+def _diffusivities(name: str, path: Path) -> Given:
+    """Labels of diffusivity, and their compositions."""
+    from ionbridge.screening.orchestrator.adapted_diffusivity import LABELS, label_rows
+
+    found = read_diffusivities(path)
+    failed = tuple({"id": f.id, "status": "failed", "reason": f.reason} for f in found.failed)
+    if not found.rows:
+        why = found.failed[0].reason if found.failed else "it is empty"
+        raise InputError(f"--given {name}: not one usable diffusivity ({why})")
+    by_formula = {row.composition.reduced_formula: row for row in found.rows}
+    compositions = tuple({**composition_row(r), "id": r.formula} for r in by_formula.values())
+    text = f"found {len(found.rows)} diffusivities of {len(by_formula)} compositions"
+    tables = {LABELS: tuple(label_rows(found)), "composition": compositions}
+    return Given(name, tables, text, failed)
 
 
 def _records(name: str, path: Path) -> Given:
@@ -286,17 +312,18 @@ def _check_numbers(path: Path, data: Mapping[str, Any], keys: Sequence[str]) -> 
 
 def _cell_table(path: Path) -> Given | None:
     """Cell designs or early cycles of cells; None for another table."""
-    with path.open(encoding="utf-8", newline="") as stream:
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
         columns = [c.strip() for c in csv.DictReader(stream).fieldnames or ()]
     if "base_cell" in columns:
         from ionbridge.screening.cell.designs import read_designs
 
+        has_temperature = "temperature_K" in columns
         rows = tuple(
             {
                 "id": design.design_id,
                 "base_cell": design.base_cell,
                 "c_rate": design.c_rate,
-                "temperature_K": design.temperature_K,
+                "temperature_K": design.temperature_K if has_temperature else None,
                 "parameters": dict(design.parameters),
                 "status": "failed" if design.trouble else "ok",
                 "reason": design.trouble,
@@ -305,7 +332,7 @@ def _cell_table(path: Path) -> Given | None:
         )
         return Given(str(path), {"cell_design": rows}, f"found {len(rows)} cell designs")
     if EARLY_COLUMN in columns:
-        with path.open(encoding="utf-8", newline="") as stream:
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
             cells = [dict(row) for row in csv.DictReader(stream)]
         early = tuple({"id": c.get("cell") or f"cell{k}", **c} for k, c in enumerate(cells))
         return Given(

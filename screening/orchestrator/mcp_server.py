@@ -43,6 +43,7 @@ from ionbridge.screening.orchestrator.tokens import Tokens
 from ionbridge.screening.orchestrator.tools import INSTRUCTIONS, TOOLS, call_tool
 from ionbridge.screening.orchestrator.turnstile import Turnstile
 from ionbridge.screening.orchestrator.workspace import JOBS, MODELS, Workspace, WorkspaceError
+from ionbridge.structures.plain_text import well_formed
 
 NAME = "ionbridge"
 HOST = "127.0.0.1"
@@ -88,7 +89,7 @@ def build_server(workspace: Workspace, jobs: Jobs) -> Server[Any]:
             async with turnstile.through(caller.client):
                 answer = await _in_thread(call_tool, caller, params.name, params.arguments or {})
         except InputError as error:
-            return _refusal(" ".join(str(error).split()))
+            return _refusal(well_formed(" ".join(str(error).split())))
         except Exception as error:  # its text stays here: it may tell of files outside
             print(f"ionbridge mcp: {params.name[:60]!r} failed: {error!r}", file=sys.stderr)
             return _refusal("internal error; the server's stderr says more")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -18,6 +18,14 @@ import numpy as np
 
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.orchestrator.catalogue import Catalogue, Conditions, Entry, ValidatedError
+from ionbridge.screening.orchestrator.conditions import (
+    OPTIONS,
+    check_designs,
+    completed,
+    unused,
+    used,
+    values,
+)
 from ionbridge.screening.orchestrator.givens import Given, row_elements, row_ion
 from ionbridge.screening.orchestrator.potentials import NEB, label_error_eV
 from ionbridge.screening.orchestrator.quantities import QUANTITIES, Row, goals, quantity
@@ -236,6 +244,7 @@ class Plan:
         given: What was given, by name, in words.
         tables: The rows given, by quantity.
         at: Conditions.
+        conditions: Values of every condition that the chosen chain depends on.
         chosen: The chain to run; None where nothing reaches the goal.
         runners_up: Other chains, best first.
         why: Why the chosen one, in a sentence or two.
@@ -256,6 +265,7 @@ class Plan:
     missing: tuple[Missing, ...] = ()
     warnings: tuple[str, ...] = ()
     wanted: tuple[WantedLabel, ...] = ()
+    conditions: Mapping[str, list[float]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON, without the rows given."""
@@ -264,8 +274,7 @@ class Plan:
             "unit": self.unit,
             "given": dict(self.given),
             "conditions": {
-                "temperature_K": self.at.temperature_K,
-                "c_rate": self.at.c_rate,
+                **{name: self.conditions.get(name, []) for name in OPTIONS},
                 "seed": self.at.seed,
             },
             "feasible": self.chosen is not None,
@@ -312,11 +321,13 @@ def plan(
         catalogue = default_catalogue()
     if not catalogue.entries:
         raise InputError("the catalogue is empty: no models and no formulas to plan with")
-    tables = _for_goal(goal, merged(given))
+    tables = completed(_for_goal(goal, merged(given)), at)
     found = {g.name: g.found for g in given}
     unit = quantity(goal).unit
     if goal in tables:
-        return Plan(goal, unit, found, tables, at, Chain((), 0.0, 0.0, ()), (), f"{goal} is given")
+        stands = (f"{goal} is given and stands as it is", *unused({}, at))
+        chain = Chain((), 0.0, 0.0, ())
+        return Plan(goal, unit, found, tables, at, chain, (), stands[0], warnings=stands[1:])
     survey = _Survey(catalogue, tables, at)
     chains = [survey.chain(goal, choice) for choice in survey.choices(goal)]
     if not chains:
@@ -324,6 +335,9 @@ def plan(
         return Plan(goal, unit, found, tables, at, None, (), why, missing)
     ordered = _ordered(chains, max_cost_s)
     chosen, others = ordered[0], ordered[1:]
+    entries = [catalogue[step.entry] for step in chosen.steps]
+    check_designs(entries, tables, at)
+    conditions = used(entries, tables, at)
     return Plan(
         goal,
         unit,
@@ -333,8 +347,13 @@ def plan(
         chosen if chosen.is_available else None,
         tuple((others if chosen.is_available else ordered)[:MAX_RUNNERS_UP]),
         _why(ordered, unit, max_cost_s),
-        warnings=(*chosen.warnings, *_label_warnings(tables, chosen)),
+        warnings=(
+            *chosen.warnings,
+            *_label_warnings(tables, chosen),
+            *unused(conditions, at),
+        ),
         wanted=survey.wanted(chosen),
+        conditions=conditions,
     )
 
 
@@ -592,13 +611,13 @@ class _Survey:
 
     def _judged(self, entry: Entry) -> Mapping[str, ValidatedError]:
         """Errors of an entry on the labels given, measured once a search."""
-        if entry.judge is None or "hop_labels" not in self.tables:
+        if entry.judge is None or entry.judged_on not in self.tables:
             return {}
         if entry.name not in self._judgements:
             found: Mapping[str, ValidatedError] = self._guarded(
                 entry, partial(entry.judge, self.tables), {}
             )
-            own = label_error_eV(self.tables["hop_labels"])
+            own = label_error_eV(self.tables.get("hop_labels", ()))
             self._judgements[entry.name] = {
                 name: replace(error, std=math.hypot(error.std, own))
                 for name, error in found.items()
@@ -650,9 +669,9 @@ class _Survey:
     def _outside_ranges(self, entry: Entry) -> Iterator[str]:
         """Conditions of the plan beyond the ranges of an entry."""
         for name, (low, high) in entry.domain.ranges.items():
-            value = getattr(self.at, name)
-            if not low <= value <= high:
-                yield f"{name} {value:g} outside {low:g} to {high:g}"
+            outside = [v for v in values(name, entry, self.tables, self.at) if not low <= v <= high]
+            if outside:
+                yield f"{name} {outside[0]:g} outside {low:g} to {high:g}"
 
     def wanted(self, chosen: Chain) -> tuple[WantedLabel, ...]:
         """Labels that would help: where hops are unlike those that a hop model knows.

@@ -63,6 +63,7 @@ def potential_entries() -> tuple[Entry, ...]:
             outputs=("diffusivity", "conductivity"),
             fidelity="potential",
             cost_s=MD_COST_S,
+            conditions=("temperature_K",),
             run=_dynamics,
             **chgnet,  # type: ignore[arg-type]
         ),
@@ -82,6 +83,7 @@ def potential_entries() -> tuple[Entry, ...]:
                 }
                 for name in ("diffusivity", "conductivity")
             },
+            conditions=("temperature_K",),
             run=_analysis,
         ),
     )

@@ -83,6 +83,13 @@ QUANTITIES = _known(
         "log10_diffusivity_cm2_s",
     ),
     Quantity(
+        "diffusivity_labels",
+        "record",
+        "crystal",
+        "diffusivities of compositions, each at its temperature",
+        "a table with Formula, temperature_K and tracer_diffusivity_cm2_s, or what label md wrote",
+    ),
+    Quantity(
         "carrier_density",
         "decades of cm-3",
         "crystal",

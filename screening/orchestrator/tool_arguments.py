@@ -6,9 +6,9 @@ refused before anything is done. The same models give the schemas that language 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 MOST_CORES = 256
 LONGEST_WAIT_S = 50.0
@@ -38,8 +38,9 @@ Column = Annotated[str, Field(pattern=r"^[A-Za-z0-9#][A-Za-z0-9 #._/()\[\].-]{0,
 Given = Annotated[
     str,
     Field(
-        pattern=r"^[a-z][a-z0-9_]{1,39}[=:][A-Za-z0-9.+\-%/]{1,60}$",
-        description="chemistry:NAME or QUANTITY=VALUE with its unit, such as voltage=3.4V",
+        pattern=r"^[a-z][a-z0-9_]{1,39}[=:][ -~]{1,80}$",
+        description="chemistry:NAME or chemistry:FORMULA, such as chemistry:Na3V2(PO4)3, or "
+        "QUANTITY=VALUE with its unit, such as diffusivity=1e-10 cm2/s",
     ),
 ]
 WorkingIon = Literal["Li", "Na", "K", "Mg", "Ca", "Zn", "Al"]
@@ -69,9 +70,27 @@ Wait = Annotated[
 
 
 class Arguments(BaseModel):
-    """Arguments of a tool; nothing that is not named here is accepted."""
+    """Arguments of a tool; nothing that is not named here is accepted.
+
+    Clients that are written in other languages send 5.0 for 5, and null for what they leave out.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_meant(cls, values: Any) -> Any:
+        """Whole numbers as integers, which every number takes; null as the default."""
+        if not isinstance(values, dict):
+            return values
+        return {name: _whole(value) for name, value in values.items() if value is not None}
+
+
+def _whole(value: Any) -> Any:
+    """A float that is a whole number as an integer, in lists, too."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return [_whole(one) for one in value] if isinstance(value, list) else value
 
 
 T = TypeVar("T", bound=Arguments)
@@ -113,8 +132,15 @@ class Plan(Arguments):
     values: list[Given] = Field(
         default_factory=list, max_length=32, description="chemistry:NAME or QUANTITY=VALUE"
     )
-    temperature_K: Temperature = 300.0
-    c_rate: float = Field(default=1.0, ge=0.01, le=20.0, description="of cells")
+    temperature_K: Temperature | None = Field(
+        default=None, description="default: 300; of a designs table, what it states"
+    )
+    c_rate: float | None = Field(
+        default=None,
+        ge=0.01,
+        le=20.0,
+        description="of cells; default: 1; of a designs table, what it states",
+    )
     wait_s: Wait = 40.0
 
 

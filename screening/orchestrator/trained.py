@@ -18,6 +18,7 @@ from ionbridge.models.barrier_energies import hop_energies
 from ionbridge.models.checkpoint import CONFIG, WEIGHTS, IncompatibleModelError
 from ionbridge.models.conductivity import ConductivityTrees
 from ionbridge.models.cycle_life import CycleLife
+from ionbridge.models.diffusivity import DiffusivityProcess
 from ionbridge.models.ensemble import HopEnsemble
 from ionbridge.models.few_label import is_new
 from ionbridge.models.few_label_conductivity import FewLabelConductivity
@@ -25,8 +26,9 @@ from ionbridge.models.few_label_model import FewLabelModel, hop_descriptors
 from ionbridge.models.hop_graphs import graph_of
 from ionbridge.models.physics_fed import PhysicsFed
 from ionbridge.models.validation import errors_by_domain
-from ionbridge.screening.conductivity_predictions import ROOM_TEMPERATURE_K
+from ionbridge.screening.conductivity_predictions import ROOM_TEMPERATURE_K, conductivity_rows
 from ionbridge.screening.labelling.potential_profile import with_potential_profile
+from ionbridge.screening.orchestrator.adapted_diffusivity import predicted_diffusivities
 from ionbridge.screening.orchestrator.catalogue import (
     Entry,
     EntryDomain,
@@ -64,6 +66,7 @@ KINDS_OF_ENTRIES: Mapping[str, Kind] = {
     "few_label": "process",
     FewLabelConductivity.kind: "process",
     PhysicsFed.kind: "process",
+    DiffusivityProcess.kind: "process",
     "cycle_life": "process",
 }
 HOP_KINDS = frozenset(
@@ -149,6 +152,7 @@ def entry_of(name: str, folder: Path) -> Entry | None:
             frozenset(map(str, card.get("families", ()))),
             {"temperature_K": ROOM_TEMPERATURE_K} if output == "conductivity" else {},
         ),
+        conditions=("temperature_K",) if output in ("conductivity", "diffusivity") else (),
         licence=str(card.get("licence", "not stated")),
         training_sets=_training_sets(card),
         checksum=str((card.get("checksums_sha256") or {}).get(WEIGHTS, ""))[:16],
@@ -246,6 +250,8 @@ def _steps(kind: str, output: str, folder: Path) -> tuple[tuple[str, ...], Run, 
         return ("hop",), partial(_predict_hops, folder), measure
     if kind == CycleLife.kind:
         return ("early_cycles",), partial(_predict_lives, folder), None
+    if kind == DiffusivityProcess.kind:
+        return ("composition",), partial(_predict_diffusivities, folder), None
     known = kind != FewLabelConductivity.kind  # that one judges single rows itself
     return (
         ("composition",),
@@ -377,6 +383,13 @@ def were_trained_on(model: Any, hops: Sequence[Hop]) -> NDArray[np.bool_]:
     return np.asarray(distance < SAME_HOP * domain.threshold)
 
 
+def _predict_diffusivities(
+    folder: Path, tables: Tables, context: StepContext
+) -> Mapping[str, list[Row]]:
+    model, kelvin = loaded(folder), context.at.temperature_K
+    return {"diffusivity": predicted_diffusivities(model, tables["composition"], kelvin)}
+
+
 def _predict_rows(
     folder: Path, output: str, needs: str, tables: Tables, context: StepContext
 ) -> Mapping[str, list[Row]]:
@@ -387,15 +400,22 @@ def _predict_rows(
         if row.get("status", "ok") != "ok":
             return failed(row, row.get("reason", ""))
         record = composition_of(row)
-        try:
-            prediction = model.predict([record])
-            inside = bool(model.in_domain([record])[0])
-        except Exception as error:  # one row of many
-            return failed(row, f"{error}" if isinstance(error, ValueError) else repr(error))
+        if output == "conductivity":  # the same road as ``predict``
+            found = conductivity_rows(model, [record])[0]
+            if found["status"] != "ok":
+                return failed(row, found["reason"])
+            value, std, inside = found[column], found["log10_conductivity_std"], found["in_domain"]
+        else:
+            try:
+                prediction = model.predict([record])
+                inside = bool(model.in_domain([record])[0])
+            except Exception as error:  # one row of many
+                return failed(row, f"{error}" if isinstance(error, ValueError) else repr(error))
+            value, std = float(prediction.mean[0]), float(prediction.std[0])
         return {
             "id": row["id"],
-            column: float(prediction.mean[0]),
-            "std": float(prediction.std[0]),
+            column: value,
+            "std": std,
             "in_domain": inside,
             "working_ion": row.get("working_ion"),
             "status": "ok",

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ionbridge.screening.errors import InputError
+from ionbridge.structures.plain_text import readable_name
 
 JOBS = "jobs"
 """Folder of the workspace that belongs to the server; a job's results lie in it."""
@@ -43,10 +44,11 @@ class WorkspaceError(InputError):
 
 @dataclass(frozen=True)
 class Entry:
-    """A file or folder of the workspace.
+    r"""A file or folder of the workspace.
 
     Attributes:
-        path: Relative to the workspace.
+        path: Relative to the workspace; bytes that are no UTF-8 are written out (``M\\xfcller``),
+            and such a file is reached through its folder only.
         is_folder: Whether it is a folder.
         n_bytes: Size of a file; 0 for a folder.
     """
@@ -188,7 +190,7 @@ class Workspace:
                 status = os.stat(name, dir_fd=folder, follow_symlinks=False)
                 if stat.S_ISDIR(status.st_mode) or stat.S_ISREG(status.st_mode):
                     is_folder = stat.S_ISDIR(status.st_mode)
-                    inside = f"{prefix}/{name}" if prefix else name
+                    inside = readable_name(f"{prefix}/{name}" if prefix else name)
                     found.append(Entry(inside, is_folder, 0 if is_folder else status.st_size))
         return found
 

@@ -24,10 +24,11 @@ class ScriptedModel:
     """An endpoint that says what it was told to say, and keeps what it was asked.
 
     Args:
-        replies: Messages, or (status, body) pairs, one a request; the last one is repeated.
+        replies: Messages, (message, finish_reason) pairs, or (status, body) and headers, one a
+            request; the last one is repeated.
     """
 
-    def __init__(self, replies: Sequence[Json | tuple[int, bytes]]) -> None:
+    def __init__(self, replies: Sequence[Any]) -> None:
         self.replies = list(replies)
         self.requests: list[Json] = []
         self.headers: list[dict[str, str]] = []
@@ -41,9 +42,13 @@ class ScriptedModel:
                 place = min(len(script.requests), len(script.replies)) - 1
                 reply = script.replies[place]
                 if isinstance(reply, dict):
-                    choice = {"index": 0, "message": reply, "finish_reason": "stop"}
+                    reply = (reply, "stop")
+                if isinstance(reply[0], dict):
+                    choice = {"index": 0, "message": reply[0], "finish_reason": reply[1]}
                     reply = (200, json.dumps({"choices": [choice]}).encode())
                 self.send_response(reply[0])
+                for name, value in (reply[2] if len(reply) > 2 else {}).items():
+                    self.send_header(name, value)
                 self.send_header("Location", "/elsewhere")
                 self.send_header("Content-Length", str(len(reply[1])))
                 self.end_headers()
@@ -65,7 +70,7 @@ class ScriptedModel:
 def script() -> Iterator[Any]:
     models: list[ScriptedModel] = []
 
-    def make(*replies: Json | tuple[int, bytes]) -> ScriptedModel:
+    def make(*replies: Any) -> ScriptedModel:
         models.append(ScriptedModel(replies))
         return models[-1]
 
@@ -206,3 +211,157 @@ def test_a_key_is_never_sent_unencrypted(monkeypatch: pytest.MonkeyPatch) -> Non
         Endpoint.configured("http://models.example/v1", "m")
     assert "sk-5ecret" not in str(caught.value)
     assert "sk-5ecret" not in repr(Endpoint.configured("https://models.example/v1", "m"))
+
+
+def assert_strict(messages: Sequence[Json]) -> None:
+    """What a strict endpoint asks of a history: each call valid, with an id, and answered."""
+    open_ids: list[str] = []
+    seen: set[str] = set()
+    for message in messages:
+        if message["role"] == "tool":
+            assert message["tool_call_id"] == open_ids.pop(0)
+            continue
+        assert not open_ids
+        assert isinstance(message["content"], str)
+        for one in message.get("tool_calls", ()):
+            assert one["type"] == "function"
+            assert isinstance(one["id"], str)
+            assert one["id"] not in seen
+            seen.add(one["id"])
+            open_ids.append(one["id"])
+            assert one["function"]["name"]
+            assert isinstance(one["function"]["arguments"], str)
+            assert isinstance(json.loads(one["function"]["arguments"]), dict)
+    assert not open_ids
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        call("list_files", '{"folder": "a'),  # cut off
+        call("list_files", json.dumps("{}")),  # encoded twice
+        {"id": "1", "type": "function", "function": {"name": "list_files", "arguments": None}},
+        {"id": "1", "type": "function", "function": {"name": "list_files", "arguments": {}}},
+        {"type": "function", "function": {"name": "list_files", "arguments": "{}"}},
+        {"id": None, "function": {"name": "list files!", "arguments": "{}"}},
+        {"id": 7, "function": {"name": "list_files", "arguments": ""}},
+        {"id": "", "function": {"arguments": "{}"}},
+        {"id": "x" * 500, "function": {"name": "n" * 500, "arguments": "[1]"}},
+        {"id": "1", "function": {"name": "list_files", "arguments": '{"folder": "\\udcfc"}'}},
+        "nonsense",
+        None,
+    ],
+)
+def test_what_goes_into_the_history_is_valid(script: Any, tmp_path: Path, broken: Any) -> None:
+    model = script(says(None, broken, broken), says(None, broken), says("Done."))
+    assert ask(model, tmp_path) == 0
+    assert_strict(model.requests[2]["messages"])
+
+
+@pytest.mark.parametrize("arguments", [None, {}, "", json.dumps("{}"), "{}"])
+def test_arguments_in_every_usual_form_are_understood(
+    script: Any, tmp_path: Path, arguments: Any
+) -> None:
+    one = {"id": "1", "function": {"name": "list_files", "arguments": arguments}}
+    model = script(says(None, one), says("Done."))
+    assert ask(model, tmp_path) == 0
+    assert "files and folders" in model.requests[1]["messages"][-1]["content"]
+
+
+def test_the_older_form_of_a_call_is_understood(script: Any, tmp_path: Path) -> None:
+    older = {**says(None), "function_call": {"name": "list_files", "arguments": "{}"}}
+    model = script((older, "function_call"), says("Nothing there."))
+    assert ask(model, tmp_path) == 0
+    assert_strict(model.requests[1]["messages"])
+    assert "files and folders" in model.requests[1]["messages"][-1]["content"]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        says(None),
+        says(""),
+        says("  \n"),
+        {**says(None), "reasoning_content": "The answer may be 3."},
+        {**says(""), "reasoning": "I wonder."},
+        says('<tool_call>\n{"name": "list_files", "arguments": {}}\n</tool_call>'),
+        says('{"name": "list_files", "arguments": {}}'),
+        says('```json\n[{"function": {"name": "list_files"}}]\n```'),
+        says("<function=list_files></function>"),
+    ],
+)
+def test_no_answer_is_said_to_the_model_and_then_to_the_user(
+    script: Any, tmp_path: Path, capsys: Capture, reply: Json
+) -> None:
+    model = script(reply)
+    assert ask(model, tmp_path) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "no answer: " in err.splitlines()[-1]
+    assert model.requests[1]["messages"][-1]["role"] == "user"
+    model = script(reply, says("Here it is."))
+    assert ask(model, tmp_path) == 0
+    assert capsys.readouterr().out == "Here it is.\n"
+
+
+@pytest.mark.parametrize(
+    ("reply", "told"),
+    [
+        (({**says(None), "refusal": "I must not."}, "stop"), "refuses: I must not."),
+        ((says("The capacity is 2."), "length"), "cut off"),
+        ((says(None, call("list_files", '{"fol')), "length"), "cut off"),
+        ((says("The"), "content_filter"), "content filter"),
+        ((200, b'{"error": {"message": "out of credits"}}'), "out of credits"),
+        ((200, b'{"error": "out of credits", "choices": []}'), "out of credits"),
+        ((200, b'{"choices": [{"message": {"content": ""}, "error": {"code": 502}}]}'), "502"),
+    ],
+)
+def test_half_an_answer_is_an_error(
+    script: Any, tmp_path: Path, capsys: Capture, reply: Any, told: str
+) -> None:
+    assert ask(script(reply), tmp_path) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert told in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_busy_endpoint_is_asked_again(script: Any, tmp_path: Path, status: int) -> None:
+    busy = (status, b"slow down", {"Retry-After": "0"})
+    model = script(busy, busy, says("Yes."))
+    assert ask(model, tmp_path) == 0
+    assert len(model.requests) == 3
+
+
+def test_an_endpoint_is_waited_for_as_it_asks(script: Any) -> None:
+    waits: list[float] = []
+    replies = [(429, b"", {"Retry-After": "7"}), (503, b""), (429, b"", {"Retry-After": "soon"})]
+    model = script(*replies, says("Yes."))
+    endpoint = Endpoint(model.url, "m", wait=waits.append)
+    assert endpoint.complete([], []).message["content"] == "Yes."
+    assert waits == [7.0, 2.0, 4.0]
+    past = "Wed, 21 Oct 2015 07:28:00 GMT"
+    model = script((503, b"", {"Retry-After": past}), says("Yes."))
+    waits.clear()
+    Endpoint(model.url, "m", wait=waits.append).complete([], [])
+    assert waits == [0.0]
+
+
+def test_waiting_has_an_end(script: Any) -> None:
+    model = script((503, b"busy", {"Retry-After": "0"}))
+    with pytest.raises(InputError, match=r"busy.*4 attempts"):
+        Endpoint(model.url, "m", wait=lambda seconds: None).complete([], [])
+    assert len(model.requests) == 4
+    model = script((429, b"quota", {"Retry-After": "86400"}))
+    with pytest.raises(InputError, match="try again in 86400 s"):
+        Endpoint(model.url, "m").complete([], [])
+
+
+def test_nothing_steers_the_terminal(script: Any, tmp_path: Path, capsys: Capture) -> None:
+    evil = "\x1b]0;owned\x07Fine\x1b[2J\x1b[31m:\r\n\ttwo\x08\x00 \u202e3 \ud83d"
+    model = script(says(None, call("list_files", {"folder": evil})), says(evil))
+    assert ask(model, tmp_path) == 0
+    out, err = capsys.readouterr()
+    assert out == "Fine:\n\ttwo    3 \\ud83d\n"
+    assert not any(ord(c) < 32 and c not in "\n\t" for c in out + err)
