@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from ionbridge.screening.orchestrator.adapted import adapted_entries
 from ionbridge.screening.orchestrator.adapted_diffusivity import adapted_diffusivity_entry
+from ionbridge.screening.orchestrator.application import application_entries
 from ionbridge.screening.orchestrator.catalogue import Catalogue
 from ionbridge.screening.orchestrator.cells import cell_entries
 from ionbridge.screening.orchestrator.formulas import formula_entries
+from ionbridge.screening.orchestrator.manufacture import manufacture_entries
 from ionbridge.screening.orchestrator.potentials import potential_entries
 from ionbridge.screening.orchestrator.trained import trained_entries
 
@@ -26,7 +28,9 @@ def default_catalogue() -> Catalogue:
             *adapted_entries(),
             adapted_diffusivity_entry(),
             *potential_entries(),
+            *manufacture_entries(),
             *cell_entries(),
+            *application_entries(),
         ),
         tuple(broken),
     )

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from pymatgen.core import Composition
 
 from ionbridge.models.method_footing import UNSTATED, asked_method
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.orchestrator.quantities import CONVERSIONS, QUANTITIES, Row, quantity
+from ionbridge.screening.orchestrator.settings_files import read_settings
 from ionbridge.screening.predictions import read_input
 from ionbridge.structures.configuration import nearest
 from ionbridge.structures.diffusivity_labels import is_diffusivity_file, read_diffusivities
@@ -40,6 +39,11 @@ PLAUSIBLE = {
     "migration_barrier": (0.0, 15.0),
     "voltage": (-1.0, 7.0),
     "effective_transport": (0.0, 1.0),
+    "electrode_porosity": (0.01, 0.99),
+    "tortuosity": (1.0, 100.0),
+    "coating_mass": (0.0, 500.0),
+    "electrode_thickness": (0.0, 2000.0),
+    "stability": (0.0, 1.0),
     "capacity_fade": (0.0, 1.0),
     "volume_change": (0.0, 3.0),
 }
@@ -54,8 +58,6 @@ _VALUE_FORM = re.compile(
 )
 EARLY_COLUMN = "log10_var_dQ_100_10"
 """What a table of early cycles has: log10 of the variance of Q100(V) - Q10(V), Ah^2."""
-_DESIGN_KEYS = ("thickness_um", "porosity", "active_fraction", "particle_radius_um")
-_DUTY_KEYS = ("energy_Wh_per_day", "cycles_per_day")
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,24 +88,29 @@ def read_givens(texts: Sequence[str | Path]) -> list[Given]:
     return [_only_what_it_is_for(given, givens) for given in givens]
 
 
-def _only_what_it_is_for(given: Given, others: Sequence[Given]) -> Given:
-    """Labels beside materials teach; a cell chemistry beside materials names the cell alone."""
-    if "diffusivity_labels" in given.tables and any(
-        name in other.tables
-        for other in others
-        if other is not given and "diffusivity_labels" not in other.tables
-        for name in ("crystal", "composition")
+MATERIALS = ("crystal", "hop", "composition", "diffusivity", "trajectory")
+
+
+def _only_what_it_is_for(given: Given, givens: Sequence[Given]) -> Given:
+    """Labels beside materials teach; a cell chemistry beside materials names the cell alone.
+
+    Beside an electrode that is made otherwise, a cell chemistry is no longer the whole cell.
+    """
+    others = [other for other in givens if other is not given]
+
+    def beside(*names: str, but: str = "") -> bool:
+        return any(n in other.tables for other in others if but not in other.tables for n in names)
+
+    tables = dict(given.tables)
+    if "diffusivity_labels" in tables and beside(
+        "crystal", "composition", but="diffusivity_labels"
     ):
-        return replace(given, tables={"diffusivity_labels": given.tables["diffusivity_labels"]})
-    materials = any(
-        name in other.tables
-        for other in others
-        if other is not given
-        for name in ("crystal", "hop", "composition", "diffusivity", "trajectory")
-    )
-    if "base_cell" not in given.tables or not materials:
-        return given
-    return replace(given, tables={"base_cell": given.tables["base_cell"]})
+        tables = {"diffusivity_labels": tables["diffusivity_labels"]}
+    if "base_cell" in tables and beside(*MATERIALS):
+        tables = {"base_cell": tables["base_cell"]}
+    if "base_cell" in tables and beside("coating", "electrode_design"):
+        tables.pop("cell_design", None)
+    return replace(given, tables=tables)
 
 
 def read_given(text: str | Path, frames: bool = False) -> Given:
@@ -284,30 +291,12 @@ def _value(text: str) -> Given:
 
 
 def _settings(path: Path) -> Given | None:
-    """A JSON object that is an electrode design or a duty cycle; None for anything else."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+    """A JSON object that is a coating, a design, a duty or the like; None for anything else."""
+    found = read_settings(path)
+    if found is None:
         return None
-    if not isinstance(data, dict):
-        return None
-    for name, keys in (("electrode_design", _DESIGN_KEYS), ("duty_cycle", _DUTY_KEYS)):
-        if any(key in data for key in keys):
-            _check_numbers(path, data, keys)
-            return Given(str(path), {name: ({"id": path.stem, **data, "status": "ok"},)}, name)
-    return None
-
-
-def _check_numbers(path: Path, data: Mapping[str, Any], keys: Sequence[str]) -> None:
-    for key in data:
-        if key not in keys:
-            raise InputError(f"{path}: unknown key '{key}'; {nearest(key, keys)}")
-    for key in keys:
-        value = data.get(key)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-            raise InputError(f"{path}: {key}: expected a positive number, got {value!r}")
-        if key in ("porosity", "active_fraction") and value >= 1:
-            raise InputError(f"{path}: {key}: expected less than 1, got {value!r}")
+    name, values = found
+    return Given(str(path), {name: ({"id": path.stem, **values, "status": "ok"},)}, name)
 
 
 def _cell_table(path: Path) -> Given | None:

@@ -39,6 +39,7 @@ from ionbridge.screening.orchestrator.caller import Caller
 from ionbridge.screening.orchestrator.description import SHIPPED
 from ionbridge.screening.orchestrator.jobs import Jobs, JobStatus
 from ionbridge.screening.orchestrator.results import files_below
+from ionbridge.screening.orchestrator.skills import PAGE, skills
 from ionbridge.screening.orchestrator.tokens import Tokens
 from ionbridge.screening.orchestrator.tools import INSTRUCTIONS, TOOLS, call_tool
 from ionbridge.screening.orchestrator.turnstile import Turnstile
@@ -58,6 +59,7 @@ T = TypeVar("T")
 
 WORKSPACE_URI = "workspace:///"
 MODEL_URI = "model:///"
+SKILL_URI = "skill:///"
 MIME_TYPES = {
     ".csv": "text/csv",
     ".html": "text/html",
@@ -65,6 +67,7 @@ MIME_TYPES = {
     ".jsonl": "application/x-ndjson",
     ".yaml": "application/yaml",
     ".cif": "chemical/x-cif",
+    ".md": "text/markdown",
     ".txt": "text/plain",
     ".log": "text/plain",
 }
@@ -128,6 +131,31 @@ def build_server(workspace: Workspace, jobs: Jobs) -> Server[Any]:
             contents=[types.TextResourceContents(uri=uri, text=text, mime_type=kind)]
         )
 
+    async def list_prompts(
+        context: ServerRequestContext[Any, Any], params: types.PaginatedRequestParams | None
+    ) -> types.ListPromptsResult:
+        question = types.PromptArgument(name="question", description="what you want to know")
+        return types.ListPromptsResult(
+            prompts=[
+                types.Prompt(name=s.name, description=s.description, arguments=[question])
+                for s in skills().values()
+            ]
+        )
+
+    async def get_prompt(
+        context: ServerRequestContext[Any, Any], params: types.GetPromptRequestParams
+    ) -> types.GetPromptResult:
+        skill = skills().get(params.name)
+        if skill is None:
+            known = ", ".join(skills())
+            raise MCPError(code=types.INVALID_PARAMS, message=f"no such prompt; known: {known}")
+        asked = (params.arguments or {}).get("question", "").strip()
+        text = f"{skill.text}\nThe question: {asked}\n" if asked else skill.text
+        message = types.PromptMessage(
+            role="user", content=types.TextContent(type="text", text=text)
+        )
+        return types.GetPromptResult(description=skill.description, messages=[message])
+
     return Server(
         NAME,
         version=_version(),
@@ -138,6 +166,8 @@ def build_server(workspace: Workspace, jobs: Jobs) -> Server[Any]:
         on_list_resources=list_resources,
         on_list_resource_templates=list_templates,
         on_read_resource=read_resource,
+        on_list_prompts=list_prompts,
+        on_get_prompt=get_prompt,
     )
 
 
@@ -283,6 +313,14 @@ def _resources(workspace: Workspace, jobs: Jobs) -> list[types.Resource]:
         )
         for card in sorted(SHIPPED.glob("*/card.yaml"))
     ]
+    for skill in skills().values():
+        page = types.Resource(
+            name=f"skill {skill.name}",
+            uri=f"{SKILL_URI}{skill.name}/{PAGE}",
+            description=skill.description,
+            mime_type=MIME_TYPES[".md"],
+        )
+        found.append(page)
     with contextlib.suppress(WorkspaceError):
         for model in workspace.entries(MODELS):
             uri = f"{WORKSPACE_URI}{quote(model.path)}/card.yaml"
@@ -311,8 +349,13 @@ def _resource(workspace: Workspace, uri: str) -> tuple[str, str]:
         if name not in {card.parent.name for card in SHIPPED.glob("*/card.yaml")}:
             raise InputError("no such model; list_models names them")
         return (SHIPPED / name / "card.yaml").read_text(encoding="utf-8"), MIME_TYPES[".yaml"]
+    if uri.startswith(SKILL_URI):
+        name = unquote(uri.removeprefix(SKILL_URI)).removesuffix(f"/{PAGE}")
+        if name not in skills():
+            raise InputError(f"no such skill; known: {', '.join(skills())}")
+        return skills()[name].text, MIME_TYPES[".md"]
     if not uri.startswith(WORKSPACE_URI):
-        raise InputError(f"resources begin with {WORKSPACE_URI} or {MODEL_URI}")
+        raise InputError(f"resources begin with {WORKSPACE_URI}, {MODEL_URI} or {SKILL_URI}")
     path = unquote(uri.removeprefix(WORKSPACE_URI), errors="replace")
     kind = MIME_TYPES.get(Path(path).suffix)
     if kind is None:

@@ -6,15 +6,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ionbridge.screening.errors import InputError
 from ionbridge.screening.orchestrator import tool_arguments as given
 from ionbridge.screening.orchestrator.answers import Answer, card_answer, short
 from ionbridge.screening.orchestrator.bounded_yaml import plain_mapping
 from ionbridge.screening.orchestrator.caller import Caller
 from ionbridge.screening.orchestrator.catalogue import Entry
+from ionbridge.screening.orchestrator.skills import skills
+from ionbridge.structures.configuration import nearest
 
 LARGEST_CARD = 2**20
 CARD = "card.yaml"
 NOT_VALIDATED = "not validated: no error can be stated"
+
+
+def read_skill(caller: Caller, a: given.ReadSkill) -> Answer:
+    """A page that comes with the package."""
+    known = skills()
+    if a.name not in known:
+        raise InputError(f"no skill '{a.name}'; {nearest(a.name, list(known))}")
+    return Answer(known[a.name].description, data={"page": known[a.name].text})
 
 
 def list_models(caller: Caller, a: given.ListModels) -> Answer:

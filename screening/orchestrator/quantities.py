@@ -145,6 +145,14 @@ QUANTITIES = _known(
         "energy_above_hull_eV_atom",
     ),
     Quantity(
+        "stability",
+        "fraction",
+        "crystal",
+        "chance to lie as near the hull as nine of ten observed phases",
+        _VALUE.format("stability=0.8"),
+        "stability",
+    ),
+    Quantity(
         "volume_change",
         "fraction",
         "crystal",
@@ -174,6 +182,54 @@ QUANTITIES = _known(
         "electrode",
         "coating thickness, porosity, active fraction, particle radius",
         "a design: thickness_um, porosity, active_fraction, particle_radius_um (JSON)",
+    ),
+    Quantity(
+        "coating",
+        "record",
+        "electrode",
+        "how a slurry is coated",
+        "a coating (JSON): solids_mass_fraction, active_mass_fraction, active_density_g_cm3, "
+        "solvent_density_g_cm3, gap_um, line_speed_m_min",
+    ),
+    Quantity(
+        "calendering",
+        "record",
+        "electrode",
+        "how a coating is compacted",
+        "a calendering (JSON): line_load_N_mm, compaction_resistance_N_mm, porosity_before, "
+        "porosity_limit",
+    ),
+    Quantity(
+        "coating_mass",
+        "mg/cm2",
+        "electrode",
+        "dry mass of the coating an area, one side",
+        _VALUE.format("coating_mass=20mg/cm2"),
+        "coating_mass_mg_cm2",
+    ),
+    Quantity(
+        "electrode_porosity",
+        "fraction",
+        "electrode",
+        "volume of the pores over that of the coating",
+        _VALUE.format("electrode_porosity=0.35"),
+        "electrode_porosity",
+    ),
+    Quantity(
+        "electrode_thickness",
+        "um",
+        "electrode",
+        "thickness of the dry coating, one side",
+        _VALUE.format("electrode_thickness=70um"),
+        "electrode_thickness_um",
+    ),
+    Quantity(
+        "tortuosity",
+        "ratio",
+        "electrode",
+        "porosity over effective transport in the pores",
+        _VALUE.format("tortuosity=1.7"),
+        "tortuosity",
     ),
     Quantity(
         "effective_transport",
@@ -267,6 +323,29 @@ QUANTITIES = _known(
         _VALUE.format("years_of_service=8years"),
         "log10_years_of_service",
     ),
+    Quantity(
+        "prices",
+        "record",
+        "application",
+        "what a cell costs, in any currency",
+        "prices (JSON): cell_price",
+    ),
+    Quantity(
+        "capacity_cost",
+        "decades of currency/kWh",
+        "application",
+        "log10 of the price of the cell over the energy of a discharge",
+        _VALUE.format("capacity_cost=120/kWh"),
+        "log10_capacity_cost_per_kWh",
+    ),
+    Quantity(
+        "throughput_cost",
+        "decades of currency/kWh",
+        "application",
+        "log10 of the price of the cell over the energy that it delivers in its life",
+        _VALUE.format("throughput_cost=0.1/kWh"),
+        "log10_throughput_cost_per_kWh",
+    ),
 )
 """Everything that steps pass on, by name."""
 
@@ -283,6 +362,11 @@ CONVERSIONS: Mapping[str, Mapping[str, float]] = {
     "volume_change": {"": 1.0, "%": 1e-2},
     "gravimetric_capacity": {"mAh/g": 1.0, "Ah/kg": 1.0},
     "specific_energy": {"Wh/kg": 1.0},
+    "stability": {"": 1.0, "%": 1e-2},
+    "coating_mass": {"mg/cm2": 1.0, "g/m2": 0.1},
+    "electrode_porosity": {"": 1.0, "%": 1e-2},
+    "electrode_thickness": {"um": 1.0, "mm": 1e3},
+    "tortuosity": {"": 1.0},
     "effective_transport": {"": 1.0},
     "loading": {"mAh/cm2": 1.0},
     "cell_capacity": {"Ah": 1.0, "mAh": 1e-3},
@@ -291,6 +375,8 @@ CONVERSIONS: Mapping[str, Mapping[str, float]] = {
     "cycle_life": {"cycles": 1.0, "": 1.0},
     "delivered_energy": {"Wh": 1.0, "kWh": 1e3},
     "years_of_service": {"years": 1.0},
+    "capacity_cost": {"/kWh": 1.0},
+    "throughput_cost": {"/kWh": 1.0},
 }
 """Units in which a value may be given, and what one of them is in the unit of the quantity."""
 

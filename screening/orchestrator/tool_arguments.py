@@ -346,6 +346,12 @@ class CancelJob(Arguments):
     job: JobId
 
 
+class ReadSkill(Arguments):
+    """Which page to read."""
+
+    name: Word = Field(description="one of those that the instructions name")
+
+
 class ListFiles(Arguments):
     """A folder of the workspace."""
 
