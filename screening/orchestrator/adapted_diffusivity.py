@@ -16,7 +16,6 @@ from ionbridge.screening.orchestrator.formulas import MAE_TO_STD
 from ionbridge.screening.orchestrator.quantities import QUANTITIES, Row
 from ionbridge.screening.orchestrator.records import composition_of, failed, row_by_row
 from ionbridge.screening.shards import write_json
-from ionbridge.structures.diffusivity_labels import DiffusivityLabels
 from ionbridge.structures.records import Label
 from ionbridge.structures.tables import ConductivityRow
 
@@ -39,23 +38,6 @@ def adapted_diffusivity_entry() -> Entry:
         judged_on=LABELS,
         run=_run,
     )
-
-
-def label_rows(found: DiffusivityLabels) -> list[Row]:
-    """Labels as rows of a plan."""
-    return [
-        {
-            "id": f"{row.id}#label{k}",
-            "formula": row.composition.formula.replace(" ", ""),
-            "log10_diffusivity_cm2_s": label.value,
-            "bound": label.bound,
-            "std": label.std,
-            "temperature_K": label.temperature_K,
-            "method": label.method,
-            "status": "ok",
-        }
-        for k, (row, label) in enumerate(zip(found.rows, found.labels, strict=True))
-    ]
 
 
 def predicted_diffusivities(

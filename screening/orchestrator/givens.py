@@ -17,7 +17,11 @@ from ionbridge.screening.orchestrator.quantities import CONVERSIONS, QUANTITIES,
 from ionbridge.screening.orchestrator.settings_files import read_settings
 from ionbridge.screening.predictions import read_input
 from ionbridge.structures.configuration import nearest
-from ionbridge.structures.diffusivity_labels import is_diffusivity_file, read_diffusivities
+from ionbridge.structures.diffusivity_labels import (
+    DiffusivityLabels,
+    is_diffusivity_file,
+    read_diffusivities,
+)
 from ionbridge.structures.family_names import canonical_family
 from ionbridge.structures.json_records import ELEMENT_SYMBOLS, crystal_to_json, hop_to_json
 from ionbridge.structures.prototypes import reference_crystals
@@ -155,8 +159,6 @@ def read_given(text: str | Path, frames: bool = False) -> Given:
 
 def _diffusivities(name: str, path: Path) -> Given:
     """Labels of diffusivity, and their compositions."""
-    from ionbridge.screening.orchestrator.adapted_diffusivity import LABELS, label_rows
-
     found = read_diffusivities(path)
     failed = tuple({"id": f.id, "status": "failed", "reason": f.reason} for f in found.failed)
     if not found.rows:
@@ -165,8 +167,25 @@ def _diffusivities(name: str, path: Path) -> Given:
     by_formula = {row.composition.reduced_formula: row for row in found.rows}
     compositions = tuple({**composition_row(r), "id": r.formula} for r in by_formula.values())
     text = f"found {len(found.rows)} diffusivities of {len(by_formula)} compositions"
-    tables = {LABELS: tuple(label_rows(found)), "composition": compositions}
+    tables = {"diffusivity_labels": _label_rows(found), "composition": compositions}
     return Given(name, tables, text, failed)
+
+
+def _label_rows(found: DiffusivityLabels) -> tuple[Row, ...]:
+    """Labels as rows of a plan."""
+    return tuple(
+        {
+            "id": f"{row.id}#label{k}",
+            "formula": row.composition.formula.replace(" ", ""),
+            "log10_diffusivity_cm2_s": label.value,
+            "bound": label.bound,
+            "std": label.std,
+            "temperature_K": label.temperature_K,
+            "method": label.method,
+            "status": "ok",
+        }
+        for k, (row, label) in enumerate(zip(found.rows, found.labels, strict=True))
+    )
 
 
 def _records(name: str, path: Path) -> Given:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ionbridge.screening.orchestrator.application import application_entries
 from ionbridge.screening.orchestrator.catalogue import Conditions, StepContext
 from ionbridge.screening.orchestrator.formulas import formula_entries
 from ionbridge.screening.orchestrator.records import composition_in
@@ -13,7 +14,7 @@ from ionbridge.structures.transport import nernst_einstein
 from ionbridge.structures.units import FARADAY_C_PER_MOL
 from tests.screening.tiny import layered
 
-ENTRIES = {entry.name: entry for entry in formula_entries()}
+ENTRIES = {entry.name: entry for entry in (*formula_entries(), *application_entries())}
 
 
 def run(name, temperature_K=300.0, **tables):
