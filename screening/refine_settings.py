@@ -13,7 +13,7 @@ class RefineSettings:
     """Better methods for the best rows of a screen.
 
     Attributes:
-        calculator: ``chgnet``, or an ASE calculator by import path, ``package.module:Class``.
+        calculator: ``chgnet``, ``sevennet``, or an ASE calculator, ``package.module:Class``.
         calculator_arguments: Its keyword arguments.
         n_energies: Best candidates whose hops get single energies.
         n_neb: Best candidates after that whose hops get the nudged elastic band.

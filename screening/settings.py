@@ -103,7 +103,7 @@ class ActiveSettings:
     Attributes:
         rounds: How often to choose, label and fine-tune.
         batch: Candidates labelled in a round.
-        calculator: ``chgnet``, or an ASE calculator by import path, ``package.module:Class``.
+        calculator: ``chgnet``, ``sevennet``, or an ASE calculator, ``package.module:Class``.
         calculator_arguments: Its keyword arguments.
         acquisition: ``expected_improvement``, ``upper_confidence_bound``, ``greedy`` or ``spread``.
         strategy: How the networks are fine-tuned.

@@ -79,7 +79,7 @@ def add_calculator(group: Any) -> None:
         "--calculator",
         default="chgnet",
         metavar="NAME",
-        help="chgnet (default), or any ASE calculator by import path: package.module:Class",
+        help="chgnet (default), sevennet, or any ASE calculator: package.module:Class",
     )
     group.add_argument(
         "--calculator-arguments", metavar="JSON", help="its keyword arguments, as a JSON object"

@@ -1,4 +1,4 @@
-"""The calculators that label: CHGNet, ready to use, or any ASE calculator by its import path."""
+"""The calculators that label: CHGNet and SevenNet, ready to use, or any of ASE by import path."""
 
 from __future__ import annotations
 
@@ -13,13 +13,20 @@ from ase.calculators.calculator import Calculator
 
 from ionbridge.screening.errors import InputError, MissingExtraError
 
+READY = {
+    "chgnet": ("chgnet_calculator", "ChgnetCalculator", "chgnet"),
+    "sevennet": ("sevennet_calculator", "SevennetCalculator", "sevenn"),
+}
+"""Module beside this one, class and package of each calculator that has a name; the name is that of
+its optional part too."""
+
 
 @dataclass(frozen=True)
 class CalculatorChoice:
     """Which calculator, made with which keyword arguments.
 
     Attributes:
-        name: ``chgnet``, or the import path of an ASE calculator, ``package.module:Class`` (any
+        name: One of READY, or the import path of an ASE calculator, ``package.module:Class`` (any
             callable that returns one will do).
         arguments: Its keyword arguments.
     """
@@ -74,23 +81,26 @@ class CalculatorChoice:
     def version(self) -> str:
         """Version of the package that the calculator comes from, empty where it has none."""
         package = self.name.partition(":")[0].partition(".")[0]
+        if self.name in READY:
+            package = READY[self.name][2]
         try:
             return importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             return str(getattr(importlib.import_module(package), "__version__", ""))
 
     def _maker(self) -> Any:
-        if self.name == "chgnet":
+        if self.name in READY:
+            module, attribute, _ = READY[self.name]
             try:
-                module = importlib.import_module("ionbridge.screening.labelling.chgnet_calculator")
+                found = importlib.import_module(f"ionbridge.screening.labelling.{module}")
             except ImportError as error:
-                raise MissingExtraError("chgnet", "calculator 'chgnet'") from error
-            return module.ChgnetCalculator
+                raise MissingExtraError(self.name, f"calculator '{self.name}'") from error
+            return getattr(found, attribute)
         path, colon, attribute = self.name.partition(":")
         if not (path and colon and attribute):
             raise InputError(
-                f"unknown calculator '{self.name}'; known: chgnet, or an import path such as "
-                "ase.calculators.emt:EMT"
+                f"unknown calculator '{self.name}'; known: {', '.join(READY)}, or an import path "
+                "such as ase.calculators.emt:EMT"
             )
         try:
             return getattr(importlib.import_module(path), attribute)

@@ -17,7 +17,7 @@ def test_by_import_path_with_arguments() -> None:
 @pytest.mark.parametrize(
     ("name", "arguments", "reason"),
     [
-        ("emt", None, "unknown calculator 'emt'; known: chgnet, or an import path"),
+        ("emt", None, "unknown calculator 'emt'; known: chgnet, sevennet, or an import path"),
         ("no_such_package.x:Y", None, "cannot be imported .* install its package"),
         ("ase.calculators.emt:Nothing", None, "has no Nothing"),
         ("ase.calculators.tip3p:TIP3P", '{"colour": 1}', "cannot be made with arguments"),
@@ -32,9 +32,10 @@ def test_one_line_for_what_cannot_be_used(name: str, arguments: str | None, reas
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["chgnet", "sevennet"])
 def test_a_missing_package_is_answered_with_its_install_line(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setitem(sys.modules, "ionbridge.screening.labelling.chgnet_calculator", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'ionbridge\[chgnet\]'"):
-        CalculatorChoice("chgnet").make()
+    monkeypatch.setitem(sys.modules, f"ionbridge.screening.labelling.{name}_calculator", None)
+    with pytest.raises(MissingExtraError, match=rf"pip install 'ionbridge\[{name}\]'"):
+        CalculatorChoice(name).make()
