@@ -273,7 +273,7 @@ def map_in_workers(
         return
     server = worker_server(preload)
     waiting = list(range(len(tasks)))[::-1]
-    busy: dict[Connection, tuple[Worker, int]] = {}
+    busy: dict[Any, tuple[Worker, int]] = {}
     workers = [server.start(function) for _ in range(min(n_workers, len(tasks)))]
     idle = list(workers)
     try:
@@ -283,7 +283,7 @@ def map_in_workers(
                 worker.send(tasks[index])
                 busy[worker.pipe] = (worker, index)
             for pipe in wait(list(busy)):
-                worker, index = busy.pop(pipe)  # type: ignore[arg-type]
+                worker, index = busy.pop(pipe)
                 try:
                     outcome = worker.outcome()
                 except EOFError:
