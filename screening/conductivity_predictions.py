@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from ionbridge.models.conductivity import ConductivityTrees
 from ionbridge.models.few_label_conductivity import FewLabelConductivity
-from ionbridge.screening.table import Row
+from ionbridge.screening.table import Row, noted
 from ionbridge.structures.io import InputRecord
 from ionbridge.structures.records import WORKING_IONS, FailedRecord, UnusableStructureError
 from ionbridge.structures.tables import ConductivityRow
@@ -25,13 +25,14 @@ CONDUCTIVITY_COLUMNS = (
     "in_domain",
     "status",
     "reason",
+    "note",
 )
 NETWORK_COLUMNS = {
     "hop_network_log10_S_cm": "log10_conductivity_S_cm",
     "hop_network_log10_std": "log10_conductivity_std",
 }
 """What hops, diffusivity and Nernst-Einstein say of a row with a CIF, by their name there."""
-COLUMNS_WITH_NETWORK = (*CONDUCTIVITY_COLUMNS[:-2], *NETWORK_COLUMNS, *CONDUCTIVITY_COLUMNS[-2:])
+COLUMNS_WITH_NETWORK = (*CONDUCTIVITY_COLUMNS[:-3], *NETWORK_COLUMNS, *CONDUCTIVITY_COLUMNS[-3:])
 ROOM_TEMPERATURE_K = (288.0, 308.0)
 """Temperatures that count as room temperature, which the labels of the model were measured at."""
 
@@ -91,6 +92,7 @@ def _rows(model: ConductivityModel, rows: Sequence[ConductivityRow]) -> list[Row
             "log10_conductivity_upper": float(upper[i]),
             "in_domain": bool(in_domain[i]),
             "status": "ok",
+            "note": noted(row.notes),
         }
         for i, row in enumerate(rows)
     ]

@@ -10,7 +10,7 @@ from typing import Any
 from ionbridge.models.library import load
 from ionbridge.models.physics_fed import PhysicsFed
 from ionbridge.screening.labelling.potential_profile import with_potential_profile
-from ionbridge.screening.table import Row
+from ionbridge.screening.table import Row, noted
 from ionbridge.structures.records import Crystal, FailedRecord, Hop, UnusableStructureError
 from ionbridge.structures.sites import find_hops
 
@@ -23,6 +23,7 @@ HOP_COLUMNS = (
     "in_domain",
     "status",
     "reason",
+    "note",
 )
 
 
@@ -46,7 +47,8 @@ class HopPredictor:
         if isinstance(record, FailedRecord):
             return failed_hop_row(record, record.reason)
         try:
-            return {"hops": self._rows(find_hops(record).hops)}
+            rows = self._rows(find_hops(record).hops)
+            return {"hops": [{**row, "note": noted(record.notes)} for row in rows]}
         except UnusableStructureError as error:
             return failed_hop_row(record, str(error))
 

@@ -26,6 +26,7 @@ from ionbridge.screening.execution import Executor, Work
 from ionbridge.screening.hop_predictions import HOP_COLUMNS, HopPredictor, any_model, failed_hop_row
 from ionbridge.screening.predict import CrystalPredictor, loaded_model
 from ionbridge.screening.table import COLUMNS, Row, checked_row, failed_row
+from ionbridge.structures.file_text import MAX_FILE_MB
 from ionbridge.structures.io import InputKind, InputRecord, read_records, survey
 from ionbridge.structures.records import Crystal, FailedRecord
 from ionbridge.structures.tables import ConductivityRow
@@ -72,8 +73,15 @@ class Predictions:
         return sum(row["status"] == "ok" for row in self.rows)
 
 
-def read_input(paths: Sequence[Path], cifs: Path | None = None) -> Input:
+def read_input(
+    paths: Sequence[Path], cifs: Path | None = None, max_file_MB: float = MAX_FILE_MB
+) -> Input:
     """Read what the command line names.
+
+    Args:
+        paths: Files and folders.
+        cifs: Folder with ``<ID>.cif`` for the rows of a table.
+        max_file_MB: Largest file that is read, after unpacking.
 
     Raises:
         InputError: Missing, unreadable, of no known form, or of several kinds.
@@ -82,7 +90,7 @@ def read_input(paths: Sequence[Path], cifs: Path | None = None) -> Input:
         raise InputError(f"--cifs {cifs}: no such folder")
     try:
         found = survey(paths)
-        return Input(found.kind, list(read_records(paths, cifs=cifs)), found.message)
+        return Input(found.kind, read_records(paths, None, cifs, max_file_MB), found.message)
     except (ValueError, OSError) as error:
         raise InputError(str(error)) from error
 
@@ -163,11 +171,8 @@ def _crystal_of(record: InputRecord) -> Crystal | FailedRecord:
     if not isinstance(record, ConductivityRow):
         return record if isinstance(record, FailedRecord) else FailedRecord(record.id, "no table")
     if record.crystal is None:
-        return FailedRecord(
-            record.id,
-            "no CIF for this row (name their folder with --cifs): this model starts from crystals",
-            record.formula,
-        )
+        why = "; ".join(record.notes) or "no CIF for this row (name their folder with --cifs)"
+        return FailedRecord(record.id, f"{why}: this model starts from crystals", record.formula)
     return record.crystal
 
 

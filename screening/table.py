@@ -58,6 +58,7 @@ COLUMNS = (
     "barrier_fidelity",
     "barrier_error_eV",
     "refine_reason",
+    "note",
 )
 """Columns of ``ranked.csv`` in their order."""
 
@@ -106,6 +107,7 @@ def crystal_row(crystal: Crystal, **values: Any) -> Row:
         family=crystal.family,
         source=crystal.source,
         n_sites=crystal.n_sites,
+        note=noted(crystal.notes),
         **{key: crystal.extra.get(key) for key in CARRIED_VALUES if not _fault(crystal, key)},
     )
     row.update(values)
@@ -146,6 +148,11 @@ def checked_row(row: Row) -> Row:
     name, value = next(iter(wrong.items()))
     reason = row.get("reason") or f"{name} came out as {value}, which is no number"
     return {**kept, "status": "failed", "reason": reason}
+
+
+def noted(notes: Sequence[str]) -> str | None:
+    """Notes of a reader in one cell of a table; None without any."""
+    return "; ".join(notes) or None
 
 
 def readable_formula(formula: str) -> str:

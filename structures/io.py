@@ -6,7 +6,6 @@ were inputs.
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import gzip
 import io
@@ -24,7 +23,10 @@ import ase.io
 import numpy as np
 from pymatgen.io.cif import CifWriter
 
+from ionbridge.structures.file_text import MAX_FILE_MB, open_text
+from ionbridge.structures.foreign_json import crystals_in_foreign_json, foreign_form
 from ionbridge.structures.json_records import (
+    clean_text,
     crystal_from_json,
     crystal_to_json,
     hop_from_json,
@@ -33,8 +35,13 @@ from ionbridge.structures.json_records import (
 )
 from ionbridge.structures.plain_text import readable_name, well_formed
 from ionbridge.structures.records import Crystal, FailedRecord, Hop, UnusableStructureError
-from ionbridge.structures.structure_files import crystal_file, crystals_in_text
-from ionbridge.structures.tables import ConductivityRow, conductivity_row, is_conductivity_table
+from ionbridge.structures.structure_files import NAMES, crystal_of_cif, crystals_in_file
+from ionbridge.structures.tables import (
+    ConductivityRow,
+    composition_difference,
+    conductivity_row,
+    is_conductivity_table,
+)
 
 __all__ = [
     "ConductivityRow",
@@ -63,11 +70,13 @@ _FORMS = {
     ".ndjson": "json",
     ".csv": "csv",
     ".cif": "cif",
+    ".mcif": "cif",
     ".vasp": "poscar",
     ".poscar": "poscar",
     ".contcar": "poscar",
     ".extxyz": "extxyz",
     ".xyz": "extxyz",
+    ".traj": "traj",
 }
 _BROKEN_STREAM = (EOFError, OSError, zlib.error)
 _PEEKED_LINES = 20
@@ -96,30 +105,37 @@ def read_records(
     path: PathLike | Sequence[PathLike],
     working_ion: str | None = None,
     cifs: PathLike | None = None,
+    max_file_MB: float = MAX_FILE_MB,
 ) -> list[InputRecord]:
     """All records of a file, a folder (recursively, in sorted order), or several of them.
 
     Args:
-        path: CIF, POSCAR/CONTCAR, extended XYZ, JSON lines (crystals or hops), conductivity table
-            in CSV, each also gzipped, or folders of them. Other files in a folder are passed over.
+        path: CIF, POSCAR/CONTCAR, extended XYZ, ASE trajectory, JSON lines (crystals or hops), JSON
+            of pymatgen, OPTIMADE or ASE, conductivity table in CSV, each also gzipped, or folders
+            of them. Other files in a folder are passed over.
         working_ion: Set on crystals that name none.
         cifs: Folder with ``<ID>.cif`` for rows of a conductivity table.
+        max_file_MB: Largest file that is read, after unpacking.
 
     Raises:
         ValueError: If the path does not exist or is a file of no known form.
     """
-    return list(iter_records(path, working_ion, cifs))
+    return list(iter_records(path, working_ion, cifs, max_file_MB))
 
 
 def iter_records(
     path: PathLike | Sequence[PathLike],
     working_ion: str | None = None,
     cifs: PathLike | None = None,
+    max_file_MB: float = MAX_FILE_MB,
 ) -> Iterator[InputRecord]:
     """As ``read_records``, one record at a time."""
     seen: set[str] = set()
     for file, name in _files(path):
-        for record in _file_records(file, name, None if cifs is None else Path(cifs)):
+        name = clean_text(name)
+        for record in _file_records(file, name, None if cifs is None else Path(cifs), max_file_MB):
+            if isinstance(record, FailedRecord):
+                record = _one_line(record)
             if record.id in seen:
                 formula = "" if isinstance(record, Hop) else record.formula
                 yield FailedRecord(record.id, "duplicate id", formula)
@@ -128,6 +144,12 @@ def iter_records(
             if working_ion and isinstance(record, Crystal) and record.working_ion is None:
                 record = replace(record, working_ion=working_ion)
             yield record
+
+
+def _one_line(record: FailedRecord) -> FailedRecord:
+    """The record with nothing in it that a table or a terminal cannot show."""
+    reason = clean_text(" ".join(record.reason.split()))
+    return FailedRecord(clean_text(record.id), reason, clean_text(record.formula))
 
 
 def detect_kind(paths: PathLike | Sequence[PathLike]) -> InputKind:
@@ -278,7 +300,7 @@ def _is_input(file: Path) -> bool:
 
 
 def _form(file: Path) -> str | None:
-    name = file.name.removesuffix(".gz")
+    name = _unpacked_name(file)
     form = _FORMS.get(Path(name).suffix.lower())
     if form is None and name.upper().startswith(("POSCAR", "CONTCAR")):
         return "poscar"
@@ -286,31 +308,25 @@ def _form(file: Path) -> str | None:
 
 
 def _without_suffix(path: Path) -> str:
-    name = path.name.removesuffix(".gz")
+    name = _unpacked_name(path)
     if Path(name).suffix.lower() in _FORMS:
         name = Path(name).stem
     return readable_name(path.with_name(name).as_posix())
 
 
-@contextlib.contextmanager
-def _open(file: Path) -> Iterator[TextIO]:
-    """Text of a file, gunzipped; bytes that are no UTF-8 become replacement characters."""
-    with contextlib.ExitStack() as stack:
-        raw: Any = stack.enter_context(file.open("rb"))
-        if file.suffix == ".gz":
-            raw = stack.enter_context(gzip.open(raw, "rb"))
-        yield io.TextIOWrapper(raw, encoding="utf-8-sig", errors="replace")
+def _unpacked_name(path: Path) -> str:
+    return path.name[:-3] if path.name.lower().endswith(".gz") else path.name
 
 
-def _file_records(file: Path, name: str, cifs: Path | None) -> Iterator[InputRecord]:
+def _file_records(file: Path, name: str, cifs: Path | None, max_MB: float) -> Iterator[InputRecord]:
     form = _form(file)
     assert form is not None
     if form == "json":
-        items = _json_items(file)
+        items = _json_items(file, max_MB)
     elif form == "csv":
-        items = _table_items(file, cifs)
+        items = _table_items(file, cifs, max_MB)
     else:
-        items = _structure_items(file, form)
+        items = _structure_items(file, form, max_MB)
     yield from _named(items, name)
 
 
@@ -340,72 +356,108 @@ def _named(items: Iterator[Item], name: str) -> Iterator[InputRecord]:
         k += 1
 
 
-def _structure_items(file: Path, form: str) -> Iterator[Item]:
-    try:
-        with _open(file) as stream:
-            text = stream.read()
-    except _BROKEN_STREAM as error:
-        yield None, _broken(file, error, 0)
-        return
-    for found in crystals_in_text(text, form):
-        yield (None, str(found)) if isinstance(found, UnusableStructureError) else (found, "")
-
-
-def _json_items(file: Path) -> Iterator[Item]:
+def _structure_items(file: Path, form: str, max_MB: float) -> Iterator[Item]:
     done = 0
     try:
-        with _open(file) as stream:
-            for number, text in _json_texts(stream):
-                yield _json_item(text, number)
-                done += 1
+        for found in crystals_in_file(file, form, max_MB):
+            yield (None, str(found)) if isinstance(found, UnusableStructureError) else (found, "")
+            done += 1
     except _BROKEN_STREAM as error:
         yield None, _broken(file, error, done)
 
 
-def _json_texts(stream: TextIO) -> Iterator[tuple[int, str]]:
-    """(line number, text) of every object: one a line, or a whole-file array or object."""
+def _json_items(file: Path, max_MB: float) -> Iterator[Item]:
+    done = 0
+    try:
+        with open_text(file, max_MB) as stream:
+            for number, data in _json_values(stream):
+                for item in _json_records(data, number):
+                    yield item
+                    done += 1
+    except _BROKEN_STREAM as error:
+        yield None, _broken(file, error, done)
+
+
+def _json_values(stream: TextIO) -> Iterator[tuple[int, Any]]:
+    """(line number, value) of every object: one a line, or a whole-file array or object.
+
+    A line that is no JSON gives the error that says so.
+    """
+    lines: Iterator[tuple[int, str]]
     lines = ((number, line) for number, line in enumerate(stream, start=1) if line.strip())
     first = next(lines, None)
     if first is None:
         return
-    if first[1].lstrip().startswith("[") or first[1].strip() == "{":
+    if first[1].lstrip().startswith("[") or _goes_on(first[1]):
         rest = [first, *lines]
-        try:
-            content = json.loads("".join(line for _, line in rest))
-        except (json.JSONDecodeError, RecursionError):
-            yield from rest
+        content = _parsed("".join(line for _, line in rest), first[0])
+        if not isinstance(content, UnusableStructureError):
+            for element in content if isinstance(content, list) else [content]:
+                yield first[0], element
             return
-        for element in content if isinstance(content, list) else [content]:
-            yield first[0], json.dumps(element)
-        return
-    yield first
-    yield from lines
+        lines = iter(rest)
+    else:
+        yield first[0], _parsed(first[1], first[0])
+    for number, line in lines:
+        yield number, _parsed(line, number)
 
 
-def _json_item(text: str, number: int) -> Item:
+def _goes_on(line: str) -> bool:
+    """True for a line that is the start of an object over several lines."""
+    if not line.lstrip().startswith("{"):
+        return False
     try:
-        data = json.loads(text)
+        json.loads(line)
     except json.JSONDecodeError as error:
-        return None, f"line {number}: invalid JSON ({error.msg} at column {error.colno})"
-    except RecursionError:
-        return None, f"line {number}: invalid JSON (nested too deeply)"
-    if not isinstance(data, dict):
-        return None, f"line {number}: expected a JSON object, got {type(data).__name__}"
+        return error.pos >= len(line.rstrip())
+    except (RecursionError, ValueError):
+        pass
+    return False
+
+
+def _parsed(text: str, number: int) -> Any:
+    """The value of a JSON text, or the error that says what is wrong with it."""
     try:
-        if is_hop_json(data):
-            return hop_from_json(data), ""
-        return crystal_from_json(data, id=""), ""
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        reason = f"{error.msg} at column {error.colno}"
+    except RecursionError:
+        reason = "nested too deeply"
+    except ValueError:  # an integer of thousands of digits
+        reason = "a number too long to read"
+    return UnusableStructureError(f"line {number}: invalid JSON ({reason})")
+
+
+def _json_records(data: Any, number: int) -> Iterator[Item]:
+    """The records of one JSON value."""
+    if isinstance(data, UnusableStructureError):
+        yield None, str(data)
+        return
+    if not isinstance(data, dict):
+        yield None, f"line {number}: expected a JSON object, got {type(data).__name__}"
+        return
+    form = foreign_form(data)
+    if form is not None:
+        for id, found in crystals_in_foreign_json(data, form):
+            if isinstance(found, UnusableStructureError):
+                yield (FailedRecord(id, str(found)), "") if id else (None, str(found))
+            else:
+                yield replace(found, id=id), ""
+        return
+    try:
+        yield (hop_from_json(data) if is_hop_json(data) else crystal_from_json(data, id="")), ""
     except UnusableStructureError as error:
-        id = data.get("id")
-        if id:
-            return FailedRecord(str(id), str(error), str(data.get("formula") or "")), ""
-        return None, f"line {number}: {error}"
+        if data.get("id"):
+            formula = str(data.get("formula") or "")
+            yield FailedRecord(str(data["id"]), str(error), formula), ""
+        else:
+            yield None, f"line {number}: {error}"
 
 
-def _table_items(file: Path, cifs: Path | None) -> Iterator[Item]:
+def _table_items(file: Path, cifs: Path | None, max_MB: float) -> Iterator[Item]:
     done = 0
     try:
-        with _open(file) as stream:
+        with open_text(file, max_MB) as stream:
             reader = csv.DictReader(stream)
             if not is_conductivity_table(list(reader.fieldnames or [])):
                 yield None, f"not a conductivity table (columns: {_columns(reader)})"
@@ -416,7 +468,7 @@ def _table_items(file: Path, cifs: Path | None) -> Iterator[Item]:
                     (
                         record
                         if not isinstance(record, ConductivityRow)
-                        else _with_cif(record, cifs)
+                        else _with_cif(record, cifs, max_MB)
                     ),
                     "",
                 )
@@ -431,18 +483,21 @@ def _columns(reader: csv.DictReader[str]) -> str:
     return ", ".join(str(name) for name in list(reader.fieldnames or [])[:8])
 
 
-def _with_cif(row: ConductivityRow, cifs: Path | None) -> ConductivityRow:
-    """The row with its crystal; one whose CIF is unusable goes on without, and says so."""
+def _with_cif(row: ConductivityRow, cifs: Path | None, max_MB: float) -> ConductivityRow:
+    """The row with its crystal; one without, or with an unusable CIF, goes on and says so."""
     if cifs is None or not row.id:
         return row
-    file = cifs / f"{row.id}.cif"
-    if not file.is_file():
-        return row
     try:
-        crystal = replace(crystal_file(file), id=row.id, family=row.family)
+        crystal = crystal_of_cif(cifs, row.id, max_MB)
     except UnusableStructureError as error:
-        return replace(row, extra={**row.extra, "cif_error": str(error)})
-    return replace(row, crystal=crystal)
+        reason = f"{row.id}.cif is not used: {error}"
+        return replace(row, notes=(reason,), extra={**row.extra, "cif_error": str(error)})
+    if crystal is None:
+        return replace(row, notes=(f"no {row.id}.cif in the folder of --cifs",))
+    difference = composition_difference(row.composition, crystal.composition)
+    if difference:
+        crystal = crystal.with_notes(f"{row.id}.cif holds {crystal.formula}: {difference}")
+    return replace(row, crystal=replace(crystal, family=row.family), notes=crystal.notes)
 
 
 def _broken(file: Path, error: Exception, done: int) -> str:
@@ -457,27 +512,25 @@ def _kind_of_file(file: Path) -> tuple[InputKind | None, str]:
         return _kind_of_json(file)
     if form == "csv":
         try:
-            with _open(file) as stream:
+            with open_text(file) as stream:
                 columns = list(csv.DictReader(stream).fieldnames or [])
         except (*_BROKEN_STREAM, csv.Error):
             return None, ""
         if is_conductivity_table(columns):
             return "conductivity_table", "conductivity table"
         return None, ""
-    return "crystals", {"cif": "CIF", "poscar": "POSCAR"}.get(str(form), "extended XYZ")
+    return "crystals", NAMES[str(form)]
 
 
 def _kind_of_json(file: Path) -> tuple[InputKind | None, str]:
     try:
-        with _open(file) as stream:
-            for _, (_, text) in zip(range(_PEEKED_LINES), _json_texts(stream), strict=False):
-                try:
-                    data = json.loads(text)
-                except (json.JSONDecodeError, RecursionError):
+        with open_text(file) as stream:
+            for _, (_, data) in zip(range(_PEEKED_LINES), _json_values(stream), strict=False):
+                if not isinstance(data, dict):
                     continue
-                if isinstance(data, dict) and is_hop_json(data):
+                if is_hop_json(data):
                     return "hops", "hop file"
-                if isinstance(data, dict) and "species" in data:
+                if "species" in data or foreign_form(data) is not None:
                     return "crystals", "crystal file"
     except _BROKEN_STREAM:
         pass

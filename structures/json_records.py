@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pymatgen.core import Element
+from pymatgen.core import Element, Lattice
 
+from ionbridge.structures.geometry import MAX_SITE_OCCUPANCY, perpendicular_widths
 from ionbridge.structures.records import ROLES, Crystal, Hop, Occupancy, UnusableStructureError
 
 ELEMENT_SYMBOLS = frozenset(element.symbol for element in Element)
-OCCUPANCY_TOLERANCE = 1e-3
-"""Sums of rounded occupancies (3 x 0.3333 + ...) may exceed one by this much."""
+SILENT_EXCESS = 5e-4
+"""Sums of rounded occupancies (3 x 0.3333 + ...) exceed one by less; more is scaled with a note."""
 SMALLEST_VOLUME_A3 = 1e-3
+LARGEST_VECTOR_A = 1e5
+THINNEST_CELL_A = 0.5
+"""Opposite faces of a cell lie further apart, in the shortest vectors of its lattice."""
+FARTHEST_CELL = 1e6
+"""Coordinates beyond so many cells are no coordinates, and have lost their digits."""
 DECIMALS = 8
 """Written coordinates: 1e-8 of a cell vector or angstrom."""
+
+_UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+"""Control characters, line separators, halves of a pair."""
 
 _COMMON_KEYS = ("id", "cell", "lattice", "working_ion", "family")
 _CRYSTAL_KEYS = {*_COMMON_KEYS, "formula", "species", "frac", "role", "source"}
@@ -41,8 +53,8 @@ def crystal_from_json(data: Mapping[str, Any], id: str | None = None) -> Crystal
     Raises:
         UnusableStructureError: With what is wrong, in one line.
     """
-    species = _species(_required(data, "species"), "species")
-    return Crystal(
+    species, notes = _species(_required(data, "species"), "species")
+    crystal = Crystal(
         id=_id(data, id),
         lattice=_lattice(data),
         species=species,
@@ -53,6 +65,7 @@ def crystal_from_json(data: Mapping[str, Any], id: str | None = None) -> Crystal
         source=_text(data.get("source")),
         extra={k: v for k, v in data.items() if k not in _CRYSTAL_KEYS},
     )
+    return compact(crystal.with_notes(*notes) if notes else crystal)
 
 
 def hop_from_json(data: Mapping[str, Any], id: str | None = None) -> Hop:
@@ -61,16 +74,19 @@ def hop_from_json(data: Mapping[str, Any], id: str | None = None) -> Hop:
     Raises:
         UnusableStructureError: With what is wrong, in one line.
     """
-    species = _species(_required(data, "host_species"), "host_species")
+    species, _ = _species(_required(data, "host_species"), "host_species")
     path = _points(_required(data, "path_frac"), "path_frac", None)
     if len(path) < 2:
         raise UnusableStructureError(f"path_frac has {len(path)} point; a hop needs 2 or more")
     ion = _symbol(_required(data, "working_ion"))
     assert ion is not None
+    lattice = _lattice(data)
+    if _thinnest_A(lattice) < 0.1 * THINNEST_CELL_A:
+        raise UnusableStructureError(f"lattice {lattice.round(4).tolist()} is flat, or too skewed")
     return Hop(
         id=_id(data, id),
         working_ion=ion,
-        lattice=_lattice(data),
+        lattice=lattice,
         host_species=species,
         host_frac=_points(_required(data, "host_frac"), "host_frac", len(species)),
         path_frac=path,
@@ -151,28 +167,114 @@ def lattice_from_parameters(
     )
 
 
-def check_species(species: tuple[Occupancy, ...], key: str = "species") -> None:
-    """Raise UnusableStructureError unless elements are known and occupancies lie in (0, 1]."""
+def scaled_occupancy(site: Occupancy, where: str) -> tuple[Occupancy, str]:
+    """Occupancies of a site that sum to one at most, and a note where they had to be scaled.
+
+    Args:
+        site: ``{symbol: occupancy}``; rounding may make the sum 1.02.
+        where: Name of the site in messages.
+
+    Raises:
+        UnusableStructureError: One is not above 0, or the sum is above 1.02.
+    """
+    amounts = list(site.values())
+    if not amounts or not all(a > 0 for a in amounts):
+        raise UnusableStructureError(f"{where}: occupancies {dict(site)} must be above 0")
+    total = sum(amounts)
+    if total <= 1.0:
+        return site, ""
+    if not total <= MAX_SITE_OCCUPANCY + 1e-9:
+        raise UnusableStructureError(
+            f"{where}: occupancies {dict(site)} sum to {total:.4g}, above one"
+        )
+    note = f"{where}: occupancies sum to {total:.4g}, scaled to 1"
+    scaled = {symbol: amount / total for symbol, amount in site.items()}
+    return scaled, note if total > 1 + SILENT_EXCESS else ""
+
+
+def checked_species(
+    species: Sequence[Occupancy], key: str = "species"
+) -> tuple[tuple[Occupancy, ...], list[str]]:
+    """Sites with known elements and occupancies in (0, 1], and notes on those that were scaled.
+
+    Raises:
+        UnusableStructureError: No site, an unknown element, or an impossible occupancy.
+    """
     if not species:
         raise UnusableStructureError(f"{key} is empty: no atoms")
+    kept, notes = [], []
     for k, site in enumerate(species):
         unknown = [symbol for symbol in site if symbol not in ELEMENT_SYMBOLS]
         if unknown:
             raise UnusableStructureError(f"{key}[{k}]: unknown element {unknown[0]!r}")
-        amounts = list(site.values())
-        if not amounts or not all(a > 0 for a in amounts):
-            raise UnusableStructureError(f"{key}[{k}]: occupancies {dict(site)} must be above 0")
-        if sum(amounts) > 1 + OCCUPANCY_TOLERANCE:
+        scaled, note = scaled_occupancy(site, f"{key}[{k}]")
+        kept.append(scaled)
+        notes += [note] if note else []
+    return tuple(kept), notes
+
+
+def clean_text(text: str) -> str:
+    """Text that any table and terminal can carry: what cannot is written as its escape."""
+    return _UNSHOWN.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def wrapped(frac: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Fractional coordinates in [0, 1)."""
+    inside = frac - np.floor(frac)
+    return np.where(inside >= 1.0, 0.0, inside)
+
+
+def _thinnest_A(lattice: NDArray[np.float64]) -> float:
+    """Lower bound of the distance between opposite faces; without numpy, which is slow at three."""
+    a, b, c = (math.hypot(*row) for row in lattice.tolist())
+    volume = abs(_determinant(lattice))
+    return volume / max(a * b, b * c, a * c)
+
+
+def _determinant(lattice: NDArray[np.float64]) -> float:
+    (a, b, c), (d, e, f), (g, h, i) = lattice.tolist()
+    return a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
+
+
+def compact(crystal: Crystal) -> Crystal:
+    """The same crystal with atoms in the cell, and in shorter cell vectors where it is very flat.
+
+    Atoms outside the cell cost memory with the box that they span, and a skewed cell costs time
+    with its flatness.
+
+    Raises:
+        UnusableStructureError: The lattice is flat in any vectors, or a coordinate is none.
+    """
+    low, high = float(crystal.frac.min(initial=0.0)), float(crystal.frac.max(initial=0.0))
+    if low < 0 or high >= 1:
+        far = max(-low, high)
+        if far > FARTHEST_CELL:
             raise UnusableStructureError(
-                f"{key}[{k}]: occupancies {dict(site)} sum to {sum(amounts):.4g}, above one"
+                f"a coordinate of {far:.3g} cells is no fractional coordinate"
             )
+        crystal = replace(crystal, frac=wrapped(crystal.frac))
+    if _thinnest_A(crystal.lattice) >= THINNEST_CELL_A:
+        return crystal
+    reduced = np.array(Lattice(crystal.lattice).get_lll_reduced_lattice().matrix)
+    thinnest = float(perpendicular_widths(reduced).min())
+    if not thinnest >= THINNEST_CELL_A:
+        raise UnusableStructureError(
+            f"the cell is flat: {thinnest:.2g} angstrom between opposite faces"
+        )
+    change = crystal.lattice @ np.linalg.inv(reduced)
+    moved = replace(crystal, lattice=reduced, frac=wrapped(crystal.frac @ change))
+    return moved.with_notes("very skewed cell: shorter vectors of the same lattice are used")
 
 
 def check_geometry(lattice: NDArray[np.float64], **points: NDArray[np.float64]) -> None:
     """Raise UnusableStructureError unless the cell has a volume and all numbers are finite."""
-    if not np.all(np.isfinite(lattice)):
+    numbers = [number for row in lattice.tolist() for number in row]
+    if not all(map(math.isfinite, numbers)):
         raise UnusableStructureError("lattice holds numbers that are not finite (NaN or infinity)")
-    volume = abs(np.linalg.det(lattice))
+    longest = max(map(abs, numbers))
+    if longest > LARGEST_VECTOR_A:
+        raise UnusableStructureError(f"lattice holds a length of {longest:.3g} angstrom")
+    volume = abs(_determinant(lattice))
     if volume < SMALLEST_VOLUME_A3:
         raise UnusableStructureError(f"lattice has a volume of {volume:.3g} cubic angstrom")
     for key, values in points.items():
@@ -197,11 +299,15 @@ def _id(data: Mapping[str, Any], fallback: str | None) -> str:
         given = fallback
     if given is None:
         raise UnusableStructureError("key 'id' is missing")
+    if clean_text(str(given)) != str(given):
+        raise UnusableStructureError(
+            f"id '{clean_text(str(given))[:80]}' holds characters that no table can carry"
+        )
     return str(given)
 
 
 def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
+    return None if value is None else clean_text(str(value))
 
 
 def _role(value: Any) -> str | None:
@@ -224,14 +330,14 @@ def _number(data: Mapping[str, Any], key: str) -> float | None:
         return None
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise UnusableStructureError(f"{key} = {value!r} is not a number") from None
     if not np.isfinite(number):
         raise UnusableStructureError(f"{key} = {value!r} is not finite")
     return number
 
 
-def _species(value: Any, key: str) -> tuple[Occupancy, ...]:
+def _species(value: Any, key: str) -> tuple[tuple[Occupancy, ...], list[str]]:
     if not isinstance(value, list):
         raise UnusableStructureError(f"{key} must be a list, got {type(value).__name__}")
     if not value:
@@ -239,15 +345,13 @@ def _species(value: Any, key: str) -> tuple[Occupancy, ...]:
     try:  # ordered: the common case, each distinct symbol looked at once
         whole = {symbol: {symbol: 1.0} for symbol in set(value)}
     except TypeError:
-        species = tuple(_site(site, f"{key}[{k}]") for k, site in enumerate(value))
-        check_species(species, key)
-        return species
+        return checked_species([_site(site, f"{key}[{k}]") for k, site in enumerate(value)], key)
     for symbol in whole:
         if symbol not in ELEMENT_SYMBOLS:
             raise UnusableStructureError(
                 f"{key}[{value.index(symbol)}]: unknown element {symbol!r}"
             )
-    return tuple(whole[symbol] for symbol in value)
+    return tuple(whole[symbol] for symbol in value), []
 
 
 def _site(value: Any, where: str) -> Occupancy:
@@ -256,7 +360,7 @@ def _site(value: Any, where: str) -> Occupancy:
     if isinstance(value, dict):
         try:
             return {str(symbol): float(amount) for symbol, amount in value.items()}
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             pass
     raise UnusableStructureError(f"{where} = {value!r} is neither a symbol nor symbol: occupancy")
 
@@ -290,7 +394,7 @@ def _points(value: Any, key: str, count: int | None) -> NDArray[np.float64]:
 def _array(value: Any, key: str) -> NDArray[np.float64]:
     try:
         return np.array(value, dtype=float)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError, RecursionError):
         raise UnusableStructureError(f"{key} is not a regular table of numbers") from None
 
 

@@ -7,7 +7,7 @@ A site carries a mapping ``{element symbol: occupancy}``; partial occupancy is k
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -110,6 +110,17 @@ class Crystal:
     def volume_A3(self) -> float:
         """Cell volume in cubic angstrom."""
         return float(abs(np.linalg.det(self.lattice)))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What its reader had to choose or repair, from the key ``notes`` of ``extra``."""
+        found = self.extra.get("notes", ())
+        return (found,) if isinstance(found, str) else tuple(str(note) for note in found or ())
+
+    def with_notes(self, *notes: str) -> Crystal:
+        """The crystal with further notes after its own."""
+        every = list(dict.fromkeys([*self.notes, *notes]))
+        return replace(self, extra={**self.extra, "notes": every}) if every else self
 
     def occupancy(self, symbol: str) -> NDArray[np.float64]:
         """(n_sites,) occupancy of one element on every site."""

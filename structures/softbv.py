@@ -43,6 +43,19 @@ class MorsePair:
     r_min_A: float
 
 
+@dataclass(frozen=True)
+class BondValencePair:
+    """Parameters of s = exp((r0 - r) / b) of a cation and an anion.
+
+    Attributes:
+        r0_A: Length of a bond of one valence unit.
+        softness_A: b.
+    """
+
+    r0_A: float
+    softness_A: float
+
+
 class _NumbersOnly(pickle.Unpickler):
     """Unpickler for dictionaries of numbers: NumPy scalars become plain Python numbers."""
 
@@ -109,6 +122,28 @@ def morse_pair(ion: str, charge: int, anion: str, oxidation_state: float) -> Mor
             f"{entry['alpha']:.2f} 1/A, r_min {entry['r_min']:.2f} A, r0 {entry['r0']:.2f} A)"
         )
     return MorsePair(entry["d0"], entry["alpha"], entry["r_min"])
+
+
+def bond_valence_pair(cation: str, state: float, anion: str, anion_state: float) -> BondValencePair:
+    """Bond-valence parameters of the tabulated states nearest to the given ones.
+
+    Args:
+        cation: Symbol of the cation.
+        state: Its oxidation state, positive, possibly fractional.
+        anion: Symbol of the anion.
+        anion_state: Its oxidation state, negative, possibly fractional.
+
+    Raises:
+        UnusableStructureError: The pair is not tabulated, or its entry is corrupt.
+    """
+    charge = ion_charge(cation, state)
+    states = _table("cation.pkl")[Element(cation).Z][charge].get(Element(anion).Z)
+    if not states:
+        raise UnusableStructureError(f"no bond-valence parameters for {cation}{charge:+d} {anion}")
+    entry = states[min(states, key=lambda q: abs(q - anion_state))]
+    if not entry["alpha"] > 0:
+        raise UnusableStructureError(f"bond-valence parameters of {cation}-{anion} are corrupt")
+    return BondValencePair(entry["r0"], 1.0 / entry["alpha"])
 
 
 def coulomb_pair(ion: str, charge: int, cation: str) -> tuple[float, float]:

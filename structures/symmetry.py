@@ -94,12 +94,16 @@ def space_group(
         crystal: Ordered or disordered crystal.
         symprec_A: Distance tolerance, angstrom.
     """
-    numbers, _ = _site_kinds(crystal)
-    cell = (crystal.lattice.tolist(), crystal.frac.tolist(), numbers)
+    cell = spglib_cell(crystal)
     found = _quietly(lambda: spglib.get_symmetry(cell, symprec=symprec_A))
     if found is None:
         return np.eye(3, dtype=np.int64)[None], np.zeros((1, 3))
     return found["rotations"].astype(np.int64), np.asarray(found["translations"], dtype=float)
+
+
+def spglib_cell(crystal: Crystal) -> tuple[list[list[float]], list[list[float]], list[int]]:
+    """Lattice, positions and numbers of kinds, as spglib takes a cell."""
+    return crystal.lattice.tolist(), crystal.frac.tolist(), _site_kinds(crystal)[0]
 
 
 def _site_kinds(crystal: Crystal) -> tuple[list[int], dict[int, Occupancy]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pymatgen.core import Composition
 
-from ionbridge.structures.json_records import ELEMENT_SYMBOLS
+from ionbridge.structures.json_records import ELEMENT_SYMBOLS, clean_text
 from ionbridge.structures.records import Crystal, FailedRecord, Label
 
 CONDUCTIVITY_COLUMNS = ("Ionic conductivity (S cm-1)", "Ionic conductivity (S/cm)")
@@ -41,6 +41,7 @@ class ConductivityRow:
         family: Structural family as the table has it.
         doi: Source of the row.
         extra: The other columns that hold something.
+        notes: What is to be known of how the row was read.
     """
 
     id: str
@@ -53,6 +54,7 @@ class ConductivityRow:
     family: str | None = None
     doi: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def is_conductivity_table(columns: list[str]) -> bool:
@@ -76,6 +78,9 @@ def conductivity_row(row: Mapping[str, str], id: str) -> ConductivityRow | Faile
     }
     given = {k: v for k, v in given.items() if v and v.lower() != "nan"}
     id = _first(given, ID_COLUMNS) or id
+    shown = clean_text(id)
+    if shown != id:
+        return FailedRecord(shown, f"id '{shown[:80]}' holds characters that no table can carry")
     formula = _first(given, ("Reduced Composition", *COMPOSITION_COLUMNS))
     if formula is None:
         return FailedRecord(id, f"no composition (columns: {', '.join(COMPOSITION_COLUMNS)})")
@@ -120,6 +125,18 @@ def conductivity_label(
         method="experiment",
         source=source,
     )
+
+
+def composition_difference(one: Composition, other: Composition) -> str:
+    """How two compositions differ, up to their scale; empty if they agree within a twentieth."""
+    ours, theirs = one.fractional_composition, other.fractional_composition
+    alone = {str(e) for e in ours} ^ {str(e) for e in theirs}
+    if alone:
+        return f"{', '.join(sorted(alone))} in one of them only"
+    worst = max(ours, key=lambda e: abs(ours[e] - theirs[e]))
+    if abs(ours[worst] - theirs[worst]) <= 0.05 * max(ours[worst], theirs[worst]) + 0.005:
+        return ""
+    return f"{100 * theirs[worst]:.3g} % of its atoms are {worst}, not {100 * ours[worst]:.3g} %"
 
 
 def _first(row: Mapping[str, str], columns: tuple[str, ...]) -> str | None:

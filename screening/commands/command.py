@@ -58,7 +58,8 @@ def add_input(command: argparse.ArgumentParser, many: bool) -> None:
         nargs="+" if many else 1,
         type=Path,
         metavar="INPUT",
-        help="hop file, crystal file, conductivity table, CIF, POSCAR, extxyz, or folder of them",
+        help="hop file, crystal file, conductivity table, CIF, POSCAR, extxyz, .traj, JSON of "
+        "pymatgen, OPTIMADE or ASE, or folder of them",
     )
     command.add_argument(
         "--quantity",
@@ -70,6 +71,18 @@ def add_input(command: argparse.ArgumentParser, many: bool) -> None:
     )
     command.add_argument(
         "--cifs", type=Path, metavar="DIR", help="folder with <ID>.cif for the rows of a table"
+    )
+    add_file_limit(command)
+
+
+def add_file_limit(command: argparse.ArgumentParser) -> None:
+    """Add ``--max-file-MB``."""
+    command.add_argument(
+        "--max-file-MB",
+        type=float,
+        default=512.0,
+        metavar="N",
+        help="largest file that is read, after unpacking (default: 512)",
     )
 
 

@@ -51,7 +51,7 @@ def _run(args: argparse.Namespace) -> int:
     if not 0 < args.temperature_K < float("inf"):
         raise InputError(f"--temperature-K: expected a positive number, got {args.temperature_K}")
     check_output(args.out, *args.input, args.cifs, args.model)
-    data = read_input(args.input, args.cifs)
+    data = read_input(args.input, args.cifs, args.max_file_MB)
     say(data.found)
     predictions = predict(
         data,
@@ -64,4 +64,8 @@ def _run(args: argparse.Namespace) -> int:
     write_atomically(args.out, csv_lines(predictions.rows, predictions.columns))
     counts = Counter(row["status"] for row in predictions.rows)
     say(f"wrote {args.out} ({counted(counts)})")
+    n_noted = sum(bool(row.get("note")) for row in predictions.rows)
+    if n_noted or (data.kind == "crystals" and counts["failed"]):
+        notes = f"{n_noted} rows have a note; " if n_noted else ""
+        say(f"{notes}ionbridge inspect FILE shows what was read of a file")
     return status(predictions.n_ok, predictions.rows)
