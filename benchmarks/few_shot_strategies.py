@@ -142,8 +142,7 @@ def joined(
 ) -> Prediction:
     """A shipped model on the labels of all families, with a source's hyperparameters."""
     model = PhysicsFed(task.seed, reads_energies)
-    target = LOG.forward(table.barrier_eV[task.train])
-    model.fit_inputs(table.inputs.rows(task.train), target, theta)
+    model.fit_inputs(table.inputs.rows(task.train), table.barrier_eV[task.train], theta)
     return model.predict_inputs(table.inputs.rows(task.test))
 
 
@@ -152,7 +151,7 @@ def source_fed(table: Table, others: bytes) -> Mapping[Any, Floats]:
     """Hyperparameters of the processes of :func:`fed` on the other families, by what they read."""
     rows = np.frombuffer(others, dtype=np.intp)
     model = PhysicsFed()
-    model.fit_inputs(table.inputs.rows(rows), LOG.forward(table.barrier_eV[rows]))
+    model.fit_inputs(table.inputs.rows(rows), table.barrier_eV[rows])
     return {reads: found.theta for reads, (found, _) in model.experts().items()}
 
 

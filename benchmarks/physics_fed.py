@@ -153,7 +153,7 @@ def out_of_fold(inputs: Inputs, barrier: Floats, folds: Sequence[Any]) -> Predic
     parts = [np.zeros(len(barrier)) for _ in range(3)]
     for fold in folds:
         model = PhysicsFed()
-        model.fit_inputs(inputs.rows(fold.train), TARGET.forward(barrier[fold.train]))
+        model.fit_inputs(inputs.rows(fold.train), barrier[fold.train])
         found = model.predict_inputs(inputs.rows(fold.test))
         values = (found.mean, found.aleatoric_std, found.epistemic_std)
         for store, value in zip(parts, values, strict=True):

@@ -164,7 +164,7 @@ def our_inputs(table: Table) -> Any:
     given = features(table, {"path": "relaxed", "composition": "few"})
     unknown = np.full(len(given), np.nan)
     known = (table.arrays[name] for name in ("view", "learned"))
-    return Inputs(table.arrays["scalars"], given, *known, unknown)
+    return Inputs(table.arrays["scalars"], given, *known, unknown, np.zeros(len(given)))
 
 
 @lru_cache(maxsize=256)

@@ -152,7 +152,7 @@ class Base:
         """
         process = None if self.process is None else _other_rows(self.process, hops)
         fed = None if self.fed is None else self.fed.without(hops)
-        if fed is not None and not len(fed.target_):
+        if fed is not None and not len(fed.barrier_eV_):
             fed = None
         return replace(self, process=process, fed=fed)
 
@@ -168,8 +168,8 @@ def _other_rows(process: PathProcess, hops: Sequence[Hop]) -> PathProcess | None
 
 def process_of(model: PhysicsFed) -> PathProcess:
     """A process on path scalars alone, with the labels of a hop model."""
-    target = LogShift().forward(FED_TARGET.inverse(model.target_))
-    return PathProcess(model.inputs_.scalars, target)
+    saddle = model.inputs_.above_mean(model.barrier_eV_)
+    return PathProcess(model.inputs_.scalars, LogShift().forward(saddle))
 
 
 def adapt(

@@ -28,7 +28,7 @@ def crystal_energies(model: Any, graphs: Sequence[MigrationGraph]) -> list[HopEn
     """
     if isinstance(model, HopEnsemble | PhysicsFed):
         return model.crystal_energies(graphs)
-    return [energies_of_barriers(model, graph.hops) for graph in graphs]
+    return [closed(graph, energies_of_barriers(model, graph.hops)) for graph in graphs]
 
 
 def hop_energies(model: Any, hops: Sequence[Hop]) -> HopEnergies:
@@ -72,3 +72,24 @@ def energies_of_barriers(model: Any, hops: Sequence[Hop]) -> HopEnergies:
         np.asarray(forward.std),
         np.asarray(model.in_domain(hops)),
     )
+
+
+def closed(graph: MigrationGraph, energies: HopEnergies) -> HopEnergies:
+    """The energies with one energy for each orbit of sites, so that every loop closes.
+
+    Barriers that a model gives hop by hop need not agree on the sites that they share: the site
+    energies are those that fit the differences of all hops best (least squares, mean zero).
+
+    Args:
+        graph: A crystal with n_hops unique hops.
+        energies: Of these hops.
+    """
+    ends = [[hop.extra[f"{end}_site"] for hop in graph.hops] for end in ("start", "end")]
+    start, end = (graph.site_orbit[sites] for sites in ends)
+    rows = np.arange(len(graph.hops))
+    incidence = np.zeros((len(graph.hops), int(graph.site_orbit.max()) + 1))
+    np.add.at(incidence, (rows, end), 1.0)
+    np.add.at(incidence, (rows, start), -1.0)
+    difference = energies.end_eV - energies.start_eV
+    orbit = np.linalg.pinv(incidence) @ difference.T
+    return energies._replace(start_eV=orbit[start].T, end_eV=orbit[end].T)

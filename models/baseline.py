@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from ionbridge.models.checkpoint import load_arrays, save_model
 from ionbridge.models.domain import LONGEST_HOP_A
 from ionbridge.models.prediction import Prediction
+from ionbridge.models.training import pick_device
 from ionbridge.structures.records import Hop
 
 Floats = NDArray[np.float64]
@@ -61,6 +62,20 @@ class Baseline(ABC):
         """(n,) True where the working ion was among the training hops and the hop is one."""
         known = [h.working_ion in self.ions_ and h.distance_A <= LONGEST_HOP_A for h in records]
         return np.array(known, dtype=bool)
+
+    def to(self, device: str) -> Self:
+        """Itself: arrays that are read on the CPU, also where there is a GPU.
+
+        Raises:
+            ValueError: No such device.
+        """
+        pick_device(device)
+        return self
+
+    @property
+    def device(self) -> str:
+        """Where predictions are made: ``cpu`` or ``cuda``."""
+        return "cpu"
 
     def save(self, directory: str | Path, card: Mapping[str, Any] | None = None) -> None:
         """Write the model folder."""

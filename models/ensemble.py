@@ -232,18 +232,21 @@ class HopEnsemble:
         elements = frozenset(k for hop in hops for s in hop.host_species for k in s) | frozenset(
             hop.working_ion for hop in hops
         )
+        embedding = self.embedding(graphs)
+        self.domain_ = Domain.fit(embedding, [hop.framework for hop in hops], elements)
+        self.calibration_ = Calibration()
+        self.card_: dict[str, Any] = {}
         self.process_: PathProcess | None = None
         if self.config.process_weight > 0:
-            target = self.config.target.forward(np.asarray(barrier_eV, dtype=float))
+            raw = self.energies(graphs)
+            half = 0.5 * (raw.end_eV - raw.start_eV).mean(axis=0)
+            saddle = np.maximum(np.asarray(barrier_eV, dtype=float) - half, np.abs(half))
+            target = self.config.target.forward(saddle)
             inputs = scalars.double().numpy()
             if self.known is not None:
                 inputs = np.concatenate([self.known.inputs, inputs])
                 target = np.concatenate([self.known.target, target])
             self.process_ = PathProcess(inputs, target)
-        embedding = self.embedding(graphs)
-        self.domain_ = Domain.fit(embedding, [hop.framework for hop in hops], elements)
-        self.calibration_ = Calibration()
-        self.card_: dict[str, Any] = {}
         return self
 
     def predict(self, hops: Sequence[Hop]) -> Prediction:
@@ -268,6 +271,11 @@ class HopEnsemble:
         for network in self.networks_:
             network.to(pick_device(device))
         return self
+
+    @property
+    def device(self) -> str:
+        """Where the networks are: ``cpu`` or ``cuda``."""
+        return next(self.networks_[0].parameters()).device.type
 
     def energies(self, graphs: Sequence[HopData]) -> HopEnergies:
         """Site energies and saddles of all hops of some graphs, in the order of the graphs.
@@ -355,7 +363,7 @@ class HopEnsemble:
             tensors |= {
                 "process.inputs": torch.tensor(self.process_.inputs),
                 "process.target": torch.tensor(self.process_.target),
-                "process.theta": torch.tensor(self.process_.theta),
+                **{f"process.{k}": torch.tensor(v) for k, v in self.process_.arrays().items()},
             }
         tensors |= {
             "domain.center": torch.tensor(self.domain_.center, dtype=torch.float32),
@@ -390,10 +398,16 @@ class HopEnsemble:
             model.networks_.append(network.eval())
         model.process_ = None
         if model.config.process_weight > 0:
-            inputs, labels, theta = (
-                tensors[f"process.{name}"].numpy() for name in ("inputs", "target", "theta")
-            )
-            model.process_ = PathProcess(inputs, labels, theta)
+            arrays = {
+                name.removeprefix("process."): value.numpy()
+                for name, value in tensors.items()
+                if name.startswith("process.")
+            }
+            inputs, labels = arrays.pop("inputs"), arrays.pop("target")
+            if "weights" in arrays:
+                model.process_ = PathProcess.of_arrays(inputs, labels, arrays)
+            else:  # saved by version 0.1
+                model.process_ = PathProcess(inputs, labels, arrays["theta"])
         model.domain_ = Domain(
             tensors["domain.center"].double().numpy(),
             tensors["domain.scale"].double().numpy(),

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import DotProduct, Kernel, Matern, WhiteKernel
+from scipy.linalg import cho_solve, cholesky, solve_triangular
+from scipy.optimize import minimize
+from scipy.spatial.distance import cdist
 
 from ionbridge.models.baseline import Arrays, Baseline, Floats
 from ionbridge.models.hop_graphs import graph_of
@@ -20,6 +19,11 @@ from ionbridge.structures.records import Hop
 
 CLIP = 4.0
 """Standardised inputs are clipped to plus and minus this: beyond it a line knows nothing."""
+JITTER = 1e-10
+_START = np.log([1.0, 3.0, 0.1, 0.3])
+_START_ALIKE = np.log([0.3, 10.0])
+_BOUNDS = np.log([[1e-5, 1e5], [0.3, 100.0], [1e-5, 1e5], [1e-3, 10.0]])
+"""Of a normalised target: where the search starts, and how far it goes."""
 
 
 class PathProcess:
@@ -28,13 +32,15 @@ class PathProcess:
     Inputs are the numbers of :data:`ionbridge.structures.graph.PATH_SCALARS` (bond-valence barrier,
     path geometry, coordination). The linear part carries trends to families never seen; the Matern
     part bends them where there are labels. Hyperparameters maximise the marginal likelihood
-    (Rasmussen and Williams, Gaussian Processes for Machine Learning, MIT Press 2006). A hop and its
-    reverse get one value.
+    (Rasmussen and Williams, Gaussian Processes for Machine Learning, MIT Press 2006, eq. 5.9). A
+    hop and its reverse get one value.
 
     Args:
         inputs: (n, len(PATH_SCALARS)) scalars of the labelled hops.
         target: (n,) barriers in the space of a :class:`ionbridge.models.transforms.LogShift`.
-        theta: Log hyperparameters; None finds them.
+        theta: Log hyperparameters: variance and length of the Matern kernel, variance of the linear
+            one, variance and length of the kernel of the further columns if there are any, variance
+            of the noise. None finds them.
         n_trends: Only so many of the first columns carry trends; the others have a Matern kernel of
             their own, which knows what is alike and says nothing far from the labels. None: all.
     """
@@ -47,25 +53,52 @@ class PathProcess:
         n_trends: int | None = None,
     ) -> None:
         self.inputs, self.target = inputs, target
+        self.n_trends = inputs.shape[1] if n_trends is None else n_trends
         self.center, self.scale = inputs.mean(axis=0), inputs.std(axis=0) + 1e-6
-        kernel = _kernel(n_trends)
-        if theta is not None:
-            kernel = kernel.clone_with_theta(theta)
-        search = "fmin_l_bfgs_b" if theta is None and len(inputs) > 2 else None
-        self._process = GaussianProcessRegressor(kernel, normalize_y=True, optimizer=search)
-        with warnings.catch_warnings():  # a hyperparameter at its bound is as good as any
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            self._process.fit(self._scaled(inputs), target)
+        self.mean, self.std = float(target.mean()), float(target.std()) or 1.0
+        parts = self._parts(inputs)
+        normal = (target - self.mean) / self.std
+        if theta is None:
+            theta = _START if len(parts) == 2 else np.insert(_START, 3, _START_ALIKE)
+            if len(inputs) > 2:
+                theta = _most_likely(parts, normal, theta)
+        self.theta = np.asarray(theta, dtype=float)
+        root = cholesky(_covariance(parts, self.theta), lower=True)
+        self.weights = cho_solve((root, True), normal)
+        self.root = root.astype(np.float32)
 
-    @property
-    def theta(self) -> Floats:
-        """Log hyperparameters."""
-        return np.asarray(self._process.kernel_.theta)
+    def arrays(self) -> Arrays:
+        """All that predictions need beside inputs and target; the root as its lower triangle."""
+        lower = self.root[np.tril_indices(len(self.root))]
+        moments = np.array([self.mean, self.std])
+        return {
+            "theta": self.theta,
+            "center": self.center,
+            "scale": self.scale,
+            "moments": moments,
+            "weights": self.weights,
+            "root": lower,
+        }
+
+    @classmethod
+    def of_arrays(
+        cls, inputs: Floats, target: Floats, arrays: Arrays, n_trends: int | None = None
+    ) -> Self:
+        """Inverse of :meth:`arrays`; nothing is fitted again."""
+        process = cls.__new__(cls)
+        process.inputs, process.target = inputs, target
+        process.n_trends = inputs.shape[1] if n_trends is None else n_trends
+        process.theta, process.weights = arrays["theta"], arrays["weights"]
+        process.center, process.scale = arrays["center"], arrays["scale"]
+        process.mean, process.std = map(float, arrays["moments"])
+        process.root = np.zeros((len(inputs), len(inputs)), dtype=np.float32)
+        process.root[np.tril_indices(len(inputs))] = arrays["root"]
+        return process
 
     @property
     def noise(self) -> float:
         """Standard deviation of the labels' noise, in the space of the target."""
-        return float(self._process._y_train_std * np.sqrt(self._process.kernel_.k2.noise_level))
+        return float(self.std * np.exp(0.5 * self.theta[-1]))
 
     def predict(self, inputs: Floats) -> tuple[Floats, Floats]:
         """Mean and posterior standard deviation (without noise), in the space of the target.
@@ -76,8 +109,21 @@ class PathProcess:
         Returns:
             Two arrays (n,).
         """
-        mean, total = self._process.predict(self._scaled(inputs), return_std=True)
-        return mean, np.sqrt(np.maximum(total**2 - self.noise**2, 0.0))
+        signal = _kernels(self._parts(inputs, self.inputs), self.theta)
+        cross = np.sum([value for value, _ in signal], axis=0)
+        half = solve_triangular(self.root.astype(float), cross.T, lower=True)
+        trends = self._scaled(inputs)[:, : self.n_trends]
+        prior = _prior((trends**2).sum(axis=1) + 1.0, self.theta)
+        variance = np.maximum(prior - (half**2).sum(axis=0), 0.0)
+        return self.mean + self.std * (cross @ self.weights), self.std * np.sqrt(variance)
+
+    def _parts(self, inputs: Floats, others: Floats | None = None) -> list[Floats]:
+        """Distances and products of the trends, distances of the further columns if any."""
+        a = self._scaled(inputs)
+        b = a if others is None else self._scaled(others)
+        n = self.n_trends
+        parts = [cdist(a[:, :n], b[:, :n]), a[:, :n] @ b[:, :n].T + 1.0]
+        return parts + ([cdist(a[:, n:], b[:, n:])] if n < a.shape[1] else [])
 
     def _scaled(self, inputs: Floats) -> Floats:
         return np.clip((inputs - self.center) / self.scale, -CLIP, CLIP)
@@ -117,13 +163,13 @@ class GaussianProcessBaseline(Baseline):
 
     def _state(self) -> tuple[Arrays, Mapping[str, Any]]:
         process = self.process_
-        arrays = {"inputs": process.inputs, "target": process.target, "theta": process.theta}
+        arrays = {"inputs": process.inputs, "target": process.target, **process.arrays()}
         return arrays, {"settings": {"shift_eV": self.shift_eV}}
 
     @classmethod
     def _restore(cls, arrays: Arrays, settings: Mapping[str, Any]) -> Self:
         model = cls(**settings["settings"])
-        model.process_ = PathProcess(arrays["inputs"], arrays["target"], arrays["theta"])
+        model.process_ = PathProcess.of_arrays(arrays["inputs"], arrays["target"], arrays)
         return model
 
 
@@ -132,71 +178,50 @@ def path_scalars(hops: Sequence[Hop]) -> Floats:
     return np.concatenate([graph_of(hop).scalars.double().numpy() for hop in hops])
 
 
-class Columns(Kernel):
-    """A kernel that sees some of the columns.
+def _kernels(parts: Sequence[Floats], theta: Floats) -> list[tuple[Floats, Floats | None]]:
+    """Covariance of each kernel, and its derivative by the logarithm of its length if it has one.
 
     Args:
-        kernel: Of these columns.
-        first: Index of the first one.
-        stop: Index after the last one; None sees all that follow.
+        parts: From :meth:`PathProcess._parts`.
+        theta: Log hyperparameters, as :class:`PathProcess` has them.
     """
+    value = np.exp(theta)
 
-    def __init__(self, kernel: Kernel, first: int, stop: int | None) -> None:
-        self.kernel, self.first, self.stop = kernel, first, stop
+    def matern(distance: Floats, variance: float, length: float) -> tuple[Floats, Floats]:
+        x = np.sqrt(3.0) * distance / length
+        decay = variance * np.exp(-x)
+        return (1.0 + x) * decay, x**2 * decay
 
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Arguments, and with ``deep`` those of the kernel."""
-        own: dict[str, Any] = {"kernel": self.kernel, "first": self.first, "stop": self.stop}
-        inner = self.kernel.get_params().items() if deep else ()
-        return own | {f"kernel__{name}": value for name, value in inner}
-
-    @property
-    def hyperparameters(self) -> list[Any]:
-        """Those of the kernel."""
-        return list(self.kernel.hyperparameters)
-
-    @property
-    def theta(self) -> Floats:
-        """Log hyperparameters."""
-        return np.asarray(self.kernel.theta)
-
-    @theta.setter
-    def theta(self, value: Floats) -> None:
-        self.kernel.theta = value
-
-    @property
-    def bounds(self) -> Floats:
-        """Bounds of theta."""
-        return np.asarray(self.kernel.bounds)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Columns) and self.get_params(False) == other.get_params(False)
-
-    def __call__(self, X: Floats, Y: Floats | None = None, eval_gradient: bool = False) -> Any:
-        """Covariance, and its gradient where asked for."""
-        second = None if Y is None else self._of(Y)
-        return self.kernel(self._of(X), second, eval_gradient=eval_gradient)
-
-    def diag(self, X: Floats) -> Floats:
-        """Prior variances."""
-        return np.asarray(self.kernel.diag(self._of(X)))
-
-    def is_stationary(self) -> bool:
-        """As the kernel is."""
-        return bool(self.kernel.is_stationary())
-
-    def __repr__(self) -> str:
-        return f"Columns({self.kernel}, {self.first}, {self.stop})"
-
-    def _of(self, X: Floats) -> Floats:
-        return np.atleast_2d(X)[:, self.first : self.stop]
+    found: list[tuple[Floats, Floats | None]] = [matern(parts[0], *value[:2])]
+    found.append((value[2] * parts[1], None))
+    return found + ([matern(parts[2], *value[3:5])] if len(parts) > 2 else [])
 
 
-def _kernel(n_trends: int | None) -> Kernel:
-    smooth = 1.0 * Matern(3.0, (0.3, 100.0), nu=1.5)
-    linear = 0.1 * DotProduct(1.0, "fixed")
-    signal = smooth + linear
-    if n_trends is not None:
-        alike = 0.3 * Matern(10.0, (0.3, 100.0), nu=1.5)
-        signal = Columns(signal, 0, n_trends) + Columns(alike, n_trends, None)
-    return signal + WhiteKernel(0.3, (1e-3, 10.0))
+def _prior(squares: Floats, theta: Floats) -> Floats:
+    """(n,) variance before any label, of points with these squares (linear part)."""
+    value = np.exp(theta)
+    return np.asarray(value[0] + value[2] * squares + (value[3] if len(theta) > 4 else 0.0))
+
+
+def _covariance(parts: Sequence[Floats], theta: Floats) -> Floats:
+    covariance = np.sum([value for value, _ in _kernels(parts, theta)], axis=0)
+    return np.asarray(covariance + (np.exp(theta[-1]) + JITTER) * np.eye(len(parts[0])))
+
+
+def _most_likely(parts: Sequence[Floats], normal: Floats, start: Floats) -> Floats:
+    """Log hyperparameters at the maximum of the marginal likelihood, by its gradient."""
+
+    def loss(theta: Floats) -> tuple[float, Floats]:
+        root = cholesky(_covariance(parts, theta), lower=True)
+        inverse = cho_solve((root, True), np.eye(len(normal)))
+        weights = inverse @ normal
+        slope = 0.5 * (inverse - np.outer(weights, weights))
+        gradient = []
+        for value, by_length in _kernels(parts, theta):
+            gradient += [np.vdot(slope, d) for d in (value, by_length) if d is not None]
+        gradient.append(np.exp(theta[-1]) * np.trace(slope))
+        value = 0.5 * normal @ weights + np.log(np.diag(root)).sum()
+        return float(value), np.array(gradient)
+
+    bounds = _BOUNDS if len(start) == 4 else np.insert(_BOUNDS, 3, _BOUNDS[:2], axis=0)
+    return np.asarray(minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x)

@@ -10,10 +10,8 @@ import gzip
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from zlib import crc32
 
@@ -29,6 +27,7 @@ from ionbridge.structures.composition import working_ion
 from ionbridge.structures.graph import N_PROBES, HopData, migration_graph_data
 from ionbridge.structures.records import Crystal, UnusableStructureError
 from ionbridge.structures.sites import MigrationGraph, find_hops
+from ionbridge.structures.worker_server import map_in_workers
 
 GRAPH_FIELDS = (
     "x",
@@ -191,18 +190,13 @@ def make_signals(
     todo = [k for k, path in enumerate(paths) if not path.exists()]
     tasks = [(parts[k], sampling, paths[k]) for k in todo]
     bar = partial(tqdm, total=len(todo), desc="hop signals", unit="shard", disable=None)
-    if workers == 1:
-        for task in bar(tasks):
-            _make_shard(*task)
-    elif todo:
-        spawn = get_context("spawn")
-        with ProcessPoolExecutor(workers, spawn, torch.set_num_threads, (1,)) as pool:
-            for future in bar([pool.submit(_make_shard, *task) for task in tasks]):
-                future.result()
+    for _ in bar(map_in_workers(_make_shard, tasks, workers, (__name__,))):
+        pass
     return [example for path in paths for example in read_shard(path)]
 
 
-def _make_shard(crystals: Sequence[Crystal], sampling: Sampling, path: Path) -> None:
+def _make_shard(task: tuple[Sequence[Crystal], Sampling, Path]) -> None:
+    crystals, sampling, path = task
     examples = []
     for crystal in crystals:
         try:

@@ -6,12 +6,9 @@ thrown away.
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
@@ -29,6 +26,7 @@ from ionbridge.models.training import Example
 from ionbridge.structures.graph import crystal_graph
 from ionbridge.structures.records import Crystal, UnusableStructureError
 from ionbridge.structures.sources import materials_project
+from ionbridge.structures.worker_server import map_in_workers
 
 PROPERTIES = (
     "formation_energy_eV_atom",
@@ -42,6 +40,7 @@ PROPERTIES = (
 """Each is standardised over the crystals that have it; the others are NaN."""
 Task = tuple[Crystal, NDArray[np.float64]]
 LARGEST_VOLUME_CHANGE = 1.0
+CHUNK_SIZE = 100
 NOISE_A = 0.08
 """Standard deviation of the displacements that bond lengths are to be freed of."""
 
@@ -158,19 +157,13 @@ def host_examples(
         for entry, row in zip(labelled, scaled, strict=True)
     ]
     make = partial(_example, noise_A=NOISE_A if noisy else 0.0, seed=seed)
-    if workers == 1:
-        made = map(make, tasks)
-        return [example for example in made if example is not None]
-    spawn = get_context("spawn")
-    with ProcessPoolExecutor(workers, spawn, torch.set_num_threads, (1,)) as pool:
-        # as bytes: tensors that are passed by handle use up the file handles
-        packed = pool.map(partial(_packed, make), tasks, chunksize=100)
-        return [pickle.loads(example) for example in packed if example is not None]
+    chunks = [tasks[i : i + CHUNK_SIZE] for i in range(0, len(tasks), CHUNK_SIZE)]
+    made = dict(map_in_workers(partial(_examples, make), chunks, workers, (__name__,)))
+    return [example for i in range(len(chunks)) for example in made[i]]
 
 
-def _packed(make: Callable[[Task], Example | None], task: Task) -> bytes | None:
-    example = make(task)
-    return None if example is None else pickle.dumps(example)
+def _examples(make: Callable[[Task], Example | None], tasks: Sequence[Task]) -> list[Example]:
+    return [example for task in tasks if (example := make(task)) is not None]
 
 
 def _example(task: Task, noise_A: float, seed: int) -> Example | None:

@@ -15,6 +15,7 @@ from torch_geometric.data import Batch
 
 from ionbridge.models.encoder import HopEncoder
 from ionbridge.models.network import HopNetwork, HopNetworkConfig
+from ionbridge.models.training import pick_device
 from ionbridge.models.transforms import LogShift
 from ionbridge.structures.graph import HopData
 
@@ -22,6 +23,10 @@ ENCODER = Path(__file__).parent / "library" / "hop-encoder"
 BATCH_SIZE = 64
 HIGHEST_EV, LARGEST_DIFFERENCE_EV = 6.0, 2.0
 """Energies of an ion in a rigid host are cut here: beyond, they say that it is far, not how far."""
+SITE_SHARE = 0.5
+"""Share of a difference of site energies in a rigid host that is left when the host gives way."""
+SAME_SITE_EV = 1e-3
+"""Sites whose energies differ by less are one by symmetry: the rounding of their coordinates."""
 Floats = NDArray[np.float64]
 
 
@@ -58,6 +63,20 @@ class LearnedEnergies:
         """Those of the encoder that comes with the package."""
         return cls.of(HopEncoder.load(ENCODER))
 
+    def to(self, device: str) -> None:
+        """Move the networks to ``auto``, ``cpu`` or ``cuda``.
+
+        Raises:
+            ValueError: No such device.
+        """
+        for network in self.networks:
+            network.to(pick_device(device))
+
+    @property
+    def device(self) -> str:
+        """Where the networks are: ``cpu`` or ``cuda``."""
+        return next(self.networks[0].parameters()).device.type
+
     def energies(self, graphs: Sequence[HopData]) -> tuple[Floats, Floats, Floats]:
         """Mean energies of all hops of some graphs, eV.
 
@@ -68,9 +87,9 @@ class LearnedEnergies:
         with torch.no_grad():
             for first in range(0, len(graphs), BATCH_SIZE):
                 batch = Batch.from_data_list(list(graphs[first : first + BATCH_SIZE]))
-                outputs = [network(batch) for network in self.networks]
+                outputs = [network(batch.to(self.device)) for network in self.networks]
                 each = [torch.stack([o.start_eV, o.end_eV, o.kra_eV]) for o in outputs]
-                parts.append(torch.stack(each).mean(dim=0).double().numpy())
+                parts.append(torch.stack(each).mean(dim=0).double().cpu().numpy())
         start, end, saddle = np.concatenate(parts, axis=1)
         return start, end, saddle
 
@@ -81,7 +100,7 @@ class LearnedEnergies:
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The weights under the names of a model folder."""
         return {
-            f"network{k}.{name}": value.numpy()
+            f"network{k}.{name}": value.cpu().numpy()
             for k, weights in enumerate(self.weights())
             for name, value in weights.items()
         }
@@ -113,3 +132,14 @@ def learned_view(energies: tuple[Floats, Floats, Floats], target: LogShift) -> F
     start, end, saddle = energies
     height = target.forward(np.clip(saddle, 0.0, HIGHEST_EV))
     return np.column_stack([height, np.clip(np.abs(end - start), 0.0, LARGEST_DIFFERENCE_EV)])
+
+
+def site_difference(energies: tuple[Floats, Floats, Floats]) -> Floats:
+    """(n_hops,) energy of the final site above that of the initial one, eV, the host giving way.
+
+    Args:
+        energies: From :meth:`LearnedEnergies.energies`.
+    """
+    start, end, _ = energies
+    difference = SITE_SHARE * (end - start)
+    return np.where(np.abs(difference) < SAME_SITE_EV, 0.0, difference)

@@ -13,15 +13,18 @@ from scipy.stats import norm
 
 from ionbridge.models.baseline import Arrays, Baseline, Floats
 from ionbridge.models.calibration import Calibration
+from ionbridge.models.checkpoint import IncompatibleModelError
 from ionbridge.models.domain import Domain
 from ionbridge.models.ensemble import HopEnergies
 from ionbridge.models.gaussian_process import PathProcess
-from ionbridge.models.hop_graphs import graph_of
+from ionbridge.models.hop_graphs import graph_of, on_path, one_way
 from ionbridge.models.learned_energies import (
     HIGHEST_EV,
     LARGEST_DIFFERENCE_EV,
+    SITE_SHARE,
     LearnedEnergies,
     learned_view,
+    site_difference,
 )
 from ionbridge.models.network import HopNetworkConfig
 from ionbridge.models.prediction import Prediction
@@ -29,7 +32,6 @@ from ionbridge.models.transforms import LogShift
 from ionbridge.models.trees import Forest
 from ionbridge.structures.descriptors import hop_features
 from ionbridge.structures.graph import PATH_SCALARS, HopData, migration_graph_data
-from ionbridge.structures.hop_profile import profiled
 from ionbridge.structures.migration_graph import MigrationGraph
 from ionbridge.structures.records import Hop, UnusableStructureError
 from ionbridge.structures.splits import GroupedKFold
@@ -69,7 +71,13 @@ class PhysicsFed(Baseline):
     the host as it stands (PROFILE), and the barrier of a relaxed band (BAND). Energies of a rigid
     host are too high; the geometric mean of a process and of extremely randomised trees learns by
     how much. Each combination of what hops bring has a process and trees of its own, on all labels
-    that bring as much. A hop and its reverse get one barrier.
+    that bring as much.
+
+    A barrier is the saddle above the initial site, so a hop and its reverse have two wherever the
+    ends differ. What is learnt is the saddle above the mean of both ends (the kinetically resolved
+    barrier of Van der Ven et al., Phys. Rev. B 64, 184307 (2001)), the same both ways to the last
+    bit; half of the difference of the site energies is added, those of the pretrained networks,
+    which depend on the site alone, so that every loop of a crystal closes.
 
     Args:
         seed: Of the trees.
@@ -117,22 +125,40 @@ class PhysicsFed(Baseline):
         saddles are drawn from the model's doubt, the same quantile for all hops, as N_MEMBERS
         members.
         """
-        on_path = [profiled(hop) for hop in hops]
-        return self._energies(on_path, [graph_of(hop) for hop in hops])
+        inputs = self.inputs_of(hops)
+        start = np.zeros(len(hops))
+        return self._energies(hops, inputs, start, inputs.difference)
 
     def crystal_energies(self, graphs: Sequence[MigrationGraph]) -> list[HopEnergies]:
         """Energies of the unique hops of each crystal, as :meth:`energies`."""
         hops = [hop for graph in graphs for hop in graph.hops]
-        whole = self._energies(hops, [migration_graph_data(graph) for graph in graphs])
+        data = [migration_graph_data(graph) for graph in graphs]
+        start, end, _ = energies = self.learned.energies(data)
+        inputs = Inputs.made(hops, data, energies)
+        whole = self._energies(hops, inputs, SITE_SHARE * start, SITE_SHARE * end)
         return whole.divided([len(graph.hops) for graph in graphs])
 
     def points(self, hops: Sequence[Hop]) -> Floats:
         """(n_hops, n_columns) points in the space where nearness means likeness."""
         return (self.inputs_of(hops).known - self.domain_.center) / self.domain_.scale
 
-    def _energies(self, hops: Sequence[Hop], data: Sequence[HopData]) -> HopEnergies:
-        start, end, _ = energies = self.learned.energies(data)
-        inputs = Inputs.made(hops, data, energies)
+    def to(self, device: str) -> Self:
+        """Move the pretrained networks to ``auto``, ``cpu`` or ``cuda``; the rest stays on the CPU.
+
+        Raises:
+            ValueError: No such device.
+        """
+        self.learned.to(device)
+        return self
+
+    @property
+    def device(self) -> str:
+        """Where the networks are: ``cpu`` or ``cuda``."""
+        return self.learned.device
+
+    def _energies(
+        self, hops: Sequence[Hop], inputs: Inputs, start: Floats, end: Floats
+    ) -> HopEnergies:
         t, noise, doubt = self._logarithms(inputs)
         quantile = norm.ppf((np.arange(N_MEMBERS) + 0.5) / N_MEMBERS)[:, None]
         saddle = np.maximum(TARGET.inverse(t + quantile * doubt), 0.5 * np.abs(end - start))
@@ -143,14 +169,14 @@ class PhysicsFed(Baseline):
         ).inflated(self.calibration_.inflation)
 
     def _fit(self, hops: Sequence[Hop], barriers: Floats) -> None:
-        own, target = self.inputs_of(hops), TARGET.forward(barriers)
+        own = self.inputs_of(hops)
         elements = frozenset(symbol for hop in hops for symbol in elements_of(hop))
         groups = [hop.framework for hop in hops]
-        self._learn(own, target)
+        self._learn(own, barriers)
         if self.known is not None:
             self.ions_ = sorted({*self.ions_, *self.known.ions_})
             elements |= self.known.domain_.elements
-            groups = [*(f"known {k}" for k in range(len(self.known.target_))), *groups]
+            groups = [*(f"known {k}" for k in range(len(self.known.barrier_eV_))), *groups]
         self.domain_ = Domain.fit(self.inputs_.known, groups, elements)
         source = self.known.calibration_ if self.known is not None else None
         self.calibration_ = source or Calibration()
@@ -160,7 +186,7 @@ class PhysicsFed(Baseline):
         parts = [np.zeros(len(hops)) for _ in range(3)]
         for fold in GroupedKFold(min(self.n_folds, n_groups)).split(hops):
             part = PhysicsFed(self.seed, self.reads_energies, self.learned, self.known)
-            part._learn(own.rows(fold.train), target[fold.train])
+            part._learn(own.rows(fold.train), barriers[fold.train])
             found = part.predict_inputs(own.rows(fold.test))
             for store, values in zip(
                 parts, (found.mean, found.aleatoric_std, found.epistemic_std), strict=True
@@ -179,7 +205,7 @@ class PhysicsFed(Baseline):
         kept = np.flatnonzero(~self.were_trained_on(hops, of_labels=True))
         rest = PhysicsFed(self.seed, self.reads_energies, self.learned)
         theta = {sources: process.theta for sources, (process, _) in self.experts().items()}
-        rest.fit_inputs(self.inputs_.rows(kept), self.target_[kept], theta)
+        rest.fit_inputs(self.inputs_.rows(kept), self.barrier_eV_[kept], theta)
         rest.ions_, rest.domain_, rest.calibration_ = self.ions_, self.domain_, self.calibration_
         return rest
 
@@ -191,15 +217,15 @@ class PhysicsFed(Baseline):
         distance, _ = cKDTree(among / scale).query(asked / scale)
         return np.asarray(distance < SAME)
 
-    def _learn(self, own: Inputs, target: Floats) -> None:
+    def _learn(self, own: Inputs, barrier_eV: Floats) -> None:
         """Fit to labels, beside those of the known model."""
         if self.known is None:
-            self.fit_inputs(own, target)
+            self.fit_inputs(own, barrier_eV)
             return
         known = self.known
         self.fit_inputs(
             known.inputs_.with_rows(own),
-            np.concatenate([known.target_, target]),
+            np.concatenate([known.barrier_eV_, barrier_eV]),
             {sources: process.theta for sources, (process, _) in known.experts().items()},
         )
 
@@ -212,16 +238,16 @@ class PhysicsFed(Baseline):
         return super().in_domain(hops) & near & np.array(seen, dtype=bool)
 
     def fit_inputs(
-        self, inputs: Inputs, target: Floats, theta: Mapping[Sources, Floats] | None = None
+        self, inputs: Inputs, barrier_eV: Floats, theta: Mapping[Sources, Floats] | None = None
     ) -> None:
-        """Fit to (n,) targets in the space of TARGET, without calibration.
+        """Fit to (n,) forward barriers, without calibration.
 
         Args:
             inputs: Of n hops.
-            target: (n,) values.
+            barrier_eV: (n,) saddles above the initial sites, eV.
             theta: Log hyperparameters of the processes; those that are not given are found.
         """
-        self.inputs_, self.target_ = inputs, target
+        self.inputs_, self.barrier_eV_ = inputs, barrier_eV
         self._theta = dict(theta or {})
         self._experts: dict[Sources, tuple[PathProcess, Forest]] = {}
 
@@ -233,11 +259,13 @@ class PhysicsFed(Baseline):
         return self._experts
 
     def predict_inputs(self, inputs: Inputs) -> Prediction:
-        """Barriers, eV, with spreads that are not yet calibrated."""
+        """Forward barriers, eV, with spreads that are not yet calibrated."""
         t, noise, doubt = self._logarithms(inputs)
-        barrier = TARGET.inverse(t)
+        saddle = TARGET.inverse(t)
         return Prediction(
-            barrier, TARGET.inverse_std(barrier, noise), TARGET.inverse_std(barrier, doubt)
+            inputs.above_start(saddle),
+            TARGET.inverse_std(saddle, noise),
+            TARGET.inverse_std(saddle, doubt),
         )
 
     def _logarithms(self, inputs: Inputs) -> tuple[Floats, Floats, Floats]:
@@ -265,23 +293,29 @@ class PhysicsFed(Baseline):
             enough = (self.inputs_.sources | ~np.array(sources)).all(axis=1)
             if any(sources) and enough.sum() < min(ENOUGH_ROWS, 0.5 * len(enough)):
                 return None
-            x, y = self.inputs_.rows(np.flatnonzero(enough)), self.target_[enough]
+            x, y = self._labels(enough)
             inputs, theta = x.for_process(sources), self._theta.get(sources)
-            trends = inputs.shape[1] - x.features.shape[1]
             self._experts[sources] = (
-                PathProcess(inputs, y, theta, trends),
+                PathProcess(inputs, y, theta, x.n_trends(sources)),
                 Forest.grown(x.for_trees(sources), y, N_TREES, MIN_LEAF, MAX_FEATURES, self.seed),
             )
         return self._experts[sources]
 
+    def _labels(self, chosen: NDArray[np.bool_]) -> tuple[Inputs, Floats]:
+        """Inputs of some labels, and their saddles above the mean of both ends on TARGET."""
+        x = self.inputs_.rows(np.flatnonzero(chosen))
+        return x, TARGET.forward(x.above_mean(self.barrier_eV_[chosen]))
+
     def _state(self) -> tuple[Arrays, Mapping[str, Any]]:
         domain = {k: v.astype(np.float32) for k, v in self.domain_.arrays().items()}
-        thetas = {
-            f"theta.{int(profile)}{int(band)}": process.theta
-            for (profile, band), (process, _) in self.experts().items()
+        fitted = {
+            f"{part}{_code(sources)}.{name}": value
+            for sources, (process, forest) in self.experts().items()
+            for part, arrays in zip(PARTS, (process.arrays(), forest.arrays()), strict=True)
+            for name, value in arrays.items()
         }
-        arrays = self.inputs_.arrays() | {"target": self.target_} | thetas | domain
-        return arrays | self.learned.arrays(), {
+        known = self.inputs_.arrays() | {"barrier": self.barrier_eV_}
+        return known | fitted | domain | self.learned.arrays(), {
             "seed": self.seed,
             "reads_energies": self.reads_energies,
             "network": asdict(self.learned.config),
@@ -292,16 +326,41 @@ class PhysicsFed(Baseline):
 
     @classmethod
     def _restore(cls, arrays: Arrays, settings: Mapping[str, Any]) -> Self:
+        if "barrier" not in arrays:
+            raise IncompatibleModelError(
+                "this hop model was saved by version 0.1, which kept no fitted process and trees; "
+                "make it again with `ionbridge finetune` from its labels"
+            )
         learned = LearnedEnergies.of_arrays(arrays, HopNetworkConfig(**settings["network"]))
         model = cls(settings["seed"], settings["reads_energies"], learned)
-        names = {s: f"theta.{int(s[0])}{int(s[1])}" for s in LESS}
-        theta = {s: arrays[name] for s, name in names.items() if name in arrays}
-        model.fit_inputs(Inputs.of_arrays(arrays), arrays["target"], theta)
+        model.fit_inputs(Inputs.of_arrays(arrays), arrays["barrier"])
+        for sources in LESS:
+            process, forest = (_under(arrays, f"{part}{_code(sources)}.") for part in PARTS)
+            if process:
+                enough = (model.inputs_.sources | ~np.array(sources)).all(axis=1)
+                x, y = model._labels(enough)
+                inputs, trends = x.for_process(sources), x.n_trends(sources)
+                model._experts[sources] = (
+                    PathProcess.of_arrays(inputs, y, process, trends),
+                    Forest.from_arrays(forest),
+                )
+        model._theta = {s: process.theta for s, (process, _) in model._experts.items()}
         model.calibration_ = Calibration(**settings["calibration"])
         model.domain_ = Domain.of_arrays(
             arrays, float(settings["threshold"]), frozenset(settings["elements"])
         )
         return model
+
+
+PARTS = ("process", "forest")
+
+
+def _code(sources: Sources) -> str:
+    return "".join(str(int(there)) for there in sources)
+
+
+def _under(arrays: Arrays, prefix: str) -> dict[str, NDArray[Any]]:
+    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
 
 
 class Inputs:
@@ -313,20 +372,37 @@ class Inputs:
         view: (n, N_VIEW) what :func:`view_of` gives; NaN where there is none.
         learned: (n, 2) what :func:`ionbridge.models.learned_energies.learned_view` gives.
         band: (n,) logarithm of a relaxed band's barrier; NaN where there is none.
+        difference: (n,) energy of the final site above that of the initial one, eV.
+
+    All but the difference are the same for a hop and its reverse.
     """
 
     def __init__(
-        self, scalars: Floats, features: Floats, view: Floats, learned: Floats, band: Floats
+        self,
+        scalars: Floats,
+        features: Floats,
+        view: Floats,
+        learned: Floats,
+        band: Floats,
+        difference: Floats,
     ) -> None:
         self.scalars, self.features, self.view = scalars, features, view
-        self.learned, self.band = learned, band
+        self.learned, self.band, self.difference = learned, band, difference
 
     @classmethod
     def of(cls, hops: Sequence[Hop], learned: LearnedEnergies | None = None) -> Inputs:
-        """From the hops, all on their bond-valence paths, whatever path they came with."""
-        graphs = [graph_of(hop) for hop in hops]
+        """From the hops, all on their bond-valence paths, whatever path they came with.
+
+        Every hop is looked at in one of its two directions, so that rounding is the same for both.
+        """
+        views = [one_way(hop) for hop in hops]
+        graphs = [graph_of(hop) for hop, _ in views]
         energies = (learned or LearnedEnergies.shipped()).energies(graphs)
-        return cls.made([profiled(hop) for hop in hops], graphs, energies)
+        inputs = cls.made([on_path(hop) for hop, _ in views], graphs, energies)
+        inputs.difference = inputs.difference * np.array(
+            [1.0 if same else -1.0 for _, same in views]
+        )
+        return inputs
 
     @classmethod
     def made(
@@ -339,8 +415,9 @@ class Inputs:
         scalars = np.concatenate([graph.scalars.double().numpy() for graph in graphs])
         view = np.array([view_of(hop) for hop in hops]).reshape(len(hops), N_VIEW)
         band = np.array([band_of(hop) for hop in hops])
-        learned = learned_view(energies, TARGET)
-        return cls(scalars, hop_features(hops)[0], view, learned, logarithm_of(band))
+        learned, difference = learned_view(energies, TARGET), site_difference(energies)
+        features = both_ways(*hop_features(hops))
+        return cls(scalars, features, view, learned, logarithm_of(band), difference)
 
     @property
     def sources(self) -> NDArray[np.bool_]:
@@ -352,6 +429,16 @@ class Inputs:
         """(n, n_columns) what is known without a potential, and differs among the labelled hops."""
         varied = [k for k, name in enumerate(PATH_SCALARS) if name != "bvse_missing"]
         return np.hstack([self.scalars[:, varied], self.features])
+
+    def above_start(self, saddle_eV: Floats) -> Floats:
+        """(n,) saddles above the initial sites, eV, of such above the mean of both sites."""
+        half = 0.5 * self.difference
+        return np.maximum(saddle_eV, np.abs(half)) + half
+
+    def above_mean(self, barrier_eV: Floats) -> Floats:
+        """(n,) saddles above the mean of both sites, eV, of forward barriers."""
+        half = 0.5 * self.difference
+        return np.maximum(barrier_eV - half, np.abs(half))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """By name."""
@@ -379,12 +466,29 @@ class Inputs:
         """(n, n_columns) what the trees see."""
         return np.hstack([self.features, self.scalars, *self._energies(sources)])
 
+    def n_trends(self, sources: Sources) -> int:
+        """Columns of :meth:`for_process` that carry trends: all but the features."""
+        return self.for_process(sources).shape[1] - self.features.shape[1]
+
     def _energies(self, sources: Sources) -> list[Floats]:
         brought = zip(sources, (self.view, self.band[:, None]), strict=True)
         return [self.learned, *(value for used, value in brought if used)]
 
 
-INPUTS = ("scalars", "features", "view", "learned", "band")
+INPUTS = ("scalars", "features", "view", "learned", "band", "difference")
+
+
+def both_ways(features: Floats, names: Sequence[str]) -> Floats:
+    """(n, n_features) features the same for a hop and its reverse.
+
+    Numbers of the start and of the end become their mean and their absolute difference.
+    """
+    start = [k for k, name in enumerate(names) if name.startswith("start_")]
+    end = [names.index(f"end_{names[k].removeprefix('start_')}") for k in start]
+    found = features.copy()
+    found[:, start] = 0.5 * (features[:, start] + features[:, end])
+    found[:, end] = np.abs(features[:, start] - features[:, end])
+    return found
 
 
 def elements_of(hop: Hop) -> set[str]:

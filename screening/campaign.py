@@ -247,7 +247,7 @@ class Campaign:
         record |= {
             "status": "complete",
             "executor": executor,
-            "device": device,
+            "device": loaded_model(predictor.model, device).device,
             "n_workers": n_workers,
             "n_predicted_in_this_run": n_computed,
             "crystals_per_s": round(n_computed / max(predicted - ready, 1e-6), 2),

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
 
 from ionbridge.screening.commands import (
     ask,
@@ -63,29 +67,62 @@ OF_THE_DISK = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     args = parser().parse_args(argv)
-    from ionbridge.models.checkpoint import IncompatibleModelError
-    from ionbridge.screening.errors import InputError
-    from ionbridge.structures.configuration import ConfigurationError
+    with _interrupts() as interrupts:
+        try:
+            return _run(args)
+        except BaseException:
+            if not interrupts:  # compiled modules turn an interrupt into other errors
+                raise
+            again = "; the same command with --resume goes on from here"
+            say(f"ionbridge: interrupted{again if hasattr(args, 'resume') else ''}")
+            return INTERRUPTED
 
-    command: Callable[[argparse.Namespace], int] = args.command
+
+def _run(args: argparse.Namespace) -> int:
+    """Run a command; what a user can mend is one line."""
     try:
+        command: Callable[[argparse.Namespace], int] = args.command
         return command(args)
-    except (InputError, ConfigurationError, IncompatibleModelError) as error:
+    except ValueError as error:
+        if not isinstance(error, _of_the_user()):
+            raise
         say(f"ionbridge: {' '.join(str(error).split())}")
-        return UNUSABLE
     except BrokenPipeError:  # whoever reads the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return UNUSABLE
     except OSError as error:
         if error.errno not in OF_THE_DISK:
             raise
         name = "" if error.filename is None else f"{error.filename}: "
         say(f"ionbridge: {name}{error.strerror}; what was finished before is kept")
-        return UNUSABLE
-    except KeyboardInterrupt:
-        again = "; the same command with --resume goes on from here"
-        say(f"ionbridge: interrupted{again if hasattr(args, 'resume') else ''}")
-        return INTERRUPTED
+    return UNUSABLE
+
+
+def _of_the_user() -> tuple[type[ValueError], ...]:
+    """Errors about what the user gave; imported when there is one, since models bring torch."""
+    from ionbridge.models.checkpoint import IncompatibleModelError
+    from ionbridge.screening.errors import InputError
+    from ionbridge.structures.configuration import ConfigurationError
+
+    return InputError, ConfigurationError, IncompatibleModelError
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """The interrupts (Ctrl-C) that came while the body ran; each raises KeyboardInterrupt in it."""
+    found: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield found
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        found.append(number)
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield found
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def parser() -> argparse.ArgumentParser:

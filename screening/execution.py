@@ -10,29 +10,31 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
-import multiprocessing
 import multiprocessing.connection
 import os
 import signal
 import threading
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
 from types import FrameType
 from typing import Any, Protocol
 
 from ionbridge.screening.errors import InputError, MissingExtraError
 from ionbridge.screening.table import Row
+from ionbridge.structures.worker_server import (
+    Failure,
+    Worker,
+    cause_of_death,
+    in_worker,
+    worker_server,
+)
 
 Work = Callable[[Sequence[Any]], list[Row]]
 FailedRow = Callable[[Any, str], Row]
 
 HARD_LIMIT_FACTOR = 1.5
 """Compiled code that outlives the time limit by this factor ends with its process."""
-
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 class Executor(Protocol):
@@ -67,19 +69,17 @@ def time_limit(seconds: float) -> Iterator[None]:
     def interrupt(signum: int, frame: FrameType | None) -> None:
         raise TimeLimitExceededError(f"took longer than {seconds:g} s")
 
-    in_worker = multiprocessing.parent_process() is not None
     previous = signal.signal(signal.SIGALRM, interrupt)
     signal.setitimer(signal.ITIMER_REAL, seconds)
-    with open(os.devnull, "w") as nowhere:
-        if in_worker:
-            faulthandler.dump_traceback_later(seconds * HARD_LIMIT_FACTOR, exit=True, file=nowhere)
-        try:
-            yield
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0.0)
-            signal.signal(signal.SIGALRM, previous)
-            if in_worker:
-                faulthandler.cancel_dump_traceback_later()
+    if in_worker():
+        faulthandler.dump_traceback_later(seconds * HARD_LIMIT_FACTOR, exit=True)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, previous)
+        if in_worker():
+            faulthandler.cancel_dump_traceback_later()
 
 
 @dataclass(frozen=True)
@@ -107,15 +107,6 @@ class _Task:
 
 
 @dataclass
-class _Worker:
-    """A process, the pipe to it and what it is busy with."""
-
-    process: Any
-    pipe: Connection
-    task: _Task | None = None
-
-
-@dataclass
 class _Collected:
     """Rows of one shard that arrive in pieces."""
 
@@ -127,7 +118,7 @@ class _Collected:
 
 @dataclass(frozen=True)
 class LocalProcesses:
-    """Worker processes on this machine, one thread each.
+    """Worker processes on this machine, one thread each; they import nothing from where it is run.
 
     Attributes:
         n_workers: Number of processes; by default one for each available core.
@@ -143,35 +134,32 @@ class LocalProcesses:
         """See `Executor`."""
         tasks = deque(_Task(index, 0, items) for index, items in shards.items())
         collected = {index: _Collected() for index in shards}
-        workers: list[_Worker] = []
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(list(self.preload))
+        workers: list[Worker] = []
+        busy: dict[Any, tuple[Worker, _Task]] = {}
         try:
-            with _single_threaded_children():
-                workers += [_start(context, work) for _ in range(min(self.n_workers, len(tasks)))]
-            while tasks or any(w.task for w in workers):
-                for worker in workers:
-                    if worker.task is None and tasks:
-                        worker.task = tasks.popleft()
-                        with contextlib.suppress(OSError):  # a dead worker shows in the wait below
-                            worker.pipe.send(worker.task.items)
-                busy = {w.pipe: w for w in workers if w.task}
+            if tasks:
+                server = worker_server(self.preload)
+                workers += [server.start(work) for _ in range(min(self.n_workers, len(tasks)))]
+            idle = deque(workers)
+            while tasks or busy:
+                while tasks and idle:
+                    worker, task = idle.popleft(), tasks.popleft()
+                    worker.send(task.items)
+                    busy[worker.pipe] = (worker, task)
                 for pipe in multiprocessing.connection.wait(list(busy)):
-                    worker = busy[pipe]  # type: ignore[index]
-                    task = worker.task
-                    assert task is not None
-                    worker.task = None
+                    worker, task = busy.pop(pipe)
                     try:
-                        outcome = worker.pipe.recv()
-                    except (EOFError, ConnectionResetError):
-                        worker.process.join()
-                        again, lost = _after_death(task, worker.process.exitcode, failed_row)
+                        outcome = worker.outcome()
+                    except EOFError:
+                        cause = cause_of_death(*worker.ended())
+                        again, outcome = _after_death(task, cause, failed_row)
                         tasks.extendleft(reversed(again))
-                        outcome = lost
-                        with _single_threaded_children():
-                            workers[workers.index(worker)] = _start(context, work)
-                    if isinstance(outcome, str):
-                        raise RuntimeError(f"a worker failed:\n{outcome}")
+                        workers.remove(worker)
+                        worker = worker_server(self.preload).start(work)
+                        workers.append(worker)
+                    idle.append(worker)
+                    if isinstance(outcome, Failure):
+                        outcome.reraise()
                     shard = collected[task.shard]
                     shard.add(task.first, outcome)
                     if len(shard.rows) == len(shards[task.shard]):
@@ -179,15 +167,10 @@ class LocalProcesses:
                         yield task.shard, [shard.rows[i] for i in range(len(shard.rows))]
         finally:
             for worker in workers:
-                worker.pipe.close()
-                worker.process.terminate()
-            for worker in workers:
-                worker.process.join()
+                worker.stop()
 
 
-def _after_death(
-    task: _Task, exit_code: int | None, failed_row: FailedRow
-) -> tuple[list[_Task], list[Row]]:
+def _after_death(task: _Task, cause: str, failed_row: FailedRow) -> tuple[list[_Task], list[Row]]:
     """What to try again after a worker died on a task, and the rows that are lost."""
     if task.attempts == 0:
         return [_Task(task.shard, task.first, task.items, attempts=1)], []
@@ -196,60 +179,7 @@ def _after_death(
             _Task(task.shard, task.first + i, [item], attempts=1)
             for i, item in enumerate(task.items)
         ], []
-    return [], [failed_row(task.items[0], f"worker died ({_cause(exit_code)})")]
-
-
-def _cause(exit_code: int | None) -> str:
-    """How a worker ended, in words."""
-    if exit_code is not None and exit_code < 0:
-        return f"signal {-exit_code}, {signal.Signals(-exit_code).name}"
-    return f"exit status {exit_code}, as when the time limit passes in compiled code"
-
-
-@contextlib.contextmanager
-def _single_threaded_children() -> Iterator[None]:
-    """Processes started in the body use one thread each for linear algebra."""
-    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-def _start(context: Any, work: Work) -> _Worker:
-    """Start a worker process and hand it the function."""
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs, work), daemon=True)
-    process.start()
-    theirs.close()
-    return _Worker(process, ours)
-
-
-def _serve(pipe: Connection, work: Work) -> None:
-    """Answer item lists with row lists until the pipe closes; runs in the worker."""
-    import torch
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt ends
-    torch.set_num_threads(1)
-    while True:
-        try:
-            items = pipe.recv()
-        except (EOFError, OSError):
-            return
-        outcome: list[Row] | str
-        try:
-            outcome = work(items)
-        except Exception:
-            outcome = traceback.format_exc()
-        try:
-            pipe.send(outcome)
-        except OSError:
-            return
+    return [], [failed_row(task.items[0], f"worker died ({cause})")]
 
 
 @dataclass(frozen=True)

@@ -158,9 +158,7 @@ def loaded_model(name: str, device: str = "auto") -> Any:
         InputError: A model of another kind, or no such device.
     """
     model = load(name)
-    if isinstance(model, Baseline):
-        return model
-    if not isinstance(model, HopEnsemble):
+    if not isinstance(model, Baseline | HopEnsemble):
         raise InputError(
             f"model '{name}' ({type(model).__name__}) gives no barriers of hops; crystals need them"
         )

@@ -1,9 +1,12 @@
 """Whatever is wrong with the input ends in a row with a reason, or in one line and status 2."""
 
 import csv
+import errno
 import gzip
 import json
+import os
 import shutil
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import pytest
 import torch
 
 from ionbridge.screening.cli import main
+from ionbridge.screening.commands import data
 from ionbridge.structures.io import write_cif, write_json_lines
 from ionbridge.structures.records import Crystal
 from tests.screening.tiny import layered, rocksalt
@@ -237,3 +241,33 @@ def test_a_device_that_is_not_there(tmp_path: Path, tiny_model: Path, capsys: Ca
     command = ["screen", str(tmp_path / "c.yaml"), "--out", str(tmp_path / "o")]
     assert main([*command, "--device", "cuda"]) == 2
     assert "no CUDA device" in one_line(capsys)
+
+
+@pytest.mark.parametrize("becomes", [KeyboardInterrupt, ImportError, SystemError])
+def test_an_interrupt_is_one_line_whatever_compiled_code_makes_of_it(
+    becomes: type[BaseException], monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    def interrupted(args: object) -> int:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except KeyboardInterrupt:
+            raise becomes("while numpy was imported") from None
+        return 0
+
+    monkeypatch.setattr(data, "_data_list", interrupted)
+    before = signal.getsignal(signal.SIGINT)
+    assert main(["data", "list"]) == 130
+    assert capsys.readouterr().err == "ionbridge: interrupted\n"
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EPERM])
+def test_what_the_disk_refuses_is_one_line(
+    number: int, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    def refused(args: object) -> int:
+        raise OSError(number, os.strerror(number), "place")
+
+    monkeypatch.setattr(data, "_data_list", refused)
+    assert main(["data", "list"]) == 2
+    assert capsys.readouterr().err.startswith(f"ionbridge: place: {os.strerror(number)}; what")

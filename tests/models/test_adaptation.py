@@ -126,7 +126,7 @@ def test_labels_are_joined_with_those_of_their_own_method_only(method: str, n_kn
     start = Base("fed", fed.learned.config, fed.learned.weights(), method="dft_neb", fed=fed)
     labelled = [replace(hop, method=method) for hop in HOPS[6:]]
     model = adapt(labelled, BARRIERS[6:], start, "physics_fed", n_folds=2, device="cpu")
-    assert len(model.target_) == n_known + 4
+    assert len(model.barrier_eV_) == n_known + 4
 
 
 def test_labels_of_one_framework_can_still_be_adapted_to() -> None:

@@ -1,7 +1,11 @@
 """Every executor gives the rows of a plain loop, and a dying worker costs one row."""
 
+import os
+import pickle
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -27,7 +31,14 @@ def test_rows_of_every_shard_in_order(executor: Executor) -> None:
 
 
 @pytest.mark.parametrize(
-    ("misbehaving", "cause"), [(work.die_at_seven, "SIGKILL"), (work.hang_at_seven, "time limit")]
+    ("misbehaving", "cause"),
+    [
+        (work.die_at_seven, "SIGKILL, as when the machine runs out of memory"),
+        (work.hang_at_seven, "the time limit passed in compiled code in work.py, line"),
+        (work.abort_at_seven, "SIGABRT"),
+        (work.crash_at_seven, "crashed, SIGSEGV in"),
+        (work.leave_at_seven, "exit status 3: licence server not reached"),
+    ],
 )
 def test_a_dying_worker_costs_one_row(misbehaving, cause: str) -> None:
     done = dict(LocalProcesses(2).map_shards(misbehaving, SHARDS, work.failed))
@@ -38,9 +49,74 @@ def test_a_dying_worker_costs_one_row(misbehaving, cause: str) -> None:
     assert cause in done[5][1]["reason"]
 
 
-def test_a_bug_in_the_work_is_not_hidden() -> None:
-    with pytest.raises(RuntimeError, match="a bug"):
-        list(LocalProcesses(1).map_shards(work.fail, SHARDS, work.failed))
+@pytest.mark.parametrize(
+    ("faulty", "kind", "text"),
+    [
+        (work.fail, KeyError, "a bug"),
+        (work.refuse, InputError, "folder is gone"),
+        (work.unsendable, RuntimeError, "LocalError: of a kind that cannot be sent"),
+    ],
+)
+def test_an_error_of_the_work_reaches_the_caller(faulty, kind, text: str) -> None:
+    with pytest.raises(kind, match=text) as caught:
+        list(LocalProcesses(1).map_shards(faulty, SHARDS, work.failed))
+    assert "work.py" in str(caught.value.__cause__)
+
+
+def test_work_that_cannot_be_loaded_reaches_the_caller() -> None:
+    def of_this_module_alone(items):
+        return items
+
+    with pytest.raises((AttributeError, pickle.PicklingError), match="of_this_module_alone"):
+        list(LocalProcesses(1).map_shards(of_this_module_alone, SHARDS, work.failed))
+
+
+def test_a_worker_sees_the_folder_and_the_environment_of_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dict(LocalProcesses(1).map_shards(work.double, SHARDS, work.failed))
+    monkeypatch.setenv("MARK", "x")
+    monkeypatch.chdir(tmp_path)
+    ((_, (row,)),) = LocalProcesses(1).map_shards(work.surroundings, {0: [1]}, work.failed)
+    assert row == {"threads": "1", "mark": "x", "at": str(tmp_path)}
+
+
+SCRIPT = """
+from ionbridge.screening.execution import LocalProcesses
+from tests.screening import work
+print("main runs", flush=True)
+for index, rows in LocalProcesses(2, ()).map_shards(work.double, {0: [1], 1: [2]}, work.failed):
+    print(index, rows[0]["value"], flush=True)
+"""
+
+
+@pytest.mark.parametrize("how", ["script", "module", "from a pipe"])
+def test_scripts_need_no_main_guard_and_their_folder_is_never_imported(
+    tmp_path: Path, how: str
+) -> None:
+    """Only the workers are of interest here: the caller's own imports are kept out of the trap."""
+    (tmp_path / "lines.py").write_text("import sys; sys.path.append(sys.path.pop(0))\n" + SCRIPT)
+    for name in ("models", "structures", "screening", "numpy", "pickle", "socket", "torch"):
+        (tmp_path / f"{name}.py").write_text(f"print('{name} of the folder'); raise SystemExit(7)")
+    root = str(Path(__file__).parents[2])
+    command = {
+        "script": [sys.executable, "lines.py"],
+        "module": [sys.executable, "-m", "lines"],
+        "from a pipe": [sys.executable, "-"],
+    }[how]
+    found = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": root},
+        input=(tmp_path / "lines.py").read_text() if how == "from a pipe" else None,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr
+    lines = found.stdout.splitlines()
+    assert lines[0] == "main runs"
+    assert sorted(lines[1:]) == ["0 2", "1 4"]
 
 
 def test_nothing_to_do() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
+import sys
 import time
 from collections.abc import Sequence
 
+from ionbridge.screening.errors import InputError
 from ionbridge.screening.execution import time_limit
 from ionbridge.screening.table import Row
 
@@ -29,6 +32,49 @@ def hang_at_seven(items: Sequence[int]) -> list[Row]:
                 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
                 time.sleep(60)
     return double(items)
+
+
+def abort_at_seven(items: Sequence[int]) -> list[Row]:
+    """As C++ code that runs out of memory."""
+    if 7 in items:
+        os.write(2, b"terminate called after throwing an instance of 'std::bad_alloc'\n")
+        os.abort()
+    return double(items)
+
+
+def crash_at_seven(items: Sequence[int]) -> list[Row]:
+    if 7 in items:
+        ctypes.string_at(0)
+    return double(items)
+
+
+def leave_at_seven(items: Sequence[int]) -> list[Row]:
+    if 7 in items:
+        print("licence server not reached", file=sys.stderr, flush=True)
+        os._exit(3)
+    return double(items)
+
+
+def refuse(items: Sequence[int]) -> list[Row]:
+    raise InputError("the calculator's folder is gone")
+
+
+def unsendable(items: Sequence[int]) -> list[Row]:
+    class LocalError(Exception):
+        pass
+
+    raise LocalError("of a kind that cannot be sent")
+
+
+def surroundings(items: Sequence[int]) -> list[Row]:
+    return [
+        {
+            "threads": os.environ["OMP_NUM_THREADS"],
+            "mark": os.environ.get("MARK"),
+            "at": os.getcwd(),
+        }
+        for _ in items
+    ]
 
 
 def fail(items: Sequence[int]) -> list[Row]:

@@ -84,7 +84,7 @@ def test_labels_joined_with_those_that_the_model_knows(monkeypatch):
     found = tuned_networks(hops, barrier_eV, [h.framework for h in hops])
     assert np.isfinite(found.held_out_eV[JOINED]).all()
     model = tuned_network(JOINED, found.base, hops, barrier_eV)
-    assert len(model.target_) == len(load(NETWORK).target_) + len(hops)
+    assert len(model.barrier_eV_) == len(load(NETWORK).barrier_eV_) + len(hops)
     assert model.were_trained_on(hops).all()
 
 
