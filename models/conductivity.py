@@ -27,7 +27,7 @@ from ionbridge.structures.conductor_descriptors import (
     known_blocks,
 )
 from ionbridge.structures.records import Label
-from ionbridge.structures.tables import ConductivityRow
+from ionbridge.structures.tables import ConductivityRow, composition_key
 
 Floats = NDArray[np.float64]
 Sides = NDArray[np.int_]
@@ -36,10 +36,8 @@ SIDE = {"=": 0, "<": 1, ">": -1}
 """Where -log10 sigma lies of a label's: above it where the label is an upper bound of sigma."""
 N_FOLDS = 5
 """Folds of the out-of-fold errors that calibrate the intervals."""
-BLOCK_SHARE = 0.5
-"""A block of columns is learnt from where at least this share of an ion's rows has it."""
 FEWEST_ROWS = 8
-"""An ion with fewer rows gets no committee."""
+"""An ion with fewer rows gets no committee, nor does a block of columns."""
 SCALE = LogShift(0.1)
 """What is learnt is ln(-log10 sigma + 0.1): a poor conductor's decades are less well known."""
 _DOMAIN = ("center", "scale", "reference")
@@ -58,15 +56,11 @@ class Branch:
         ion: Working ion.
         blocks: Which of ``OPTIONAL_BLOCKS`` it looks at.
         committee: Its members, on ``conductor_descriptors``, target on ``SCALE``.
-        residual: Spread on ``SCALE`` that the members do not account for.
-        calibration: Of both spreads, for a 90 % interval that holds.
     """
 
     ion: str
     blocks: tuple[str, ...]
     committee: Committee
-    residual: float
-    calibration: Calibration
 
     @property
     def name(self) -> str:
@@ -74,21 +68,39 @@ class Branch:
         return ".".join((self.ion, *self.blocks))
 
 
+@dataclass(frozen=True)
+class Spread:
+    """How far predictions from one set of known blocks are off.
+
+    Attributes:
+        residual: Spread on ``SCALE`` that the committees do not account for.
+        calibration: Of both spreads, for a 90 % interval that holds.
+    """
+
+    residual: float
+    calibration: Calibration
+
+
 @dataclass
 class ConductivityTrees:
     """Trees, boosting and a Gaussian process on composition statistics and, where known, the cell.
 
-    One :class:`ionbridge.models.committee.Committee` an ion and set of known blocks: neither are
-    ions pooled, whose labels come from different tables and temperatures, nor are missing cells
-    filled with medians. Both were measured and made errors larger. Its mean is the plain mean of
-    the three members. The boosting learns from bounds as bounds, the others from values just beyond
-    them; none is ever scored as a value. An ion without a committee gets mean and spread of all
-    labels and counts as outside the domain. Spreads, of the trees and between the members, are
-    calibrated on out-of-fold errors of values, papers kept together.
+    One :class:`ionbridge.models.committee.Committee` an ion and set of blocks; a row is predicted
+    by all committees whose blocks it has, weighted by the inverse square of their spreads. So the
+    committee on the composition alone, which knows the most compositions, and the one on cells of
+    fewer rows complete each other. Ions are not pooled, nor are missing cells filled with medians:
+    both were measured and made errors larger. The boosting learns from bounds as bounds, the other
+    members from values just beyond them; none is ever scored as a value. An ion without a committee
+    gets mean and spread of all labels and counts as outside the domain. Spreads, of the trees and
+    between the members and committees, are calibrated on out-of-fold errors of values: papers are
+    kept together, and what was learnt from holds no composition of the fold.
 
     Attributes:
         committee: Settings of the members.
         seed: Of the members and folds.
+
+    After ``fit`` ``out_of_fold_`` (n, 2) holds, for every record in the order given, mean and
+    spread (log10 S/cm) by models that saw neither its paper nor its composition.
     """
 
     committee: CommitteeSettings = field(default_factory=CommitteeSettings)
@@ -120,54 +132,85 @@ class ConductivityTrees:
         self.elements_ = sorted({str(e) for row in rows for e in row.composition})
         self.moments_ = np.array([value.mean(), value.std()])
         self.branches_: list[Branch] = []
+        self.spreads_: dict[tuple[str, tuple[str, ...]], Spread] = {}
+        self.keys_ = [str(composition_key(row.composition)) for row in rows]
+        held_out = np.full((len(rows), 2), np.nan)
         self.domains_: dict[str, Domain] = {}
         ions = np.array([conductor_ion(row) for row in rows])
         for ion in sorted(set(ions)):
             own = np.flatnonzero(ions == ion)
             if len(own) >= FEWEST_ROWS:
-                self._fit_ion(ion, [rows[i] for i in own], value[own], side[own])
+                found = self._fit_ion(ion, [rows[i] for i in own], value[own], side[own])
+                held_out[own] = np.stack([found.mean, found.std], axis=1)
+        self.held_out_ = held_out
+        self.out_of_fold_ = np.empty_like(held_out)
+        self.out_of_fold_[order] = held_out
         return self
 
     def _fit_ion(
         self, ion: str, rows: Sequence[ConductivityRow], value: Floats, side: Sides
-    ) -> None:
+    ) -> Prediction:
+        """Fit the committees of an ion; gives what they say of its rows out of fold."""
         known = [set(known_blocks(row)) for row in rows]
+        out_of_fold: dict[tuple[str, ...], Floats] = {}
         for blocks in _choices():
             chosen = np.array([set(blocks) <= k for k in known])
-            if chosen.mean() >= BLOCK_SHARE and chosen.sum() >= FEWEST_ROWS:
-                picked = [row for row, c in zip(rows, chosen, strict=True) if c]
-                self.branches_.append(
-                    self._branch(ion, blocks, picked, value[chosen], side[chosen])
-                )
+            if chosen.sum() < FEWEST_ROWS:
+                continue
+            picked = [row for row, c in zip(rows, chosen, strict=True) if c]
+            committee, found = self._learnt(picked, blocks, value[chosen], side[chosen])
+            self.branches_.append(Branch(ion, blocks, committee))
+            out_of_fold[blocks] = np.full((2, len(rows)), np.nan)
+            out_of_fold[blocks][:, chosen] = found
+        for blocks in out_of_fold:
+            usable = [t for b, t in out_of_fold.items() if set(b) <= set(blocks)]
+            mean, spread = weighted(np.array(usable))
+            exact = np.isfinite(mean) & (side == 0)
+            self.spreads_[ion, blocks] = calibrated(mean[exact], spread[exact], value[exact])
         self.domains_[ion] = Domain.fit(
             np.array([composition_block(row) for row in rows]),
             [source_group(row) for row in rows],
             frozenset(str(e) for row in rows for e in row.composition),
         )
+        mean, aleatoric, epistemic = np.zeros((3, len(rows)))
+        for i in range(len(rows)):
+            usable = np.array([t[:, i : i + 1] for t in out_of_fold.values()])
+            blocks = max((b for b in out_of_fold if set(b) <= known[i]), key=len)
+            one = self._decades(ion, blocks, *weighted(usable))
+            mean[i], aleatoric[i] = one.mean[0], one.aleatoric_std[0]
+            epistemic[i] = one.epistemic_std[0]
+        return Prediction(mean, aleatoric, epistemic)
 
-    def _branch(
+    def _learnt(
         self,
-        ion: str,
-        blocks: tuple[str, ...],
         rows: Sequence[ConductivityRow],
+        blocks: tuple[str, ...],
         value: Floats,
         side: Sides,
-    ) -> Branch:
+    ) -> tuple[Committee, Floats]:
+        """The committee of all rows, and (2, n) mean and spread of each row out of fold."""
         features, t = self._features(rows, blocks), SCALE.forward(-value)
         committee = Committee.fit(features, t, side, self.committee, self.seed)
         theta = committee.process.theta
+        key = np.array([str(composition_key(row.composition)) for row in rows])
 
         def predict(train: Rows, test: Rows) -> Floats:
+            train = train[~np.isin(key[train], key[test])]
             member = Committee.fit(
                 features[train], t[train], side[train], self.committee, self.seed, theta
             )
             return member.predict(features[test])
 
         unlearnt = np.repeat([[t.mean()], [t.std()]], len(rows), axis=1)
-        mean, spread = held_out(rows, source_group, N_FOLDS, self.seed, unlearnt, predict)
-        exact = side == 0
-        residual, calibration = calibrated(mean[exact], spread[exact], value[exact])
-        return Branch(ion, blocks, committee, residual, calibration)
+        return committee, held_out(rows, source_group, N_FOLDS, self.seed, unlearnt, predict)
+
+    def _decades(
+        self, ion: str, blocks: tuple[str, ...], mean_t: Floats, spread_t: Floats
+    ) -> Prediction:
+        """Calibrated log10 S/cm from values on ``SCALE``."""
+        known = self.spreads_[ion, blocks]
+        found = known.calibration.calibrated(decades(mean_t, spread_t, known.residual))
+        return Prediction(-found.mean, found.aleatoric_std, found.epistemic_std)
 
     def _features(self, rows: Sequence[ConductivityRow], blocks: Sequence[str]) -> Floats:
         return np.array([conductor_descriptors(row, self.elements_, blocks) for row in rows])
@@ -179,16 +222,19 @@ class ConductivityTrees:
             UnusableStructureError: A row without a working ion.
         """
         mean, aleatoric, epistemic = np.zeros((3, len(records)))
-        for branch, own in self._by_branch(records):
-            if branch is None:
+        for branches, own in self._by_branches(records):
+            if not branches:
                 mean[own], aleatoric[own] = self.moments_
                 epistemic[own] = self.moments_[1]
                 continue
-            features = self._features([records[i] for i in own], branch.blocks)
-            t, spread = branch.committee.predict(features)
-            found = branch.calibration.calibrated(decades(t, spread, branch.residual))
-            mean[own] = -found.mean
-            aleatoric[own], epistemic[own] = found.aleatoric_std, found.epistemic_std
+            rows = [records[i] for i in own]
+            found = weighted(
+                np.array([b.committee.predict(self._features(rows, b.blocks)) for b in branches])
+            )
+            prediction = self._decades(branches[-1].ion, branches[-1].blocks, *found)
+            mean[own] = prediction.mean
+            aleatoric[own] = prediction.aleatoric_std
+            epistemic[own] = prediction.epistemic_std
         return Prediction(mean, aleatoric, epistemic)
 
     def interval(self, prediction: Prediction) -> tuple[Floats, Floats]:
@@ -211,23 +257,34 @@ class ConductivityTrees:
             return False
         return float(domain.distance(composition_block(row)[None])[0]) <= 1.0
 
-    def _by_branch(
+    def _by_branches(
         self, records: Sequence[ConductivityRow]
-    ) -> Iterator[tuple[Branch | None, NDArray[np.intp]]]:
-        """The branches in use and the rows of each; None for ions without a committee."""
+    ) -> Iterator[tuple[tuple[Branch, ...], NDArray[np.intp]]]:
+        """The sets of branches in use and the rows of each; an empty one for unknown ions."""
         if not hasattr(self, "branches_"):
             raise ValueError("ConductivityTrees is not fitted; call fit(records, labels)")
-        chosen = [self._branch_of(row) for row in records]
-        for branch in (*self.branches_, None):
-            own = np.array([i for i, b in enumerate(chosen) if b is branch], dtype=np.intp)
-            if len(own):
-                yield branch, own
+        chosen = [self._branches_of(row) for row in records]
+        for branches in dict.fromkeys(chosen):
+            own = np.array([i for i, b in enumerate(chosen) if b == branches], dtype=np.intp)
+            yield branches, own
 
-    def _branch_of(self, row: ConductivityRow) -> Branch | None:
-        """The branch of the row's ion that uses most of what is known of the row."""
+    def _branches_of(self, row: ConductivityRow) -> tuple[Branch, ...]:
+        """The branches that the row can be given to; the one with most blocks comes last."""
         ion, known = conductor_ion(row), set(known_blocks(row))
         usable = [b for b in self.branches_ if b.ion == ion and set(b.blocks) <= known]
-        return max(usable, key=lambda b: (len(b.blocks), b.blocks), default=None)
+        return tuple(sorted(usable, key=lambda b: len(b.blocks)))
+
+    def held_out_of(self, row: ConductivityRow) -> tuple[float, float] | None:
+        """Mean and spread, log10 S/cm, of models that saw neither paper nor composition of a row.
+
+        Returns:
+            The mean over training rows of this composition; None where there are none.
+        """
+        key = str(composition_key(row.composition))
+        own = self.held_out_[[k == key for k in self.keys_]]
+        if not len(own) or not np.isfinite(own).all():
+            return None
+        return float(own[:, 0].mean()), float(own[:, 1].mean())
 
     def composition_rows(self) -> tuple[Floats, Floats]:
         """Descriptors without optional blocks (n, n_features) of all training rows, and targets.
@@ -242,7 +299,10 @@ class ConductivityTrees:
 
     def save(self, directory: str | Path, card: Mapping[str, Any] | None = None) -> None:
         """Write the model folder."""
-        arrays: dict[str, NDArray[Any]] = {"moments": self.moments_}
+        arrays: dict[str, NDArray[Any]] = {
+            "moments": self.moments_,
+            "held_out": self.held_out_,
+        }
         for b in self.branches_:
             arrays |= {f"{b.name}/{k}": v for k, v in b.committee.arrays().items()}
         for ion, domain in self.domains_.items():
@@ -254,12 +314,12 @@ class ConductivityTrees:
                 "kind": self.kind,
                 "settings": asdict(self),
                 "elements": self.elements_,
+                "keys": self.keys_,
                 "branches": [
                     {
                         "ion": b.ion,
                         "blocks": list(b.blocks),
-                        "residual": b.residual,
-                        "calibration": asdict(b.calibration),
+                        **asdict(self.spreads_[b.ion, b.blocks]),
                     }
                     for b in self.branches_
                 ],
@@ -279,16 +339,16 @@ class ConductivityTrees:
         model = cls(CommitteeSettings(**settings["committee"]), settings["seed"])
         model.elements_ = list(config["elements"])
         model.moments_ = arrays["moments"]
-        model.branches_ = []
+        model.keys_, model.held_out_ = list(config["keys"]), arrays["held_out"]
+        model.branches_, model.spreads_ = [], {}
         for stored in config["branches"]:
             ion, blocks = stored["ion"], tuple(stored["blocks"])
             name = ".".join((ion, *blocks))
             prefix = f"{name}/"
             own = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+            model.branches_.append(Branch(ion, blocks, Committee.from_arrays(own)))
             calibration = Calibration(**stored["calibration"])
-            model.branches_.append(
-                Branch(ion, blocks, Committee.from_arrays(own), stored["residual"], calibration)
-            )
+            model.spreads_[ion, blocks] = Spread(stored["residual"], calibration)
         model.domains_ = {
             ion: Domain(
                 **{k: arrays[f"{ion}/domain/{k}"] for k in _DOMAIN},
@@ -322,7 +382,24 @@ def decades(mean_t: Floats, spread_t: Floats, residual_t: float) -> Prediction:
     )
 
 
-def calibrated(mean_t: Floats, spread_t: Floats, value: Floats) -> tuple[float, Calibration]:
+def weighted(found: Floats) -> Floats:
+    """(2, n) mean and spread of several committees, weighted by the inverse square of the spreads.
+
+    The spread is that of their mixture, so that committees which disagree are less certain.
+
+    Args:
+        found: (n_committees, 2, n) means and spreads on ``SCALE``; NaN where one says nothing.
+    """
+    mean, spread = found[:, 0], np.maximum(found[:, 1], 1e-6)
+    weight = np.where(np.isfinite(mean), 1.0 / spread**2, 0.0)
+    weight /= np.maximum(weight.sum(axis=0), 1e-300)
+    centre = np.sum(weight * np.nan_to_num(mean), axis=0)
+    variance = np.sum(weight * np.nan_to_num(spread**2 + (mean - centre) ** 2), axis=0)
+    centre[~np.isfinite(mean).any(axis=0)] = np.nan
+    return np.array([centre, np.sqrt(variance)])
+
+
+def calibrated(mean_t: Floats, spread_t: Floats, value: Floats) -> Spread:
     """The constant spread beside the committee's, and the calibration of both.
 
     Args:
@@ -331,9 +408,10 @@ def calibrated(mean_t: Floats, spread_t: Floats, value: Floats) -> tuple[float, 
         value: (n,) labels, log10 S/cm; bounds left out.
     """
     if not len(value):
-        return 0.0, Calibration()
+        return Spread(0.0, Calibration())
     residual = _residual(SCALE.forward(-value) - mean_t, spread_t)
-    return residual, Calibration.fit(decades(mean_t, spread_t, residual), -value, SCALE)
+    calibration = Calibration.fit(decades(mean_t, spread_t, residual), -value, SCALE)
+    return Spread(residual, calibration)
 
 
 def _residual(error: Floats, spread: Floats) -> float:

@@ -20,6 +20,7 @@ from ionbridge.models.ageing_rom import AgeingRom
 from ionbridge.models.baselines import BASELINES
 from ionbridge.models.cell_rom import CellRom
 from ionbridge.models.checkpoint import CARD, CONFIG, IncompatibleModelError, load_model
+from ionbridge.models.conduction_estimate import ConductionEstimate
 from ionbridge.models.conductivity import ConductivityTrees
 from ionbridge.models.cycle_life import CycleLife
 from ionbridge.models.diffusivity import DiffusivityProcess
@@ -37,6 +38,7 @@ KINDS: dict[str, Any] = {
     HopEnsemble.kind: HopEnsemble,
     HopEncoder.kind: HopEncoder,
     ConductivityTrees.kind: ConductivityTrees,
+    ConductionEstimate.kind: ConductionEstimate,
     CellRom.kind: CellRom,
     PropertyTrees.kind: PropertyTrees,
     FewLabelModel.kind: FewLabelModel,
@@ -47,7 +49,11 @@ KINDS: dict[str, Any] = {
     DiffusivityProcess.kind: DiffusivityProcess,
     **BASELINES,
 }
-DEFAULTS = {"migration_barrier": "hop-barrier", "conductivity": "conductivity-trees"}
+DEFAULTS = {
+    "migration_barrier": "hop-barrier",
+    "conductivity": "conductivity-trees",
+    "conduction": "conduction-estimate",
+}
 """The best shipped model for each quantity."""
 
 

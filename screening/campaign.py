@@ -35,7 +35,7 @@ from ionbridge.screening.filters import Filters, read_known_formulas
 from ionbridge.screening.folder_lock import LOCK_FILE, locked_folder
 from ionbridge.screening.hop_paths import write_hop_paths
 from ionbridge.screening.predict import CrystalPredictor, loaded_model
-from ionbridge.screening.ranking import check_objectives, rank
+from ionbridge.screening.ranking import check_objectives, rank, with_role_ranks
 from ionbridge.screening.report.report import render
 from ionbridge.screening.settings import EMBEDDED_CAMPAIGN, CampaignSettings
 from ionbridge.screening.shards import ShardFolder, fingerprint, write_atomically, write_json
@@ -236,7 +236,8 @@ class Campaign:
             folder, candidates, predictor, pool, progress, decides
         )
         predicted = time.time()
-        self.rows_ = self._ranked(rows, folder, candidates, predictor, pool, decides)
+        ranked = self._ranked(rows, folder, candidates, predictor, pool, decides)
+        self.rows_ = with_role_ranks(ranked)
         write_atomically(folder / TABLE_FILE, csv_lines(self.rows_, self.columns))
         cell = self._cell_stage(predictor, workers)
         if cell is not None:

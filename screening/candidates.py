@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ionbridge.screening.errors import InputError
+from ionbridge.screening.estimate import REFERENCE_SOURCE
 from ionbridge.screening.settings import CandidateSettings
 from ionbridge.structures.io import crystal_to_json, detect_kind, iter_records
 from ionbridge.structures.prototypes import reference_crystals
@@ -16,9 +17,6 @@ from ionbridge.structures.records import Crystal, FailedRecord
 from ionbridge.structures.substitution import generate
 
 Candidate = Crystal | FailedRecord
-
-REFERENCE_SOURCE = "reference"
-"""Source of the well-known crystals that show where a ranking stands."""
 
 
 def collect(

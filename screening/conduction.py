@@ -5,8 +5,9 @@ barrier (KRA). Here these become one energy for each orbit of sites and one sadd
 hops, and from them percolation barriers and the exact diffusion tensor. All values of a crystal
 belong to one centre, that of `ionbridge.models.ensemble.HopEnergies`, which is also what is
 reported of its hops. Uncertainty: a draw takes one member of the ensemble for all hops of the
-crystal, adds the aleatoric part to each orbit of hops, and half a decade to the prefactor; the
-draws give the spread around the centre.
+crystal and adds the aleatoric part to each orbit of hops; the draws give the spread of the
+percolation barrier around the centre. Diffusivity and conductivity are those of
+`ionbridge.screening.estimate`, which reads the hops beside measured compositions.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from ionbridge.models.ensemble import HopEnergies
+from ionbridge.screening.estimate import estimated_rows
 from ionbridge.screening.sampling import N_DRAWS, draws
 from ionbridge.screening.table import Row
 from ionbridge.structures.hop_network import (
@@ -30,17 +32,10 @@ from ionbridge.structures.hop_network import (
 )
 from ionbridge.structures.migration_graph import MigrationGraph
 from ionbridge.structures.records import UnusableStructureError
-from ionbridge.structures.transport import carrier_density, isotropic_diffusivity, nernst_einstein
-
-PREFACTOR_STD_DECADES = 0.5
-"""Spread of log10 of the attempt frequency and all that multiplies it."""
-
-QUANTILES = (0.05, 0.95)
+from ionbridge.structures.transport import carrier_density, isotropic_diffusivity
 
 SMALLEST_DIFFUSIVITY_CM2_S = 1e-300
 """Below this a diffusivity is nothing; keeps its logarithm finite."""
-
-CHARGE_NUMBER = {"Li": 1, "Na": 1, "K": 1, "Mg": 2, "Ca": 2, "Zn": 2, "Al": 3}
 
 
 @dataclass(frozen=True)
@@ -85,7 +80,7 @@ def conduction_row(
     at: Conditions,
     axes: NDArray[np.float64] | None = None,
 ) -> Row:
-    """The columns of the table that describe conduction in one crystal.
+    """The columns of the table that describe conduction in one crystal: hops, and the estimate.
 
     Args:
         graph: Sites and hops of the crystal.
@@ -96,6 +91,20 @@ def conduction_row(
     Raises:
         UnusableStructureError: The hops do not connect the crystal in any direction.
     """
+    row = hop_network_row(graph, energies, at, axes)
+    return estimated_rows([row], [graph.crystal])[0]
+
+
+def hop_network_row(
+    graph: MigrationGraph,
+    energies: HopEnergies,
+    at: Conditions,
+    axes: NDArray[np.float64] | None = None,
+) -> Row:
+    """What the hops alone say; arguments and errors as of :func:`conduction_row`.
+
+    ``log10_diffusivity_raw_cm2_s`` is that of one carrier with the barriers as predicted.
+    """
     site = site_energies(graph, energies)
     central = carrier_network(graph, site.mean(axis=0), energies.central_kra_eV)
     centre = percolation_barriers(central)
@@ -104,21 +113,13 @@ def conduction_row(
             f"{graph.crystal.id}: no path through the crystal: {len(graph.hops)} unique hops "
             f"between {graph.n_sites} sites of {graph.working_ion} connect it in no direction"
         )
-    sampled, log10_prefactor = _sampled_network(graph, site, energies, at)
+    sampled = _sampled_network(graph, site, energies, at)
     barriers = percolation_barriers(sampled)[:, 0]
-    tensors = diffusion_tensor(sampled, at.temperature_K, at.attempt_frequency_THz)
-    log10_D = _log10(isotropic_diffusivity(tensors))
     tensor = diffusion_tensor(central, at.temperature_K, at.attempt_frequency_THz)
-    central_log10_D = float(_log10(isotropic_diffusivity(tensor)))
-    density_cm3 = float(carrier_density(graph.n_carriers, graph.crystal.volume_A3))
-    charge = CHARGE_NUMBER[graph.working_ion]
-    to_conductivity = float(
-        _log10(nernst_einstein(1.0, density_cm3, at.temperature_K, charge=charge))
-    )
     dimensions = int((centre <= centre[0] + at.dimensionality_margin_eV).sum())
     deciding = _hops_up_to(graph, central, centre[0], at.dimensionality_margin_eV)
     percolating = _hops_up_to(graph, central, centre[0])
-    row: Row = {
+    return {
         "working_ion": graph.working_ion,
         "percolation_barrier_eV": float(centre[0]),
         "percolation_barrier_std_eV": one_sigma(barriers),
@@ -129,21 +130,13 @@ def conduction_row(
             tensor, graph.crystal.lattice if axes is None else axes, dimensions
         ),
         "temperature_K": at.temperature_K,
+        "log10_diffusivity_raw_cm2_s": float(_log10(isotropic_diffusivity(tensor))),
         "carrier": graph.carrier,
-        "carrier_density_cm3": density_cm3,
+        "carrier_density_cm3": float(carrier_density(graph.n_carriers, graph.crystal.volume_A3)),
         "n_hops": len(graph.hops),
         "percolating_hops": " ".join(map(str, percolating)),
         "in_domain": bool(energies.in_domain[deciding].all()),
     }
-    with_prefactor = log10_D + log10_prefactor
-    for name, offset in (("diffusivity", 0.0), ("conductivity", to_conductivity)):
-        low, high = np.quantile(with_prefactor, QUANTILES) + offset
-        unit = "cm2_s" if name == "diffusivity" else "S_cm"
-        row[f"log10_{name}_{unit}"] = central_log10_D + offset
-        row[f"log10_{name}_std"] = float(np.hypot(one_sigma(log10_D), PREFACTOR_STD_DECADES))
-        row[f"log10_{name}_q05"] = float(low)
-        row[f"log10_{name}_q95"] = float(high)
-    return row
 
 
 def one_sigma(samples: NDArray[np.float64]) -> float:
@@ -157,19 +150,19 @@ def one_sigma(samples: NDArray[np.float64]) -> float:
 
 def _sampled_network(
     graph: MigrationGraph, site: NDArray[np.float64], energies: HopEnergies, at: Conditions
-) -> tuple[JumpNetwork, NDArray[np.float64]]:
-    """The network with (n_draws,) samples of its energies, and the log10 of the prefactors.
+) -> JumpNetwork:
+    """The network with (n_draws,) samples of its energies.
 
     Hops take their variables in the order of their barriers, so that the order in which atoms
     and hops came changes nothing.
     """
-    member, normal = draws(at.n_draws, len(site), len(graph.hops) + 1, at.seed)
+    member, normal = draws(at.n_draws, len(site), len(graph.hops), at.seed)
     noise = np.empty((len(member), len(graph.hops)))
-    noise[:, np.argsort(energies.central_kra_eV, kind="stable")] = normal[:, 1:]
+    noise[:, np.argsort(energies.central_kra_eV, kind="stable")] = normal
     log = energies.target  # errors of barriers are alike there, and none is driven to zero
     spread = log.forward_std(energies.kra_eV, energies.aleatoric_std_eV)[member]
     kra = log.inverse(log.forward(energies.kra_eV[member]) + noise * spread)
-    return carrier_network(graph, site[member], kra), PREFACTOR_STD_DECADES * normal[:, 0]
+    return carrier_network(graph, site[member], kra)
 
 
 def _hops_up_to(

@@ -27,12 +27,24 @@ CONDUCTIVITY_COLUMNS = (
     "reason",
     "note",
 )
-NETWORK_COLUMNS = {
-    "hop_network_log10_S_cm": "log10_conductivity_S_cm",
-    "hop_network_log10_std": "log10_conductivity_std",
+SOURCE_COLUMNS = (
+    "conductivity_source",
+    "log10_conductivity_composition_S_cm",
+    "log10_conductivity_composition_std",
+    "log10_conductivity_hop_network_S_cm",
+    "log10_conductivity_hop_network_std",
+)
+"""What the estimate of a row with a CIF is made of; a row without has its composition alone."""
+COLUMNS_WITH_SOURCES = (*CONDUCTIVITY_COLUMNS[:-3], *SOURCE_COLUMNS, *CONDUCTIVITY_COLUMNS[-3:])
+FROM_CRYSTAL = {
+    "log10_conductivity_S_cm": "log10_conductivity_S_cm",
+    "log10_conductivity_std": "log10_conductivity_std",
+    "log10_conductivity_lower": "log10_conductivity_q05",
+    "log10_conductivity_upper": "log10_conductivity_q95",
+    "in_domain": "in_domain",
+    **{name: name for name in SOURCE_COLUMNS},
 }
-"""What hops, diffusivity and Nernst-Einstein say of a row with a CIF, by their name there."""
-COLUMNS_WITH_NETWORK = (*CONDUCTIVITY_COLUMNS[:-3], *NETWORK_COLUMNS, *CONDUCTIVITY_COLUMNS[-3:])
+"""Columns of a table of conductivities, by their name in a table of crystals."""
 ROOM_TEMPERATURE_K = (288.0, 308.0)
 """Temperatures that count as room temperature, which the labels of the model were measured at."""
 
@@ -44,17 +56,31 @@ def conductivity_rows(model: ConductivityModel, records: Sequence[InputRecord]) 
     return [next(found) if isinstance(r, ConductivityRow) else _failed(r) for r in records]
 
 
-def beside_network(rows: Sequence[Row], networks: Sequence[Row]) -> list[Row]:
-    """Learnt rows with the conductivity of the hop network beside them, empty where there is none.
+def with_crystals(rows: Sequence[Row], crystals: Sequence[Row], own_model: bool) -> list[Row]:
+    """Rows of compositions with what their crystals add.
 
     Args:
         rows: (n,) rows of :func:`conductivity_rows`.
-        networks: (n,) rows of the same records' crystals; failed where there is no CIF.
+        crystals: (n,) rows of the same records' crystals; failed where there is no CIF.
+        own_model: The rows are of a user's own model, which the shipped estimate does not replace.
     """
-    return [
-        {**row, **{ours: network.get(theirs) for ours, theirs in NETWORK_COLUMNS.items()}}
-        for row, network in zip(rows, networks, strict=True)
-    ]
+    result = []
+    for row, crystal in zip(rows, crystals, strict=True):
+        composition = {
+            "conductivity_source": "composition",
+            "log10_conductivity_composition_S_cm": row.get("log10_conductivity_S_cm"),
+            "log10_conductivity_composition_std": row.get("log10_conductivity_std"),
+        }
+        if row["status"] != "ok":
+            result.append(row)
+        elif crystal["status"] != "ok":
+            result.append({**row, **composition})
+        elif own_model:
+            hops = {n: crystal[n] for n in SOURCE_COLUMNS if "hop_network" in n}
+            result.append({**row, **composition, **hops})
+        else:
+            result.append({**row, **{name: crystal[c] for name, c in FROM_CRYSTAL.items()}})
+    return result
 
 
 def learnable(records: Sequence[InputRecord]) -> list[ConductivityRow]:

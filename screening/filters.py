@@ -16,6 +16,7 @@ from ionbridge.screening.settings import FilterSettings
 from ionbridge.structures.records import Crystal
 
 Refusal = str | None
+_ASKED = "{} asks for it: give it in the record"
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Filters:
         return next((r for f in CONTENT_FILTERS if (r := f(crystal, self))), None)
 
     def refusal_by_class(self, crystal: Crystal) -> Refusal:
-        """Why the crystal is refused by its role or family, which must be filled in."""
+        """Why the crystal is refused by role, family or stability, which must be filled in."""
         return next((r for f in CLASS_FILTERS if (r := f(crystal, self))), None)
 
 
@@ -95,7 +96,12 @@ def _element_excluded(crystal: Crystal, filters: Filters) -> Refusal:
 def _above_hull(crystal: Crystal, filters: Filters) -> Refusal:
     most = filters.settings.max_energy_above_hull_eV_atom
     value = crystal.extra.get("energy_above_hull_eV_atom")
-    if most is not None and isinstance(value, int | float) and value > most:
+    if most is None:
+        return None
+    if not isinstance(value, int | float):
+        asked = _ASKED.format("max_energy_above_hull_eV_atom")
+        return f"energy_above_hull_eV_atom is not known, {asked}"
+    if value > most:
         return f"{value:.3f} eV/atom above hull, max_energy_above_hull_eV_atom is {most:g}"
     return None
 
@@ -103,7 +109,11 @@ def _above_hull(crystal: Crystal, filters: Filters) -> Refusal:
 def _gap_too_small(crystal: Crystal, filters: Filters) -> Refusal:
     least = filters.settings.min_band_gap_eV
     value = crystal.extra.get("band_gap_eV")
-    if least is not None and isinstance(value, int | float) and value < least:
+    if least is None:
+        return None
+    if not isinstance(value, int | float):
+        return f"band_gap_eV is not known, {_ASKED.format('min_band_gap_eV')}"
+    if value < least:
         return f"band gap {value:.2f} eV, min_band_gap_eV is {least:g}"
     return None
 
@@ -135,11 +145,10 @@ CONTENT_FILTERS: tuple[Filter, ...] = (
     _too_large,
     _element_not_allowed,
     _element_excluded,
-    _above_hull,
     _gap_too_small,
     _known_compound,
 )
 """Filters on the record as it is."""
 
-CLASS_FILTERS: tuple[Filter, ...] = (_other_role, _other_family)
+CLASS_FILTERS: tuple[Filter, ...] = (_other_role, _other_family, _above_hull)
 """Filters on what has to be found out first."""

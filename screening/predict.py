@@ -17,11 +17,13 @@ from ionbridge.models.ensemble import HopEnergies, HopEnsemble
 from ionbridge.models.library import load
 from ionbridge.models.physics_fed import PhysicsFed
 from ionbridge.screening.candidates import Candidate
-from ionbridge.screening.conduction import Conditions, conduction_row
+from ionbridge.screening.conduction import Conditions, hop_network_row
 from ionbridge.screening.errors import InputError
+from ionbridge.screening.estimate import estimated_rows
 from ionbridge.screening.execution import TimeLimitExceededError, time_limit
 from ionbridge.screening.filters import Filters
 from ionbridge.screening.labelling.potential_profile import with_potential_profile
+from ionbridge.screening.stability import with_stability
 from ionbridge.screening.table import Row, carried_fault, crystal_row, failed_row
 from ionbridge.structures import composition, families
 from ionbridge.structures.migration_graph import MigrationGraph
@@ -102,14 +104,16 @@ class CrystalPredictor:
             return failed_row(crystal, f"{type(error).__name__}: {error}")
 
     def classified(self, crystal: Crystal) -> Crystal:
-        """The crystal with working ion, role and family filled in where its record lacks them."""
+        """The crystal with working ion, role, family and energy above hull where it lacks them."""
         wanted = (ion for ion in self.working_ions if crystal.occupancy(ion).any())
         crystal = replace(crystal, working_ion=crystal.working_ion or next(wanted, None))
-        return replace(
-            crystal,
-            working_ion=composition.working_ion(crystal),
-            role=crystal.role or composition.role(crystal),
-            family=crystal.family or families.family(crystal),
+        return with_stability(
+            replace(
+                crystal,
+                working_ion=composition.working_ion(crystal),
+                role=crystal.role or composition.role(crystal),
+                family=crystal.family or families.family(crystal),
+            )
         )
 
     def _other_ion(self, crystal: Crystal) -> str | None:
@@ -125,19 +129,29 @@ class CrystalPredictor:
         model = loaded_model(self.model, self.device)
         try:
             energies = crystal_energies(model, [one.graph for one in ready])
+            rows = [
+                self._guarded(one.crystal, partial(self._hop_row, one, own))
+                for one, own in zip(ready, energies, strict=True)
+            ]
+            usable = [i for i, row in enumerate(rows) if "status" not in row]
+            estimated = estimated_rows(
+                [rows[i] for i in usable], [ready[i].crystal for i in usable]
+            )
         except Exception:  # one of them spoils the batch: each on its own shows which
             return [self._guarded(one.crystal, partial(self._row_alone, one)) for one in ready]
-        return [
-            self._guarded(one.crystal, partial(self._row, one, own))
-            for one, own in zip(ready, energies, strict=True)
-        ]
+        for i, values in zip(usable, estimated, strict=True):
+            rows[i] = self._table_row(ready[i], values)
+        return rows
+
+    def _hop_row(self, one: _Prepared, energies: HopEnergies) -> Row:
+        return hop_network_row(one.graph, energies, self.conditions, one.crystal.lattice)
 
     def _row_alone(self, one: _Prepared) -> Row:
         model = loaded_model(self.model, self.device)
-        return self._row(one, crystal_energies(model, [one.graph])[0])
+        hops = self._hop_row(one, crystal_energies(model, [one.graph])[0])
+        return self._table_row(one, estimated_rows([hops], [one.crystal])[0])
 
-    def _row(self, one: _Prepared, energies: HopEnergies) -> Row:
-        values = conduction_row(one.graph, energies, self.conditions, one.crystal.lattice)
+    def _table_row(self, one: _Prepared, values: Row) -> Row:
         return crystal_row(one.crystal, status="ok", model=self.model, **values)
 
 

@@ -13,12 +13,13 @@ from ionbridge.models.diffusivity import DiffusivityProcess
 from ionbridge.models.library import DEFAULTS
 from ionbridge.screening.conduction import Conditions
 from ionbridge.screening.conductivity_predictions import (
-    COLUMNS_WITH_NETWORK,
+    COLUMNS_WITH_SOURCES,
     CONDUCTIVITY_COLUMNS,
+    FROM_CRYSTAL,
     ROOM_TEMPERATURE_K,
     ConductivityModel,
-    beside_network,
     conductivity_rows,
+    with_crystals,
 )
 from ionbridge.screening.diffusivity_predictions import DIFFUSIVITY_COLUMNS, diffusivity_rows
 from ionbridge.screening.errors import InputError
@@ -109,8 +110,8 @@ def predict(
         data: Hops, crystals or rows of a conductivity table.
         quantity: By default the one that fits the kind of input.
         model: Name or folder; by default the best shipped one. A hop model predicts those rows
-            of a conductivity table that have a CIF. A conductivity model predicts all rows, and
-            what the hop network of the best shipped hop model says stands beside those with a CIF.
+            of a conductivity table that have a CIF. A conductivity model predicts all rows; those
+            with a CIF get the estimate that their crystal gets.
             A model of diffusivities takes the compositions of such a table.
         conditions: Temperature and sampling of crystals.
         executor: Where the work is done.
@@ -140,8 +141,9 @@ def predict(
             return Predictions(CONDUCTIVITY_COLUMNS, rows, name)
         beside = CrystalPredictor(DEFAULTS["migration_barrier"], conditions)
         crystals = [_crystal_of(record) for record in data.records]
-        networks = _mapped(beside, crystals, failed_row, executor, progress)
-        return Predictions(COLUMNS_WITH_NETWORK, beside_network(rows, networks), name)
+        found = _mapped(beside, crystals, failed_row, executor, progress)
+        own_model = name != DEFAULTS["conductivity"]
+        return Predictions(COLUMNS_WITH_SOURCES, with_crystals(rows, found, own_model), name)
     if data.kind == "hops" or quantity == "migration_barrier":
         if isinstance(any_model(name), ConductivityModel):
             raise InputError(f"model '{name}' predicts conductivity tables, not barriers of hops")
@@ -180,9 +182,8 @@ def _conductivity_row(row: Row) -> Row:
     """The columns of a conductivity table from those of a crystal."""
     return {
         "id": row["candidate_id"],
-        "log10_conductivity_lower": row["log10_conductivity_q05"],
-        "log10_conductivity_upper": row["log10_conductivity_q95"],
         **{k: row[k] for k in CONDUCTIVITY_COLUMNS if k in row},
+        **{name: row[c] for name, c in FROM_CRYSTAL.items() if name in CONDUCTIVITY_COLUMNS},
     }
 
 

@@ -75,6 +75,29 @@ def rank(rows: Sequence[Row], objectives: Sequence[Objective], rank_by: str) -> 
     return ranked + [dict(row) for i, row in enumerate(rows) if i not in chosen]
 
 
+ROLE_COLUMN = {
+    "electrolyte": "log10_conductivity_S_cm",
+    "electrode": "log10_diffusivity_cm2_s",
+}
+"""What a candidate of each role is ranked by among its like."""
+
+
+def with_role_ranks(rows: Sequence[Row]) -> list[Row]:
+    """The rows in their order, each with its place among the rows of its role.
+
+    Electrolytes by conductivity, electrodes by diffusivity, both one standard deviation on the safe
+    side; equal ones in the order of the rows.
+    """
+    result = [dict(row) for row in rows]
+    for role, column in ROLE_COLUMN.items():
+        objective = Objective(column)
+        own = [row for row in result if row["role"] == role and _is_rankable(row, [objective])]
+        own.sort(key=lambda row: -utility(row, objective, "lcb"))
+        for place, row in enumerate(own, start=1):
+            row["rank_in_role"] = place
+    return result
+
+
 def _is_rankable(row: Row, objectives: Sequence[Objective]) -> bool:
     values = [row.get(o.column) for o in objectives]
     return row["status"] == "ok" and all(v is not None and math.isfinite(v) for v in values)

@@ -20,6 +20,7 @@ Row = dict[str, Any]
 
 COLUMNS = (
     "rank",
+    "rank_in_role",
     "candidate_id",
     "formula",
     "working_ion",
@@ -42,11 +43,26 @@ COLUMNS = (
     "log10_conductivity_std",
     "log10_conductivity_q05",
     "log10_conductivity_q95",
+    "activation_energy_eV",
+    "activation_energy_std_eV",
+    "conductivity_source",
+    "diffusivity_source",
+    "log10_conductivity_composition_S_cm",
+    "log10_conductivity_composition_std",
+    "log10_conductivity_hop_network_S_cm",
+    "log10_conductivity_hop_network_std",
+    "log10_diffusivity_hop_network_cm2_s",
+    "log10_diffusivity_hop_network_std",
+    "measured_log10_conductivity_S_cm",
+    "measured_log10_diffusivity_cm2_s",
+    "measured_source",
     "carrier",
     "carrier_density_cm3",
     "n_sites",
     "n_hops",
     "energy_above_hull_eV_atom",
+    "energy_above_hull_std_eV_atom",
+    "energy_above_hull_source",
     "band_gap_eV",
     "score",
     "pareto_front",
@@ -66,6 +82,7 @@ STD_COLUMN = {
     "percolation_barrier_eV": "percolation_barrier_std_eV",
     "log10_diffusivity_cm2_s": "log10_diffusivity_std",
     "log10_conductivity_S_cm": "log10_conductivity_std",
+    "activation_energy_eV": "activation_energy_std_eV",
 }
 """Column of the spread that belongs to a column; other columns count as exact."""
 
@@ -76,6 +93,7 @@ NUMERIC_COLUMNS = (
     "percolation_dimensionality",
     "log10_diffusivity_cm2_s",
     "log10_conductivity_S_cm",
+    "activation_energy_eV",
     "carrier_density_cm3",
     "n_sites",
     "energy_above_hull_eV_atom",
@@ -83,7 +101,12 @@ NUMERIC_COLUMNS = (
 )
 """Columns that an objective may name."""
 
-CARRIED_VALUES = ("energy_above_hull_eV_atom", "band_gap_eV")
+CARRIED_VALUES = (
+    "energy_above_hull_eV_atom",
+    "energy_above_hull_std_eV_atom",
+    "energy_above_hull_source",
+    "band_gap_eV",
+)
 """Keys of a record that go into the table where they are present."""
 
 FORMULA_START = re.compile(r"'*[=+\-@\t\r]")

@@ -14,12 +14,13 @@ from functools import lru_cache
 import numpy as np
 import spglib
 from numpy.typing import NDArray
-from pymatgen.core import Composition, Element
+from pymatgen.core import Composition, Element, Lattice
 
 from ionbridge.structures.composition import formula_oxidation_states
 from ionbridge.structures.descriptors import ANIONS
 from ionbridge.structures.radii import ionic_radius
-from ionbridge.structures.records import WORKING_IONS, UnusableStructureError
+from ionbridge.structures.records import WORKING_IONS, Crystal, UnusableStructureError
+from ionbridge.structures.symmetry import conventional_cell
 from ionbridge.structures.tables import ConductivityRow
 
 OPTIONAL_BLOCKS = ("space_group", "cell")
@@ -74,6 +75,27 @@ _POLARIZABILITY_A3 = {
     "F": 1.04, "Cl": 3.66, "Br": 4.77, "I": 7.10, "O": 3.88, "S": 10.2, "Se": 10.5, "Te": 14.0
 }  # fmt: skip
 """Free anions: Pauling, Proc. R. Soc. A 114, 181 (1927); radius cubed stands in for others."""
+
+
+def table_row(crystal: Crystal) -> ConductivityRow:
+    """What a conductivity table would say of a crystal: content of the conventional cell, cell,
+    space group. The same crystal in another cell or setting gives the same row.
+    """
+    composition = crystal.composition
+    found = conventional_cell(crystal)
+    if found is None:
+        return ConductivityRow(crystal.id, crystal.formula, composition, family=crystal.family)
+    number, lattice = found
+    n_cells = max(round(abs(np.linalg.det(lattice)) / crystal.volume_A3, 6), 1e-6)
+    a, b, c, alpha, beta, gamma = map(float, Lattice(lattice).parameters)
+    return ConductivityRow(
+        id=crystal.id,
+        formula=crystal.formula,
+        composition=composition * n_cells,
+        cell=(a, b, c, alpha, beta, gamma),
+        space_group=number,
+        family=crystal.family,
+    )
 
 
 def conductor_ion(row: ConductivityRow) -> str:

@@ -82,6 +82,26 @@ def primitive_cell(crystal: Crystal, symprec_A: float = SYMPREC_A) -> Crystal:
     )
 
 
+def conventional_cell(
+    crystal: Crystal, symprec_A: float = SYMPREC_A
+) -> tuple[int, NDArray[np.float64]] | None:
+    """International number of the space group, and the (3, 3) cell of its standard setting.
+
+    Args:
+        crystal: Ordered or disordered crystal.
+        symprec_A: Distance tolerance, angstrom.
+
+    Returns:
+        None where spglib finds no space group.
+    """
+    numbers, _ = _site_kinds(crystal)
+    cell = (crystal.lattice.tolist(), crystal.frac.tolist(), numbers)
+    found = _quietly(lambda: spglib.get_symmetry_dataset(cell, symprec=symprec_A))
+    if found is None:
+        return None
+    return int(found.number), np.asarray(found.std_lattice, dtype=float)
+
+
 def space_group(
     crystal: Crystal, symprec_A: float = SYMPREC_A
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

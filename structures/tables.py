@@ -102,6 +102,13 @@ def conductivity_row(row: Mapping[str, str], id: str) -> ConductivityRow | Faile
     )
 
 
+def composition_key(composition: Composition) -> tuple[tuple[str, float], ...]:
+    """Atomic fractions to two digits: what counts as one composition across tables."""
+    total = composition.num_atoms
+    shares = ((str(e), round(n / total, 2)) for e, n in composition.items())
+    return tuple(sorted((symbol, share) for symbol, share in shares if share > 0))
+
+
 def conductivity_label(
     text: str, temperature_K: float | None = None, source: str | None = None
 ) -> Label | None:

@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import norm
 
+from ionbridge.models.conduction_estimate import PREFACTOR_STD_DECADES
 from ionbridge.models.ensemble import HopEnergies
-from ionbridge.screening.conduction import (
-    CHARGE_NUMBER,
-    PREFACTOR_STD_DECADES,
-    conduction_row,
-)
 from ionbridge.screening.conduction import (
     Conditions as ConductionConditions,
 )
+from ionbridge.screening.conduction import (
+    conduction_row,
+)
+from ionbridge.screening.estimate import CHARGE_NUMBER
 from ionbridge.screening.orchestrator.catalogue import (
     Conditions,
     Entry,

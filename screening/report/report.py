@@ -8,11 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from ionbridge.screening.candidates import REFERENCE_SOURCE
+from ionbridge.models.metrics import spearman
+from ionbridge.screening.estimate import REFERENCE_SOURCE
+from ionbridge.screening.ranking import ROLE_COLUMN
 from ionbridge.screening.report import cell_plots, plots
 from ionbridge.screening.table import Row
 
@@ -21,6 +24,11 @@ if TYPE_CHECKING:
 
 PLOTTED = ("log10_diffusivity_cm2_s", "log10_conductivity_S_cm")
 """Columns that the plots can show; the first objective among them is taken."""
+
+WEAK_CORRELATION = 0.5
+"""Below this rank correlation with measured conductors the page warns."""
+FEWEST_MEASURED = 4
+"""References with a measured value that a rank correlation takes."""
 
 N_CELLS = 15
 """Candidates whose cells are shown."""
@@ -65,6 +73,8 @@ def render(rows: Sequence[Row], record: Mapping[str, Any], cell: CellStage | Non
         n_rows=len(rows),
         n_ranked=len(ranked),
         top=ranked[:N_SHOWN],
+        lists=role_lists(rows),
+        measured=against_measured(references),
         references=references,
         reference_source=REFERENCE_SOURCE,
         plots={name: Markup(svg) for name, svg in pictures.items()},
@@ -82,6 +92,50 @@ def render(rows: Sequence[Row], record: Mapping[str, Any], cell: CellStage | Non
         several=len(objectives) > 1,
         n_in_domain=sum(row["in_domain"] is True for row in ranked),
     )
+
+
+def role_lists(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Electrolytes and electrodes apart: the best of each family, then the first of all.
+
+    Args:
+        rows: The table, with places among the rows of a role.
+    """
+    lists = []
+    for role, column in ROLE_COLUMN.items():
+        own = [r for r in rows if r["role"] == role and r.get("rank_in_role") is not None]
+        own.sort(key=lambda row: int(row["rank_in_role"]))
+        best: dict[str, Row] = {}
+        for row in own:
+            best.setdefault(str(row["family"] or "other"), row)
+        if own:
+            lists.append(
+                {
+                    "role": role,
+                    "column": column,
+                    "n": len(own),
+                    "families": list(best.values()),
+                    "top": own[:N_SHOWN],
+                }
+            )
+    return lists
+
+
+def against_measured(references: Sequence[Row]) -> dict[str, Any]:
+    """References with a measured conductivity beside the predicted one, and the rank correlation.
+
+    The predictions come from models that saw neither paper nor composition of the row.
+    """
+    rows = [
+        row
+        for row in references
+        if row["status"] == "ok" and row.get("measured_log10_conductivity_S_cm") is not None
+    ]
+    pair = [
+        [float(row[c]) for row in rows]
+        for c in ("measured_log10_conductivity_S_cm", "log10_conductivity_S_cm")
+    ]
+    correlation = spearman(*map(np.array, pair)) if len(rows) >= FEWEST_MEASURED else None
+    return {"rows": rows, "spearman": correlation, "weak": WEAK_CORRELATION}
 
 
 def with_spread(value: float, std: float) -> tuple[str, str]:
