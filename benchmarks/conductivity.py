@@ -1,6 +1,6 @@
 """Measured conductivities: the one estimate against its parts and simple rules, and its shipping.
 
-    python -m benchmarks.conductivity --data DIR [--ship LIBRARY_DIR]
+    python -m benchmarks.conductivity --data DIR [--ship LIBRARY_DIR] [--shipped-trees]
 
 Every row is predicted by models that saw neither its paper nor its composition. Rows with a CIF
 are predicted as crystals, as `predict` does. Baselines on the same rows: the median of the
@@ -13,6 +13,7 @@ and `conduction-estimate` with these scores in their cards.
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -35,8 +36,10 @@ from ionbridge.models.domain import Domain
 from ionbridge.models.library import DEFAULTS, load
 from ionbridge.models.metrics import bootstrap, interval_coverage, mae, spearman
 from ionbridge.models.trees import Forest
+from ionbridge.models.validation import GROUPED, STARTER, validation_row, write_validation
 from ionbridge.screening.conduction import Conditions, hop_network_row
 from ionbridge.screening.estimate import hop_result
+from ionbridge.screening.orchestrator.checking import starter_rows
 from ionbridge.structures.conductor_descriptors import (
     composition_block,
     conductor_ion,
@@ -49,6 +52,8 @@ from ionbridge.structures.splits import GroupedKFold
 from ionbridge.structures.tables import ConductivityRow, composition_key
 
 RESULT = Path(__file__).parent / "results" / "conductivity.json"
+HELD_OUT = RESULT.with_name("conductivity_held_out.csv")
+PARTS = ("estimate", "composition model", "hop network")
 ROOM_K = (288.0, 308.0)
 LOWEST = -12.0
 """log10 S/cm; lower values of the compilations are extrapolations from high temperatures."""
@@ -151,12 +156,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
     parser.add_argument("--ship", type=Path, help="write the model folders into this library")
+    parser.add_argument(
+        "--shipped-trees", action="store_true", help="take the shipped model of compositions"
+    )
     args = parser.parse_args()
     rows = [as_crystal(row) for row in training_rows(args.data)]
-    trees = ConductivityTrees().fit(rows, [label_of(row) for row in rows])
+    labels = [label_of(row) for row in rows]
+    trees = load(DEFAULTS["conductivity"])
+    if not args.shipped_trees:
+        trees = ConductivityTrees().fit(rows, labels)
     true = np.array([label_of(row).value for row in rows])
     exact = np.array([label_of(row).bound == "=" for row in rows])
-    mean, std = trees.out_of_fold_.T
+    mean, std = trees.out_of_fold(rows, labels)
     print(f"{len(rows)} rows, {exact.sum()} values", flush=True)
     hops = hop_results([row.crystal for row in rows])
     print(f"{sum(h is not None for h in hops)} crystals with hops", flush=True)
@@ -220,9 +231,38 @@ def main() -> None:
     results["activation_energy"] = energy_scores(estimate, rows, mean)
     print(results["activation_energy"])
     RESULT.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    write_held_out([rows[i].id for i in scored], columns)
     if args.ship:
-        trees.save(args.ship / DEFAULTS["conductivity"], card(results, rows))
-        estimate.save(args.ship / DEFAULTS["conduction"], estimate_card(results, rows))
+        folders = [args.ship / DEFAULTS[name] for name in ("conductivity", "conduction")]
+        trees.save(folders[0], card(results, rows))
+        estimate.save(folders[1], estimate_card(results, rows))
+        for folder, name in zip(folders, ("composition model", "estimate"), strict=True):
+            write_validation(
+                folder,
+                GROUPED,
+                [
+                    validation_row(
+                        rows[i].id, rows[i].family, conductor_ion(rows[i]), value, true[i]
+                    )
+                    for i, value in zip(scored, columns[name], strict=True)
+                ],
+            )
+        write_validation(folders[0], STARTER, starter_rows(trees, "conductivity"))
+
+
+def write_held_out(ids: Sequence[str], columns: dict[str, Floats]) -> None:
+    """Predictions of every row by models that saw neither its paper nor its composition."""
+    with HELD_OUT.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["id", *PARTS])
+        for k, name in enumerate(ids):
+            writer.writerow([name, *(f"{columns[part][k]:.4f}" for part in PARTS)])
+
+
+def held_out_estimates() -> dict[str, dict[str, float]]:
+    """What :func:`write_held_out` wrote, by id; NaN where a part says nothing."""
+    with HELD_OUT.open(encoding="utf-8", newline="") as stream:
+        return {r["id"]: {p: float(r[p]) for p in PARTS} for r in csv.DictReader(stream)}
 
 
 def held_out_domain(rows: Rows) -> NDArray[np.bool_]:
@@ -347,7 +387,7 @@ def estimate_card(results: dict[str, Any], rows: Rows) -> dict[str, Any]:
     return {
         "name": "conduction-estimate",
         "predicts": "most probable measured conductivity and diffusivity of a crystal",
-        "quantity": "conductivity",
+        "quantity": "conduction",
         "inputs": ["crystal: its hops by the hop model, its composition by conductivity-trees"],
         "method": "combination of least variance of the calibrated hop network and the model of "
         "measured compositions; Meyer-Neldel line for the activation energy",

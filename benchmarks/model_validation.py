@@ -14,10 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.conductivity import Arrays, label_of, member_runs, source_group
 from benchmarks.neb_labels_vs_dft import starter_pairs
 from ionbridge.models import library
-from ionbridge.models.conductivity import SCALE
 from ionbridge.models.validation import (
     GROUPED,
     LEAVE_FAMILY_OUT,
@@ -31,9 +29,8 @@ from ionbridge.screening.cell.shipped import OTHERS, ROMS
 from ionbridge.screening.orchestrator.cells import AGEING_MODELS
 from ionbridge.screening.orchestrator.checking import starter_rows
 from ionbridge.screening.orchestrator.potentials import NEB, NEB_VALIDATION
-from ionbridge.structures.conductor_descriptors import conductor_ion
 from ionbridge.structures.family_names import canonical_family
-from ionbridge.structures.sources import na_conductivity, neb_barriers, obelix
+from ionbridge.structures.sources import neb_barriers
 
 RESULTS = Path(__file__).parent / "results" / "hop_barriers"
 PROTOCOLS = (GROUPED, LEAVE_FAMILY_OUT, LEAVE_ION_OUT)
@@ -78,22 +75,6 @@ def potential_rows(data: Path) -> list[ValidationRow]:
     ]
 
 
-def conductivity_rows(data: Path) -> list[ValidationRow]:
-    """Ten folds by paper, as in ``benchmarks.conductivity``; upper bounds are left out."""
-    rows = []
-    for source in (obelix.SOURCE, na_conductivity.SOURCE):
-        records = [row for row in source.load(data).records if row.label is not None]
-        run = member_runs(Arrays.of(records), source_group, 0)
-        found = -SCALE.inverse(run[:3].mean(axis=0))
-        for record, value in zip(records, found, strict=True):
-            label = label_of(record)
-            if label.bound == "=":
-                ion = conductor_ion(record)
-                family = None if record.family is None else canonical_family(record.family)
-                rows.append(validation_row(record.id, family, ion, value, label.value))
-    return rows
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of the public data sets")
@@ -112,8 +93,6 @@ def main() -> None:
         card = library.read_card(folder)
         for protocol, path in stored(name).items():
             write_validation(folder, protocol, stored_rows(path, args.data))
-        if name == "conductivity-trees":
-            write_validation(folder, GROUPED, conductivity_rows(args.data))
         rows = starter_rows(library.load(name), str(card["quantity"]))
         write_validation(folder, STARTER, rows)
         error = np.mean([row.prediction for row in rows])

@@ -88,7 +88,7 @@ class Value:
 
     def shifted(self, decades: float) -> Value:
         """The same times ten to the given power."""
-        return Value(*(v + decades for v in asdict(self).values()))
+        return Value(self.mean + decades, self.std, self.lower + decades, self.upper + decades)
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,8 @@ class Estimate:
 
     Attributes:
         conductivity: log10 of S/cm.
-        diffusivity: log10 of cm^2/s: of all ions by Nernst-Einstein; for an electrode unlike all
-            measured conductors that of one carrier, by the hops.
+        diffusivity: log10 of cm^2/s: of all ions by Nernst-Einstein; for an electrode, which is
+            made of carriers, that of one carrier by the hops.
         activation_energy_eV: Slope of ln(sigma T), and its one sigma.
         composition: What measured compositions say, log10 of S/cm; None where nothing is said.
         hop_network: What the hops say.

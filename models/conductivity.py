@@ -98,9 +98,6 @@ class ConductivityTrees:
     Attributes:
         committee: Settings of the members.
         seed: Of the members and folds.
-
-    After ``fit`` ``out_of_fold_`` (n, 2) holds, for every record in the order given, mean and
-    spread (log10 S/cm) by models that saw neither its paper nor its composition.
     """
 
     committee: CommitteeSettings = field(default_factory=CommitteeSettings)
@@ -124,8 +121,7 @@ class ConductivityTrees:
         value = np.array([label.value for label in labels], dtype=float)
         if not np.isfinite(value).all():
             raise ValueError("labels must be finite; drop rows without a conductivity")
-        # members draw at random: rows in one order give one model
-        order = sorted(range(len(records)), key=lambda i: (records[i].id, value[i]))
+        order = _order(records, value)
         rows = [records[i] for i in order]
         value = value[order]
         side = np.array([SIDE[labels[i].bound] for i in order])
@@ -143,9 +139,28 @@ class ConductivityTrees:
                 found = self._fit_ion(ion, [rows[i] for i in own], value[own], side[own])
                 held_out[own] = np.stack([found.mean, found.std], axis=1)
         self.held_out_ = held_out
-        self.out_of_fold_ = np.empty_like(held_out)
-        self.out_of_fold_[order] = held_out
         return self
+
+    def out_of_fold(
+        self, records: Sequence[ConductivityRow], labels: Sequence[Label]
+    ) -> tuple[Floats, Floats]:
+        """Mean and spread (n,), log10 S/cm, of training rows by models that did not see them.
+
+        Neither their paper nor their composition was learnt from.
+
+        Args:
+            records: (n,) the rows that the model was fitted on, in any order.
+            labels: (n,) their labels.
+
+        Raises:
+            ValueError: Other rows than those.
+        """
+        order = _order(records, np.array([label.value for label in labels]))
+        if [str(composition_key(records[i].composition)) for i in order] != self.keys_:
+            raise ValueError("these are not the rows that the model was fitted on")
+        found = np.empty_like(self.held_out_)
+        found[order] = self.held_out_
+        return found[:, 0], found[:, 1]
 
     def _fit_ion(
         self, ion: str, rows: Sequence[ConductivityRow], value: Floats, side: Sides
@@ -358,6 +373,11 @@ class ConductivityTrees:
             for ion, stored in config["domains"].items()
         }
         return model
+
+
+def _order(records: Sequence[ConductivityRow], value: Floats) -> list[int]:
+    """Rows in one order give one model, as members draw at random."""
+    return sorted(range(len(records)), key=lambda i: (records[i].id, value[i]))
 
 
 def _choices() -> Iterator[tuple[str, ...]]:

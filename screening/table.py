@@ -101,12 +101,7 @@ NUMERIC_COLUMNS = (
 )
 """Columns that an objective may name."""
 
-CARRIED_VALUES = (
-    "energy_above_hull_eV_atom",
-    "energy_above_hull_std_eV_atom",
-    "energy_above_hull_source",
-    "band_gap_eV",
-)
+CARRIED_VALUES = ("energy_above_hull_eV_atom", "energy_above_hull_std_eV_atom", "band_gap_eV")
 """Keys of a record that go into the table where they are present."""
 
 FORMULA_START = re.compile(r"'*[=+\-@\t\r]")
@@ -131,6 +126,7 @@ def crystal_row(crystal: Crystal, **values: Any) -> Row:
         source=crystal.source,
         n_sites=crystal.n_sites,
         note=noted(crystal.notes),
+        energy_above_hull_source=crystal.extra.get("energy_above_hull_source"),
         **{key: crystal.extra.get(key) for key in CARRIED_VALUES if not _fault(crystal, key)},
     )
     row.update(values)

@@ -22,7 +22,13 @@ from ionbridge.screening.errors import InputError
 from ionbridge.screening.orchestrator.potentials import NEB, NEB_VALIDATION
 from ionbridge.screening.orchestrator.records import composition_in, composition_of
 from ionbridge.screening.starter import starter_crystals, starter_hops
-from ionbridge.structures.sources import materials_project, na_conductivity, neb_barriers, obelix
+from ionbridge.structures.sources import (
+    conductivity_extra,
+    materials_project,
+    na_conductivity,
+    neb_barriers,
+    obelix,
+)
 
 TOLERANCE = 0.01
 """Relative difference of a stated and a recomputed error that rounding explains."""
@@ -222,7 +228,8 @@ def _hull_distances(data: Path) -> dict[str, float]:
 
 
 def _conductivities(data: Path) -> dict[str, float]:
-    rows = [*obelix.SOURCE.load(data).records, *na_conductivity.SOURCE.load(data).records]
+    sources = (obelix.SOURCE, na_conductivity.SOURCE, conductivity_extra.SOURCE)
+    rows = [row for source in sources for row in source.load(data).records]
     return {row.id: row.label.value for row in rows if row.label is not None}
 
 
@@ -233,5 +240,6 @@ LABELS: Mapping[str, Callable[[Path], Mapping[str, float]]] = {
     "formation_energy": _formation_energies,
     "energy_above_hull": _hull_distances,
     "conductivity": _conductivities,
+    "conduction": _conductivities,
 }
 """Labels of each quantity by record id, from the folder of the public data sets."""

@@ -11,12 +11,10 @@ from scipy.stats import norm
 
 from ionbridge.models.conduction_estimate import PREFACTOR_STD_DECADES
 from ionbridge.models.ensemble import HopEnergies
-from ionbridge.screening.conduction import (
-    Conditions as ConductionConditions,
-)
-from ionbridge.screening.conduction import (
-    conduction_row,
-)
+from ionbridge.models.library import DEFAULTS, find
+from ionbridge.models.validation import errors_by_domain
+from ionbridge.screening.conduction import Conditions as ConductionConditions
+from ionbridge.screening.conduction import conduction_row
 from ionbridge.screening.estimate import CHARGE_NUMBER
 from ionbridge.screening.orchestrator.catalogue import (
     Conditions,
@@ -36,12 +34,13 @@ from ionbridge.screening.orchestrator.records import (
     hop_of,
     row_by_row,
 )
+from ionbridge.screening.predict import CrystalPredictor
 from ionbridge.structures import composition as compositions
 from ionbridge.structures import families
 from ionbridge.structures.hop_profile import profiled
 from ionbridge.structures.json_records import hop_to_json
 from ionbridge.structures.oxidation import BRANCHES
-from ionbridge.structures.records import UnusableStructureError
+from ionbridge.structures.records import Crystal, UnusableStructureError
 from ionbridge.structures.sites import find_hops
 from ionbridge.structures.transport import nernst_einstein
 from ionbridge.structures.units import BOLTZMANN_EV_PER_K, FARADAY_C_PER_MOL, MAH_PER_C
@@ -101,6 +100,18 @@ def formula_entries() -> tuple[Entry, ...]:
             },
             judge=_bond_valence_on_labels,
             run=_bond_valence,
+        ),
+        Entry(
+            name="crystal-conduction",
+            kind="formula",
+            about="the estimate of `predict`: measured compositions and hops combined",
+            inputs=("crystal",),
+            outputs=("conductivity", "diffusivity"),
+            fidelity="learnt",
+            cost_s=0.5,
+            errors=_estimate_errors(),
+            conditions=("temperature_K",),
+            run=_crystal_conduction,
         ),
         Entry(
             name="jump-network",
@@ -236,6 +247,49 @@ def _find_hops(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
         except Exception as error:  # one crystal of many: a row with its reason
             rows.append({**failed(row, str(error)), ORIGIN: row["id"]})
     return {"hop": rows}
+
+
+def _estimate_errors() -> Mapping[str, Mapping[str, ValidatedError]]:
+    """Errors against measured conductivities; those of the diffusivity are the same decades."""
+    found = errors_by_domain(find(DEFAULTS["conduction"]))
+    own = {s: ValidatedError(e.std, e.n_rows, "measured, unseen") for s, e in found.items()}
+    return {"conductivity": own, "diffusivity": own}
+
+
+def estimated_row(crystal: Crystal, temperature_K: float, seed: int) -> Row:
+    """The row that ``predict`` gives for a crystal.
+
+    Raises:
+        UnusableStructureError: It gives none; with its reason.
+    """
+    at = ConductionConditions(temperature_K=temperature_K, seed=seed)
+    (row,) = CrystalPredictor(DEFAULTS["migration_barrier"], at)([crystal])
+    if row["status"] != "ok":
+        raise UnusableStructureError(f"{crystal.id}: {row['reason']}")
+    return row
+
+
+def _crystal_conduction(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
+    found = row_by_row(
+        tables["crystal"],
+        lambda row: estimated_row(crystal_of(row), context.at.temperature_K, context.at.seed),
+    )
+    return {
+        name: [
+            row
+            if row["status"] == "failed"
+            else {
+                "id": row["candidate_id"],
+                QUANTITIES[name].column: row[QUANTITIES[name].column],
+                "std": row[f"log10_{name}_std"],
+                "in_domain": row["in_domain"],
+                "working_ion": row["working_ion"],
+                "status": "ok",
+            }
+            for row in found
+        ]
+        for name in ("conductivity", "diffusivity")
+    }
 
 
 def _compositions(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:

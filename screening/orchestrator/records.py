@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from pymatgen.core import Composition
-from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
 from ionbridge.screening.orchestrator.quantities import Row
-from ionbridge.structures.json_records import crystal_from_json, hop_from_json
+from ionbridge.structures.conductor_descriptors import table_row
+from ionbridge.structures.json_records import crystal_from_json, crystal_to_json, hop_from_json
 from ionbridge.structures.records import Crystal, Hop
 from ionbridge.structures.tables import ConductivityRow
 
@@ -44,15 +44,19 @@ def composition_of(row: Row) -> ConductivityRow:
 
 
 def composition_in(crystal: Crystal) -> Row:
-    """Formula, space group and cell of a crystal, as a row of ``composition``."""
-    structure = crystal.to_pymatgen()
+    """Content, cell and space group of a crystal, as a row of ``composition``.
+
+    The crystal itself stays with it (``crystal``): what is measured of crystals is read from it.
+    """
+    seen = table_row(crystal)
     return {
         "id": crystal.id,
-        "formula": crystal.composition.formula.replace(" ", ""),
-        "cell": [float(x) for x in structure.lattice.parameters],
-        "space_group": SpacegroupAnalyzer(structure, symprec=0.1).get_space_group_number(),
+        "formula": seen.composition.formula.replace(" ", ""),
+        "cell": None if seen.cell is None else list(seen.cell),
+        "space_group": seen.space_group,
         "family": crystal.family,
         "working_ion": crystal.working_ion,
+        "crystal": crystal_to_json(crystal),
         "status": "ok",
     }
 

@@ -100,8 +100,9 @@ def test_diffusivity_and_conductivity_belong_together():
     factor = nernst_einstein(10.0**found.diffusivity.mean, HOPS.ion_density_cm3, 400.0)
     assert found.conductivity.mean == pytest.approx(np.log10(factor))
     assert found.diffusivity_source == "conductivity"
+    assert found.diffusivity.std == found.conductivity.std > 0
     electrode = replace(HOPS, is_electrode=True)
-    alone = ConductionEstimate().estimate(electrode, FAR, 400.0)
+    alone = ConductionEstimate().estimate(electrode, NEAR, 400.0)
     assert alone.diffusivity_source == "hop_network"
     assert alone.diffusivity == alone.hop_network_diffusivity
 

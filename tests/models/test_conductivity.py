@@ -8,7 +8,7 @@ from pymatgen.core import Composition
 
 from ionbridge.models.checkpoint import IncompatibleModelError
 from ionbridge.models.committee import CommitteeSettings
-from ionbridge.models.conductivity import ConductivityTrees, source_group
+from ionbridge.models.conductivity import ConductivityTrees, source_group, weighted
 from ionbridge.models.library import KINDS, load
 from ionbridge.models.prediction import Prediction
 from ionbridge.structures.records import Label, UnusableStructureError
@@ -158,7 +158,10 @@ def test_whatever_is_known_of_the_lattice_is_used(model: ConductivityTrees, know
         cell=asked.cell if "cell" in known else None,
         space_group=asked.space_group if "space_group" in known else None,
     )
-    assert set(model._branch_of(asked).blocks) == known  # type: ignore[union-attr]
+    branches = model._branches_of(asked)
+    assert set(branches[-1].blocks) == known  # the one that sees most
+    assert all(set(branch.blocks) <= known for branch in branches)
+    assert len(branches) == 2 ** len(known)
     assert np.isfinite(model.predict([asked]).mean).all()
 
 
@@ -214,3 +217,29 @@ def test_rows_of_one_paper_are_one_group_however_it_is_written() -> None:
     a, b = replace(row(1), doi="10.1/ABC "), replace(row(2), doi="10.1/abc")
     assert source_group(a) == source_group(b)
     assert source_group(replace(a, doi=None)) != source_group(replace(b, doi=None))
+
+
+def test_committees_weigh_by_inverse_variance_and_disagreement_widens() -> None:
+    two = np.array([[[1.0, 1.0], [0.1, 0.1]], [[1.0, 3.0], [0.2, 0.1]]])
+    mean, spread = weighted(two)
+    assert mean == pytest.approx([1.0, 2.0])
+    assert spread[0] == pytest.approx(np.sqrt((0.8 * 0.01) + (0.2 * 0.04)))
+    assert spread[1] == pytest.approx(np.hypot(0.1, 1.0))
+    one = two.copy()
+    one[1, :, 0] = np.nan
+    assert weighted(one)[:, 0] == pytest.approx([1.0, 0.1])
+
+
+def test_out_of_fold_predictions_saw_neither_paper_nor_composition(
+    model: ConductivityTrees,
+) -> None:
+    """Labels that follow the id alone cannot be foretold, but are by a model that saw the row."""
+    rows = [row(k) for k in range(60)]
+    noise = np.random.default_rng(3).normal(-5, 2, len(rows))
+    labels = [Label("log10_conductivity_S_cm", float(v)) for v in noise]
+    fitted = ConductivityTrees(FEW).fit(rows, labels)
+    mean, spread = fitted.out_of_fold(rows[::-1], labels[::-1])
+    assert abs(np.corrcoef(mean, noise[::-1])[0, 1]) < 0.5
+    assert (spread > 0).all()
+    with pytest.raises(ValueError, match="not the rows"):
+        fitted.out_of_fold(rows[1:], labels[1:])

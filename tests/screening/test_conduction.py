@@ -10,8 +10,8 @@ from scipy.stats import special_ortho_group
 from ionbridge.models.ensemble import HopEnergies
 from ionbridge.screening.conduction import (
     Conditions,
-    hop_network_row,
     fast_direction,
+    hop_network_row,
     one_sigma,
     site_energies,
 )

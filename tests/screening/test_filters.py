@@ -50,13 +50,27 @@ def test_refused_with_a_reason(settings: FilterSettings, extra: dict, reason: st
         FilterSettings(min_atoms=4, max_atoms=4),
         FilterSettings(elements_allowed=("Co", "Li", "O")),
         FilterSettings(role="electrode", families=("layered", "spinel")),
-        FilterSettings(max_energy_above_hull_eV_atom=0.0, min_band_gap_eV=9.0),  # no value known
     ],
 )
 def test_passed(settings: FilterSettings) -> None:
     filters = Filters(settings)
     assert filters.refusal_by_content(crystal()) is None
     assert filters.refusal_by_class(crystal()) is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "column"),
+    [
+        (FilterSettings(max_energy_above_hull_eV_atom=0.0), "energy_above_hull_eV_atom"),
+        (FilterSettings(min_band_gap_eV=9.0), "band_gap_eV"),
+    ],
+)
+def test_a_value_that_is_asked_for_and_not_known_does_not_pass(settings, column) -> None:
+    filters = Filters(settings)
+    refusal = filters.refusal_by_content(crystal()) or filters.refusal_by_class(crystal())
+    assert refusal is not None
+    assert refusal.startswith(f"{column} is not known")
+    assert "give it in the record" in refusal
 
 
 def test_known_compounds_by_reduced_formula(tmp_path: Path) -> None:

@@ -122,5 +122,5 @@ def test_the_chain_of_steps_gives_what_predict_gives(tiny_model):
 
 def test_a_crystal_becomes_its_composition():
     row = composition_in(layered())
-    assert row["formula"] == "Li1Co1O2"
+    assert row["formula"] == "Li3Co3O6"  # of the conventional cell
     assert row["space_group"] == 166

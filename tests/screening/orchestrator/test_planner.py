@@ -251,7 +251,7 @@ class TestReach:
         made = plan("diffusivity", HOPS, Catalogue(formula_entries()))
         assert made.chosen is None
         assert [m.quantity for m in made.missing] == ["crystal"]
-        assert made.missing[0].would_feed == "jump-network"
+        assert made.missing[0].would_feed == "crystal-conduction"
         assert "CIF" in made.why
 
     def test_of_what_lacks_the_least_is_named_that_uses_what_is_given(self):
