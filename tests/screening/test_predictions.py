@@ -9,12 +9,7 @@ import pytest
 from ionbridge.models.few_label_model import FewLabelModel
 from ionbridge.models.library import load
 from ionbridge.screening.conduction import Conditions
-from ionbridge.screening.conductivity_predictions import (
-    COLUMNS_WITH_NETWORK,
-    NETWORK_COLUMNS,
-    beside_network,
-    learnable,
-)
+from ionbridge.screening.conductivity_predictions import SOURCE_COLUMNS, learnable
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.evaluation import evaluate
 from ionbridge.screening.execution import ThisProcess
@@ -185,17 +180,23 @@ def test_a_model_of_barriers_alone_predicts_crystals(tmp_path: Path) -> None:
     assert rows[0]["percolation_barrier_eV"] == pytest.approx(0.4, abs=0.01)
 
 
-def test_the_hop_network_stands_beside_what_was_learnt() -> None:
-    learnt = [{"id": "a", "log10_conductivity_S_cm": -4.0}, {"id": "b"}]
-    network = [
-        {"log10_conductivity_S_cm": -3.0, "log10_conductivity_std": 1.0, "status": "ok"},
-        {"status": "failed", "reason": "no CIF"},
-    ]
-    first, second = beside_network(learnt, network)
-    assert (first["log10_conductivity_S_cm"], first["hop_network_log10_S_cm"]) == (-4.0, -3.0)
-    assert first["hop_network_log10_std"] == 1.0
-    assert second["hop_network_log10_S_cm"] is None
-    assert set(COLUMNS_WITH_NETWORK) - set(CONDUCTIVITY_COLUMNS) == set(NETWORK_COLUMNS)
+def test_a_row_with_a_cif_gets_what_its_crystal_gets(tmp_path: Path) -> None:
+    """And a row without is carried by its composition."""
+    cifs = tmp_path / "cifs"
+    cifs.mkdir()
+    write_cif(rocksalt(), cifs / "a.cif")
+    formula = rocksalt().formula
+    table = tmp_path / "t.csv"
+    table.write_text(f"ID,Reduced Composition\na,{formula}\nb,Li3PS4\n", encoding="utf-8")
+    data = read_input([table], cifs=cifs)
+    first, second = predict(data, None, None, FEW, ThisProcess()).rows
+    crystal = predict(read_input([cifs / "a.cif"]), None, None, FEW, ThisProcess()).rows[0]
+    for name in ("log10_conductivity_S_cm", "log10_conductivity_std", *SOURCE_COLUMNS):
+        assert first[name] == crystal[name], name
+    assert first["log10_conductivity_lower"] == crystal["log10_conductivity_q05"]
+    assert second["status"] == "ok"
+    assert second["conductivity_source"] == "composition"
+    assert second["log10_conductivity_composition_S_cm"] == second["log10_conductivity_S_cm"]
 
 
 def test_conductivities_of_another_temperature_are_not_learnt_from(tmp_path: Path) -> None:
