@@ -83,6 +83,10 @@ STD_COLUMN = {
     "log10_diffusivity_cm2_s": "log10_diffusivity_std",
     "log10_conductivity_S_cm": "log10_conductivity_std",
     "activation_energy_eV": "activation_energy_std_eV",
+    "log10_conductivity_composition_S_cm": "log10_conductivity_composition_std",
+    "log10_conductivity_hop_network_S_cm": "log10_conductivity_hop_network_std",
+    "log10_diffusivity_hop_network_cm2_s": "log10_diffusivity_hop_network_std",
+    "energy_above_hull_eV_atom": "energy_above_hull_std_eV_atom",
 }
 """Column of the spread that belongs to a column; other columns count as exact."""
 
