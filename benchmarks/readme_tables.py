@@ -385,8 +385,8 @@ def conductivity(result: dict[str, Any]) -> str:
     lines = [
         "Measured room-temperature conductivity, every row predicted by models that saw neither "
         "its paper nor its composition: MAE in decades [95 % bootstrap over papers] / Spearman / "
-        "median error (`python -m benchmarks.conductivity`). Two papers on one composition differ by 0.98 "
-        "decades in the mean.",
+        "median error (`python -m benchmarks.conductivity`). Two papers on one composition differ "
+        "by 0.98 decades in the mean.",
         "",
         "| | " + " | ".join(f"{name}, {result[name]['estimate']['n']}" for name in subsets) + " |",
         "|---|" + "---|" * len(subsets),
@@ -408,11 +408,11 @@ def conductivity(result: dict[str, Any]) -> str:
 
 def screening_power(result: dict[str, Any]) -> str:
     lines = [
-        f"{result['n_superionic']} measured superionic conductors (above 1e-4 S/cm), each predicted "
-        "by models that saw neither its paper nor its composition, hidden among "
-        f"{result['n_other_measured']} slower ones and {result['n_pool']} crystals of the Materials "
-        "Project: share found in the first 5 % of the ranking / area under the curve [95 % bootstrap] "
-        "(`python -m benchmarks.screening_power`).",
+        f"{result['n_superionic']} measured superionic conductors (above 1e-4 S/cm), each "
+        "predicted by models that saw neither its paper nor its composition, hidden among "
+        f"{result['n_other_measured']} slower ones and {result['n_pool']} crystals of the "
+        "Materials Project: share found in the first 5 % of the ranking / area under the curve "
+        "[95 % bootstrap] (`python -m benchmarks.screening_power`).",
         "",
         "| ranking by | found in the first 5 % | area under the curve |",
         "|---|---|---|",

@@ -337,7 +337,7 @@ class ConductionEstimate:
         """Activation energy (mean, std) and the value at another temperature."""
         start, slope = self.neldel_eV
         energy = max(start + slope * room.mean, 0.05)
-        step = decades_per_eV(temperature_K) - decades_per_eV(ROOM_TEMPERATURE_K)
+        step = float(decades_per_eV(temperature_K) - decades_per_eV(ROOM_TEMPERATURE_K))
         mean = room.mean - energy * step + np.log10(ROOM_TEMPERATURE_K / temperature_K)
         std = float(np.hypot(room.std * (1.0 - slope * step), self.neldel_std_eV * step))
         widening = std / room.std
@@ -363,7 +363,7 @@ class ConductionEstimate:
     def load(cls, directory: str | Path) -> Self:
         """Read a model folder; see ``models.checkpoint.load_arrays`` for what is refused."""
         _, config = load_arrays(Path(directory), cls.kind)
-        settings = {k: config["settings"][k] for k in (f.name for f in fields(cls))}
+        settings: dict[str, Any] = {f.name: config["settings"][f.name] for f in fields(cls)}
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()})
 
 

@@ -189,9 +189,9 @@ class ConductivityTrees:
         )
         mean, aleatoric, epistemic = np.zeros((3, len(rows)))
         for i in range(len(rows)):
-            usable = np.array([t[:, i : i + 1] for t in out_of_fold.values()])
+            of_row = np.array([t[:, i : i + 1] for t in out_of_fold.values()])
             blocks = max((b for b in out_of_fold if set(b) <= known[i]), key=len)
-            one = self._decades(ion, blocks, *weighted(usable))
+            one = self._decades(ion, blocks, *weighted(of_row))
             mean[i], aleatoric[i] = one.mean[0], one.aleatoric_std[0]
             epistemic[i] = one.epistemic_std[0]
         return Prediction(mean, aleatoric, epistemic)
