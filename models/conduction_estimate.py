@@ -290,11 +290,10 @@ class ConductionEstimate:
     def _diffusivity_of_hops(self, hops: HopNetworkResult, temperature_K: float) -> Value:
         """log10 of the diffusivity of one carrier with the posterior barrier, cm^2/s."""
         energy, std_eV = self.barrier(hops.barrier_eV, hops.barrier_std_eV)
-        prefactor = hops.log10_diffusivity_cm2_s + hops.barrier_eV * decades_per_eV(
-            hops.temperature_K
-        )
-        mean = prefactor - energy * decades_per_eV(temperature_K)
-        std = float(np.hypot(std_eV * decades_per_eV(temperature_K), PREFACTOR_STD_DECADES))
+        per_eV = float(decades_per_eV(temperature_K))
+        mean = hops.log10_diffusivity_cm2_s - energy * per_eV
+        mean += hops.barrier_eV * float(decades_per_eV(hops.temperature_K))
+        std = float(np.hypot(std_eV * per_eV, PREFACTOR_STD_DECADES))
         return Value(mean, std, mean - _SIGMAS_90 * std, mean + _SIGMAS_90 * std)
 
     def _hop_inputs(self, hops: HopNetworkResult) -> Floats:
