@@ -223,6 +223,7 @@ class ConductionEstimate:
         hops: HopNetworkResult | None,
         composition: CompositionResult | None,
         temperature_K: float,
+        ion_density_cm3: float | None = None,
     ) -> Estimate:
         """Combine what is known of one crystal.
 
@@ -230,6 +231,7 @@ class ConductionEstimate:
             hops: From the crystal's hops; None where only a composition is known.
             composition: From measured compositions; None for an ion without any.
             temperature_K: T of the answer.
+            ion_density_cm3: All working ions; known from the hops where these are given.
 
         Raises:
             ValueError: Nothing is known.
@@ -243,11 +245,9 @@ class ConductionEstimate:
             at_room = float(np.dot(self.hop_coefficients, self._hop_inputs(hops)))
         room, weight = self._combined(known, at_room, self.interval_factor / _SIGMAS_90)
         energy, sigma = self._arrhenius(room, temperature_K)
-        density = None if hops is None else hops.ion_density_cm3
+        density = ion_density_cm3 if hops is None else hops.ion_density_cm3
         charge = 1 if hops is None else hops.charge_number
         by_hops = own is not None and hops is not None and hops.is_electrode
-        if composition is not None and composition.in_domain:
-            by_hops = False
         diffusivity = (
             own
             if by_hops and own

@@ -19,6 +19,7 @@ from ionbridge.models.conduction_estimate import (
 )
 from ionbridge.models.conductivity import ConductivityTrees
 from ionbridge.models.library import DEFAULTS, load
+from ionbridge.screening.table import noted
 from ionbridge.structures import composition
 from ionbridge.structures.conductor_descriptors import conductor_ion, table_row
 from ionbridge.structures.known_conductors import known_conductor
@@ -97,6 +98,27 @@ def estimated_rows(rows: Sequence[Row], crystals: Sequence[Crystal]) -> list[Row
             )
             result[i] = {**rows[i], **estimate_columns(estimate), **measured(tables[i])}
     return [row for row in result if row is not None]
+
+
+def composition_row(crystal: Crystal, temperature_K: float, note: str) -> Row:
+    """The columns of a crystal whose hops are not known, by measured compositions alone.
+
+    Raises:
+        UnusableStructureError: Nothing is measured of its working ion; with the note as reason.
+    """
+    row = table_row(crystal)
+    (found,) = of_compositions([row], crystal.source == REFERENCE_SOURCE)
+    if found is None:
+        raise UnusableStructureError(note)
+    ions = float(crystal.occupancy(str(crystal.working_ion)).sum())
+    estimate = estimator().estimate(None, found, temperature_K, ions / crystal.volume_A3 * 1e24)
+    notes = (*crystal.notes, f"{note}; conductivity from measured compositions alone")
+    return {
+        "temperature_K": temperature_K,
+        **estimate_columns(estimate),
+        **measured(row),
+        "note": noted(notes),
+    }
 
 
 def measured(row: ConductivityRow) -> Row:

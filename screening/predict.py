@@ -14,12 +14,12 @@ from typing import Any, TypeVar
 from ionbridge.models.barrier_energies import crystal_energies
 from ionbridge.models.baseline import Baseline
 from ionbridge.models.ensemble import HopEnergies, HopEnsemble
-from ionbridge.models.library import load
+from ionbridge.models.library import DEFAULTS, load
 from ionbridge.models.physics_fed import PhysicsFed
 from ionbridge.screening.candidates import Candidate
 from ionbridge.screening.conduction import Conditions, hop_network_row
 from ionbridge.screening.errors import InputError
-from ionbridge.screening.estimate import estimated_rows
+from ionbridge.screening.estimate import composition_row, estimated_rows
 from ionbridge.screening.execution import TimeLimitExceededError, time_limit
 from ionbridge.screening.filters import Filters
 from ionbridge.screening.labelling.potential_profile import with_potential_profile
@@ -27,7 +27,7 @@ from ionbridge.screening.stability import with_stability
 from ionbridge.screening.table import Row, carried_fault, crystal_row, failed_row
 from ionbridge.structures import composition, families
 from ionbridge.structures.migration_graph import MigrationGraph
-from ionbridge.structures.records import Crystal, UnusableStructureError
+from ionbridge.structures.records import Crystal, TooManyHopsError, UnusableStructureError
 from ionbridge.structures.sites import find_hops
 
 T = TypeVar("T")
@@ -83,7 +83,17 @@ class CrystalPredictor:
         refusal = self._other_ion(crystal) or self.filters.refusal_by_class(crystal)
         if refusal is not None:
             return crystal_row(crystal, status="filtered", reason=refusal)
-        return self._guarded(crystal, lambda: _Prepared(crystal, self._hops_of(crystal)))
+        return self._guarded(crystal, lambda: self._with_hops(crystal))
+
+    def _with_hops(self, crystal: Crystal) -> _Prepared | Row:
+        """The crystal with its hops; the row of its composition where there are too many."""
+        try:
+            with time_limit(self.time_limit_s):
+                return _Prepared(crystal, self._hops_of(crystal))
+        except (TooManyHopsError, TimeLimitExceededError) as error:
+            reason = str(error).removeprefix(f"{crystal.id}: ")
+            values = composition_row(crystal, self.conditions.temperature_K, reason)
+            return crystal_row(crystal, status="ok", model=DEFAULTS["conductivity"], **values)
 
     def _hops_of(self, crystal: Crystal) -> MigrationGraph:
         """The hops, with a potential's energies for a model that reads them."""

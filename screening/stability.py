@@ -9,6 +9,7 @@ import numpy as np
 
 from ionbridge.models.library import load
 from ionbridge.models.property_trees import PropertyTrees
+from ionbridge.structures.bond_valence import bond_valences
 from ionbridge.structures.conductor_descriptors import table_row
 from ionbridge.structures.records import Crystal, UnusableStructureError
 
@@ -18,6 +19,10 @@ VALUE, STD, SOURCE = (
     "energy_above_hull_std_eV_atom",
     "energy_above_hull_source",
 )
+
+INDEX = "global_instability_index_vu"
+LARGEST_INDEX_VU = 0.5
+"""Of the well-known crystals that the project carries none is beyond it (Li3N has 0.47)."""
 
 
 @lru_cache(maxsize=1)
@@ -29,11 +34,26 @@ def hull_model() -> PropertyTrees:
 
 
 def with_stability(crystal: Crystal) -> Crystal:
-    """The crystal with energy above hull, its spread and its source in ``extra``.
+    """The crystal with energy above hull, its source and its global instability index in ``extra``.
 
-    A record that brings a value keeps it (source ``record``). No value is given where the model
-    knows nothing of the working ion.
+    A record that brings an energy keeps it (source ``record``). No energy is given where the model
+    knows nothing of the working ion, and no index where bond valences do not know a pair. A crystal
+    whose atoms are not where bond valences want them gets a note.
     """
+    try:
+        index = bond_valences(crystal).global_instability_index_vu
+    except UnusableStructureError:
+        return _with_hull(crystal)
+    crystal = replace(crystal, extra={**crystal.extra, INDEX: index})
+    if index > LARGEST_INDEX_VU:
+        crystal = crystal.with_notes(
+            f"global instability index {index:.2f} vu: atoms are not where bond valences want "
+            "them; see ionbridge inspect"
+        )
+    return _with_hull(crystal)
+
+
+def _with_hull(crystal: Crystal) -> Crystal:
     if isinstance(crystal.extra.get(VALUE), int | float):
         return replace(crystal, extra={SOURCE: "record", **crystal.extra})
     row = table_row(crystal)

@@ -63,6 +63,7 @@ COLUMNS = (
     "energy_above_hull_eV_atom",
     "energy_above_hull_std_eV_atom",
     "energy_above_hull_source",
+    "global_instability_index_vu",
     "band_gap_eV",
     "score",
     "pareto_front",
@@ -105,7 +106,12 @@ NUMERIC_COLUMNS = (
 )
 """Columns that an objective may name."""
 
-CARRIED_VALUES = ("energy_above_hull_eV_atom", "energy_above_hull_std_eV_atom", "band_gap_eV")
+CARRIED_VALUES = (
+    "energy_above_hull_eV_atom",
+    "energy_above_hull_std_eV_atom",
+    "global_instability_index_vu",
+    "band_gap_eV",
+)
 """Keys of a record that go into the table where they are present."""
 
 FORMULA_START = re.compile(r"'*[=+\-@\t\r]")

@@ -28,6 +28,10 @@ class UnusableStructureError(ValueError):
     """A crystal or hop that cannot go on; its message becomes the ``reason`` of a failed row."""
 
 
+class TooManyHopsError(UnusableStructureError):
+    """A crystal whose network of hops is too large; what needs no hops can go on."""
+
+
 @dataclass(frozen=True)
 class Label:
     """A measured or computed value of one quantity.

@@ -22,7 +22,7 @@ from ionbridge.structures.hop_edges import (
 from ionbridge.structures.hops import exclusion_radii, hop_record, passed_sites
 from ionbridge.structures.interstitials import interstitial_sites
 from ionbridge.structures.migration_graph import MigrationGraph
-from ionbridge.structures.records import Crystal, Hop, UnusableStructureError
+from ionbridge.structures.records import Crystal, Hop, TooManyHopsError, UnusableStructureError
 from ionbridge.structures.symmetry import SiteImages, primitive_cell, site_images, space_group
 
 MAX_HOP_A = 5.0
@@ -33,7 +33,7 @@ MAX_SITES = 400
 """More sites of the working ion than this are refused."""
 USUAL_ORBITS = 60
 """Kept symmetry-unique hops, shortest first; more only where fewer would not connect as well."""
-MAX_ORBITS = 250
+MAX_ORBITS = 1000
 """More symmetry-unique hops than this are refused."""
 MIN_HOP_A = 0.1
 """Sites closer than this are one site listed twice."""
@@ -180,7 +180,7 @@ def _unique_hops(crystal: Crystal, edges: Edges, images: SiteImages) -> HopOrbit
     last = connecting_levels(n_sites, orbits.edges, orbits.orbit)
     needed = int(last[np.isfinite(last)].max(initial=-1)) + 1
     if needed > MAX_ORBITS:
-        raise UnusableStructureError(
+        raise TooManyHopsError(
             f"{crystal.id}: {needed} symmetry-unique hops between {n_sites} sites are needed to "
             f"connect the crystal, at most {MAX_ORBITS} are handled"
         )

@@ -4,6 +4,7 @@ import csv
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from ionbridge.models.library import DEFAULTS
@@ -14,6 +15,7 @@ from ionbridge.screening.orchestrator.execution_steps import execute
 from ionbridge.screening.orchestrator.givens import read_givens
 from ionbridge.screening.orchestrator.planner import plan
 from ionbridge.screening.predict import CrystalPredictor
+from ionbridge.screening.stability import with_stability
 from ionbridge.structures.conductor_descriptors import table_row
 from ionbridge.structures.io import write_json_lines
 from ionbridge.structures.known_conductors import known_conductor, known_conductors
@@ -103,3 +105,28 @@ def test_temperature_moves_conductivity_along_its_activation_energy(crystals):
     rise = hot["log10_conductivity_S_cm"] - cold["log10_conductivity_S_cm"]
     slope = (rise + math.log10(500 / 300)) * math.log(10) * 8.617333262e-5 / (1 / 300 - 1 / 500)
     assert slope == pytest.approx(cold["activation_energy_eV"], rel=1e-3)
+
+
+def test_a_crystal_with_too_many_hops_has_its_composition(crystals, monkeypatch):
+    """The limit costs the hops, not the row, and the row says so."""
+    monkeypatch.setattr("ionbridge.structures.sites.USUAL_ORBITS", 0)
+    monkeypatch.setattr("ionbridge.structures.sites.MAX_ORBITS", 0)
+    predictor = CrystalPredictor(DEFAULTS["migration_barrier"])
+    (row,) = predictor([crystals["Li6PS5Cl-argyrodite"]])
+    assert row["status"] == "ok"
+    assert row["conductivity_source"] == "composition"
+    assert row["percolation_barrier_eV"] is None
+    assert "symmetry-unique hops" in row["note"]
+    assert "measured compositions alone" in row["note"]
+    assert row["log10_diffusivity_cm2_s"] < row["log10_conductivity_S_cm"]
+
+
+def test_a_misplaced_atom_is_marked(crystals):
+    good = crystals["LiCoO2-layered"]
+    frac = good.frac.copy()
+    oxygen = next(i for i, site in enumerate(good.species) if "O" in site)
+    frac[oxygen] += np.array([0.1, 0.0, 0.05])
+    marked = with_stability(replace(good, frac=frac))
+    assert "global instability index" in marked.notes[-1]
+    assert not with_stability(good).notes
+    assert marked.extra["global_instability_index_vu"] > 0.5
