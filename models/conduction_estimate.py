@@ -234,7 +234,7 @@ class ConductionEstimate:
             ion_density_cm3: All working ions; known from the hops where these are given.
 
         Raises:
-            ValueError: Nothing is known.
+            ValueError: Nothing is known, or no density of ions.
         """
         if hops is None and composition is None:
             raise ValueError("neither hops nor a composition to estimate conduction from")
@@ -246,12 +246,14 @@ class ConductionEstimate:
         room, weight = self._combined(known, at_room, self.interval_factor / _SIGMAS_90)
         energy, sigma = self._arrhenius(room, temperature_K)
         density = ion_density_cm3 if hops is None else hops.ion_density_cm3
+        if density is None:
+            raise ValueError("without hops the density of the ions is needed for a diffusivity")
         charge = 1 if hops is None else hops.charge_number
         by_hops = own is not None and hops is not None and hops.is_electrode
         diffusivity = (
             own
             if by_hops and own
-            else sigma.shifted(-_log10_sigma_of(1.0, density or 1e22, temperature_K, charge))
+            else sigma.shifted(-_log10_sigma_of(1.0, density, temperature_K, charge))
         )
         in_domain = (
             composition is not None and composition.in_domain and weight > 1 - CARRIES
@@ -362,8 +364,11 @@ class ConductionEstimate:
     def load(cls, directory: str | Path) -> Self:
         """Read a model folder; see ``models.checkpoint.load_arrays`` for what is refused."""
         _, config = load_arrays(Path(directory), cls.kind)
-        settings: dict[str, Any] = {f.name: config["settings"][f.name] for f in fields(cls)}
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()})
+        settings: dict[str, Any] = {
+            f.name: tuple(v) if isinstance(v := config["settings"][f.name], list) else v
+            for f in fields(cls)
+        }
+        return cls(**settings)
 
 
 def _log10_sigma_of(

@@ -145,5 +145,7 @@ def test_saved_and_loaded_it_says_the_same(tmp_path):
 
 
 def test_nothing_known_is_refused():
+    with pytest.raises(ValueError, match="density of the ions"):
+        ConductionEstimate().estimate(None, NEAR, 300.0)
     with pytest.raises(ValueError, match="neither hops nor a composition"):
         ConductionEstimate().estimate(None, None, 300.0)
