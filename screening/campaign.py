@@ -14,7 +14,7 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -81,11 +81,18 @@ class Campaign:
     """Settings that can be run; after `run`, `results` is the ranked table.
 
     Args:
-        settings: What to screen, and how to rank it.
+        settings: What to screen, and how to rank it: settings, the same as a mapping with the keys
+            of a campaign file, or the path of one.
         limit: Keep only the first so many candidates.
     """
 
-    def __init__(self, settings: CampaignSettings, limit: int | None = None) -> None:
+    def __init__(
+        self, settings: CampaignSettings | Mapping[str, Any] | str | Path, limit: int | None = None
+    ) -> None:
+        if isinstance(settings, Mapping):
+            settings = CampaignSettings.from_mapping(settings, Path())
+        elif isinstance(settings, str | Path):
+            settings = CampaignSettings.from_yaml(Path(settings))
         self.settings = settings
         self.limit = limit
 
@@ -105,7 +112,13 @@ class Campaign:
 
     @property
     def results(self) -> pd.DataFrame:
-        """The rows of ``ranked.csv``, best first; empty cells are missing values."""
+        """The rows of ``ranked.csv``, best first; empty cells are missing values.
+
+        Raises:
+            InputError: The campaign has not been run.
+        """
+        if not hasattr(self, "rows_"):
+            raise InputError("this campaign has not been run; call run(folder) first")
         return pd.DataFrame(self.rows_, columns=list(self.columns))
 
     @property

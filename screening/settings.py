@@ -190,9 +190,23 @@ class CampaignSettings:
             raise ConfigurationError(
                 f"{path}: empty campaign file; it needs at least 'name' and 'candidates'"
             )
-        settings = from_mapping(cls, data, str(path))
-        settings.check(str(path))
-        return settings.with_files_relative_to(path.parent)
+        return cls.from_mapping(data, path.parent, str(path))
+
+    @classmethod
+    def from_mapping(cls, data: Any, folder: Path, where: str = "campaign") -> CampaignSettings:
+        """Check the content of a campaign file.
+
+        Args:
+            data: Keys and values as in the file.
+            folder: What relative paths are relative to.
+            where: Named in messages.
+
+        Raises:
+            ConfigurationError: It holds what is no setting.
+        """
+        settings = from_mapping(cls, data, where)
+        settings.check(where)
+        return settings.with_files_relative_to(folder)
 
     def check(self, where: str) -> None:
         """Refuse values that no run could use."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +59,7 @@ def add(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
+    from ionbridge.screening.api import adapt
     from ionbridge.screening.errors import InputError
     from ionbridge.screening.predictions import read_input
     from ionbridge.structures.diffusivity_labels import is_diffusivity_file
@@ -76,35 +76,21 @@ def _run(args: argparse.Namespace) -> int:
     if args.quantity not in (None, quantity):
         raise InputError(f"{args.labels}: these labels are of {quantity}, not {args.quantity}")
     try:
-        n_used = (_conductivities if is_table else _hops)(args, data.records)
-    except ValueError as error:
-        raise InputError(str(error)) from error
-    say(f"wrote {args.out} ({n_used} of {len(data.records)} records could be learnt from)")
-    return USABLE
-
-
-def _hops(args: argparse.Namespace, records: Sequence[Any]) -> int:
-    import numpy as np
-
-    from ionbridge.models.adaptation import Base, adapt
-    from ionbridge.models.library import DEFAULTS
-    from ionbridge.screening.errors import InputError
-    from ionbridge.structures.records import Hop
-
-    hops = [r for r in records if isinstance(r, Hop) and r.barrier_eV is not None]
-    if not hops:
-        raise InputError(f"{args.labels}: no hop with a barrier_eV to learn from")
-    model = adapt(
-        hops,
-        np.array([hop.barrier_eV for hop in hops]),
-        Base.of(args.base or DEFAULTS["migration_barrier"]),
-        args.strategy,
-        method=args.method,
-        seed=args.seed,
-        progress=sys.stderr.isatty(),
-    )
-    model.save(args.out, model.card_)
-    trained = model.card_["trained_on"]
+        model, card = adapt(
+            data.records,
+            base=args.base,
+            strategy=args.strategy,
+            method=args.method,
+            seed=args.seed,
+            progress=sys.stderr.isatty(),
+        )
+    except (ValueError, InputError) as error:
+        raise InputError(f"{args.labels}: {error}") from error
+    model.save(args.out, card if not is_table else {"name": args.out.name, **card})
+    if is_table:
+        compared = ", ".join(f"{name} {mae:.2f}" for name, mae in card["compared_mae"].items())
+        say(f"{card['strategy']} chosen; errors in decades, out of fold: {compared}")
+    trained = card["trained_on"]
     if others := trained.get("n_hops_of_other_methods"):
         aside = ", ".join(f"{n} of {name}" for name, n in others.items())
         asked = trained["methods"][0] if trained["methods"] else "no stated method"
@@ -112,32 +98,8 @@ def _hops(args: argparse.Namespace, records: Sequence[Any]) -> int:
             f"{trained['n_hops']} labels of {asked} fitted and scored; {aside} only stand beside "
             "them in the Gaussian process, moved by the difference found between the methods"
         )
-    return len(hops)
-
-
-def _conductivities(args: argparse.Namespace, records: Sequence[Any]) -> int:
-    from ionbridge.models.conductivity import ConductivityTrees
-    from ionbridge.models.few_label_conductivity import adapt_conductivity
-    from ionbridge.models.library import DEFAULTS, load
-    from ionbridge.screening.conductivity_predictions import learnable
-    from ionbridge.screening.errors import InputError
-
-    rows = learnable(records)
-    if not rows:
-        raise InputError(
-            f"{args.labels}: no row with a working ion and a conductivity at room temperature; "
-            "columns 'Formula' and 'Ionic conductivity (S/cm)' are needed"
-        )
-    base = args.base or DEFAULTS["conductivity"]
-    known = load(base)
-    if not isinstance(known, ConductivityTrees):
-        raise InputError(f"--base {base}: a {type(known).__name__} is no source of conductivities")
-    labels = [row.label for row in rows if row.label is not None]
-    model, card = adapt_conductivity(rows, labels, known, str(base), args.strategy, args.seed)
-    model.save(args.out, {"name": args.out.name, **card})
-    compared = ", ".join(f"{name} {error:.2f}" for name, error in card["compared_mae"].items())
-    say(f"{card['strategy']} chosen; errors in decades, out of fold: {compared}")
-    return len(rows)
+    say(f"wrote {args.out} (learnt from {args.labels})")
+    return USABLE
 
 
 def _diffusivities(args: argparse.Namespace) -> int:

@@ -1,0 +1,227 @@
+"""What a notebook or a script needs: predict, evaluate, adapt and plan in one call each.
+
+Each function takes what people have at hand and calls what the command of the same name calls, so
+that numbers agree to the last digit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pymatgen.core import Structure
+from pymatgen.io.ase import AseAtomsAdaptor
+
+from ionbridge.models.adaptation import Base
+from ionbridge.models.adaptation import adapt as adapt_hops
+from ionbridge.models.conductivity import ConductivityTrees
+from ionbridge.models.few_label_conductivity import adapt_conductivity
+from ionbridge.models.library import DEFAULTS, load
+from ionbridge.screening.conduction import Conditions
+from ionbridge.screening.conductivity_predictions import learnable
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.evaluation import evaluate as evaluate_predictions
+from ionbridge.screening.execution import executor_from
+from ionbridge.screening.predictions import Input, Quantity, read_input
+from ionbridge.screening.predictions import predict as predict_input
+from ionbridge.structures.records import Crystal, FailedRecord, Hop
+from ionbridge.structures.tables import ConductivityRow
+
+STRUCTURE_COLUMNS = ("structure", "crystal", "atoms")
+"""Columns of a DataFrame that may hold structures."""
+
+
+def predict(
+    given: Any,
+    quantity: Quantity | None = None,
+    *,
+    model: str | PathLike[str] | None = None,
+    temperature_K: float = 300.0,
+    cifs: str | PathLike[str] | None = None,
+    workers: int = 0,
+    progress: bool = False,
+) -> pd.DataFrame:
+    """Predict crystals, hops or rows of a conductivity table.
+
+    Args:
+        given: A pymatgen Structure, ASE Atoms, a Crystal or Hop of this package, a path to a file
+            or folder, a list of any of these, or a DataFrame with a column ``structure``.
+        quantity: ``migration_barrier``, ``diffusivity`` or ``conductivity``; by default what the
+            input is good for.
+        model: Name of a model or a model folder; by default the best shipped one.
+        temperature_K: T of diffusivity and conductivity.
+        cifs: Folder with CIFs of the rows of a conductivity table.
+        workers: Worker processes; 0 works in this one.
+        progress: Show a progress bar.
+
+    Returns:
+        One row for each record, in order, with the columns of ``ionbridge predict``; the unit
+        stands in each name. ``status`` and ``reason`` say what could not be predicted.
+
+    Raises:
+        InputError: Nothing that can be read, or a quantity that it does not give.
+    """
+    conditions = Conditions(temperature_K=temperature_K)
+    name = None if model is None else str(model)
+    data = _input(given, None if cifs is None else Path(cifs))
+    executor = executor_from("local", workers)
+    found = predict_input(data, quantity, name, conditions, executor, progress=progress)
+    return pd.DataFrame(found.rows, columns=list(found.columns))
+
+
+def evaluate(
+    labels: Any, *, model: str | PathLike[str] | None = None, workers: int = 0
+) -> dict[str, Any]:
+    """Compare predictions with labelled hops or a conductivity table, beside simple baselines.
+
+    Args:
+        labels: A path, or a list of hops with ``barrier_eV``.
+        model: Name of a model or a model folder; by default the best shipped one.
+        workers: Worker processes; 0 works in this one.
+
+    Raises:
+        InputError: Nothing that can be read, or no labels in it.
+    """
+    data = _input(labels, None)
+    name = None if model is None else str(model)
+    executor = executor_from("local", workers)
+    return evaluate_predictions(data, predict_input(data, None, name, Conditions(), executor))
+
+
+def adapt(
+    labels: Any,
+    *,
+    base: str | PathLike[str] | None = None,
+    strategy: str = "auto",
+    method: str | None = None,
+    seed: int = 0,
+    progress: bool = False,
+) -> tuple[Any, dict[str, Any]]:
+    """Adapt a shipped model to labelled hops, or to a table of measured conductivities.
+
+    Args:
+        labels: A path, or a list of hops with ``barrier_eV``.
+        base: Model to start from; by default the best shipped one for these labels.
+        strategy: ``auto`` compares ways by cross-validation on the labels and takes what wins.
+        method: Of hops labelled by several methods, the one whose values are wanted.
+        seed: Of folds and fits.
+        progress: Show a progress bar.
+
+    Returns:
+        The model, which has ``predict`` and ``save``, and its card: what it learnt from, what was
+        compared, and the errors found.
+
+    Raises:
+        InputError: Nothing that can be read, or no labels in it.
+    """
+    data = _input(labels, None)
+    if data.kind == "conductivity_table":
+        if method is not None:
+            raise InputError("method is not for conductivities, all from experiment")
+        rows = learnable(data.records)
+        if not rows:
+            raise InputError(
+                "no row with a working ion and a conductivity at room temperature; columns "
+                "'Formula' and 'Ionic conductivity (S/cm)' are needed"
+            )
+        name = str(base or DEFAULTS["conductivity"])
+        known = load(name)
+        if not isinstance(known, ConductivityTrees):
+            raise InputError(f"base {name}: a {type(known).__name__} knows no conductivities")
+        own = [row.label for row in rows if row.label is not None]
+        return adapt_conductivity(rows, own, known, name, strategy, seed)
+    hops = [r for r in data.records if isinstance(r, Hop) and r.barrier_eV is not None]
+    if not hops:
+        raise InputError("no hop with a barrier_eV to learn from")
+    source = Base.of(str(base or DEFAULTS["migration_barrier"]))
+    barrier_eV = [float(hop.barrier_eV or 0.0) for hop in hops]
+    model = adapt_hops(
+        hops, barrier_eV, source, strategy, method=method, seed=seed, progress=progress
+    )
+    return model, model.card_
+
+
+def plan(goal: str, given: str | PathLike[str] | Sequence[str | PathLike[str]], **at: float) -> Any:
+    """The chain of models with the least error from what is given to a goal.
+
+    Args:
+        goal: A quantity, for example ``conductivity`` or ``cell_energy``.
+        given: Paths, ``chemistry:NAME`` or ``quantity=VALUE UNIT``; one or several.
+        at: Conditions, for example ``temperature_K=318.15`` or ``c_rate=2``.
+
+    Raises:
+        InputError: Nothing that can be read, or an unknown goal or condition.
+    """
+    from ionbridge.screening.orchestrator.catalogue import Conditions as PlanConditions
+    from ionbridge.screening.orchestrator.entries import default_catalogue
+    from ionbridge.screening.orchestrator.givens import read_givens
+    from ionbridge.screening.orchestrator.planner import plan as made
+
+    texts = [given] if isinstance(given, str | PathLike) else list(given)
+    try:
+        conditions = PlanConditions(**at)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise InputError(f"plan: {error}; known conditions: temperature_K, c_rate") from None
+    return made(goal, read_givens([str(t) for t in texts]), default_catalogue(), conditions)
+
+
+def _input(given: Any, cifs: Path | None) -> Input:
+    """Records of whatever was given."""
+    if isinstance(given, str | PathLike):
+        return read_input([Path(given)], cifs)
+    if isinstance(given, pd.DataFrame):
+        column = next((c for c in STRUCTURE_COLUMNS if c in given), None)
+        if column is None:
+            raise InputError(
+                f"a DataFrame needs a column {' or '.join(STRUCTURE_COLUMNS)} (columns: "
+                f"{', '.join(map(str, given.columns))})"
+            )
+        items = given[column].tolist()
+        ids = given["id"].tolist() if "id" in given else [str(i) for i in given.index]
+        return _records([_record(item, str(i)) for i, item in zip(ids, items, strict=True)])
+    if isinstance(given, list | tuple):
+        if given and all(isinstance(item, str | PathLike) for item in given):
+            return read_input([Path(item) for item in given], cifs)
+        return _records([_record(item, str(i)) for i, item in enumerate(given)])
+    return _records([_record(given, "0")])
+
+
+def _records(records: list[Any]) -> Input:
+    kinds = {type(r) for r in records if not isinstance(r, FailedRecord)}
+    if not kinds:
+        raise InputError("nothing was given")
+    if kinds == {Hop}:
+        return Input("hops", records, f"{len(records)} hops")
+    if kinds == {ConductivityRow}:
+        return Input("conductivity_table", records, f"{len(records)} rows")
+    if kinds == {Crystal}:
+        return Input("crystals", records, f"{len(records)} crystals")
+    raise InputError("expected records of one kind: all crystals, all hops, or all table rows")
+
+
+def _record(item: Any, id: str) -> Any:
+    """A crystal or hop; structures get the id."""
+    if isinstance(item, Crystal | Hop | ConductivityRow | FailedRecord):
+        return item
+    if isinstance(item, Structure):
+        return _crystal(item, id)
+    if hasattr(item, "get_chemical_symbols"):  # ASE Atoms, without importing ASE for others
+        return _crystal(AseAtomsAdaptor.get_structure(item), id)
+    raise InputError(
+        f"cannot predict a {type(item).__name__}; give a pymatgen Structure, ASE Atoms, a Crystal, "
+        "a Hop, a path, a list of these, or a DataFrame with a column 'structure'"
+    )
+
+
+def _crystal(structure: Structure, id: str) -> Crystal:
+    species: list[Mapping[str, float]] = []
+    for site in structure:
+        amounts: dict[str, float] = {}
+        for specie, amount in site.species.items():
+            symbol = specie.symbol
+            amounts[symbol] = amounts.get(symbol, 0.0) + float(amount)
+        species.append(amounts)
+    return Crystal(id, structure.lattice.matrix.copy(), tuple(species), structure.frac_coords % 1.0)

@@ -1,0 +1,87 @@
+"""Three lines in a notebook: what people have at hand goes in, a DataFrame with units comes out."""
+
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+from pymatgen.io.ase import AseAtomsAdaptor
+
+import ionbridge as ib
+from ionbridge.screening.errors import InputError
+from ionbridge.structures.io import write_cif, write_json_lines
+from ionbridge.structures.prototypes import PROTOTYPES
+from tests.screening.tiny import tiny_hops
+
+COLUMNS = ["percolation_barrier_eV", "log10_conductivity_S_cm", "log10_diffusivity_cm2_s"]
+
+
+@pytest.fixture(scope="module")
+def structure():
+    return PROTOTYPES["LiFePO4-olivine"].build().to_pymatgen()
+
+
+def test_any_form_of_a_crystal_gives_the_same_row(tmp_path, structure):
+    write_cif(PROTOTYPES["LiFePO4-olivine"].build(), tmp_path / "c.cif")
+    forms = [
+        structure,
+        AseAtomsAdaptor.get_atoms(structure),
+        tmp_path / "c.cif",
+        str(tmp_path),
+        [structure],
+        pd.DataFrame({"id": ["mine"], "structure": [structure]}),
+    ]
+    first, *others = [ib.predict(form) for form in forms]
+    assert first["status"].tolist() == ["ok"]
+    assert first["formula"].tolist() == ["LiFePO4"]
+    for other in others:
+        for column in COLUMNS:
+            assert other[column].iloc[0] == pytest.approx(first[column].iloc[0], rel=1e-4), column
+    assert others[-1]["id"].tolist() == ["mine"]
+
+
+def test_hops_and_their_labels(tmp_path):
+    hops = tiny_hops()
+    found = ib.predict(hops)
+    assert found["migration_barrier_eV"].gt(0).all()
+    write_json_lines(tmp_path / "hops.jsonl", hops)
+    again = ib.predict(tmp_path / "hops.jsonl")
+    pd.testing.assert_frame_equal(found, again)
+
+
+def test_what_cannot_be_used_is_one_line(structure):
+    with pytest.raises(InputError, match="give a pymatgen Structure"):
+        ib.predict(3.0)
+    with pytest.raises(InputError, match="nothing was given"):
+        ib.predict([])
+    with pytest.raises(InputError, match="of one kind"):
+        ib.predict([structure, tiny_hops()[0]])
+    with pytest.raises(InputError, match="needs a column structure"):
+        ib.predict(pd.DataFrame({"a": [1]}))
+    with pytest.raises(InputError, match="call run"):
+        _ = ib.Campaign({"name": "x", "candidates": {"references": True}}).results
+    with pytest.raises(InputError, match="known conditions"):
+        ib.plan("conductivity", "chemistry:LFP", humidity=0.5)
+
+
+def test_a_campaign_from_a_mapping(tmp_path, structure):
+    write_cif(PROTOTYPES["LiFePO4-olivine"].build(), tmp_path / "c.cif")
+    campaign = ib.Campaign(
+        {"name": "mine", "candidates": {"files": [str(tmp_path / "c.cif")]}, "n_draws": 64}
+    )
+    table = campaign.run(tmp_path / "out", workers=0).results
+    assert table["log10_conductivity_S_cm"].iloc[0] == pytest.approx(
+        ib.predict(structure)["log10_conductivity_S_cm"].iloc[0], abs=0.01
+    )
+
+
+def test_importing_it_loads_nothing_heavy_and_says_what_there_is():
+    code = (
+        "import sys, ionbridge; "
+        "assert 'torch' not in sys.modules and 'pandas' not in sys.modules; "
+        "print(sorted(dir(ionbridge)), ionbridge.__version__)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    for name in ib.__all__:
+        assert name in found.stdout
+        assert name in ib.__doc__ or name == "__version__"
