@@ -11,6 +11,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from pymatgen.core import Structure
 from pymatgen.io.ase import AseAtomsAdaptor
@@ -137,7 +138,7 @@ def adapt(
     if not hops:
         raise InputError("no hop with a barrier_eV to learn from")
     source = Base.of(str(base or DEFAULTS["migration_barrier"]))
-    barrier_eV = [float(hop.barrier_eV or 0.0) for hop in hops]
+    barrier_eV = np.array([float(hop.barrier_eV or 0.0) for hop in hops])
     model = adapt_hops(
         hops, barrier_eV, source, strategy, method=method, seed=seed, progress=progress
     )
