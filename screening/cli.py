@@ -12,12 +12,15 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
+from ionbridge import __version__
 from ionbridge.screening.commands import (
     ask,
     cell,
     data,
+    doctor,
     evaluate,
     finetune,
+    init,
     inspect,
     label,
     mcp,
@@ -30,6 +33,7 @@ from ionbridge.screening.commands import (
 from ionbridge.screening.commands.command import INTERRUPTED, UNUSABLE, Parser, say
 
 COMMANDS = (
+    init,
     screen,
     inspect,
     predict,
@@ -43,6 +47,7 @@ COMMANDS = (
     plan,
     mcp,
     ask,
+    doctor,
 )
 
 
@@ -133,6 +138,7 @@ def parser() -> argparse.ArgumentParser:
         "barriers with uncertainty, diffusivity and conductivity out, best candidates first.",
         epilog="Start with:  ionbridge screen --out results   (the campaign that comes with it)",
     )
+    top.add_argument("--version", action="version", version=f"ionbridge {__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
     for command in COMMANDS:
         command.add(commands)

@@ -54,8 +54,8 @@ class CandidateSettings:
 class FilterSettings:
     """What a candidate must be to be predicted; a candidate refused keeps its row and a reason.
 
-    A filter on a value that the record does not carry (energy above hull, band gap) lets the record
-    pass: absence of a value is not evidence against it, and generated candidates carry none.
+    A filter on a value that is nowhere known refuses the record and says so: nothing passes in
+    silence.
 
     Attributes:
         min_atoms: Smallest number of sites in the cell as given.
@@ -64,8 +64,9 @@ class FilterSettings:
         elements_excluded: None of these may occur.
         role: ``electrode`` or ``electrolyte``: keeps mixed conductors out of electrolyte rankings.
         families: Framework families to keep.
-        max_energy_above_hull_eV_atom: Largest ``energy_above_hull_eV_atom`` of the record.
-        min_band_gap_eV: Smallest ``band_gap_eV`` of the record.
+        max_energy_above_hull_eV_atom: Largest energy above hull: of the record, else by the shipped
+            model (0.04 eV/atom in error).
+        min_band_gap_eV: Smallest ``band_gap_eV``, which records must bring.
         known_compounds: Text file, one formula a line; a candidate of a listed reduced formula is
             not novel and is refused. Relative to the campaign file.
     """
