@@ -81,7 +81,7 @@ def _comment(text: str, indent: str = "") -> list[str]:
 def _settings_of(hint: Any) -> type | None:
     """The settings class of a key that holds further keys."""
     options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-    return next((o for o in options if dataclasses.is_dataclass(o)), None)  # type: ignore[misc]
+    return next((o for o in options if isinstance(o, type) and dataclasses.is_dataclass(o)), None)
 
 
 def _choices(hint: Any) -> str:
