@@ -18,6 +18,7 @@ import yaml
 
 from ionbridge.models.ageing_rom import AgeingRom
 from ionbridge.models.baselines import BASELINES
+from ionbridge.models.cell_discrepancy import CellDiscrepancy
 from ionbridge.models.cell_rom import CellRom
 from ionbridge.models.checkpoint import CARD, CONFIG, IncompatibleModelError, load_model
 from ionbridge.models.conduction_estimate import ConductionEstimate
@@ -40,6 +41,7 @@ KINDS: dict[str, Any] = {
     ConductivityTrees.kind: ConductivityTrees,
     ConductionEstimate.kind: ConductionEstimate,
     CellRom.kind: CellRom,
+    CellDiscrepancy.kind: CellDiscrepancy,
     PropertyTrees.kind: PropertyTrees,
     FewLabelModel.kind: FewLabelModel,
     PhysicsFed.kind: PhysicsFed,

@@ -529,12 +529,13 @@ def _column(values: Floats) -> Floats:
     return np.asarray(values, dtype=float).reshape(-1, 1)
 
 
-def discharge(cells: Cells, time: Floats) -> Discharge:
+def discharge(cells: Cells, time: Floats, fourier: Floats | None = None) -> Discharge:
     """The closed form at given moments.
 
     Args:
         cells: n cells.
         time: (n, m) seconds since the start.
+        fourier: (2, n, m) integral of D / R^2 over time of both electrodes, where it changes.
     """
     own, tables = cells.both, cells.tables
     settled = 1.0 - np.exp(-time / cells.relaxation)
@@ -542,7 +543,7 @@ def discharge(cells: Cells, time: Floats) -> Discharge:
     salt = np.maximum(1.0 + settled * own["depletion"], DEPLETED)
     mean = own["start"] + own["rate"] * (time + own["crowding"] * crowded)
     more = 1.0 + own["crowding"] * settled
-    lag = diffusion_lag(time / own["diffusion_time"])
+    lag = diffusion_lag(time / own["diffusion_time"] if fourier is None else fourier)
     surface = mean + own["rate"] * own["diffusion_time"] * more * lag
     surface = between(surface, -OVERSHOOT, 1.0 + OVERSHOOT)
     exchange = _of_both(tables.both["log_exchange"], between(surface, EDGE, 1.0 - EDGE))
@@ -643,13 +644,13 @@ def unevenness(cells: Cells, state: Discharge, time: Floats) -> Unevenness:
         gained[i] = np.where(is_flat, drive[i] * filled / resistance[i], target * (1.0 - decay[i]))
         decay[i][is_flat] = 1.0
     gained[..., 0] = 0.0
-    spread = _accumulated(decay, gained)
+    spread = accumulated(decay, gained)
     amplitude = (drive - slope * spread) / resistance
     gain = np.asarray((0.5 * drive * amplitude).sum(axis=0))
     return Unevenness(amplitude, spread, gain)
 
 
-def _accumulated(decay: Floats, gained: Floats) -> Floats:
+def accumulated(decay: Floats, gained: Floats) -> Floats:
     """s_i = decay_i s_(i-1) + gained_i along the last axis from s_0 = gained_0, by doubling."""
     kept, total = decay.copy(), gained.copy()
     reach, m = 1, decay.shape[-1]

@@ -79,10 +79,19 @@ def export(design: Design, path: Path) -> tuple[str, ...]:
     """
     if design.trouble:
         raise InputError(f"{design.design_id}: {design.trouble}")
-    document, notes = to_bpx(design)
-    _parse(document, str(path))
-    write_json(path, document)
+    whole, notes = to_bpx(design)
+    write_document(whole, path)
     return notes
+
+
+def write_document(whole: dict[str, Any], path: Path) -> None:
+    """Write a BPX document once it is checked.
+
+    Raises:
+        InputError: Values that no cell has.
+    """
+    _parse(whole, str(path))
+    write_json(path, whole)
 
 
 def to_bpx(design: Design) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -101,8 +110,38 @@ def to_bpx(design: Design) -> tuple[dict[str, Any], tuple[str, ...]]:
         "Negative": (float(negative), start.negative),
         "Positive": (start.positive, float(positive)),
     }
+    cell = base_cell(design.base_cell)
+    title = f"{design.design_id} on {design.base_cell}"
+    references = f"PyBaMM's parameter set {cell.pybamm_set}; {cell.changes}"
+    return document(title, references, values, numbers, design.parameters, kelvin, windows, notes)
+
+
+def document(
+    title: str,
+    references: str,
+    values: Any,
+    numbers: Mapping[str, float],
+    given: Mapping[str, float],
+    kelvin: float,
+    windows: Mapping[str, tuple[float, float]],
+    notes: list[str],
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """A BPX document of PyBaMM's parameters, and the notes.
+
+    Args:
+        title: Of the file.
+        references: Where the parameters are from.
+        values: ``pybamm.ParameterValues``.
+        numbers: Those that are plain numbers.
+        given: Factors and changes of curves that are not part of the values.
+        kelvin: Reference temperature of the file.
+        windows: ``Negative`` and ``Positive`` -> least and greatest stoichiometry.
+        notes: What is known already that the file cannot say.
+    """
     electrodes = {
-        f"{domain} electrode": _electrode(design, values, numbers, domain, windows[domain], notes)
+        f"{domain} electrode": _electrode(
+            values, numbers, given, kelvin, domain, windows[domain], notes
+        )
         for domain in ELECTRODES
     }
     electrolyte = _electrolyte(values, numbers, kelvin, notes)
@@ -112,13 +151,12 @@ def to_bpx(design: Design) -> tuple[dict[str, Any], tuple[str, ...]]:
     if numbers.get("Contact resistance [Ohm]", 0.0) > 0.0:
         notes.append("the contact resistance is left out: BPX has no place for it")
     notes.append("density, heat capacity and outer surface are left out: the file is isothermal")
-    document = {
+    whole = {
         "Header": {
             "BPX": VERSION,
-            "Title": f"{design.design_id} on {design.base_cell}",
+            "Title": title,
             "Description": "; ".join(dict.fromkeys(notes)),
-            "References": f"PyBaMM's parameter set {base_cell(design.base_cell).pybamm_set}; "
-            + base_cell(design.base_cell).changes,
+            "References": references,
             "Model": "DFN",
         },
         "Parameterisation": {
@@ -150,7 +188,7 @@ def to_bpx(design: Design) -> tuple[dict[str, Any], tuple[str, ...]]:
             "Thermal environment": {"Ambient temperature [K]": kelvin},
         },
     }
-    return document, tuple(dict.fromkeys(notes))
+    return whole, tuple(dict.fromkeys(notes))
 
 
 def read(path: Path) -> Any:
@@ -166,7 +204,34 @@ def read(path: Path) -> Any:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a JSON file ({error})") from error
-    parsed = _parse(document, str(path))
+    return _parameters(document, str(path))
+
+
+def from_document(document: dict[str, Any], where: str) -> Any:
+    """PyBaMM's parameters of a BPX document of any version, at full charge.
+
+    Args:
+        document: As in a file; older than 1.0 it is converted by the ``bpx`` package.
+        where: What messages call it.
+
+    Raises:
+        InputError: Values that no cell has.
+        MissingExtraError: ``bpx`` or PyBaMM is not installed.
+    """
+    try:
+        from bpx import convert_v0_to_v1, is_legacy_bpx
+    except ImportError as error:
+        raise MissingExtraError("cell", "BPX files") from error
+    try:
+        whole = convert_v0_to_v1(document) if is_legacy_bpx(document) else document
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{where}: not valid BPX ({error})") from error
+    return _parameters(whole, where)
+
+
+def _parameters(document: Any, where: str) -> Any:
+    """``pybamm.ParameterValues`` of a checked document."""
+    parsed = _parse(document, where)
     pybamm = import_pybamm()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # about defaults that we state ourselves
@@ -259,9 +324,10 @@ def _values(design: Design) -> Any:
 
 
 def _electrode(
-    design: Design,
     values: Any,
     numbers: Mapping[str, float],
+    given: Mapping[str, float],
+    kelvin: float,
     domain: str,
     window: tuple[float, float],
     notes: list[str],
@@ -272,7 +338,6 @@ def _electrode(
     symbols = pybamm.LithiumIonParameters()
     particle = (symbols.n if domain == "Negative" else symbols.p).prim
     region = f"{domain} electrode"
-    kelvin = design.temperature_K
     most = numbers[f"Maximum concentration in {domain.lower()} electrode [mol.m-3]"]
     salt = numbers["Initial concentration in electrolyte [mol.m-3]"]
     x = _STOICHIOMETRY
@@ -283,16 +348,16 @@ def _electrode(
 
     def exchange(at: float) -> Floats:
         level = pybamm.Vector(np.full(x.shape, salt))
-        factor = design.parameters.get(f"{region} exchange-current density factor", 1.0)
+        factor = given.get(f"{region} exchange-current density factor", 1.0)
         return factor * evaluate(particle.j0(level, pybamm.Vector(x * most), pybamm.Scalar(at)))
 
     def diffusivity(at: float) -> Floats:
-        factor = design.parameters.get(f"{domain} particle diffusivity factor", 1.0)
+        factor = given.get(f"{domain} particle diffusivity factor", 1.0)
         return factor * evaluate(particle.D(pybamm.Vector(x * most), pybamm.Scalar(at)))
 
     potential = evaluate(particle.U(pybamm.Vector(x), pybamm.Scalar(kelvin)))
     if domain == "Positive":
-        tilt, step, where = (design.parameters.get(n, d) for n, d in CURVE_CHANGES.items())
+        tilt, step, where = (given.get(n, d) for n, d in CURVE_CHANGES.items())
         potential = potential + tilt * (0.5 - x) - step * np.tanh((x - where) / STEP_WIDTH)
     entropic = evaluate(particle.U(pybamm.Vector(x), pybamm.Scalar(kelvin + 1.0)))
     entropic = entropic - evaluate(particle.U(pybamm.Vector(x), pybamm.Scalar(kelvin)))

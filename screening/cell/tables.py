@@ -35,6 +35,36 @@ KPI_COLUMNS = (
 CURVE_COLUMNS = ("design_id", "discharge_capacity_Ah", "voltage_V")
 
 
+FITTED_KPI_COLUMNS = (
+    *KPI_COLUMNS[:6],
+    "capacity_Ah_lower",
+    "capacity_Ah_upper",
+    *KPI_COLUMNS[6:10],
+    *KPI_COLUMNS[-3:],
+)
+FITTED_CURVE_COLUMNS = (*CURVE_COLUMNS, "voltage_V_lower", "voltage_V_upper")
+"""Of a fitted cell: intervals are 90 %, model against experiment."""
+
+
+def write_fitted_tables(rows: Sequence[Row], folder: Path) -> None:
+    """Both tables of a fitted cell.
+
+    Args:
+        rows: One a C-rate, ``curve`` with the columns of its points where it is predicted.
+        folder: Where they go.
+    """
+    write_atomically(folder / KPIS_FILE, to_csv(rows, FITTED_KPI_COLUMNS))
+    points: list[Row] = []
+    for row in rows:
+        columns = row.get("curve", {})
+        names = FITTED_CURVE_COLUMNS[1:]
+        points += [
+            {"design_id": row["design_id"], **dict(zip(names, values, strict=True))}
+            for values in (zip(*(columns[n] for n in names), strict=True) if columns else ())
+        ]
+    write_atomically(folder / CURVES_FILE, to_csv(points, FITTED_CURVE_COLUMNS))
+
+
 def protocol_columns(protocol: CellProtocol) -> tuple[str, ...]:
     """Columns of ``kpis.csv`` for another protocol than the discharge."""
     return (*KPI_COLUMNS[:4], *protocol.columns, "status", "reason")

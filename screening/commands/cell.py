@@ -27,12 +27,13 @@ def add(commands: Any) -> None:
         commands,
         "cell",
         _say_verbs,
-        "discharge cells: simulate, predict, train, transfer, export",
+        "discharge cells: simulate, predict, fit, train, transfer, export",
         "ionbridge cell simulate designs.csv --out results/designs",
     )
     verbs = command.add_subparsers(metavar="VERB", required=True)
     _add_simulate(verbs)
     _add_predict(verbs)
+    _add_fit(verbs)
     _add_train(verbs)
     _add_transfer(verbs)
     _add_export(verbs)
@@ -95,13 +96,50 @@ def _add_predict(verbs: Any) -> None:
         "predict a table of designs with a reduced-order model: at once, with uncertainty",
         "ionbridge cell predict designs.csv --out results/predicted",
     )
-    predict.add_argument("designs", type=Path, metavar="DESIGNS.csv", help="as for simulate")
+    predict.add_argument(
+        "designs", type=Path, nargs="?", metavar="DESIGNS.csv", help="as for simulate"
+    )
+    predict.add_argument(
+        "--fitted",
+        type=Path,
+        metavar="DIR",
+        help="folder of 'cell fit': predict that cell at --c-rates in place of DESIGNS.csv",
+    )
+    predict.add_argument(
+        "--c-rates", metavar="C,C,...", help="of the fitted cell, relative to its nominal capacity"
+    )
     predict.add_argument(
         "--model",
         metavar="NAME|DIR",
         help="reduced-order model (default: the shipped one of the base cell's chemistry)",
     )
     predict.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of results")
+
+
+def _add_fit(verbs: Any) -> None:
+    fit = add_command(
+        verbs,
+        "fit",
+        _fit,
+        "fit a cell to measured discharges; parameters with intervals, BPX, and other rates by "
+        "'cell predict --fitted'",
+        "ionbridge cell fit cells.yaml --cell my_cell --curves my_cell/C20.csv --out results/fit\n"
+        "  ionbridge cell predict --fitted results/fit --c-rates 0.5,1,2 --out results/rates\n\n"
+        "cells.yaml (only the chemistry is required; what is left out is guessed, and said):\n"
+        "  my_cell:\n"
+        "    chemistry: {positive: LiFePO4, negative: graphite}\n"
+        "    nominal_capacity_Ah: 2.0\n"
+        "    lower_cutoff_V: 2.0\n"
+        "    parameter_set: my_cell.json   # BPX, or a set of PyBaMM\n\n"
+        "curves: time_s,current_A,discharge_capacity_Ah,voltage_V,temperature_C; the slowest\n"
+        "gives the balance of the electrodes",
+    )
+    fit.add_argument("cells", type=Path, metavar="CELLS.yaml", help="what is known of cells")
+    fit.add_argument("--cell", required=True, metavar="NAME", help="of a cell in it")
+    fit.add_argument(
+        "--curves", type=Path, nargs="+", required=True, metavar="FILE.csv", help="one a discharge"
+    )
+    fit.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the fit")
 
 
 def _add_train(verbs: Any) -> None:
@@ -199,7 +237,14 @@ def _predict(args: argparse.Namespace) -> int:
     from ionbridge.screening.cell.rom import predict_designs
     from ionbridge.screening.cell.shipped import OTHERS, rom_for
     from ionbridge.screening.cell.tables import write_tables
+    from ionbridge.screening.errors import InputError
 
+    if args.fitted is not None:
+        return _predict_fitted(args)
+    if args.c_rates is not None:
+        raise InputError("--c-rates belongs to --fitted DIR; a table of designs has its own c_rate")
+    if args.designs is None:
+        raise InputError("give DESIGNS.csv, or --fitted DIR with --c-rates")
     check_new_folder(args.out)
     designs = read_designs(args.designs)
     usable = {d.base_cell for d in designs if not d.trouble}
@@ -216,6 +261,48 @@ def _predict(args: argparse.Namespace) -> int:
     rows = [found[i] for i in range(len(designs))]
     write_tables(rows, args.out)
     return _wrote(args.out, rows)
+
+
+def _predict_fitted(args: argparse.Namespace) -> int:
+    from ionbridge.models.cell_discrepancy import CellDiscrepancy
+    from ionbridge.models.library import load
+    from ionbridge.screening.cell.fitted import (
+        MODEL,
+        FittedPredictor,
+        parse_rates,
+        predict_rates,
+        read_fit,
+    )
+    from ionbridge.screening.cell.tables import write_fitted_tables
+    from ionbridge.screening.errors import InputError
+
+    if args.designs is not None:
+        raise InputError("give DESIGNS.csv or --fitted DIR, not both")
+    if args.c_rates is None:
+        raise InputError("--fitted DIR needs --c-rates, for example 0.5,1,2")
+    rates = parse_rates(args.c_rates)
+    fit = read_fit(args.fitted)
+    model = load(args.model or MODEL)
+    if not isinstance(model, CellDiscrepancy):
+        raise InputError(f"--model {args.model}: a model of what fitted cells lack is wanted")
+    check_new_folder(args.out)
+    rows = predict_rates(FittedPredictor(fit, model), rates)
+    args.out.mkdir(parents=True, exist_ok=True)
+    write_fitted_tables(rows, args.out)
+    return _wrote(args.out, rows)
+
+
+def _fit(args: argparse.Namespace) -> int:
+    from ionbridge.screening.cell.experiments import read_experiment
+    from ionbridge.screening.cell.fitted import BPX_FILE, FIT_FILE, fit_experiment, write_fit
+
+    check_new_folder(args.out)
+    fit = fit_experiment(read_experiment(args.cells, args.cell, args.curves))
+    write_fit(fit, args.out)
+    for note in fit.notes:
+        say(f"note: {note}")
+    say(f"wrote {args.out / FIT_FILE} and {BPX_FILE}")
+    return USABLE
 
 
 def _train(args: argparse.Namespace) -> int:

@@ -1,0 +1,477 @@
+"""``cell fit`` and ``cell predict --fitted``: from measured discharges to a cell and other rates.
+
+A fit is a folder: ``fit.json`` (everything that predicting needs) and ``cell.bpx.json``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ionbridge.models.cell_discrepancy import (
+    CellDiscrepancy,
+    DiscrepancyCurve,
+    Kind,
+    RatedCurve,
+    displacement,
+    rated_curve,
+)
+from ionbridge.models.measured_cell import (
+    BALANCE,
+    PARAMETERS,
+    RATES_APART,
+    SHARES,
+    FittedCell,
+    MeasuredCurve,
+    Prior,
+    fit_cell,
+    own_equilibrium,
+)
+from ionbridge.models.warm_cell import EquilibriumCurve
+from ionbridge.screening.cell import bpx
+from ionbridge.screening.cell.experiments import Experiment
+from ionbridge.screening.cell.fit_bases import FitBase, fit_base, remake
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.shards import write_json
+from ionbridge.screening.table import Row
+from ionbridge.structures.units import SECONDS_PER_HOUR
+
+Floats = NDArray[np.float64]
+
+FIT_FILE, BPX_FILE = "fit.json", "cell.bpx.json"
+FORMAT = 1
+MODEL = "cell-discrepancy"
+"""Shipped model of what fitted cells lack."""
+N_POINTS = 201
+Z_90 = 1.6448536269514722
+IDENTIFIED = 0.5
+"""Share of the prior's width that curves must take from a parameter to tell it."""
+SLOW_C_RATE = 0.21
+"""Slowest curves up to this give balance and equilibrium."""
+KNOWN_C_RATE = 2.2
+"""Fastest C-rate at which the model was compared with measured cells."""
+UNITS = {
+    "negative_full": "stoichiometry",
+    "positive_full": "stoichiometry",
+    "resistance": "V at the nominal current",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A fitted cell with what it was fitted to.
+
+    Attributes:
+        base: What it started from.
+        cell: The fit.
+        curves: Measured.
+        notes: All that was guessed.
+    """
+
+    base: FitBase
+    cell: FittedCell
+    curves: tuple[MeasuredCurve, ...]
+    notes: tuple[str, ...]
+
+
+def fit_experiment(experiment: Experiment, base: FitBase | None = None) -> Fit:
+    """Fit a cell to its measured curves.
+
+    Args:
+        experiment: Cell and curves.
+        base: What the fit starts from, where it is made already.
+
+    Raises:
+        InputError: No base set fits the cell.
+    """
+    if base is None:
+        folders = (
+            experiment.folder / experiment.name,
+            experiment.folder,
+            *dict.fromkeys(path.parent for path in experiment.files),
+        )
+        base = fit_base(experiment.name, experiment.entry, folders, experiment.nominal_Ah)
+    cell = fit_cell(base.basis, experiment.curves, base.prior)
+    notes = [*experiment.notes, *base.notes]
+    cell = _resolved(base, cell, experiment.curves, notes)
+    slowest = min(c.current_A for c in experiment.curves) / experiment.nominal_Ah
+    if slowest > SLOW_C_RATE:
+        notes.append(
+            f"the slowest curve is {slowest:.3g}C: balance and resistance cannot be told apart "
+            f"as from one at {SLOW_C_RATE:g}C or below"
+        )
+    return Fit(base, cell, experiment.curves, tuple(notes))
+
+
+def _resolved(
+    base: FitBase, cell: FittedCell, curves: Sequence[MeasuredCurve], notes: list[str]
+) -> FittedCell:
+    """The fit with its own equilibrium taken from DFN, where that can be solved."""
+    slow = [c for c in curves if c.current_A <= RATES_APART * cell.slowest_A]
+    solved = []
+    for curve in slow:
+        try:
+            charge, volts, _ = base.dfn.discharge(
+                cell.parameters, curve.current_A, curve.ambient_K, 1.1 * curve.capacity_Ah
+            )
+        except ValueError as error:
+            notes.append(f"{curve.name}: closed form in place of DFN: {error}")
+            return cell
+        solved.append(np.interp(SHARES * curve.capacity_Ah, charge, volts))
+    return replace(cell, residual=own_equilibrium(base.basis, slow, cell.parameters, solved))
+
+
+class FittedPredictor:
+    """Discharges of a fitted cell at any rate, corrected by what such cells lack.
+
+    Args:
+        fit: The cell.
+        discrepancy: What is carried from measured cells.
+        resolved: Solve the DFN; False takes the closed form.
+    """
+
+    def __init__(self, fit: Fit, discrepancy: CellDiscrepancy, resolved: bool = True) -> None:
+        self.fit, self.discrepancy, self.resolved = fit, discrepancy, resolved
+        self.notes: list[str] = []
+        cell = fit.cell
+        self.own: list[tuple[RatedCurve, Floats]] = []
+        for curve in fit.curves:
+            if curve.current_A > RATES_APART * cell.slowest_A:
+                record = self.rated(curve.current_A, curve.ambient_K)
+                label = displacement(record, curve.charge_Ah / cell.capacity_Ah, curve.voltage_V)
+                self.own.append((record, label))
+
+    def bare(self, current_A: float, ambient_K: float) -> tuple[Floats, Floats, Floats]:
+        """Charge in Ah, voltage in V and temperature in K of the physical model alone."""
+        cell, basis = self.fit.cell, self.fit.base.basis
+        longest = 1.2 * cell.capacity_Ah
+        solved = None
+        if self.resolved:
+            try:
+                solved = self.fit.base.dfn.discharge(cell.parameters, current_A, ambient_K, longest)
+            except ValueError as error:
+                self.notes.append(f"closed form in place of DFN: {error}")
+        if solved is None or len(solved[0]) < 5:
+            charge = SHARES * longest
+            course = cell.course(current_A, charge, ambient_K)
+            return _ended(charge, course.voltage_V[0], course.temperature_K[0], basis.lower_V)
+        charge, volts, kelvin = solved
+        grid = SHARES * charge[-1]
+        reach = cell.course(current_A, grid, ambient_K).reach_Ah[0]
+        volts = volts + cell.residual.at(np.interp(charge, grid, reach))
+        return charge, volts, kelvin
+
+    def rated(self, current_A: float, ambient_K: float) -> RatedCurve:
+        """The physical model's curve, as the discrepancy takes it."""
+        cell = self.fit.cell
+        charge, volts, _ = self.bare(current_A, ambient_K)
+        kept = volts > self.fit.base.basis.lower_V - 0.02
+        kept[: max(2, int(np.argmin(kept)) if not kept.all() else 0)] = True
+        last = int(np.flatnonzero(kept)[-1]) + 1
+        return rated_curve(
+            self.fit.base.kind,
+            current_A / cell.capacity_Ah,
+            cell.slowest_A / cell.capacity_Ah,
+            charge[:last] / cell.capacity_Ah,
+            volts[:last],
+        )
+
+    def corrected(
+        self, current_A: float, ambient_K: float, share: Floats | None = None
+    ) -> DiscrepancyCurve:
+        """With what measured cells taught, and the interval of model against experiment."""
+        record = self.rated(current_A, ambient_K)
+        noise = _own_noise(self.fit)
+        wanted = np.linspace(0.0, 1.2, 4 * N_POINTS) if share is None else share
+        return self.discrepancy.correct(
+            record, self.fit.base.basis.lower_V, wanted, self.own, noise
+        )
+
+
+def predict_rates(predictor: FittedPredictor, rates: Mapping[str, float]) -> list[Row]:
+    """Rows of ``kpis.csv`` with their curves.
+
+    Args:
+        predictor: Of the fitted cell.
+        rates: C-rate as it was given -> its value.
+    """
+    fit = predictor.fit
+    basis, cell = fit.base.basis, fit.cell
+    ambient = fit.curves[0].ambient_K
+    rows: list[Row] = []
+    for name, rate in rates.items():
+        row: Row = {
+            "design_id": name, "base_cell": fit.base.kind.cell, "c_rate": rate,
+            "temperature_K": ambient,
+        }  # fmt: skip
+        rows.append(row)
+        current = rate * basis.nominal_Ah
+        try:
+            found = predictor.corrected(current, ambient)
+        except (ValueError, np.linalg.LinAlgError) as error:
+            row.update(status="failed", reason=" ".join(str(error).split()))
+            continue
+        capacity = found.capacity * cell.capacity_Ah
+        if not capacity > 0.0:
+            reason = "the voltage lies below the lower cut-off from the first moment"
+            row.update(status="failed", reason=reason)
+            continue
+        share = np.linspace(0.0, found.capacity, N_POINTS)
+        volts = np.interp(share, found.share, found.voltage_V)
+        energy = float(np.trapezoid(volts, share)) * cell.capacity_Ah
+        energy_std = found.energy_std_V * cell.capacity_Ah
+        fastest = max(KNOWN_C_RATE, max(c.current_A for c in fit.curves) / basis.nominal_Ah * 1.05)
+        reasons = []
+        if not found.supported:
+            reasons.append(
+                f"no measured cell supports it: none with {fit.base.kind.cathode_class} against "
+                f"{fit.base.kind.negative} was measured at another rate"
+            )
+        if rate > fastest:
+            reasons.append(f"faster than any measured cell ({fastest:.2g}C)")
+        reasons += dict.fromkeys(predictor.notes)
+        row.update(
+            capacity_Ah=capacity,
+            capacity_std_Ah=found.capacity_std * cell.capacity_Ah,
+            capacity_Ah_lower=found.capacity_lower * cell.capacity_Ah,
+            capacity_Ah_upper=found.capacity_upper * cell.capacity_Ah,
+            energy_Wh=energy,
+            energy_std_Wh=energy_std,
+            mean_voltage_V=energy / capacity,
+            mean_voltage_std_V=energy_std / capacity,
+            in_domain=found.supported and rate <= fastest,
+            status="ok",
+            reason="; ".join(reasons),
+            curve={
+                "discharge_capacity_Ah": (share * cell.capacity_Ah).tolist(),
+                "voltage_V": volts.tolist(),
+                "voltage_V_lower": np.interp(share, found.share, found.lower_V).tolist(),
+                "voltage_V_upper": np.interp(share, found.share, found.upper_V).tolist(),
+            },
+        )
+    return rows
+
+
+def write_fit(fit: Fit, folder: Path) -> None:
+    """Write ``fit.json`` and ``cell.bpx.json``."""
+    document = fit_document(fit)
+    folder.mkdir(parents=True, exist_ok=True)
+    whole, notes = fitted_bpx(fit)
+    document["notes"] += [f"{BPX_FILE}: {note}" for note in notes]
+    bpx.write_document(whole, folder / BPX_FILE)
+    write_json(folder / FIT_FILE, document)
+
+
+def fit_document(fit: Fit) -> dict[str, Any]:
+    """A fit as JSON."""
+    cell, base = fit.cell, fit.base
+    parameters: dict[str, Any] = {}
+    informed = cell.informed
+    fast = any(c.current_A > RATES_APART * cell.slowest_A for c in fit.curves)
+    for i, name in enumerate(PARAMETERS):
+        value, std = float(cell.parameters[i]), float(cell.std[i])
+        is_log = name not in UNITS
+        ends = (value - Z_90 * std, value + Z_90 * std)
+        if name == "resistance":
+            ends = (max(ends[0], 0.0), ends[1])
+        if name.endswith("_full"):
+            ends = (max(ends[0], 0.0), min(ends[1], 1.0))
+        parameters[name] = {
+            "value": float(np.exp(value)) if is_log else value,
+            "lower": float(np.exp(ends[0])) if is_log else ends[0],
+            "upper": float(np.exp(ends[1])) if is_log else ends[1],
+            "unit": UNITS.get(name, "factor to the base set"),
+            "identified": bool(informed[name] >= IDENTIFIED and (fast or name in BALANCE)),
+            "width_taken_from_prior": round(informed[name], 3),
+        }
+    return {
+        "format": FORMAT,
+        "cell": base.kind.cell,
+        "base": base.label,
+        "standing": base.standing,
+        "kind": {"negative": base.kind.negative, "cathode_class": base.kind.cathode_class},
+        "nominal_capacity_Ah": base.basis.nominal_Ah,
+        "lower_cutoff_V": base.basis.lower_V,
+        "parameters": parameters,
+        "residual_by_curve": {c.name: _residual(fit, c) for c in fit.curves},
+        "slowest_A": cell.slowest_A,
+        "capacity_Ah": cell.capacity_Ah,
+        "own_equilibrium": {
+            "charge_Ah": cell.residual.charge_Ah.tolist(),
+            "above_base_V": cell.residual.voltage_V.tolist(),
+        },
+        "maximum_of_posterior": cell.parameters.tolist(),
+        "covariance": cell.covariance.tolist(),
+        "prior": {"mean": dict(cell.prior.mean), "std": dict(cell.prior.std)},
+        "curves": [_thinned(c) for c in fit.curves],
+        "origin": dict(base.origin),
+        "notes": list(dict.fromkeys(fit.notes)),
+    }
+
+
+def read_fit(folder: Path) -> Fit:
+    """A fit from its folder.
+
+    Raises:
+        InputError: No such folder, or none that ``cell fit`` wrote.
+    """
+    path = folder / FIT_FILE
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        kind = Kind(found["cell"], **found["kind"])
+        prior = Prior(found["prior"]["mean"], found["prior"]["std"])
+        entry = {"lower_cutoff_V": found["lower_cutoff_V"]}
+        own = found["own_equilibrium"]
+        charge, above = np.array(own["charge_Ah"]), np.array(own["above_base_V"])
+        curves = tuple(
+            MeasuredCurve(
+                c["name"], c["current_A"], np.array(c["charge_Ah"]), np.array(c["voltage_V"]),
+                c["ambient_K"],
+            )
+            for c in found["curves"]
+        )  # fmt: skip
+        numbers = {k: np.array(found[k]) for k in ("maximum_of_posterior", "covariance")}
+        origin, nominal = found["origin"], float(found["nominal_capacity_Ah"])
+        scalars = float(found["slowest_A"]), float(found["capacity_Ah"])
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not what 'ionbridge cell fit' writes ({error!r})") from error
+    base = remake(found["base"], origin, found["standing"], entry, kind, nominal)
+    cell = FittedCell(
+        basis=base.basis,
+        parameters=numbers["maximum_of_posterior"],
+        covariance=numbers["covariance"],
+        prior=prior,
+        residual=EquilibriumCurve(charge, above),
+        slowest_A=scalars[0],
+        capacity_Ah=scalars[1],
+    )
+    return Fit(base, cell, curves, tuple(found["notes"]))
+
+
+def fitted_bpx(fit: Fit) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The fitted cell as a BPX document with its measured curves, and notes."""
+    cell, base = fit.cell, fit.base
+    values = base.dfn.fitted_values(cell)
+    numbers = {}
+    for key, value in values.items():
+        try:
+            numbers[key] = float(value)
+        except (TypeError, ValueError):
+            continue
+    numbers["Nominal cell capacity [A.h]"] = base.basis.nominal_Ah
+    numbers["Lower voltage cut-off [V]"] = base.basis.lower_V
+    slow = min(fit.curves, key=lambda c: c.current_A)
+    numbers["Upper voltage cut-off [V]"] = max(
+        numbers["Upper voltage cut-off [V]"], float(slow.voltage_V.max())
+    )
+    windows = base.basis.windows(cell.parameters, cell.capacity_Ah)
+    notes = [
+        "the cell's own equilibrium stands in the positive electrode's OCP",
+        "heat loss is left out" if np.isfinite(base.basis.heat_capacity_J_K) else "isothermal",
+    ]
+    whole, said = bpx.document(
+        f"{base.kind.cell}, fitted from {base.label}",
+        f"parameters of {base.label}, fitted by ionbridge to "
+        + ", ".join(c.name for c in fit.curves),
+        values,
+        numbers,
+        {},
+        slow.ambient_K,
+        windows,
+        notes,
+    )
+    whole["Validation"] = {c.name: _validation(c) for c in fit.curves}
+    return whole, said
+
+
+def _validation(curve: MeasuredCurve) -> dict[str, list[float]]:
+    """A measured curve in BPX's form, its current negative on discharge as in BPX's examples."""
+    thin = _thinned(curve)
+    time = [q / curve.current_A * SECONDS_PER_HOUR for q in thin["charge_Ah"]]
+    return {
+        "Time [s]": time,
+        "Current [A]": [-curve.current_A] * len(time),
+        "Voltage [V]": thin["voltage_V"],
+        "Temperature [K]": thin.get("temperature_K", [curve.ambient_K] * len(time)),
+    }
+
+
+def _thinned(curve: MeasuredCurve) -> dict[str, Any]:
+    share = np.unique(np.concatenate([SHARES, np.linspace(0.9, 1.0, 81)]))
+    charge = share * curve.capacity_Ah
+    thin: dict[str, Any] = {
+        "name": curve.name,
+        "current_A": curve.current_A,
+        "ambient_K": curve.ambient_K,
+        "charge_Ah": charge.tolist(),
+        "voltage_V": np.interp(charge, curve.charge_Ah, curve.voltage_V).tolist(),
+    }
+    if curve.temperature_K is not None:
+        thin["temperature_K"] = np.interp(charge, curve.charge_Ah, curve.temperature_K).tolist()
+    return thin
+
+
+def _residual(fit: Fit, curve: MeasuredCurve) -> dict[str, float]:
+    """How far the fit stays from a curve that it was given."""
+    share = SHARES[SHARES <= 0.95]
+    found = fit.cell.course(curve.current_A, share * curve.capacity_Ah, curve.ambient_K)
+    error = found.voltage_V[0] - curve.at(share)
+    return {
+        "c_rate": curve.current_A / fit.base.basis.nominal_Ah,
+        "rmse_mV_first_95_percent": float(1e3 * np.sqrt(np.mean(error**2))),
+        "bias_mV": float(1e3 * np.mean(error)),
+        "measured_capacity_Ah": curve.capacity_Ah,
+    }
+
+
+def _own_noise(fit: Fit) -> float:
+    """Scatter of the slow curves about the fitted cell, V: what their reading leaves open."""
+    slow = [c for c in fit.curves if c.current_A <= RATES_APART * fit.cell.slowest_A]
+    share = SHARES[(SHARES > 0.02) & (SHARES <= 0.9)]
+    errors = []
+    for curve in slow:
+        found = fit.cell.course(curve.current_A, share * curve.capacity_Ah, curve.ambient_K)
+        errors.append(found.voltage_V[0] - curve.at(share))
+    return float(np.sqrt(np.mean(np.square(errors))))
+
+
+def _ended(
+    charge: Floats, volts: Floats, kelvin: Floats, lower_V: float
+) -> tuple[Floats, Floats, Floats]:
+    """A curve up to a little below the lower voltage."""
+    below = np.flatnonzero(volts < lower_V - 0.3)
+    last = int(below[0]) + 1 if len(below) else len(volts)
+    last = max(last, 3)
+    return charge[:last], np.maximum(volts[:last], lower_V - 0.3), kelvin[:last]
+
+
+def parse_rates(text: str) -> dict[str, float]:
+    """C-rates as they were given -> their values.
+
+    Raises:
+        InputError: What is no positive number, or stands there twice.
+    """
+    found: dict[str, float] = {}
+    for part in text.split(","):
+        name = part.strip()
+        try:
+            value = float(name)
+        except ValueError:
+            value = float("nan")
+        if not 1e-3 <= value <= 100.0:
+            raise InputError(
+                f"--c-rates: '{name}' is no C-rate between 0.001 and 100; give numbers such as "
+                "0.5,1,2"
+            )
+        if name in found:
+            raise InputError(f"--c-rates: {name} stands there twice")
+        found[name] = value
+    return found

@@ -1,0 +1,199 @@
+"""``cell fit`` and ``cell predict --fitted`` on curves that the closed form made."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import yaml
+
+from ionbridge.models.measured_cell import PARAMETERS
+from ionbridge.screening.cell import bpx
+from ionbridge.screening.cell.experiments import read_experiment
+from ionbridge.screening.cell.fit_bases import fit_base
+from ionbridge.screening.cell.fitted import parse_rates
+from ionbridge.screening.cli import main
+from ionbridge.screening.errors import InputError
+
+ENTRY = {
+    "chemistry": {"positive": "LiCoO2", "negative": "graphite"},
+    "nominal_capacity_Ah": 2.28,
+    "lower_cutoff_V": 3.0,
+    "parameter_set": "PyBaMM 'Ai2020'",
+    "temperature_C": 25.0,
+}
+
+
+def _write(path, rows):
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _cells(folder, **changes):
+    path = folder / "cells.yaml"
+    path.write_text(yaml.safe_dump({"mine": {**ENTRY, **changes}}), encoding="utf-8")
+    return path
+
+
+def _linear(folder, name="slow.csv", points=60, **columns):
+    """A curve that only has to be read."""
+    charge = np.linspace(0.0, 2.2, points)
+    rows = [
+        {
+            "time_s": q * 3600 / 0.228,
+            "current_A": 0.228,
+            "discharge_capacity_Ah": q,
+            "voltage_V": 4.1 - 0.4 * q,
+        }
+        | columns
+        for q in charge
+    ]
+    _write(folder / name, rows)
+    return folder / name
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A cell whose electrodes hold 4 % more than Ai2020's, discharged at 0.1C and 1C."""
+    folder = tmp_path_factory.mktemp("cell")
+    basis = fit_base("mine", ENTRY, (folder,), 2.28).basis
+    truth = basis.start
+    truth[PARAMETERS.index("capacity")] = 0.04
+    for rate in (0.1, 1.0):
+        charge = np.linspace(0.0, 2.6, 800)
+        current = np.array([rate * 2.28])
+        course = basis.discharge(truth[None], current, charge[None], np.array([298.15]))
+        volts = course.voltage_V[0]
+        end = int(np.argmax(volts < 3.0)) + 1
+        rows = [
+            {
+                "time_s": q * 3600 / current[0],
+                "current_A": current[0],
+                "discharge_capacity_Ah": q,
+                "voltage_V": v,
+                "temperature_C": "",
+            }
+            for q, v in zip(charge[:end], volts[:end], strict=True)
+        ]
+        _write(folder / f"{rate:g}C.csv", rows)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def fit(folder, tmp_path_factory):
+    out = tmp_path_factory.mktemp("fit") / "fit"
+    arguments = ["cell", "fit", str(_cells(folder)), "--cell", "mine", "--curves"]
+    assert main([*arguments, str(folder / "0.1C.csv"), "--out", str(out)]) == 0
+    return out
+
+
+def test_a_fit_says_what_it_found_and_what_stays_open(fit):
+    found = json.loads((fit / "fit.json").read_text(encoding="utf-8"))
+    capacity = found["parameters"]["capacity"]
+    assert capacity["lower"] < np.exp(0.04) < capacity["upper"]
+    assert capacity["identified"]
+    assert not found["parameters"]["resistance"]["identified"]
+    assert found["residual_by_curve"]["0.1C"]["rmse_mV_first_95_percent"] < 2.0
+    assert found["base"] == "Ai2020_extended"
+
+
+def test_the_bpx_file_is_read_back_and_holds_the_measured_curve(fit):
+    values = bpx.read(fit / "cell.bpx.json")
+    assert float(values["Nominal cell capacity [A.h]"]) == 2.28
+    document = json.loads((fit / "cell.bpx.json").read_text(encoding="utf-8"))
+    curve = document["Validation"]["0.1C"]
+    assert len(curve["Time [s]"]) == len(curve["Voltage [V]"])
+
+
+def test_other_rates_are_predicted_with_intervals(fit, folder, tmp_path):
+    out = tmp_path / "rates"
+    arguments = ["cell", "predict", "--fitted", str(fit), "--c-rates", "0.50,1", "--out", str(out)]
+    assert main(arguments) == 0
+    rows = list(csv.DictReader((out / "kpis.csv").open(encoding="utf-8")))
+    assert [r["design_id"] for r in rows] == ["0.50", "1"]
+    for row in rows:
+        low, mid, high = (
+            float(row[k]) for k in ("capacity_Ah_lower", "capacity_Ah", "capacity_Ah_upper")
+        )
+        assert low <= mid <= high
+        assert row["status"] == "ok"
+    curves = [
+        r
+        for r in csv.DictReader((out / "curves.csv").open(encoding="utf-8"))
+        if r["design_id"] == "1"
+    ]
+    charge, volts, low, high = (
+        np.array([float(r[k]) for r in curves])
+        for k in ("discharge_capacity_Ah", "voltage_V", "voltage_V_lower", "voltage_V_upper")
+    )
+    assert (np.diff(charge) > 0).all()
+    assert (low <= volts + 1e-9).all()
+    assert (volts <= high + 1e-9).all()
+    measured = list(csv.DictReader((folder / "1C.csv").open(encoding="utf-8")))
+    end = float(measured[-1]["discharge_capacity_Ah"])
+    assert charge[-1] == pytest.approx(end, rel=0.05)
+
+
+def test_rests_and_odd_signs_are_understood_and_said(tmp_path):
+    path = _linear(tmp_path, current_A=-0.228)
+    rows = list(csv.DictReader(path.open(encoding="utf-8")))
+    rows[0]["current_A"] = "0.0001"
+    _write(path, rows)
+    found = read_experiment(_cells(tmp_path), "mine", [path])
+    assert found.curves[0].current_A == pytest.approx(0.228)
+    assert any("discharge" in note for note in found.notes)
+
+
+def test_without_a_current_the_stated_rate_counts(tmp_path):
+    path = _linear(tmp_path, current_A="", time_s="")
+    cells = _cells(tmp_path, curves={"slow.csv": {"c_rate": 0.1}}, temperature_C=None)
+    found = read_experiment(cells, "mine", [path])
+    assert found.curves[0].current_A == pytest.approx(0.228)
+    assert any("temperature_C" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"chemistry": {"positive": "LiCoO2"}}, "positive and a negative"),
+        ({"chemistry": {"positive": "LiCoO2", "negative": "Li metal"}}, "half cell"),
+        ({"chemistry": {"positive": "TiS2", "negative": "graphite"}}, "no parameter set"),
+        ({"nominal_capacity_Ah": "two"}, "expected a number"),
+        ({"nominal_capacity_Ah": -2.0}, "unit right"),
+    ],
+)
+def test_what_cannot_be_fitted_is_refused_in_one_line(tmp_path, changes, message):
+    path = _linear(tmp_path)
+    cells = _cells(tmp_path, **changes)
+
+    def both():
+        experiment = read_experiment(cells, "mine", [path])
+        fit_base("mine", experiment.entry, (tmp_path,), experiment.nominal_Ah)
+
+    with pytest.raises(InputError, match=message):
+        both()
+
+
+@pytest.mark.parametrize(
+    ("entry", "base"),
+    [
+        ({"positive": "LFP", "negative": "graphite"}, "Prada2013_balanced"),
+        ({"positive": "LiNi1/3Mn1/3Co1/3O2", "negative": "graphite"}, "Mohtat2020"),
+        ({"positive": "LiNi0.8Mn0.1Co0.1O2", "negative": "graphite-SiOx"}, "Chen2020"),
+        ({"positive": "Na3V2(PO4)2F3", "negative": "hard carbon"}, "Chayambuka2022"),
+    ],
+)
+def test_a_chemistry_without_a_set_gets_a_stand_in_and_it_is_said(entry, base):
+    found = fit_base("x", {"chemistry": entry}, (), 1.5)
+    assert found.origin["set"] == base
+    assert found.standing == "generic"
+    assert any("stands in" in note for note in found.notes)
+
+
+def test_rates_are_numbers():
+    assert parse_rates("0.5, 1,2.0") == {"0.5": 0.5, "1": 1.0, "2.0": 2.0}
+    for text in ("0", "C/2", "1,1", "1,,2", "nan"):
+        with pytest.raises(InputError):
+            parse_rates(text)
