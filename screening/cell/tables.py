@@ -34,7 +34,6 @@ KPI_COLUMNS = (
 
 CURVE_COLUMNS = ("design_id", "discharge_capacity_Ah", "voltage_V")
 
-
 FITTED_KPI_COLUMNS = (
     *KPI_COLUMNS[:6],
     "capacity_Ah_lower",
@@ -53,7 +52,7 @@ def write_fitted_tables(rows: Sequence[Row], folder: Path) -> None:
         rows: One a C-rate, ``curve`` with the columns of its points where it is predicted.
         folder: Where they go.
     """
-    write_atomically(folder / KPIS_FILE, to_csv(rows, FITTED_KPI_COLUMNS))
+    write_atomically(folder / KPIS_FILE, csv_lines(rows, FITTED_KPI_COLUMNS))
     points: list[Row] = []
     for row in rows:
         columns = row.get("curve", {})
@@ -62,7 +61,7 @@ def write_fitted_tables(rows: Sequence[Row], folder: Path) -> None:
             {"design_id": row["design_id"], **dict(zip(names, values, strict=True))}
             for values in (zip(*(columns[n] for n in names), strict=True) if columns else ())
         ]
-    write_atomically(folder / CURVES_FILE, to_csv(points, FITTED_CURVE_COLUMNS))
+    write_atomically(folder / CURVES_FILE, csv_lines(points, FITTED_CURVE_COLUMNS))
 
 
 def protocol_columns(protocol: CellProtocol) -> tuple[str, ...]:
