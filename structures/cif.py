@@ -360,7 +360,10 @@ def _crystal(block: _Block) -> Crystal:
                 "operations, or add the choice to the symbol (:1, :2, :H, :R)"
             )
     if len(candidates) > 1:
-        notes.append(f"space group read as {chosen.operations.name}, which the content agrees with")
+        notes.append(
+            f"space group read as {chosen.operations.name}, which the content agrees with "
+            f"({len(candidates)} readings tried)"
+        )
     notes += remarks
     if len(candidates) == 1:
         _compare_with_second_reader(block, rows, chosen, lattice, expected)
@@ -672,14 +675,16 @@ def _distinct(candidates: Sequence[Operations]) -> list[Operations]:
 
 
 def _listed(block: _Block) -> Operations | None:
-    texts: list[str] = []
-    for tag in _OPERATIONS:
-        raw = [v for v in block.values.get(tag, ()) if not gemmi.cif.is_null(v)]
-        if raw:
-            texts = [_text(value) for value in raw]
-            break
-    if not texts:
+    lists = [
+        [_text(value) for value in block.values.get(tag, ()) if not gemmi.cif.is_null(value)]
+        for tag in _OPERATIONS
+    ]
+    lists = [texts for texts in lists if texts]
+    if not lists:
         return None
+    texts = lists[0]
+    if any(_squeezed(other) != _squeezed(texts) for other in lists[1:]):
+        raise UnusableStructureError("two lists of symmetry operations that differ")
     centring = [_text(v) for v in block.values.get(_CENTRINGS, ()) if not gemmi.cif.is_null(v)]
     if len(texts) * max(1, len(centring)) > settings.MAX_OPERATIONS:
         raise UnusableStructureError(f"{len(texts)} symmetry operations: more than any group has")
@@ -694,6 +699,10 @@ def _listed(block: _Block) -> Operations | None:
         if whole.is_group:
             return whole
     return listed
+
+
+def _squeezed(texts: Sequence[str]) -> set[str]:
+    return {re.sub(r"\s", "", text).lower() for text in texts}
 
 
 def _stated_number(block: _Block) -> int | None:
@@ -913,17 +922,18 @@ def _formula_fault(
     heavy = sum(n for s, n in formula.items() if s != "H") or formula.get("H", 0.0)
     own = sum(n for s, n in amounts.items() if s != "H") or amounts.get("H", 0.0)
     ratio = own / heavy
-    scales = [ratio] if units is None else [units, 1.0]  # pymatgen states the whole cell's sum
+    scales = [ratio if units is None else units]
+    if units is not None and all(n / units % 1 < 1e-6 for n in formula.values()):
+        scales.append(1.0)  # pymatgen states the sum of the whole cell beside its formula units
     if any(_agrees(amounts, formula, scale, hydrogens) for scale in scales):
         return None
-    read = " ".join(f"{s}{n / ratio:.4g}" for s, n in amounts.items())
     if _agrees(amounts, formula, ratio, hydrogens):
         return f"the cell holds {ratio:.4g} formula units, _cell_formula_units_Z says {units:g}"
     whole = " ".join(f"{s}{n:.4g}" for s, n in amounts.items())
     stated = f"_chemical_formula_sum says {clean_text(text)}" + (
         f", Z = {units:g}" if units else ""
     )
-    return f"read as {read if units is None else whole + ' in the cell'}, but {stated}"
+    return f"read as {whole} in the cell, but {stated}"
 
 
 def _agrees(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
 import codecs
 import contextlib
 import gzip
 import io
+import lzma
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
@@ -13,7 +15,15 @@ from typing import Any, TextIO
 MAX_FILE_MB = 512
 """Largest file that is read, after unpacking; ten kilobytes of gzip may hold ten gigabytes."""
 
-_GZIP = b"\x1f\x8b"
+PACKED = (".gz", ".bz2", ".xz")
+"""Endings of packed files."""
+
+_PACKINGS: tuple[tuple[bytes, Any], ...] = (
+    (b"\x1f\x8b", gzip.open),
+    (b"BZh", bz2.open),
+    (b"\xfd7zXZ", lzma.open),
+)
+"""What opens a file, by its first bytes."""
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -54,15 +64,16 @@ class _Limited(io.RawIOBase):
 
 @contextlib.contextmanager
 def open_bytes(file: Path, max_MB: float = MAX_FILE_MB) -> Iterator[io.BufferedReader]:
-    """Bytes of a file, unpacked if they are gzip, whatever its name says.
+    """Bytes of a file, unpacked if they are gzip, bzip2 or xz, whatever its name says.
 
     Raises:
         FileTooLargeError: While reading, beyond ``max_MB`` after unpacking.
     """
     with contextlib.ExitStack() as stack:
         raw: Any = stack.enter_context(file.open("rb"))
-        packed = raw.peek(2)[:2] == _GZIP
-        source = stack.enter_context(gzip.open(raw, "rb")) if packed else raw
+        head = raw.peek(8)
+        unpack = next((opener for mark, opener in _PACKINGS if head.startswith(mark)), None)
+        source = raw if unpack is None else stack.enter_context(unpack(raw, "rb"))
         yield stack.enter_context(io.BufferedReader(_Limited(source, max_MB), 1 << 16))
 
 

@@ -10,6 +10,7 @@ import csv
 import gzip
 import io
 import json
+import lzma
 import os
 import zlib
 from collections import Counter
@@ -23,7 +24,7 @@ import ase.io
 import numpy as np
 from pymatgen.io.cif import CifWriter
 
-from ionbridge.structures.file_text import MAX_FILE_MB, open_text
+from ionbridge.structures.file_text import MAX_FILE_MB, PACKED, open_text
 from ionbridge.structures.foreign_json import crystals_in_foreign_json, foreign_form
 from ionbridge.structures.json_records import (
     clean_text,
@@ -78,7 +79,7 @@ _FORMS = {
     ".xyz": "extxyz",
     ".traj": "traj",
 }
-_BROKEN_STREAM = (EOFError, OSError, zlib.error)
+_BROKEN_STREAM = (EOFError, OSError, zlib.error, lzma.LZMAError)
 _PEEKED_LINES = 20
 
 
@@ -284,7 +285,7 @@ def _files(paths: PathLike | Sequence[PathLike]) -> Iterator[tuple[Path, str]]:
                 known = ", ".join(_FORMS)
                 raise ValueError(
                     f"{given}: not a known form of input; expected a name ending in {known} "
-                    "(or .gz after it), or POSCAR/CONTCAR"
+                    "(or .gz, .bz2, .xz after it), or POSCAR/CONTCAR"
                 )
             yield given, _without_suffix(Path(given.name))
         else:
@@ -315,7 +316,7 @@ def _without_suffix(path: Path) -> str:
 
 
 def _unpacked_name(path: Path) -> str:
-    return path.name[:-3] if path.name.lower().endswith(".gz") else path.name
+    return path.stem if path.suffix.lower() in PACKED else path.name
 
 
 def _file_records(file: Path, name: str, cifs: Path | None, max_MB: float) -> Iterator[InputRecord]:
@@ -436,6 +437,8 @@ def _json_records(data: Any, number: int) -> Iterator[Item]:
     if not isinstance(data, dict):
         yield None, f"line {number}: expected a JSON object, got {type(data).__name__}"
         return
+    if "x-optimade" in data:  # the header of OPTIMADE's JSON lines
+        return
     form = foreign_form(data)
     if form is not None:
         for id, found in crystals_in_foreign_json(data, form):
@@ -501,8 +504,9 @@ def _with_cif(row: ConductivityRow, cifs: Path | None, max_MB: float) -> Conduct
 
 
 def _broken(file: Path, error: Exception, done: int) -> str:
-    if isinstance(error, EOFError | zlib.error):
-        return f"{file.name} ends early (truncated or damaged gzip) after {done} records"
+    if isinstance(error, EOFError | zlib.error | lzma.LZMAError):
+        packing = {".bz2": "bzip2", ".xz": "xz"}.get(file.suffix.lower(), "gzip")
+        return f"{file.name} ends early (truncated or damaged {packing}) after {done} records"
     return f"{file.name} cannot be read: {' '.join(str(error).split())}"
 
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pymatgen.core import Element, Lattice
+from pymatgen.core import Lattice
 
 from ionbridge.structures.geometry import MAX_SITE_OCCUPANCY, perpendicular_widths
 from ionbridge.structures.records import ROLES, Crystal, Hop, Occupancy, UnusableStructureError
+from ionbridge.structures.site_symbols import ELEMENT_SYMBOLS, ISOTOPES
 
-ELEMENT_SYMBOLS = frozenset(element.symbol for element in Element)
 SILENT_EXCESS = 5e-4
 """Sums of rounded occupancies (3 x 0.3333 + ...) exceed one by less; more is scaled with a note."""
 SMALLEST_VOLUME_A3 = 1e-3
@@ -343,11 +343,11 @@ def _species(value: Any, key: str) -> tuple[tuple[Occupancy, ...], list[str]]:
     if not value:
         raise UnusableStructureError(f"{key} is empty: no atoms")
     try:  # ordered: the common case, each distinct symbol looked at once
-        whole = {symbol: {symbol: 1.0} for symbol in set(value)}
+        whole = {symbol: {ISOTOPES.get(symbol, symbol): 1.0} for symbol in set(value)}
     except TypeError:
         return checked_species([_site(site, f"{key}[{k}]") for k, site in enumerate(value)], key)
     for symbol in whole:
-        if symbol not in ELEMENT_SYMBOLS:
+        if symbol not in ELEMENT_SYMBOLS and symbol not in ISOTOPES:
             raise UnusableStructureError(
                 f"{key}[{value.index(symbol)}]: unknown element {symbol!r}"
             )
@@ -356,10 +356,14 @@ def _species(value: Any, key: str) -> tuple[tuple[Occupancy, ...], list[str]]:
 
 def _site(value: Any, where: str) -> Occupancy:
     if isinstance(value, str):
-        return {value: 1.0}
+        return {ISOTOPES.get(value, value): 1.0}
     if isinstance(value, dict):
         try:
-            return {str(symbol): float(amount) for symbol, amount in value.items()}
+            content: dict[str, float] = {}
+            for symbol, amount in value.items():
+                element = ISOTOPES.get(str(symbol), str(symbol))
+                content[element] = content.get(element, 0.0) + float(amount)
+            return content
         except (TypeError, ValueError, OverflowError):
             pass
     raise UnusableStructureError(f"{where} = {value!r} is neither a symbol nor symbol: occupancy")

@@ -196,11 +196,7 @@ def _numbers(
             break
         words.append(float(word.lower().replace("d", "e")))
     longest = max(lengths)
-    if what.startswith("the scale") and len(words) != 3:
-        words = words[:1]
-    if len(words) < min(lengths) or (
-        exactly and len(words) not in lengths and len(words) < longest
-    ):
+    if len(words) < min(lengths) or (exactly and len(words) not in lengths):
         raise UnusableStructureError(
             f"line {row + 1}: expected {what} ({longest} numbers), got {_shown(lines, row)}"
             if row < len(lines)

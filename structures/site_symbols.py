@@ -14,7 +14,7 @@ from pymatgen.core import Element
 
 from ionbridge.structures.records import UnusableStructureError
 
-ELEMENT_SYMBOLS = frozenset(element.symbol for element in Element) - {"D", "T"}
+ELEMENT_SYMBOLS = frozenset(element.symbol for element in Element)
 ISOTOPES = {"D": "H", "T": "H"}
 VACANCIES = frozenset(
     {"va", "vac", "vacancy", "vacant", "vc", "none", "void", "empty", "box", "□", "vac.", "$va"}
@@ -73,6 +73,8 @@ def occupants(symbol: str, expected: Collection[str] = ()) -> Occupants:
     if match and match[1] in ELEMENT_SYMBOLS and match[1] != "H":
         return _hydrated(text, match[1], expected)
     shares = _mixture(text)
+    if list(shares.values()) == [1.0]:
+        return Occupants(shares, note=f"read as {next(iter(shares))}")
     if shares:
         return Occupants(shares, note=f"shared by {_named(shares)}")
     raise UnusableStructureError(
@@ -163,7 +165,7 @@ def _hydrated(text: str, heavy: str, expected: Collection[str]) -> Occupants:
 
 def _mixture(text: str) -> dict[str, float]:
     """Shares of a mixture; empty if it is none, or states none."""
-    plain = re.sub(r"\(\d+\)", "", text)
+    plain = re.sub(r"[\[\](){}:=]", "", re.sub(r"\(\d+\)", "", text))
     shares: dict[str, float] = {}
     parts = [
         part.strip()

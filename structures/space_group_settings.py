@@ -153,7 +153,7 @@ def by_name(symbol: str) -> list[Operations]:
     numbers = _names().get(plain, ())
     settings = [from_database(k) for k in numbers]
     if choice:
-        settings = [s for s in settings if s.choice[:1] == choice]
+        settings = [s for s in settings if choice in (s.choice, s.choice[:1])]
     if settings:
         return settings
     found = [
@@ -240,7 +240,8 @@ def _parse_triplet(text: str) -> tuple[list[list[int]], list[float]]:
 
 
 def _plain(symbol: str) -> str:
-    return re.sub(r"[\s_'\"]", "", symbol).lower()
+    plain = re.sub(r"[\s_'\"]", "", symbol).lower()
+    return re.sub(r"\((?:#|no\.?)?\d+\)$|#\d+$", "", plain)  # Pnma (62)
 
 
 def _split_choice(symbol: str) -> tuple[str, str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import lzma
 import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -98,7 +100,7 @@ def crystal_of_cif(folder: Path, name: str, max_MB: float = MAX_FILE_MB) -> Crys
         return None
     try:
         found = list(crystals_in_file(file, "cif", max_MB))
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise UnusableStructureError(f"{file.name} cannot be read: {error}") from None
     crystals = [one for one in found if isinstance(one, Crystal)]
     if not crystals:
@@ -112,10 +114,11 @@ def crystal_of_cif(folder: Path, name: str, max_MB: float = MAX_FILE_MB) -> Crys
 def _cif_named(folder: Path, name: str) -> Path | None:
     if not name or "/" in name or "\\" in name or "\0" in name:
         return None
-    for ending in (".cif", ".CIF", ".Cif", ".mcif", ".cif.gz", ".CIF.GZ", ".cif.GZ", ".mcif.gz"):
+    for packing in ("", ".gz", ".bz2", ".xz", ".GZ"):
         try:
-            if (folder / f"{name}{ending}").is_file():
-                return folder / f"{name}{ending}"
+            for ending in (".cif", ".CIF", ".Cif", ".mcif"):
+                if (folder / f"{name}{ending}{packing}").is_file():
+                    return folder / f"{name}{ending}{packing}"
         except OSError:  # a name that no file can have
             return None
     return None
