@@ -27,6 +27,8 @@ SITE_SHARE = 0.5
 """Share of a difference of site energies in a rigid host that is left when the host gives way."""
 SAME_SITE_EV = 1e-3
 """Sites whose energies differ by less are one by symmetry: the rounding of their coordinates."""
+DECIMALS = 5
+"""Differences are rounded so: trees would tell ends that are equal by symmetry by their noise."""
 Floats = NDArray[np.float64]
 
 
@@ -131,7 +133,8 @@ def learned_view(energies: tuple[Floats, Floats, Floats], target: LogShift) -> F
     """
     start, end, saddle = energies
     height = target.forward(np.clip(saddle, 0.0, HIGHEST_EV))
-    return np.column_stack([height, np.clip(np.abs(end - start), 0.0, LARGEST_DIFFERENCE_EV)])
+    difference = np.round(np.abs(end - start), DECIMALS)
+    return np.column_stack([height, np.clip(difference, 0.0, LARGEST_DIFFERENCE_EV)])
 
 
 def site_difference(energies: tuple[Floats, Floats, Floats]) -> Floats:

@@ -15,7 +15,7 @@ from ionbridge.structures.bond_valence import bond_valences
 from ionbridge.structures.geometry import check_geometry
 from ionbridge.structures.io import InputRecord, iter_records
 from ionbridge.structures.records import Crystal, FailedRecord, UnusableStructureError
-from ionbridge.structures.symmetry import SYMPREC_A, spglib_cell
+from ionbridge.structures.symmetry import SYMPREC_A, from_spglib, spglib_cell
 
 COLUMNS = (
     "id",
@@ -109,7 +109,7 @@ def _partial(crystal: Crystal) -> str | None:
 
 def _space_group(crystal: Crystal) -> str:
     """Symbol and number that spglib finds."""
-    found: Any = spglib.get_spacegroup(spglib_cell(crystal), symprec=SYMPREC_A)
+    found: Any = from_spglib(spglib.get_spacegroup, spglib_cell(crystal), symprec=SYMPREC_A)
     return str(found) if found else "none found"
 
 

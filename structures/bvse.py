@@ -38,6 +38,7 @@ from ionbridge.structures.pair_energy import (
 )
 from ionbridge.structures.records import Crystal, Hop, Occupancy, UnusableStructureError
 from ionbridge.structures.softbv import coulomb_pair, ion_charge, morse_pair
+from ionbridge.structures.ties import TIE_A, TIE_EV, first_of, ranks, sorted_points
 
 Floats = NDArray[np.float64]
 
@@ -95,24 +96,29 @@ class BondValenceField:
         value, _, _ = self._pair(distance, entry)
         return _sum_by(center, value, len(points))
 
-    def energy_and_gradient(self, points_cart: ArrayLike) -> tuple[Floats, Floats]:
-        """Energy and its gradient at arbitrary cartesian points.
+    def derivatives(self, points_cart: ArrayLike) -> tuple[Floats, Floats, Floats]:
+        """Energy, gradient and Hessian at arbitrary cartesian points.
 
         Args:
             points_cart: (n, 3) points, angstrom.
 
         Returns:
-            (n,) energies in eV and (n, 3) gradients in eV/angstrom.
+            (n,) energies in eV, (n, 3) gradients in eV/angstrom, (n, 3, 3) in eV/angstrom^2.
         """
         points = np.asarray(points_cart, dtype=np.float64).reshape(-1, 3)
         center, entry, shift, distance = neighbors_within(
             self.lattice, self.frac, points, self.cutoff_A
         )
-        value, slope, _ = self._pair(distance, entry)
+        value, slope, curvature = self._pair(distance, entry)
+        r = np.maximum(distance, MIN_DISTANCE_A)
         away = points[center] - (self.frac[entry] + shift) @ self.lattice
-        pull = away * (slope / np.maximum(distance, MIN_DISTANCE_A))[:, None]
-        gradient = np.stack([_sum_by(center, pull[:, k], len(points)) for k in range(3)], axis=1)
-        return _sum_by(center, value, len(points)), gradient
+        across = slope / r
+        along = (curvature - across) / r**2
+        hessian = along[:, None, None] * away[:, :, None] * away[:, None, :]
+        hessian += across[:, None, None] * np.eye(3)
+        columns = np.column_stack([value, across[:, None] * away, hessian.reshape(-1, 9)])
+        total = np.stack([_sum_by(center, c, len(points)) for c in columns.T], axis=1)
+        return total[:, 0], total[:, 1:4], total[:, 4:].reshape(-1, 3, 3)
 
     @cached_property
     def _parameters(self) -> tuple[Floats, Floats, Floats, int]:
@@ -477,9 +483,9 @@ def relax_path(
 
 def _comes_first(a: Floats, b: Floats, energy_difference_eV: float) -> bool:
     """Order of the two ends of a path that does not depend on which is called the start."""
-    if abs(energy_difference_eV) > 1e-6:
+    if abs(energy_difference_eV) > TIE_EV:
         return energy_difference_eV < 0
-    return tuple(np.round(a, 6)) < tuple(np.round(b, 6))
+    return first_of(np.stack([b, a]), TIE_A) == 0
 
 
 def _nearest_off_axis(around: _Environment, start: Floats, end: Floats) -> Floats:
@@ -488,7 +494,8 @@ def _nearest_off_axis(around: _Environment, start: Floats, end: Floats) -> Float
     away = around.position - 0.5 * (start + end)
     across = away - np.outer(away @ axis, axis)
     width = np.linalg.norm(across, axis=1)
-    order = np.lexsort((np.round(width, 4), np.round(np.linalg.norm(away, axis=1), 4)))
+    near = ranks(np.linalg.norm(away, axis=1), TIE_A), ranks(width, TIE_A)
+    order = sorted_points(around.position, TIE_A, *near)
     order = order[width[order] > 0.3]
     if len(order) == 0:
         across, width, order = np.eye(3) - np.outer(axis, axis), np.ones(3), np.abs(axis).argsort()

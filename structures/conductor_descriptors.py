@@ -20,7 +20,7 @@ from ionbridge.structures.composition import formula_oxidation_states
 from ionbridge.structures.descriptors import ANIONS
 from ionbridge.structures.radii import ionic_radius
 from ionbridge.structures.records import WORKING_IONS, Crystal, UnusableStructureError
-from ionbridge.structures.symmetry import conventional_cell
+from ionbridge.structures.symmetry import conventional_cell, from_spglib
 from ionbridge.structures.tables import ConductivityRow
 
 OPTIONAL_BLOCKS = ("space_group", "cell")
@@ -323,7 +323,8 @@ def _n_operations() -> dict[int, int]:
     """Symmetry operations in the conventional cell of every space group, standard setting."""
     result: dict[int, int] = {}
     for hall in range(1, 531):
-        kind, operations = spglib.get_spacegroup_type(hall), spglib.get_symmetry_from_database(hall)
+        kind = from_spglib(spglib.get_spacegroup_type, hall)
+        operations = from_spglib(spglib.get_symmetry_from_database, hall)
         if kind is not None and operations is not None:
             result.setdefault(kind.number, len(operations["rotations"]))
     return result

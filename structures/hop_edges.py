@@ -18,6 +18,7 @@ from scipy.sparse.csgraph import connected_components
 from ionbridge.structures.hop_network import JumpNetwork, percolation_barriers
 from ionbridge.structures.neighbors import periodic_edges
 from ionbridge.structures.symmetry import SiteImages, joined
+from ionbridge.structures.ties import TIE_A, ranks
 
 TIE_TOLERANCE = 0.05
 """A third site up to this fraction (of the squared length) outside the sphere still blocks, so
@@ -97,9 +98,9 @@ def candidate_edges(
         max_hop_A: Longest pair.
 
     Returns:
-        The edges, shortest first.
+        The edges by length, then by start, end and cell of the end.
     """
-    src, dst, shift, length = periodic_edges(lattice, frac, max_hop_A)
+    src, dst, shift, length = periodic_edges(lattice, frac, max_hop_A + TIE_A)
     order = np.lexsort((length, src))
     src, dst, shift, length = src[order], dst[order], shift[order], length[order]
     if len(src) == 0:
@@ -115,7 +116,8 @@ def candidate_edges(
     edges = Edges(src[half], dst[half], shift[half], length[half])
     blocked = _blocked(vector[half], edges.length_A, edges.start, table, near)
     edges = edges.select(~blocked)
-    return edges.select(np.argsort(np.round(edges.length_A, 6), kind="stable"))
+    order = *edges.shift.T[::-1], edges.end, edges.start, ranks(edges.length_A, TIE_A)
+    return edges.select(np.lexsort(order))
 
 
 def _canonical(

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from ionbridge.structures.geometry import perpendicular_widths
 from ionbridge.structures.neighbors import neighbors_within, periodic_edges
 from ionbridge.structures.records import Crystal, Hop, Occupancy
+from ionbridge.structures.ties import TIE_A
 
 ENVIRONMENT_CUTOFF_A = 6.0
 """Within this distance of a path the host is that of the infinite crystal."""
@@ -115,4 +116,4 @@ def _supercell(
     normal /= np.linalg.norm(normal, axis=0)
     offset = (path_A[:, None] - emptied_A) @ normal
     needed = ENVIRONMENT_CUTOFF_A + np.abs(offset).max(axis=(0, 1)) + exclusion_A
-    return np.maximum(np.ceil(needed / perpendicular_widths(lattice) - 1e-9), 1).astype(np.int64)
+    return np.maximum(np.ceil((needed - TIE_A) / perpendicular_widths(lattice)), 1).astype(np.int64)

@@ -18,9 +18,9 @@ class MigrationGraph:
     """The periodic network of sites and hops of one mobile ion.
 
     Attributes:
-        crystal: The crystal it belongs to.
+        crystal: The crystal it belongs to, in its canonical cell, neither turned nor moved.
         working_ion: Symbol of the mobile ion.
-        site_frac: (n_sites, 3) fractional coordinates, wrapped into the cell.
+        site_frac: (n_sites, 3) fractional coordinates, in one cell whose corner is an atom.
         site_occupancy: (n_sites,) of the working ion; 0 for an interstitial site.
         site_orbit: (n_sites,) sites with one number are equivalent by symmetry.
         start: (n_edges,) site index; every undirected hop is listed once.

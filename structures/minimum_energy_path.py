@@ -29,6 +29,10 @@ CEILING_EV = 10.0
 MOST_EV = 40.0
 """Energies further from that of the lower end count as this far, to keep exp(E/kT) finite."""
 
+LEAN = 0.01
+"""The resistance rises by up to this share towards the end and to the side, so that of ways equal
+by symmetry it is not the last bit of an energy that takes one."""
+
 N_STRING_IMAGES = 11
 MAX_ITERATIONS = 40
 MAX_STEP_A = 0.12
@@ -47,7 +51,9 @@ def lowest_path_on_a_grid(
 
     Minimises the integral of exp(E / kT) along the path (S. Huo and J. E. Straub, J. Chem. Phys.
     107, 5000 (1997)) by Dijkstra's algorithm on a grid whose axes are the line between the ends,
-    the direction `across`, and their normal; the grid is symmetric under exchange of the ends.
+    the direction `across`, and their normal; the grid is symmetric under exchange of the ends. Of
+    ways equal by symmetry the one is taken that keeps back from the end, from `across` and from the
+    normal (LEAN).
 
     Args:
         energy: (n, 3) points -> (n,) energies in eV.
@@ -82,19 +88,21 @@ def lowest_path_on_a_grid(
     to_end = np.sqrt(((local - [distance, 0, 0]) ** 2).sum(-1))
     inside = to_start + to_end <= longest_A + 1e-6
     points = start + local[inside] @ frame
+    side = local[inside] @ [3.0, 2.0, 1.0] / (6.0 * longest_A)
     height = energy(points)
     line = np.zeros_like(inside)
     line[beyond : beyond + n_along + 1, aside, aside] = True
     ends = np.flatnonzero(line[inside])[[0, -1]]
     is_open = (height < height[ends].max() + CEILING_EV) | line[inside]
     inside[inside] = is_open
-    points, height = points[is_open], height[is_open]
+    points, height, side = points[is_open], height[is_open], side[is_open]
     number = np.full(inside.shape, -1)
     number[inside] = np.arange(len(points))
     source = int(number[beyond, aside, aside])
     target = int(number[beyond + n_along, aside, aside])
     floor = height[[source, target]].min()
     resistance = np.exp(np.clip(height - floor, -MOST_EV, MOST_EV) / RESISTANCE_EV)
+    resistance *= 1.0 + LEAN * side
     rows, columns, lengths = _grid_edges(number, spacing)
     cost = lengths * 0.5 * (resistance[rows] + resistance[columns])
     graph = csr_array((cost, (rows, columns)), shape=(len(points), len(points)))
@@ -153,7 +161,8 @@ def relax_string(
     maximum-flux path, -grad E + kT curvature: the small tension keeps a path in a flat or falling
     landscape from wandering. The move is a Newton step with the absolute values of the Hessian's
     eigenvalues in that plane, so that it goes downhill in stiff and in soft directions alike; it is
-    capped.
+    capped. Of the last move only the part is made in which the length of the moves falls below
+    CONVERGED_STEP_A, so that the path follows small changes of the landscape smoothly.
 
     Args:
         derivatives: (n, 3) points -> energy (n,), gradient (n, 3), Hessian (n, 3, 3).
@@ -165,6 +174,7 @@ def relax_string(
     images = _equally_spaced(path, N_STRING_IMAGES)
     cap = np.full(len(images) - 2, MAX_STEP_A)
     before = np.zeros((len(images) - 2, 3))
+    step = np.inf
     for _ in range(MAX_ITERATIONS):
         tangent = images[2:] - images[:-2]
         tangent /= np.linalg.norm(tangent, axis=1)[:, None]
@@ -181,10 +191,14 @@ def relax_string(
         size = np.linalg.norm(move, axis=1)
         move *= np.minimum(1.0, cap / np.maximum(size, 1e-12))[:, None]
         before = move
-        images[1:-1] += move
-        images = _equally_spaced(images, N_STRING_IMAGES)
-        if np.minimum(size, cap).max() < CONVERGED_STEP_A:
-            break
+        moved = images.copy()
+        moved[1:-1] += move
+        moved = _equally_spaced(moved, N_STRING_IMAGES)
+        step, last = float(np.minimum(size, cap).max()), step
+        if step < CONVERGED_STEP_A:
+            share = (last - CONVERGED_STEP_A) / (last - step) if np.isfinite(last) else 1.0
+            return images + share * (moved - images)
+        images = moved
     return images
 
 

@@ -22,6 +22,7 @@ from pymatgen.core import Lattice
 
 from ionbridge.structures.composition import role
 from ionbridge.structures.records import Crystal
+from ionbridge.structures.symmetry import from_spglib
 
 Slot = Literal["ion", "metal", "cation", "centre", "anion", "halide"]
 
@@ -93,7 +94,7 @@ class Prototype:
     @cached_property
     def positions(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """((n, 3) fractional coordinates in the primitive cell, (n,) index into ``sites``)."""
-        operations = spglib.get_symmetry_from_database(self.hall_number)
+        operations = from_spglib(spglib.get_symmetry_from_database, self.hall_number)
         if operations is None:
             raise ValueError(f"{self.name}: no space group has hall_number {self.hall_number}")
         rotations, translations = operations["rotations"], operations["translations"]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
 from ionbridge.structures import composition
 from ionbridge.structures.bvse import BondValenceField, bond_valence_field, relax_path
+from ionbridge.structures.canonical_cell import canonical_cell
 from ionbridge.structures.carriers import MIN_OCCUPANCY, carriers
 from ionbridge.structures.geometry import check_geometry
 from ionbridge.structures.hop_edges import (
@@ -23,7 +22,7 @@ from ionbridge.structures.hops import exclusion_radii, hop_record, passed_sites
 from ionbridge.structures.interstitials import interstitial_sites
 from ionbridge.structures.migration_graph import MigrationGraph
 from ionbridge.structures.records import Crystal, Hop, TooManyHopsError, UnusableStructureError
-from ionbridge.structures.symmetry import SiteImages, primitive_cell, site_images, space_group
+from ionbridge.structures.symmetry import SiteImages, site_images
 
 MAX_HOP_A = 5.0
 """Longest hop looked for first."""
@@ -40,17 +39,21 @@ MIN_HOP_A = 0.1
 N_PATH_POINTS = 13
 """Points of a hop path, both ends included; every second one is an image of the network."""
 
-OxidationStates = Sequence[Mapping[str, float]]
 Path = tuple[NDArray[np.float64], NDArray[np.float64] | None]
 
 
 def find_hops(
     crystal: Crystal,
     working_ion: str | None = None,
-    oxidation: OxidationStates | None = None,
     max_hop_A: float = MAX_HOP_A,
 ) -> MigrationGraph:
-    """Sites, hops and carriers of the mobile ion, in a primitive cell of the crystal.
+    """Sites, hops and carriers of the mobile ion, in the canonical cell of the crystal.
+
+    The cell is neither turned nor moved against the crystal as given, but what is found in it, the
+    order of sites and hops, and the hop that represents those equal by symmetry, depend on the
+    crystal alone (:mod:`ionbridge.structures.canonical_cell`): not on setting, origin, order of the
+    atoms or the last digits. Hops are sorted by length, then by the numbers of their sites, then by
+    the cell of their end.
 
     Every site that holds the working ion counts, at any occupancy. Sites of a crystal without the
     ion, and further ones where its ions do not connect in any direction by hops up to FAR_HOP_A,
@@ -62,7 +65,6 @@ def find_hops(
     Args:
         crystal: Ordered or disordered crystal.
         working_ion: The mobile ion; by default the record's own, else the first one present.
-        oxidation: One ``{symbol: oxidation state}`` a site; by default from the composition.
         max_hop_A: Longest hop; up to FAR_HOP_A where these do not connect in any direction.
 
     Raises:
@@ -70,16 +72,14 @@ def find_hops(
             MAX_SITES of them, no hop between them, or more than MAX_ORBITS unique hops.
     """
     check_geometry(crystal)
-    if oxidation is None:  # states given site by site belong to the cell as it is
-        crystal = primitive_cell(crystal)
     ion = working_ion or composition.working_ion(crystal)
+    cell = canonical_cell(crystal)
+    crystal, group = cell.crystal, cell.group
     occupancy = crystal.occupancy(ion)
     mobile = occupancy > MIN_OCCUPANCY
     _check_count(crystal, ion, int(mobile.sum()))
-    field, states = _field(crystal, ion, oxidation)
-    group = space_group(crystal)
-    frac = np.mod(np.mod(crystal.frac[mobile], 1.0), 1.0)
-    occupancy = occupancy[mobile]
+    field, states = _field(crystal, ion)
+    frac, occupancy = crystal.frac[mobile], occupancy[mobile]
     edges = _connecting_edges(crystal, frac, max_hop_A)
     if field is not None and not _connects(len(frac), edges):
         vacant = interstitial_sites(crystal, ion, field, group)
@@ -100,6 +100,9 @@ def find_hops(
     elementary = _elementary(crystal, frac, orbits, paths)
     orbits, paths = orbits.only(elementary), [paths[k] for k in np.flatnonzero(elementary)]
     carrier, n_carriers = carriers(crystal, ion, frac, occupancy)
+    crystal = cell.placed_crystal
+    frac = cell.placed_frac(frac)
+    paths = [(cell.placed(path), energy) for path, energy in paths]
     return MigrationGraph(
         crystal=crystal,
         working_ion=ion,
@@ -133,13 +136,11 @@ def _check_count(crystal: Crystal, ion: str, count: int) -> None:
         )
 
 
-def _field(
-    crystal: Crystal, ion: str, oxidation: OxidationStates | None
-) -> tuple[BondValenceField | None, dict[str, float]]:
+def _field(crystal: Crystal, ion: str) -> tuple[BondValenceField | None, dict[str, float]]:
     """The bond-valence field, None where the chemistry has none, and mean oxidation states."""
     try:
-        per_site = composition.oxidation_states(crystal) if oxidation is None else oxidation
-        field = bond_valence_field(crystal, ion, tuple(dict(s) for s in per_site))
+        per_site = composition.oxidation_states(crystal)
+        field = bond_valence_field(crystal, ion, per_site)
     except UnusableStructureError:
         return None, {}
     amount: dict[str, float] = {}

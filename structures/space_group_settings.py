@@ -18,6 +18,8 @@ import numpy as np
 import spglib
 from numpy.typing import NDArray
 
+from ionbridge.structures.symmetry import from_spglib
+
 TRANSLATION_TOLERANCE = 2e-3
 """A written translation this close to n/24 is n/24 (0.3333, 0.167)."""
 MAX_OPERATIONS = 192 * 32
@@ -77,7 +79,9 @@ class Operations:
         """International number that spglib finds for the operations; None where it finds none."""
         if self.number is not None:
             return self.number
-        found = spglib.get_spacegroup_type_from_symmetry(self.rotation, self.translation)
+        found = from_spglib(
+            spglib.get_spacegroup_type_from_symmetry, self.rotation, self.translation
+        )
         return None if found is None else int(found.number)
 
 
@@ -97,8 +101,8 @@ def snapped(translation: NDArray[np.float64]) -> NDArray[np.float64]:
 @cache
 def from_database(hall_number: int) -> Operations:
     """Operations of one of the 530 settings, by spglib's number of it."""
-    known = spglib.get_spacegroup_type(hall_number)
-    found = spglib.get_symmetry_from_database(hall_number)
+    known = from_spglib(spglib.get_spacegroup_type, hall_number)
+    found = from_spglib(spglib.get_symmetry_from_database, hall_number)
     assert known is not None
     assert found is not None
     name = known.international.split("=")[-1].strip().replace("_", "")
@@ -277,7 +281,7 @@ def _numbered() -> dict[int, list[int]]:
 
 
 def _type(hall_number: int) -> spglib.SpaceGroupType:
-    known = spglib.get_spacegroup_type(hall_number)
+    known = from_spglib(spglib.get_spacegroup_type, hall_number)
     assert known is not None
     return known
 

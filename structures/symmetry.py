@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import spglib
@@ -20,6 +20,12 @@ SYMPREC_A = 0.02
 """Displacements up to this are taken for rounding of the coordinates."""
 MAPPING_TOLERANCE_A = 0.1
 """A site and the image of an equivalent site lie closer than this."""
+_SPGLIB_SETTING = "SPGLIB_OLD_ERROR_HANDLING"
+T = TypeVar("T")
+
+
+Group = tuple[NDArray[np.int64], NDArray[np.float64]]
+"""Rotations (n, 3, 3) and translations (n, 3) of fractional coordinates (columns)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +44,15 @@ class SiteImages:
     rotation: NDArray[np.int64]
     index: NDArray[np.int64]
     cell: NDArray[np.int64]
+
+    @classmethod
+    def of_identity(cls, n_sites: int) -> SiteImages:
+        """Every site stays where it is."""
+        return cls(
+            rotation=np.eye(3, dtype=np.int64)[None],
+            index=np.arange(n_sites)[None],
+            cell=np.zeros((1, n_sites, 3), dtype=np.int64),
+        )
 
     def orbits(self) -> NDArray[np.int64]:
         """(n_sites,) orbit number of each site, counted in order of first appearance."""
@@ -65,12 +80,13 @@ def primitive_cell(crystal: Crystal, symprec_A: float = SYMPREC_A) -> Crystal:
         crystal: Ordered or disordered crystal.
         symprec_A: Distance tolerance, angstrom.
     """
-    numbers, kinds = _site_kinds(crystal)
-    cell = (crystal.lattice.tolist(), crystal.frac.tolist(), numbers)
-    found = _quietly(
-        lambda: spglib.standardize_cell(
-            cell, to_primitive=True, no_idealize=True, symprec=symprec_A
-        )
+    _, kinds = site_kinds(crystal)
+    found = from_spglib(
+        spglib.standardize_cell,
+        spglib_cell(crystal),
+        to_primitive=True,
+        no_idealize=True,
+        symprec=symprec_A,
     )
     if found is None or len(found[2]) >= crystal.n_sites:
         return crystal
@@ -94,17 +110,14 @@ def conventional_cell(
     Returns:
         None where spglib finds no space group.
     """
-    numbers, _ = _site_kinds(crystal)
-    cell = (crystal.lattice.tolist(), crystal.frac.tolist(), numbers)
-    found = _quietly(lambda: spglib.get_symmetry_dataset(cell, symprec=symprec_A))
+    cell = spglib_cell(crystal)
+    found = from_spglib(spglib.get_symmetry_dataset, cell, symprec=symprec_A)
     if found is None:
         return None
     return int(found.number), np.asarray(found.std_lattice, dtype=float)
 
 
-def space_group(
-    crystal: Crystal, symprec_A: float = SYMPREC_A
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def space_group(crystal: Crystal, symprec_A: float = SYMPREC_A) -> Group:
     """Rotations (n, 3, 3) and translations (n, 3), fractional; the identity where spglib fails.
 
     Sites count as alike when their species and occupancies (to 0.001) agree. In a cell that is not
@@ -114,8 +127,7 @@ def space_group(
         crystal: Ordered or disordered crystal.
         symprec_A: Distance tolerance, angstrom.
     """
-    cell = spglib_cell(crystal)
-    found = _quietly(lambda: spglib.get_symmetry(cell, symprec=symprec_A))
+    found = from_spglib(spglib.get_symmetry, spglib_cell(crystal), symprec=symprec_A)
     if found is None:
         return np.eye(3, dtype=np.int64)[None], np.zeros((1, 3))
     return found["rotations"].astype(np.int64), np.asarray(found["translations"], dtype=float)
@@ -123,31 +135,44 @@ def space_group(
 
 def spglib_cell(crystal: Crystal) -> tuple[list[list[float]], list[list[float]], list[int]]:
     """Lattice, positions and numbers of kinds, as spglib takes a cell."""
-    return crystal.lattice.tolist(), crystal.frac.tolist(), _site_kinds(crystal)[0]
+    return crystal.lattice.tolist(), crystal.frac.tolist(), site_kinds(crystal)[0].tolist()
 
 
-def _site_kinds(crystal: Crystal) -> tuple[list[int], dict[int, Occupancy]]:
-    """A number for each site, the same for the same content, and the content of each number."""
-    known: dict[tuple[tuple[str, float], ...], int] = {}
-    numbers = [
-        known.setdefault(tuple(sorted((k, round(v, 3)) for k, v in s.items())), len(known) + 1)
-        for s in crystal.species
-    ]
-    return numbers, dict(zip(numbers, crystal.species, strict=True))
+def site_kinds(crystal: Crystal) -> tuple[NDArray[np.int64], dict[int, Occupancy]]:
+    """(n_sites,) a number from 1 for each content, in alphabetical order, and what each stands for.
+
+    Occupancies count as alike when they agree to 0.001.
+    """
+    contents = [tuple(sorted((k, round(v, 3)) for k, v in s.items())) for s in crystal.species]
+    number = {content: k for k, content in enumerate(sorted(set(contents)), start=1)}
+    numbers = np.array([number[content] for content in contents], dtype=np.int64)
+    return numbers, dict(zip(numbers.tolist(), crystal.species, strict=True))
 
 
-def _quietly(search: Callable[[], Any]) -> Any:
-    """What spglib finds; None where it fails, in whatever way."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return search()
-        except Exception:  # spglib's error classes differ between its versions
-            return None
+def from_spglib(ask: Callable[..., T], *arguments: Any, **named: Any) -> T | None:
+    """What a function of spglib answers; None where it fails, in whatever way.
+
+    spglib raises errors only where it is told to by an environment variable, and warns otherwise.
+
+    Args:
+        ask: The function.
+        *arguments: Of the function.
+        **named: Of the function.
+    """
+    before = os.environ.get(_SPGLIB_SETTING)
+    os.environ[_SPGLIB_SETTING] = "0"
+    try:
+        return ask(*arguments, **named)
+    except Exception:  # spglib's error classes differ between its versions
+        return None
+    finally:
+        del os.environ[_SPGLIB_SETTING]
+        if before is not None:
+            os.environ[_SPGLIB_SETTING] = before
 
 
 def site_images(
-    group: tuple[NDArray[np.int64], NDArray[np.float64]],
+    group: Group,
     lattice: NDArray[np.float64],
     frac: NDArray[np.float64],
 ) -> SiteImages:
@@ -175,17 +200,11 @@ def site_images(
     error = np.linalg.norm((offset - cell) @ lattice, axis=2)
     one_to_one = np.all(np.sort(index, axis=1) == np.arange(n_sites))
     if np.any(error > MAPPING_TOLERANCE_A) or not one_to_one:
-        return SiteImages(
-            rotation=np.eye(3, dtype=np.int64)[None],
-            index=np.arange(n_sites)[None],
-            cell=np.zeros((1, n_sites, 3), dtype=np.int64),
-        )
+        return SiteImages.of_identity(n_sites)
     return SiteImages(rotation=rotation, index=index, cell=cell)
 
 
-def _generators(
-    rotation: NDArray[np.int64], translation: NDArray[np.float64]
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _generators(rotation: NDArray[np.int64], translation: NDArray[np.float64]) -> Group:
     """One operation for each rotation, and all pure translations: few even in large supercells."""
     chosen = np.unique(rotation.reshape(-1, 9), axis=0, return_index=True)[1]
     pure = np.flatnonzero(np.all(rotation == np.eye(3, dtype=np.int64), axis=(1, 2)))

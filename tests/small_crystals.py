@@ -191,3 +191,40 @@ def supercell(crystal: Crystal, size: tuple[int, int, int]) -> Crystal:
         species=crystal.species * len(cells),
         frac=np.concatenate([(crystal.frac + c) / size for c in cells]),
     )
+
+
+def rewritten(
+    crystal: Crystal,
+    rows: NDArray,
+    shift: NDArray,
+    seed: int,
+    noise_A: float = 0.0,
+) -> Crystal:
+    """The same crystal in another cell, from another origin, turned, its atoms in another order.
+
+    Args:
+        crystal: Any crystal.
+        rows: (3, 3) whole numbers; the new lattice vectors in terms of the old ones.
+        shift: (3,) cartesian shift of all atoms, angstrom.
+        seed: Of the order, the rotation, the lattice vectors added to atoms, and the noise.
+        noise_A: Standard deviation of displacements.
+    """
+    rng = np.random.default_rng(seed)
+    n_cells = round(abs(np.linalg.det(rows)))
+    box = np.array(list(itertools.product(range(-6, 7), repeat=3)))
+    inside = np.floor(box @ np.linalg.inv(rows) + 1e-6).any(axis=1)
+    cells = box[~inside]
+    assert len(cells) == n_cells, "the new vectors are too long for this search"
+    order = rng.permutation(crystal.n_sites * n_cells)
+    frac = ((crystal.frac[None] + cells[:, None]).reshape(-1, 3) @ np.linalg.inv(rows))[order]
+    turn = special_ortho_group.rvs(3, random_state=rng)
+    lattice = rows @ crystal.lattice @ turn
+    points = (frac + rng.integers(-2, 3, frac.shape)) @ lattice + shift
+    points += noise_A * rng.standard_normal(frac.shape)
+    species = crystal.species * n_cells
+    return replace(
+        crystal,
+        lattice=lattice,
+        species=tuple(species[k] for k in order),
+        frac=points @ np.linalg.inv(lattice),
+    )

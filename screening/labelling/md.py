@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from ionbridge.screening.labelling.supercell import cells_in, smallest_supercell
 from ionbridge.structures.ordering import Ordered, ordered
 from ionbridge.structures.records import Crystal
+from ionbridge.structures.symmetry import from_spglib
 
 METHOD = "mlip_md"
 MAX_CELLS = 64
@@ -96,7 +97,8 @@ def lattice_rotations(lattice: NDArray[np.float64]) -> NDArray[np.int64]:
 
     A supercell that keeps it is as compact as the lattice allows.
     """
-    symmetry = spglib.get_symmetry((lattice.tolist(), [[0.0, 0.0, 0.0]], [1]))
+    point = lattice.tolist(), [[0.0, 0.0, 0.0]], [1]
+    symmetry = from_spglib(spglib.get_symmetry, point)
     assert symmetry is not None, "a lattice always has its inversion"
     return np.array(symmetry["rotations"], dtype=np.int64)
 

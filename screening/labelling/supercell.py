@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pymatgen.core import Lattice
 
+from ionbridge.structures.canonical_cell import compact_bases
 from ionbridge.structures.records import UnusableStructureError
+from ionbridge.structures.ties import TIE_A, first_of
 
 Integers = NDArray[np.int64]
 
@@ -26,7 +28,8 @@ def smallest_supercell(
 
     All sublattices are looked at, not the diagonal ones alone (Hermite normal forms; G. L. W. Hart
     and R. W. Forcade, Phys. Rev. B 77, 224115 (2008)). Of those with equal volume the one that
-    keeps most of the rotations is taken, then the one with the longest shortest vector.
+    keeps most of the rotations is taken, then the one with the longest shortest vector, the
+    shortest vectors in sum, and the vectors that point most along x, then y, then z.
 
     Args:
         lattice: (3, 3) rows, angstrom.
@@ -35,7 +38,7 @@ def smallest_supercell(
         max_multiple: Most cells in the supercell.
 
     Returns:
-        (3, 3) integer rows; the supercell's lattice is ``rows @ lattice``, about cubic.
+        (3, 3) integer rows; the supercell's lattice is ``rows @ lattice``, right-handed, compact.
 
     Raises:
         UnusableStructureError: More than `max_multiple` cells are needed.
@@ -44,17 +47,17 @@ def smallest_supercell(
     for multiple in range(1, max_multiple + 1):
         if abs(np.linalg.det(lattice)) * multiple * np.sqrt(2) < min_distance_A**3 * (1 - 1e-9):
             continue  # less than the closest packing of spheres of this diameter
-        best: tuple[tuple[int, float], Integers] | None = None
+        found, merits = [], []
         for rows in _sublattices(multiple):
-            compact = _compact(rows, lattice)
-            shortest = shortest_vector(compact @ lattice)
-            if shortest < min_distance_A - 1e-6:
-                continue
-            merit = (_kept_rotations(compact, rotations), round(shortest, 6))
-            if best is None or merit > best[0]:
-                best = merit, compact
-        if best is not None:
-            return best[1]
+            shortest = shortest_vector(rows @ lattice)
+            if shortest > min_distance_A - TIE_A:
+                found.append(compact_bases(rows @ lattice)[0] @ rows)
+                vectors = found[-1] @ lattice
+                kept = _kept_rotations(found[-1], rotations)
+                size = float(np.linalg.norm(vectors, axis=1).sum())
+                merits.append([kept, shortest, -size, *vectors.ravel()])
+        if found:
+            return found[first_of(np.array(merits), TIE_A)]
     raise UnusableStructureError(
         f"more than {max_multiple} cells are needed to keep the ion {min_distance_A:g} angstrom "
         "from its copies"
@@ -74,13 +77,6 @@ def _sublattices(multiple: int) -> Iterator[Integers]:
                 for e in range(c):
                     for f in range(c):
                         yield np.array([[a, d, e], [0, b, f], [0, 0, c]])
-
-
-def _compact(rows: Integers, lattice: NDArray[np.float64]) -> Integers:
-    """The same sublattice with short, nearly orthogonal vectors."""
-    reduced = Lattice(rows @ lattice).get_lll_reduced_lattice().matrix
-    compact: Integers = np.rint(reduced @ np.linalg.inv(lattice)).astype(np.int64)
-    return -compact if np.linalg.det(compact) < 0 else compact
 
 
 def shortest_vector(lattice: NDArray[np.float64]) -> float:

@@ -147,7 +147,7 @@ def test_the_layered_oxide_conducts_in_its_plane() -> None:
     assert len(graph.hops) == 2  # in the plane, and from plane to plane
     given = energies(graph, [0.3])
     given.kra_eV[:, 1] = 1.5
-    row = hop_network_row(graph, given, at())
+    row = hop_network_row(graph, given, at(), axes=layered().lattice)
     assert row["percolation_dimensionality"] == 2
     assert row["fast_direction"] == "plane (1 1 1)"  # of the rhombohedral cell: the basal plane
     assert row["percolating_hops"] == "0"

@@ -120,20 +120,23 @@ def test_energy_equals_a_direct_sum(scrambled, include):
 def test_gradient_equals_finite_differences(scrambled):
     field = bond_valence_field(scrambled, "Li", states_of(scrambled))
     points = free_points(scrambled, 20)
-    energy, gradient = field.energy_and_gradient(points)
+    energy, gradient, hessian = field.derivatives(points)
     np.testing.assert_allclose(energy, field.energy(points))
     h = 1e-4
     for k in range(3):
         step = h * np.eye(3)[k]
         numeric = (field.energy(points + step) - field.energy(points - step)) / (2 * h)
         np.testing.assert_allclose(gradient[:, k], numeric, atol=1e-4)
+        slope = [field.derivatives(points + side)[1] for side in (step, -step)]
+        numeric = (slope[0] - slope[1]) / (2 * h)
+        np.testing.assert_allclose(hessian[:, k], numeric, atol=1e-3)
 
 
 def test_energy_and_slope_are_smooth_at_the_cutoff():
     lone = Crystal("lone", 40 * np.eye(3), ({"O": 1.0},), np.zeros((1, 3)))
     field = bond_valence_field(lone, "Li", [{"O": -2}], cutoff_A=3.0)
     line = np.linspace(1.9, 3.1, 2001)[:, None] * [1.0, 0, 0]
-    energy, gradient = field.energy_and_gradient(line)
+    energy, gradient, _ = field.derivatives(line)
     assert np.abs(np.diff(energy)).max() < 2e-3
     assert np.abs(np.diff(gradient[:, 0])).max() < 5e-3
     assert energy[-1] == 0
@@ -364,7 +367,7 @@ def test_an_olivine_path_is_curved_mirror_symmetric_and_at_rest(olivine):
     np.testing.assert_allclose(path[4, 1], olivine.lattice[1, 1] / 4, atol=0.01)  # on the mirror
     straight = field.energy(np.linspace(start, end, 9))
     assert energy.max() < straight.max() - 0.1
-    _, gradient = field.energy_and_gradient(path[1:-1])
+    _, gradient, _ = field.derivatives(path[1:-1])
     tangent = path[2:] - path[:-2]
     tangent /= np.linalg.norm(tangent, axis=1)[:, None]
     across = gradient - np.einsum("ij,ij->i", gradient, tangent)[:, None] * tangent
