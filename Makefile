@@ -6,7 +6,7 @@ VENV := .venv
 STAMP := $(VENV)/.ionbridge-installed
 OUT ?= results/screen
 
-.PHONY: screen test lint clean
+.PHONY: screen test lint constraints clean
 
 screen: $(STAMP)
 	$(VENV)/bin/ionbridge screen --out $(OUT) --renew
@@ -20,6 +20,14 @@ lint: $(STAMP)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+# Pins all that is installed here. Local labels of a version (+cpu) name no other code.
+constraints: $(STAMP)
+	{ printf '%s\n' '# All that was tested together, made by "make constraints". Install torch first: other torch' \
+		'# versions bring gigabytes of CUDA packages.' && \
+		$(VENV)/bin/python -m pip freeze --exclude-editable | grep '==' | sed 's/+[A-Za-z0-9.]*$$//'; } > constraints.tmp
+	mv constraints.tmp constraints.txt
+	touch $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -34,6 +34,7 @@ from ionbridge.screening.execution import Executor, executor_from
 from ionbridge.screening.filters import Filters, read_known_formulas
 from ionbridge.screening.folder_lock import LOCK_FILE, locked_folder
 from ionbridge.screening.hop_paths import write_hop_paths
+from ionbridge.screening.machine import machine
 from ionbridge.screening.predict import CrystalPredictor, loaded_model
 from ionbridge.screening.ranking import check_objectives, rank, with_role_ranks
 from ionbridge.screening.report.report import render
@@ -440,6 +441,7 @@ class Campaign:
             **decides,
             "objectives": [dataclasses.asdict(o) for o in self.settings.ranking_objectives()],
             "seeds": {"campaign": self.settings.seed},
+            "machine": machine(),
         }
 
 

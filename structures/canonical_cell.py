@@ -110,7 +110,7 @@ def canonical_cell(crystal: Crystal) -> CanonicalCell:
     order = sorted_points(frac * width, TIE_A, kind)
     crystal = replace(
         crystal,
-        lattice=np.round(upright, LENGTH_DECIMALS) + 0.0,
+        lattice=np.asarray(np.round(upright, LENGTH_DECIMALS) + 0.0, dtype=np.float64),
         species=tuple(crystal.species[k] for k in order),
         frac=np.round(frac[order], COORDINATE_DECIMALS) + 0.0,
     )

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pymatgen.core import Composition, Lattice, Structure
 
+from ionbridge.structures.formula import conventional_formula
+
 WORKING_IONS = ("Li", "Na", "K", "Mg", "Ca", "Zn", "Al")
 """Ions looked for, in order of precedence, when a crystal does not name its own."""
 
@@ -107,8 +109,8 @@ class Crystal:
 
     @property
     def formula(self) -> str:
-        """Reduced formula, for example ``LiFePO4``."""
-        return self.composition.reduced_formula
+        """Conventional formula, for example ``LiFePO4`` or ``Na0.7CoO2``."""
+        return conventional_formula(self.species)
 
     @property
     def volume_A3(self) -> float:
