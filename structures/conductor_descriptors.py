@@ -16,6 +16,7 @@ import spglib
 from numpy.typing import NDArray
 from pymatgen.core import Composition, Element, Lattice
 
+from ionbridge.structures.canonical_cell import canonical_cell
 from ionbridge.structures.composition import formula_oxidation_states
 from ionbridge.structures.descriptors import ANIONS
 from ionbridge.structures.radii import ionic_radius
@@ -82,7 +83,7 @@ def table_row(crystal: Crystal) -> ConductivityRow:
     space group. The same crystal in another cell or setting gives the same row.
     """
     composition = crystal.composition
-    found = conventional_cell(crystal)
+    found = conventional_cell(canonical_cell(crystal).crystal)
     if found is None:
         return ConductivityRow(crystal.id, crystal.formula, composition, family=crystal.family)
     number, lattice = found
