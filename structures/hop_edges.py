@@ -116,8 +116,8 @@ def candidate_edges(
     edges = Edges(src[half], dst[half], shift[half], length[half])
     blocked = _blocked(vector[half], edges.length_A, edges.start, table, near)
     edges = edges.select(~blocked)
-    order = *edges.shift.T[::-1], edges.end, edges.start, ranks(edges.length_A, TIE_A)
-    return edges.select(np.lexsort(order))
+    keys = *edges.shift.T[::-1], edges.end, edges.start, ranks(edges.length_A, TIE_A)
+    return edges.select(np.lexsort(keys))
 
 
 def _canonical(
