@@ -47,6 +47,7 @@ CLEARLY_BETTER = 1e-3
 """A setting whose strain is smaller by this suits the cell better."""
 VOLUME_TOLERANCE = 0.02
 MAX_NOTES_OF_A_KIND = 4
+MAX_SITES = 200_000
 LONGEST_WORD = 120
 """Characters of a number or an operation; longer ones are none."""
 
@@ -781,11 +782,15 @@ def _expanded(
     sites = _Sites(lattice)
     owners: list[_Row] = []
     multiplicities: list[int] = []
+    n_images = 0
     for row in rows:
         orbit, moved = _orbit(row, operations, lattice)
         if moved > SITE_TOLERANCE_A:
             notes.append(f"row '{row.label}' moved {moved:.2f} angstrom to its special position")
         multiplicities.append(len(orbit))
+        n_images += len(orbit)
+        if n_images > MAX_SITES:
+            raise UnusableStructureError(f"more than {MAX_SITES} sites in the cell")
         k = sites.find(orbit[0])
         if k is not None and len(orbits[k]) != len(orbit):
             k = None

@@ -319,7 +319,7 @@ def _role(value: Any) -> str | None:
 
 
 def _symbol(value: Any) -> str | None:
-    if value is not None and value not in ELEMENT_SYMBOLS:
+    if value is not None and not (isinstance(value, str) and value in ELEMENT_SYMBOLS):
         raise UnusableStructureError(f"working_ion: unknown element {value!r}")
     return value
 

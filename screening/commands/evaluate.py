@@ -39,7 +39,7 @@ def _run(args: argparse.Namespace) -> int:
     from ionbridge.screening.shards import write_json
 
     check_output(args.out, *args.input, args.cifs, args.model)
-    data = read_input(args.input, args.cifs)
+    data = read_input(args.input, args.cifs, args.max_file_MB)
     say(data.found)
     predictions = predict(
         data,
