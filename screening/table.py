@@ -2,7 +2,7 @@ r"""The rows and columns of ``ranked.csv``; one place for their names and for ho
 
 A table is opened in spreadsheets, too, and they run what begins like a formula. So a text of
 somebody else's that begins with ``=``, ``+``, ``-``, ``@``, a tab or a carriage return (after any
-number of apostrophes), and is no number, gets an apostrophe in front; `plain_text` takes it away.
+number of apostrophes), and is no number, gets an apostrophe in front; `cell_text` takes it away.
 Line ends are kept, in quotes; other control characters and lone surrogates are written as ``\x1b``
 and ``\ud800``.
 """
@@ -218,7 +218,7 @@ def csv_lines(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> Iter
         yield ",".join(_quoted(_cell(row.get(c))) for c in columns) + "\n"
 
 
-def plain_text(cell: str) -> str:
+def cell_text(cell: str) -> str:
     """A text cell as it was before it was written: without the apostrophe against formulas."""
     return cell[1:] if cell.startswith("'") and FORMULA_START.match(cell) else cell
 

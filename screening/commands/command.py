@@ -176,6 +176,7 @@ def counted(counts: Counter[str]) -> str:
 
 
 def say(message: str) -> None:
-    """Tell the user on stderr, in one line of printable characters whatever an id holds."""
-    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in message)
-    print(line, file=sys.stderr)
+    """Tell the user on stderr; nothing that an id holds steers the terminal."""
+    from ionbridge.structures.plain_text import for_terminal
+
+    print(for_terminal(message), file=sys.stderr)

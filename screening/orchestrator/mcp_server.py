@@ -33,7 +33,7 @@ from mcp.shared.exceptions import MCPError
 from pydantic import AnyHttpUrl
 
 from ionbridge.screening.errors import InputError
-from ionbridge.screening.orchestrator.answers import ANSWER_SCHEMA, Answer
+from ionbridge.screening.orchestrator.answers import ANSWER_SCHEMA, DATA_NOTE, Answer
 from ionbridge.screening.orchestrator.bounded_lines import BoundedLines
 from ionbridge.screening.orchestrator.caller import Caller
 from ionbridge.screening.orchestrator.description import SHIPPED
@@ -44,7 +44,7 @@ from ionbridge.screening.orchestrator.tokens import Tokens
 from ionbridge.screening.orchestrator.tools import INSTRUCTIONS, TOOLS, call_tool
 from ionbridge.screening.orchestrator.turnstile import Turnstile
 from ionbridge.screening.orchestrator.workspace import JOBS, MODELS, Workspace, WorkspaceError
-from ionbridge.structures.plain_text import well_formed
+from ionbridge.structures.plain_text import for_terminal
 
 NAME = "ionbridge"
 HOST = "127.0.0.1"
@@ -92,7 +92,7 @@ def build_server(workspace: Workspace, jobs: Jobs) -> Server[Any]:
             async with turnstile.through(caller.client):
                 answer = await _in_thread(call_tool, caller, params.name, params.arguments or {})
         except InputError as error:
-            return _refusal(well_formed(" ".join(str(error).split())))
+            return _refusal(for_terminal(" ".join(str(error).split())))
         except Exception as error:  # its text stays here: it may tell of files outside
             print(f"ionbridge mcp: {params.name[:60]!r} failed: {error!r}", file=sys.stderr)
             return _refusal("internal error; the server's stderr says more")
@@ -128,7 +128,14 @@ def build_server(workspace: Workspace, jobs: Jobs) -> Server[Any]:
         except InputError as error:
             raise MCPError(code=types.INVALID_PARAMS, message=str(error)) from None
         return types.ReadResourceResult(
-            contents=[types.TextResourceContents(uri=uri, text=text, mime_type=kind)]
+            contents=[
+                types.TextResourceContents(
+                    uri=uri,
+                    text=for_terminal(text),
+                    mime_type=kind,
+                    _meta={"about_text": DATA_NOTE},
+                )
+            ]
         )
 
     async def list_prompts(

@@ -240,7 +240,8 @@ class Workspace:
     @contextmanager
     def _folder(self, path: str) -> Iterator[int]:
         """Descriptor of a folder, reached without following a link."""
-        current = os.dup(self._descriptor)
+        # opened anew: a duplicate would share the place in the listing with other threads
+        current = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._descriptor)
         try:
             for part in parts_of(path):
                 inner = _open_folder(current, part, path)

@@ -11,10 +11,10 @@ import pytest
 from ionbridge.screening.shards import write_atomically
 from ionbridge.screening.table import (
     carried_fault,
+    cell_text,
     checked_row,
     crystal_row,
     csv_lines,
-    plain_text,
     readable_formula,
     to_csv,
 )
@@ -73,7 +73,7 @@ def test_ids_come_back_from_every_reader(tmp_path) -> None:
     write_atomically(path, csv_lines(rows, ("id", "n")))
     with path.open(newline="", encoding="utf-8") as file:
         found = [row["id"] for row in csv.DictReader(file)]
-    assert [plain_text(cell) for cell in found] == NASTY
+    assert [cell_text(cell) for cell in found] == NASTY
     by_pandas = pd.read_csv(path, dtype=str, keep_default_na=False)
     assert list(by_pandas["id"]) == found
     assert list(by_pandas["n"]) == [str(k) for k in range(len(NASTY))]

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -164,3 +165,12 @@ def test_jobs_are_no_input_of_jobs(workspace: Workspace, tmp_path: Path) -> None
 def test_parts() -> None:
     assert parts_of("a/./b//c.cif") == ("a", "b", "c.cif")
     assert parts_of(".") == parts_of("") == ()
+
+
+def test_listings_at_the_same_time_are_all_whole(workspace: Workspace) -> None:
+    for k in range(200):
+        (workspace.root / f"{k:03d}.cif").touch()
+    whole = workspace.entries()
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda _: workspace.entries(), range(200)))
+    assert [len(entries) for entries in found] == [len(whole)] * 200
