@@ -18,6 +18,8 @@ from ionbridge.models.transforms import LogShift
 
 ENOUGH_GROUPS = 20
 """Groups of labels that speak for themselves; fewer borrow from the source model."""
+SMALLEST_FACTOR = 1e-6
+"""Predictions without an error leave no spread, but a number to multiply with."""
 N_BORROWED = 199
 """Quantiles that stand for the source's residuals."""
 
@@ -35,6 +37,13 @@ class Calibration:
     factor: float = 1.6448536269514722
     level: float = 0.9
     n_rows: int = 0
+
+    def __post_init__(self) -> None:
+        if not (0.0 < self.factor < np.inf and 0.0 < self.level < 1.0 and self.n_rows >= 0):
+            raise ValueError(
+                f"calibration: factor {self.factor} at level {self.level} from {self.n_rows} rows; "
+                "expected a positive factor and a level between 0 and 1"
+            )
 
     @classmethod
     def fit(
@@ -79,7 +88,7 @@ class Calibration:
         reached = np.cumsum(weights[order])
         needed = level * (reached[-1] + 1.0) - 1e-9
         place = min(int(np.searchsorted(reached, needed)), len(scores) - 1)
-        return cls(float(scores[order[place]]), level, n_rows)
+        return cls(max(float(scores[order[place]]), SMALLEST_FACTOR), level, n_rows)
 
     @property
     def inflation(self) -> float:

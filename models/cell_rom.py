@@ -86,6 +86,10 @@ class Spread:
     floor: float = 0.0
     factor: float = 1.0
 
+    def __post_init__(self) -> None:
+        if not (0.0 <= self.floor < np.inf and 0.0 < self.factor < np.inf):
+            raise ValueError(f"spread: floor {self.floor}, factor {self.factor}; expected positive")
+
     @classmethod
     def fit(cls, error: Floats, between: Floats) -> Spread:
         """From held-out errors and the members' spread, any shape."""

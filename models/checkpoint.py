@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,10 @@ from safetensors.torch import load_file, save_file
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "card.yaml"
 FORMAT_VERSION = 1
+LARGEST_TEXT = 2**25
+"""Characters of a config or card; those that ship have thirty thousand."""
+MAY_BE_UNKNOWN = ("view", "band")
+"""Tensors that hold inputs of training rows, NaN where a row has none."""
 
 
 class IncompatibleModelError(ValueError):
@@ -68,8 +73,9 @@ def save_model(
         os.replace(temporary, directory / name)
 
     whole = {"format_version": FORMAT_VERSION, **config}
+    settings = json.dumps(whole, indent=1, allow_nan=False) + "\n"
     write(WEIGHTS, lambda p: save_file({k: v.contiguous() for k, v in tensors.items()}, p))
-    write(CONFIG, lambda p: p.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8"))
+    write(CONFIG, lambda p: p.write_text(settings, encoding="utf-8"))
     checksums = {name: sha256(directory / name) for name in (WEIGHTS, CONFIG)}
     text = yaml.safe_dump({**card, "checksums_sha256": checksums}, sort_keys=False, width=100)
     write(CARD, lambda p: p.write_text(text, encoding="utf-8"))
@@ -109,8 +115,8 @@ def load_model(
             raise IncompatibleModelError(
                 f"{directory}: {name} is missing; a model folder holds {WEIGHTS}, {CONFIG}, {CARD}"
             )
-    card = _parse(directory / CARD, yaml.safe_load)
-    config = _parse(directory / CONFIG, json.loads)
+    card = read_mapping(directory / CARD, yaml.safe_load)
+    config = read_mapping(directory / CONFIG, partial(json.loads, parse_constant=_no_number))
     if config.get("format_version") != FORMAT_VERSION:
         raise IncompatibleModelError(
             f"{directory}: format_version {config.get('format_version')!r}, this version reads "
@@ -125,6 +131,13 @@ def load_model(
         raise IncompatibleModelError(
             f"{directory / WEIGHTS}: not a safetensors file ({error}); pickled weights are refused"
         ) from None
+    for name, tensor in tensors.items():
+        bad = tensor.isinf() if name in MAY_BE_UNKNOWN else ~tensor.isfinite()
+        if bad.any():
+            raise IncompatibleModelError(
+                f"{directory / WEIGHTS}: {int(bad.sum())} of {bad.numel()} values of {name[:60]!r} "
+                "are NaN or infinite; the model was saved broken, fit it again"
+            )
     for name in (WEIGHTS, CONFIG):
         if checksums.get(name) != sha256(directory / name):
             raise IncompatibleModelError(
@@ -134,12 +147,27 @@ def load_model(
     return tensors, config, card
 
 
-def _parse(path: Path, parser: Any) -> dict[str, Any]:
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no number that a model can have")
+
+
+def read_mapping(path: Path, parser: Any = yaml.safe_load) -> dict[str, Any]:
+    """The mapping in a card or config.
+
+    Raises:
+        IncompatibleModelError: It cannot be read, is too long, nested too deep, or no mapping.
+    """
     try:
-        value = parser(path.read_text(encoding="utf-8"))
-    except (ValueError, yaml.YAMLError) as error:
-        first = str(error).splitlines()[0]
-        raise IncompatibleModelError(f"{path}: cannot be read ({first})") from None
+        with path.open(encoding="utf-8") as file:
+            text = file.read(LARGEST_TEXT + 1)
+        if len(text) > LARGEST_TEXT:
+            raise ValueError(f"more than {LARGEST_TEXT // 2**20} MiB of text")
+        value = parser(text)
+    except RecursionError:
+        raise IncompatibleModelError(f"{path}: cannot be read (nested too deep)") from None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise IncompatibleModelError(f"{path}: cannot be read ({first[:200]})") from None
     if not isinstance(value, dict):
-        raise IncompatibleModelError(f"{path}: holds {type(value).__name__}, not an object")
+        raise IncompatibleModelError(f"{path}: holds {type(value).__name__}, no mapping")
     return value

@@ -182,8 +182,12 @@ class CycleLife:
         settings = dict(config["settings"])
         model = cls(SlopePrior(**settings.pop("prior")), **settings)
         for name, tensor in tensors.items():
+            if not name.endswith("_") or name.startswith("_"):
+                raise ValueError(f"{name[:60]!r} is nothing that fitting finds")
             setattr(model, name, tensor.numpy())
         for name, value in config["fitted"].items():
+            if not name.endswith("_") or name.startswith("_"):
+                raise ValueError(f"{name[:60]!r} is nothing that fitting finds")
             setattr(model, name, float(value))
         return model
 

@@ -276,6 +276,8 @@ class DiffusivityProcess:
     def load(cls, directory: str | Path) -> Self:
         """Read a model folder; see ``models.checkpoint.load_arrays`` for what is refused."""
         arrays, config = load_arrays(Path(directory), cls.kind)
+        if not 0.0 < config["inflation"] < np.inf:
+            raise ValueError(f"inflation {config['inflation']}; expected a positive number")
         model = cls(config["inflation"])
         model.descriptors_, model.temperature_K_ = arrays["descriptors"], arrays["temperature_K"]
         model.label_, model.side_, model.stated_ = (arrays[k] for k in ("label", "side", "stated"))

@@ -15,6 +15,8 @@ TRAINING_QUANTILE = 0.95
 LONGEST_HOP_A = 7.5
 """One published hop in a hundred is longer; beyond it a path is several hops, or ends in another
 cell than was meant."""
+LARGEST_THRESHOLD = 1e6
+"""One group alone gives no ground to refuse anything."""
 SMALLEST_THRESHOLD = 1e-6
 """Training rows that are all alike still leave a distance to divide by."""
 
@@ -38,6 +40,18 @@ class Domain:
     threshold: float
     elements: frozenset[str]
 
+    def __post_init__(self) -> None:
+        shapes = self.center.shape, self.scale.shape, self.reference.shape
+        if self.center.ndim != 1 or shapes[1:] != (shapes[0], (len(self.reference), *shapes[0])):
+            raise ValueError(f"domain: arrays of shapes {shapes} do not belong together")
+        if not len(self.reference) or not (self.scale > 0).all():
+            raise ValueError("domain: expected training rows, and scales above 0")
+        if not 0.0 < self.threshold <= LARGEST_THRESHOLD:
+            raise ValueError(
+                f"domain: threshold {self.threshold}; expected more than 0, at most "
+                f"{LARGEST_THRESHOLD:g}"
+            )
+
     @classmethod
     def fit(
         cls, embedding: NDArray[np.float64], groups: Sequence[str], elements: frozenset[str]
@@ -59,7 +73,7 @@ class Domain:
             if len(others):
                 distance = np.sort(np.linalg.norm(others - row, axis=1))
                 own.append(distance[:N_NEIGHBORS].mean())
-        threshold = float(np.quantile(own, TRAINING_QUANTILE)) if own else float("inf")
+        threshold = float(np.quantile(own, TRAINING_QUANTILE)) if own else LARGEST_THRESHOLD
         return cls(center, scale, reference, max(threshold, SMALLEST_THRESHOLD), elements)
 
     def arrays(self) -> dict[str, NDArray[np.float64]]:

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from ionbridge.models.checkpoint import load_model, save_model
-from ionbridge.models.network import HopNetworkConfig
+from ionbridge.models.network import HopNetworkConfig, network_of
 
 
 class HopEncoder:
@@ -54,10 +54,16 @@ class HopEncoder:
     def load(cls, directory: Path) -> HopEncoder:
         """Read a model folder."""
         tensors, config, card = load_model(directory)
-        weights = []
-        for k in range(config["n_members"]):
+        weights: list[Mapping[str, Tensor]] = []
+        n_members = len({name.partition(".")[0] for name in tensors})
+        if config["n_members"] != n_members:
+            raise ValueError(f"n_members {config['n_members']!r}, weights of {n_members}")
+        for k in range(n_members):
             prefix = f"member{k}."
             weights.append(
                 {n[len(prefix) :]: v for n, v in tensors.items() if n.startswith(prefix)}
             )
-        return cls(HopNetworkConfig(**config["network"]), weights, card)
+        network = HopNetworkConfig(**config["network"])
+        for own in weights:
+            network_of(network, own)
+        return cls(network, weights, card)

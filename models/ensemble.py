@@ -30,7 +30,7 @@ from ionbridge.models.finetuning import (
 from ionbridge.models.gaussian_process import PathProcess
 from ionbridge.models.hop_graphs import graph_of
 from ionbridge.models.losses import BarrierLoss
-from ionbridge.models.network import HopNetwork, HopNetworkConfig, HopOutput
+from ionbridge.models.network import HopNetwork, HopNetworkConfig, HopOutput, network_of
 from ionbridge.models.prediction import Prediction
 from ionbridge.models.training import Example, TrainingConfig, fit_network, pick_device
 from ionbridge.models.transforms import LogShift
@@ -114,6 +114,9 @@ class HopEnergies(NamedTuple):
         )
 
 
+MOST_MEMBERS = 1000
+
+
 @dataclass(frozen=True)
 class HopEnsembleConfig:
     """Settings of a :class:`HopEnsemble`.
@@ -134,6 +137,15 @@ class HopEnsembleConfig:
     strategy: Strategy = field(default_factory=FromScratch)
     target: LogShift = field(default_factory=LogShift)
     process_weight: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.n_members, int) or not 0 < self.n_members <= MOST_MEMBERS:
+            raise ValueError(
+                f"ensemble: n_members {self.n_members!r}; expected an integer from 1 to "
+                f"{MOST_MEMBERS}"
+            )
+        if not 0.0 <= self.process_weight <= 1.0:
+            raise ValueError(f"ensemble: process_weight {self.process_weight!r}; expected 0 to 1")
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object."""
@@ -390,11 +402,9 @@ class HopEnsemble:
         model = cls(HopEnsembleConfig.from_json(config))
         model.networks_ = []
         for member in range(model.config.n_members):
-            network = HopNetwork(model.config.network)
             prefix = f"member{member}."
-            network.load_state_dict(
-                {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
-            )
+            own = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+            network = network_of(model.config.network, own)
             model.networks_.append(network.eval())
         model.process_ = None
         if model.config.process_weight > 0:

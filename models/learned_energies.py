@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch_geometric.data import Batch
 
 from ionbridge.models.encoder import HopEncoder
-from ionbridge.models.network import HopNetwork, HopNetworkConfig
+from ionbridge.models.network import HopNetwork, HopNetworkConfig, network_of
 from ionbridge.models.training import pick_device
 from ionbridge.models.transforms import LogShift
 from ionbridge.structures.graph import HopData
@@ -52,11 +52,7 @@ class LearnedEnergies:
     def of(cls, encoder: HopEncoder) -> LearnedEnergies:
         """The networks of a pretrained encoder."""
         config = replace(encoder.network, use_scalars=False)
-        networks = []
-        for weights in encoder.weights:
-            network = HopNetwork(config)
-            network.load_state_dict(dict(weights))
-            networks.append(network.eval())
+        networks = (network_of(config, weights).eval() for weights in encoder.weights)
         return cls(config, tuple(networks))
 
     @classmethod

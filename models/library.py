@@ -10,17 +10,24 @@ from __future__ import annotations
 
 import difflib
 import os
+import sys
+from functools import lru_cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from ionbridge.models.ageing_rom import AgeingRom
 from ionbridge.models.baselines import BASELINES
 from ionbridge.models.cell_discrepancy import CellDiscrepancy
 from ionbridge.models.cell_rom import CellRom
-from ionbridge.models.checkpoint import CARD, CONFIG, IncompatibleModelError, load_model
+from ionbridge.models.checkpoint import (
+    CARD,
+    CONFIG,
+    WEIGHTS,
+    IncompatibleModelError,
+    load_model,
+    read_mapping,
+)
 from ionbridge.models.conduction_estimate import ConductionEstimate
 from ionbridge.models.conductivity import ConductivityTrees
 from ionbridge.models.cycle_life import CycleLife
@@ -31,6 +38,7 @@ from ionbridge.models.few_label_conductivity import FewLabelConductivity
 from ionbridge.models.few_label_model import FewLabelModel
 from ionbridge.models.physics_fed import PhysicsFed
 from ionbridge.models.property_trees import PropertyTrees
+from ionbridge.structures.worker_server import in_worker
 
 LIBRARY = Path(__file__).parent / "library"
 LIBRARY_VARIABLE = "IONBRIDGE_LIBRARY"
@@ -60,53 +68,83 @@ DEFAULTS = {
 
 
 def user_libraries() -> tuple[Path, ...]:
-    """Folders with the user's own models, whether they exist or not; new ones go to the first."""
+    """Folders with the user's own models, whether they exist or not; new ones go to the first.
+
+    Raises:
+        IncompatibleModelError: A folder is of a user that does not exist.
+    """
     stated = os.environ.get(LIBRARY_VARIABLE, "")
-    folders = [Path(part).expanduser() for part in stated.split(os.pathsep) if part]
-    return tuple(folders) or (Path.home() / ".ionbridge" / "models",)
+    try:
+        own = [Path(part).expanduser() for part in stated.split(os.pathsep) if part]
+        return tuple(own) or (Path.home() / ".ionbridge" / "models",)
+    except RuntimeError as error:
+        raise IncompatibleModelError(f"{LIBRARY_VARIABLE}: {stated}: {error}") from error
 
 
 def folders() -> dict[str, tuple[Path, ...]]:
-    """Every model's name and the folders that claim it: one, unless names clash."""
+    """Every model's name and the folders that claim it: one, unless names clash.
+
+    A shipped model is known by its name whatever else has it; an entry point that gives no folder
+    is left out, see :func:`broken_entry_points`.
+    """
     found: dict[str, list[Path]] = {}
     for library in (LIBRARY, *user_libraries()):
         for path in sorted(library.glob(f"*/{CONFIG}")):
             found.setdefault(path.parent.name, []).append(path.parent)
-    for point in entry_points(group=ENTRY_POINTS):
-        found.setdefault(point.name, []).append(_folder_of(point))
+    for name, value in _entry_points().items():
+        if isinstance(value, Path):
+            found.setdefault(name, []).append(value)
     return {name: tuple(dict.fromkeys(p.resolve() for p in found[name])) for name in sorted(found)}
 
 
-def _folder_of(point: Any) -> Path:
-    try:
-        value = point.load()
-        return Path(value() if callable(value) else value)
-    except Exception as error:  # code of another package
-        raise IncompatibleModelError(
-            f"entry point {point.name!r} of {ENTRY_POINTS} ({point.value}) gives no model folder "
-            f"({type(error).__name__}: {error})"
-        ) from error
+def broken_entry_points() -> dict[str, str]:
+    """Names of entry points that give no model folder, and why."""
+    return {name: value for name, value in _entry_points().items() if isinstance(value, str)}
+
+
+def _entry_points() -> dict[str, Path | str]:
+    """The folder that each entry point gives, or why it gives none."""
+    found: dict[str, Path | str] = {}
+    for point in entry_points(group=ENTRY_POINTS):
+        try:
+            value = point.load()
+            found[point.name] = Path(value() if callable(value) else value)
+        except Exception as error:  # code of another package
+            why = " ".join(f"{type(error).__name__}: {error}".split())
+            found[point.name] = (
+                f"entry point {point.name!r} of {ENTRY_POINTS} ({point.value}) gives no model "
+                f"folder ({why})"
+            )
+    return found
 
 
 def names() -> list[str]:
-    """Names of all models, sorted.
-
-    Raises:
-        IncompatibleModelError: Two folders claim one name.
-    """
-    known = folders()
-    for name in known:
-        _only(name, known)
-    return list(known)
+    """Names of all models, sorted; one that several folders claim is among them."""
+    return list(folders())
 
 
 def _only(name: str, known: dict[str, tuple[Path, ...]]) -> Path:
-    if len(known[name]) > 1:
-        raise IncompatibleModelError(
-            f"several models are called {name!r}: {', '.join(map(str, known[name]))}; rename or "
-            "remove all but one"
+    """The folder of a name: the shipped one where there is one, which is then said once."""
+    first, *others = known[name]
+    if not others:
+        return first
+    if first.parent == LIBRARY.resolve():
+        _say_hidden(name, others[0])
+        return first
+    raise IncompatibleModelError(
+        f"several models are called {name!r}: {', '.join(map(str, known[name]))}; rename or "
+        "remove all but one, or name one by its path"
+    )
+
+
+@lru_cache(maxsize=64)
+def _say_hidden(name: str, other: Path) -> None:
+    if not in_worker():
+        print(
+            f"ionbridge: {name} is the shipped model; {other} has the same name and is reached by "
+            "its path",
+            file=sys.stderr,
         )
-    return known[name][0]
 
 
 def find(name: str | Path) -> Path:
@@ -124,6 +162,8 @@ def find(name: str | Path) -> Path:
     folder = Path(name)
     if folder.is_dir():
         return folder
+    if (why := broken_entry_points().get(str(name))) is not None:
+        raise IncompatibleModelError(why)
     near = difflib.get_close_matches(str(name), known, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise IncompatibleModelError(
@@ -136,16 +176,25 @@ def load(name: str | Path) -> Any:
     """A fitted model by name or folder.
 
     Raises:
-        IncompatibleModelError: Unknown name, missing or altered file, unknown kind.
+        IncompatibleModelError: Unknown name, missing or altered file, unknown kind, settings and
+            weights that do not belong together.
     """
     folder = find(name)
     _, config, _ = load_model(folder)
     kind = config.get("kind")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise IncompatibleModelError(
-            f"{folder / CONFIG}: unknown kind {kind!r}; known: {', '.join(KINDS)}"
+            f"{folder / CONFIG}: unknown kind {str(kind)[:60]!r}; known: {', '.join(KINDS)}"
         )
-    return KINDS[kind].load(folder)
+    try:
+        return KINDS[kind].load(folder)
+    except IncompatibleModelError:
+        raise
+    except Exception as error:  # the folder may be anybody's
+        why = " ".join(str(error).split())[:300]
+        raise IncompatibleModelError(
+            f"{folder}: {CONFIG} and {WEIGHTS} make no {kind} ({type(error).__name__}: {why})"
+        ) from error
 
 
 def card(name: str | Path) -> dict[str, Any]:
@@ -163,11 +212,4 @@ def read_card(folder: Path) -> dict[str, Any]:
     Raises:
         IncompatibleModelError: The card is missing or no mapping.
     """
-    try:
-        value = yaml.safe_load((folder / CARD).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        first = str(error).splitlines()[0]
-        raise IncompatibleModelError(f"{folder / CARD}: cannot be read ({first})") from None
-    if not isinstance(value, dict):
-        raise IncompatibleModelError(f"{folder / CARD}: holds no card")
-    return value
+    return read_mapping(folder / CARD)

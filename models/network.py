@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -25,6 +26,9 @@ from ionbridge.structures.graph import (
     HopData,
 )
 
+LARGEST = {"n_features": 2048, "n_layers": 32, "n_basis": 512}
+"""Sizes beyond which nothing is allocated: a hundred times those that are of use."""
+
 
 @dataclass(frozen=True)
 class HopNetworkConfig:
@@ -43,6 +47,14 @@ class HopNetworkConfig:
     n_basis: int = 20
     use_scalars: bool = True
     dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, most in LARGEST.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or not 0 < value <= most:
+                raise ValueError(f"network: {name} {value!r}; expected an integer from 1 to {most}")
+        if not 0.0 <= self.dropout < 1.0:
+            raise ValueError(f"network: dropout {self.dropout!r}; expected 0 or more, below 1")
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object."""
@@ -178,3 +190,23 @@ class HopNetwork(nn.Module):
             profile=self.profile_head(probes).squeeze(-1),
             embedding=z,
         )
+
+
+def network_of(config: HopNetworkConfig, weights: Mapping[str, Tensor]) -> HopNetwork:
+    """A network with given weights; nothing is allocated before their shapes are known to fit.
+
+    Raises:
+        ValueError: Weights are missing, too many, or of other shapes than the sizes ask for.
+    """
+    with torch.device("meta"):
+        wanted = {name: tuple(t.shape) for name, t in HopNetwork(config).state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    for name in sorted(wanted.keys() | found.keys()):
+        if wanted.get(name) != found.get(name):
+            raise ValueError(
+                f"network: weight {name[:60]!r} of shape {found.get(name)}, expected "
+                f"{wanted.get(name)}"
+            )
+    network = HopNetwork(config)
+    network.load_state_dict(dict(weights))
+    return network

@@ -190,6 +190,9 @@ class PropertyTrees:
         model = cls(**config["settings"])
         model.elements_, model.ions_ = list(config["elements"]), list(config["ions"])
         model.spreads_ = {name: (pair[0], pair[1]) for name, pair in config["spreads"].items()}
+        for name, pair in model.spreads_.items():
+            if not all(0.0 < value < np.inf for value in pair):
+                raise ValueError(f"spreads of {name}: {pair}; expected two positive numbers")
         model.forests_ = {
             name: Forest.from_arrays({k: arrays[f"{name}/{k}"] for k in _FOREST})
             for name in model.spreads_

@@ -112,12 +112,22 @@ class Forest:
         """What ``arrays`` gave; child and feature indices are checked.
 
         Raises:
-            ValueError: If an index points outside.
+            ValueError: An index points outside, or back to a node above: such a tree has no end.
         """
         forest = cls(**{f.name: np.asarray(arrays[f.name]) for f in fields(cls)})
         n_nodes = len(forest.value)
-        for name in ("roots", "left", "right"):
+        for name in ("left", "right", "feature", "threshold", "value"):
+            if getattr(forest, name).shape != (n_nodes,):
+                raise ValueError(f"forest: {name} is not one number for each of {n_nodes} nodes")
+        for name in ("roots", "left", "right", "feature"):
             index = getattr(forest, name)
-            if len(index) and not (index.min() >= 0 and index.max() < n_nodes):
+            if index.dtype.kind != "i":
+                raise ValueError(f"forest: {name} holds no integers")
+            if len(index) and (index.min() < 0 or (name != "feature" and index.max() >= n_nodes)):
                 raise ValueError(f"forest: {name} points outside its {n_nodes} nodes")
+        own = np.arange(n_nodes)
+        if ((forest.left < own) | (forest.right < own)).any():
+            raise ValueError("forest: a node has one above as its child")
+        if ((forest.left == own) != (forest.right == own)).any():
+            raise ValueError("forest: a node is a leaf on one side alone")
         return forest

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ STARTER = "starter"
 COLUMNS = ("id", "family", "working_ion", "prediction", "absolute_error", "label_sha256")
 FEWEST_ROWS = 8
 """A scope with fewer rows gets no error of its own."""
+SMALLEST_FOUND_LABEL = 0.01
 ROBUST_SHARE = 0.683
 """One standard deviation is the size that this share of the errors stays below."""
 
@@ -79,6 +81,36 @@ def validation_row(
     )
 
 
+def label_of(row: ValidationRow) -> float | None:
+    """The label of a row, found again: prediction and error lead to it, its checksum knows it.
+
+    Returns:
+        None where the label is too small (below SMALLEST_FOUND_LABEL) for the five decimals of
+        prediction and error.
+
+    Raises:
+        ValueError: Neither prediction plus error nor prediction minus error has this checksum.
+    """
+    ends = [row.prediction + sign * row.absolute_error for sign in (1.0, -1.0)]
+    for end in ends:
+        for label in (*(round(end, n) for n in range(6)), *_near(end)):
+            if label_checksum(row.id, label) == row.label_sha256:
+                return label
+    if min(map(abs, ends)) < SMALLEST_FOUND_LABEL:
+        return None
+    raise ValueError(f"{row.id}: prediction and error do not lead to the label of the checksum")
+
+
+def _near(value: float) -> Iterator[float]:
+    """Numbers of six significant digits as near as two roundings to five decimals leave open."""
+    if abs(value) < SMALLEST_FOUND_LABEL:
+        return
+    n_decimals = max(5 - math.floor(math.log10(abs(value))), 0)
+    n_steps = math.ceil(1.1e-5 * 10**n_decimals)
+    for k in range(-n_steps, n_steps + 1):
+        yield round(value, n_decimals) + k * 10**-n_decimals
+
+
 def write_validation(folder: Path, protocol: str, rows: Iterable[ValidationRow]) -> Path:
     """Write the table of a protocol into a model folder."""
     path = Path(folder) / VALIDATION / f"{protocol}.csv"
@@ -98,22 +130,20 @@ def read_validation(folder: Path) -> dict[str, list[ValidationRow]]:
     """
     tables = {}
     for path in sorted((Path(folder) / VALIDATION).glob("*.csv")):
-        with path.open(encoding="utf-8", newline="") as stream:
-            try:
+        try:
+            with path.open(encoding="utf-8", newline="") as stream:
                 tables[path.stem] = [_row(row) for row in csv.DictReader(stream)]
-            except (KeyError, TypeError, ValueError) as error:
-                raise IncompatibleModelError(f"{path}: cannot be read ({error})") from None
+        except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
+            raise IncompatibleModelError(f"{path}: cannot be read ({error})") from None
     return tables
 
 
 def _row(row: Mapping[str, str]) -> ValidationRow:
+    prediction, error = float(row["prediction"]), float(row["absolute_error"])
+    if not (math.isfinite(prediction) and 0.0 <= error < math.inf):
+        raise ValueError(f"{row['id']}: prediction {prediction}, error {error}")
     return ValidationRow(
-        row["id"],
-        row["family"],
-        row["working_ion"],
-        float(row["prediction"]),
-        float(row["absolute_error"]),
-        row["label_sha256"],
+        row["id"], row["family"], row["working_ion"], prediction, error, row["label_sha256"]
     )
 
 

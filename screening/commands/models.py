@@ -60,6 +60,7 @@ def _models_list(args: argparse.Namespace) -> int:
     from ionbridge.screening.errors import InputError
     from ionbridge.screening.orchestrator.entries import default_catalogue
     from ionbridge.screening.orchestrator.quantities import quantity
+    from ionbridge.structures.plain_text import for_terminal
 
     catalogue = default_catalogue()
     entries = catalogue.entries
@@ -83,22 +84,28 @@ def _models_list(args: argparse.Namespace) -> int:
         where = "" if entry.origin in ("built in", "shipped") else f" [{entry.origin}]"
         missing = f" [{entry.unavailable}]" if entry.unavailable else ""
         needs, gives_all = " + ".join(entry.inputs), " + ".join(entry.outputs)
-        print(f"{entry.name:24s} {entry.kind:10s} {needs} -> {gives_all}{stated}{where}{missing}")
-    for name in _others({entry.name for entry in catalogue.entries}):
-        if gives is None:
-            print(name)
+        line = f"{entry.name:24s} {entry.kind:10s} {needs} -> {gives_all}{stated}{where}{missing}"
+        print(for_terminal(line))
+    if gives is None:
+        named = {entry.name for entry in catalogue.entries} | {name for name, _ in catalogue.broken}
+        for line in _others(named):
+            print(for_terminal(line))
     return USABLE
 
 
 def _others(named: set[str]) -> list[str]:
     """Models that are no step of a plan: encoders to start from."""
+    from ionbridge.models.checkpoint import IncompatibleModelError
     from ionbridge.models.library import folders, read_card
 
-    return [
-        f"{name:24s} {'base':10s} {read_card(paths[0]).get('predicts', '')}"
-        for name, paths in folders().items()
-        if name not in named
-    ]
+    lines = []
+    for name, paths in folders().items():
+        if name not in named:
+            try:
+                lines.append(f"{name:24s} {'base':10s} {read_card(paths[0]).get('predicts', '')}")
+            except IncompatibleModelError as error:
+                say(f"ionbridge: model '{name}' is left out: {error}")
+    return lines
 
 
 def _models_show(args: argparse.Namespace) -> int:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import spearmanr
 
 from ionbridge.models import library
 from ionbridge.models.validation import (
@@ -15,6 +18,7 @@ from ionbridge.models.validation import (
     STARTER,
     ValidationRow,
     label_checksum,
+    label_of,
     read_validation,
     validation_row,
 )
@@ -35,6 +39,10 @@ TOLERANCE = 0.01
 SAME_PREDICTION = 1e-3
 """Relative difference of predictions by the same weights on two machines."""
 STATED_KEYS = ("mae_eV", "mae_decades", "mae")
+SCORES = ("rmse", "rmse_eV", "rmse_decades", "spearman", "r2")
+"""Other scores that validation rows give."""
+LEAST_SCALE = (1e-6, 0.5)
+"""What TOLERANCE is taken of at least: of an error, of a score between 0 and 1."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +78,8 @@ def check(name: str, data: Path | None = None) -> CheckReport:
     lines = [f"{folder}: files whole, checksums as in the card, weights loaded"]
     faults: list[str] = []
     tables = read_validation(folder)
-    if GROUPED in tables:
-        _compare_stated(tables[GROUPED], card, lines, faults)
-    elif card.get("validation"):
+    _compare_stated(tables, card, lines, faults)
+    if GROUPED not in tables and card.get("validation"):
         lines.append("no grouped validation rows beside the card: its stated errors rest on prose")
     if data is not None:
         _compare_labels(tables, str(card.get("quantity", "")), data, lines, faults)
@@ -94,26 +101,110 @@ def _check_potential(data: Path | None) -> CheckReport:
 
 
 def _compare_stated(
-    rows: Sequence[ValidationRow], card: Mapping[str, Any], lines: list[str], faults: list[str]
+    tables: Mapping[str, Sequence[ValidationRow]],
+    card: Mapping[str, Any],
+    lines: list[str],
+    faults: list[str],
 ) -> None:
-    """The error that the card states against the rows beside it."""
-    found = float(np.mean([row.absolute_error for row in rows]))
+    """Every score that the card states and rows beside it can give, recomputed from these rows."""
     written = card.get("validation")
     stated: Mapping[str, Any] = written if isinstance(written, Mapping) else {}
-    key = next((k for k in STATED_KEYS if k in stated), None)
-    if key is None:
-        lines.append(f"{len(rows)} validation rows, mean absolute error {found:.4g}")
-        return
-    value = float(stated[key])
-    if abs(value - found) > TOLERANCE * max(found, 1e-6):
+    left_over: list[str] = []
+    for protocol, rows in tables.items():
+        if protocol == STARTER:
+            continue
+        _compare_rows(protocol, rows, faults)
+        own = stated if protocol == GROUPED else stated.get(protocol, {})
+        if not isinstance(own, Mapping):
+            faults.append(f"the card states {protocol} {str(own)[:40]!r}, which is no table")
+            continue
+        n_before = len(faults)
+        held = _compare_scores(protocol, own, rows, faults)
+        if protocol == GROUPED:
+            for ion in sorted({row.working_ion for row in rows} & stated.keys()):
+                scores = stated[ion].get("shipped") if isinstance(stated[ion], Mapping) else None
+                if isinstance(scores, Mapping):
+                    of_ion = [row for row in rows if row.working_ion == ion]
+                    held += _compare_scores(f"{protocol}, {ion}", scores, of_ion, faults)
+        if len(faults) == n_before:
+            error = float(np.mean([row.absolute_error for row in rows])) if rows else math.nan
+            claims = f", as the card states: {', '.join(held)}" if held else ""
+            lines.append(f"{protocol}: {len(rows)} rows, mean absolute error {error:.4g}{claims}")
+    scored = {*SCORES, *STATED_KEYS, "n", "split", *tables}
+    left_over = [key for key in stated if key not in scored and not _is_scored(key, tables)]
+    if left_over:
+        lines.append(f"not recomputed, no rows for it: {', '.join(map(str, left_over))}")
+
+
+def _is_scored(key: str, tables: Mapping[str, Sequence[ValidationRow]]) -> bool:
+    return any(row.working_ion == key for row in tables.get(GROUPED, ()))
+
+
+def _compare_rows(protocol: str, rows: Sequence[ValidationRow], faults: list[str]) -> None:
+    """Ids once each, and errors that lead from the prediction to the label of the checksum."""
+    twice = [id for id, n in Counter(row.id for row in rows).items() if n > 1]
+    if twice:
+        faults.append(f"{protocol}: {len(twice)} ids stand there more than once ({twice[0]})")
+    wrong = [row.id for row in rows if not _leads_to_label(row)]
+    if wrong:
         faults.append(
-            f"the card states {key} {value:g}, its {len(rows)} validation rows give {found:.4g}"
+            f"{protocol}: {len(wrong)} of {len(rows)} rows have an error or prediction that does "
+            f"not belong to the label of their checksum ({wrong[0]})"
         )
-    else:
-        lines.append(f"{len(rows)} validation rows give {key} {found:.4g}, as the card states")
-    n = stated.get("n")
-    if isinstance(n, int) and n != len(rows):
-        faults.append(f"the card states n {n}, there are {len(rows)} validation rows")
+
+
+def _leads_to_label(row: ValidationRow) -> bool:
+    try:
+        label_of(row)
+    except ValueError:
+        return False
+    return True
+
+
+def _compare_scores(
+    where: str, stated: Mapping[str, Any], rows: Sequence[ValidationRow], faults: list[str]
+) -> list[str]:
+    """Names of the stated scores that the rows give again; the others become faults."""
+    held = []
+    if not rows:
+        faults.append(f"{where}: no validation rows")
+        return []
+    if "n" in stated and stated["n"] != len(rows):
+        faults.append(f"{where}: the card states n {stated['n']}, there are {len(rows)} rows")
+    for key in (*STATED_KEYS, *SCORES):
+        if key not in stated:
+            continue
+        value = stated[key]
+        value = value[0] if isinstance(value, list | tuple) and value else value
+        found = _score(key, rows)
+        if found is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            faults.append(f"{where}: the card states {key} {str(value)[:40]!r}, which is no number")
+        elif not abs(value - found) <= TOLERANCE * max(abs(found), LEAST_SCALE[key in SCORES]):
+            faults.append(
+                f"{where}: the card states {key} {value:g}, its {len(rows)} validation rows give "
+                f"{found:.4g}"
+            )
+        else:
+            held.append(f"{key} {found:.4g}")
+    return held
+
+
+def _score(key: str, rows: Sequence[ValidationRow]) -> float | None:
+    """A score of rows; None where it needs labels that cannot be found again."""
+    errors = np.array([row.absolute_error for row in rows])
+    if key in STATED_KEYS:
+        return float(errors.mean())
+    if key.startswith("rmse"):
+        return float(np.sqrt(np.mean(errors**2)))
+    labels = [label_of(row) if _leads_to_label(row) else None for row in rows]
+    if any(label is None for label in labels):
+        return None
+    truth, found = np.array(labels, dtype=float), np.array([row.prediction for row in rows])
+    if key == "spearman":
+        return float(spearmanr(truth, found).statistic)
+    return float(1.0 - np.sum((truth - found) ** 2) / np.sum((truth - truth.mean()) ** 2))
 
 
 def _compare_labels(
@@ -140,7 +231,7 @@ def _compare_labels(
         wrong = [
             row.id
             for row in known
-            if abs(abs(row.prediction - labels[row.id]) - row.absolute_error) > 2e-5
+            if not abs(abs(row.prediction - labels[row.id]) - row.absolute_error) <= 2e-5
         ]
         for what, ids in (
             ("are not in the data", unknown),
@@ -168,7 +259,8 @@ def _compare_predictions(
         row.id
         for row in stored
         if row.id in found
-        and abs(found[row.id] - row.prediction) > SAME_PREDICTION * max(1.0, abs(row.prediction))
+        and not abs(found[row.id] - row.prediction)
+        <= SAME_PREDICTION * max(1.0, abs(row.prediction))  # NaN never equals
     ]
     if missing:
         faults.append(f"starter: {len(missing)} rows cannot be predicted any more ({missing[0]})")

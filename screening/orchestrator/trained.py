@@ -15,7 +15,12 @@ from scipy.spatial import cKDTree
 
 from ionbridge.models import library
 from ionbridge.models.barrier_energies import hop_energies
-from ionbridge.models.checkpoint import CONFIG, WEIGHTS, IncompatibleModelError
+from ionbridge.models.checkpoint import (
+    CONFIG,
+    IncompatibleModelError,
+    model_checksum,
+    read_mapping,
+)
 from ionbridge.models.conductivity import ConductivityTrees
 from ionbridge.models.cycle_life import CycleLife
 from ionbridge.models.diffusivity import DiffusivityProcess
@@ -102,21 +107,18 @@ WITHOUT_STEP = frozenset(("hop_encoder", "conduction_estimate"))
 
 
 def trained_entries() -> tuple[list[Entry], list[tuple[str, str]]]:
-    """Entries of all models, and the folders that could not become one, with the reason.
-
-    Raises:
-        IncompatibleModelError: Two models have one name.
-    """
-    entries, broken = [], []
-    known = library.folders()
+    """Entries of all models, and the folders that could not become one, with the reason."""
+    entries, broken = [], list(library.broken_entry_points().items())
     for name in library.names():
         try:
-            entry = entry_of(name, known[name][0])
+            entry = entry_of(name, library.find(name))
         except IncompatibleModelError as error:
             broken.append((name, str(error)))
-            continue
-        if entry is not None:
-            entries.append(entry)
+        except Exception as error:  # the folder may be anybody's
+            why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            broken.append((name, f"its card or config cannot be understood ({why})"))
+        else:
+            entries += [] if entry is None else [entry]
     return entries, broken
 
 
@@ -127,11 +129,8 @@ def entry_of(name: str, folder: Path) -> Entry | None:
         IncompatibleModelError: Card or configuration cannot be read, or lack what is needed.
     """
     card = library.read_card(folder)
-    try:
-        settings = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        kind = settings.get("kind")
-    except (OSError, ValueError, AttributeError) as error:
-        raise IncompatibleModelError(f"{folder / CONFIG}: cannot be read ({error})") from None
+    settings = read_mapping(folder / CONFIG, json.loads)
+    kind = settings.get("kind")
     if kind in WITHOUT_STEP:
         return None
     if kind not in KINDS_OF_ENTRIES:
@@ -161,7 +160,7 @@ def entry_of(name: str, folder: Path) -> Entry | None:
         conditions=("temperature_K",) if output in ("conductivity", "diffusivity") else (),
         licence=str(card.get("licence", "not stated")),
         training_sets=_training_sets(card),
-        checksum=str((card.get("checksums_sha256") or {}).get(WEIGHTS, ""))[:16],
+        checksum=model_checksum(folder)[:16],
         folder=folder,
         origin="shipped" if folder.parent == library.LIBRARY.resolve() else str(folder),
         run=run,

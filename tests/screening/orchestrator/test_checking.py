@@ -1,14 +1,23 @@
 """``models check`` finds a card with a lie in it."""
 
 import shutil
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import yaml
 
 from ionbridge.models import library
 from ionbridge.models.checkpoint import CARD
 from ionbridge.models.few_label_model import FewLabelModel
-from ionbridge.models.validation import GROUPED, read_validation, validation_row, write_validation
+from ionbridge.models.validation import (
+    GROUPED,
+    STARTER,
+    label_of,
+    read_validation,
+    validation_row,
+    write_validation,
+)
 from ionbridge.screening.cli import main
 from ionbridge.screening.commands.command import UNUSABLE, USABLE
 from ionbridge.screening.orchestrator.checking import check
@@ -75,10 +84,76 @@ def test_an_adapted_model_stands_in_the_catalogue(model, capsys):
     assert "mine" in capsys.readouterr().out
 
 
-def test_names_that_clash_are_loud(model, capsys):
+def test_a_name_that_ships_does_not_stop_the_list(model, capsys):
     shutil.copytree(model, model.parent / "hop-barrier")
-    assert main(["models", "list"]) == UNUSABLE
-    assert "hop-barrier" in capsys.readouterr().err
+    assert main(["models", "list"]) == USABLE
+    assert "reached by its path" in capsys.readouterr().err
+
+
+LIES = {
+    "mae": {"mae": 0.01},
+    "nan": {"mae_eV": float("nan")},
+    "text": {"mae_eV": "small"},
+    "rmse": {"rmse_eV": 0.01},
+    "spearman": {"spearman": 0.99},
+    "r2": {"r2": 0.99},
+    "n of text": {"n": "many"},
+    "another protocol": {"leave-family-out": {"mae_eV": [0.01, 0.0, 0.02]}},
+    "nan elsewhere": {"leave-family-out": {"mae_eV": [float("nan")]}},
+    "another n": {"leave-family-out": {"n": 400}},
+    "no table": {"leave-family-out": 0.01},
+    "an ion": {"Li": {"shipped": {"mae": [0.01]}}},
+}
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_a_lie_under_any_key_is_found(model, name):
+    write_validation(model, "leave-family-out", read_validation(model)[GROUPED])
+    assert not check("mine").faults
+    edited(model, **LIES[name])
+    assert len(check("mine").faults) == 1
+
+
+def altered_rows(model, **values):
+    first, *others = read_validation(model)[GROUPED]
+    write_validation(model, GROUPED, [replace(first, **values), *others])
+
+
+def test_rows_made_better_are_found_without_the_data(model):
+    altered_rows(model, absolute_error=0.0)
+    mean = np.mean([row.absolute_error for row in read_validation(model)[GROUPED]])
+    edited(model, mae_eV=float(mean))
+    (fault,) = check("mine").faults
+    assert "does not belong to the label of their checksum" in fault
+
+
+def test_rows_that_stand_twice_are_found(model):
+    rows = read_validation(model)[GROUPED]
+    write_validation(model, GROUPED, [*rows, rows[0]])
+    assert "more than once" in " ".join(check("mine").faults)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -0.1])
+def test_rows_that_are_no_numbers_are_refused(model, value, capsys):
+    altered_rows(model, absolute_error=value)
+    assert main(["models", "check", "mine"]) == UNUSABLE
+    assert "cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("label", [0.4, 0.0123456, -5.12345678, 3.0, 41.2345, -0.99999])
+@pytest.mark.parametrize("gap", [0.0, 0.31234567, -2.7])
+def test_labels_are_found_again(label, gap):
+    row = validation_row("x", None, "Li", label + gap, label)
+    assert label_of(row) == pytest.approx(label, rel=1e-5)
+    with pytest.raises(ValueError, match="do not lead"):
+        label_of(replace(row, absolute_error=row.absolute_error + 0.05))
+
+
+@pytest.mark.parametrize("name", ["hop-barrier", "hop-descriptors"])
+def test_rows_of_shipped_models_lead_to_their_labels(name):
+    for protocol, rows in read_validation(library.LIBRARY / name).items():
+        if protocol != STARTER:
+            assert all(label_of(row) is not None for row in rows)
 
 
 def test_formulas_have_a_card_too(capsys):

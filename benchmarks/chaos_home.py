@@ -1,0 +1,46 @@
+"""A campaign that takes seconds: small crystals, and a tiny model fitted for a moment."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ionbridge.models.ensemble import HopEnsemble, HopEnsembleConfig
+from ionbridge.models.network import HopNetworkConfig
+from ionbridge.models.training import TrainingConfig
+from ionbridge.structures.io import write_json_lines
+from ionbridge.structures.prototypes import reference_crystals
+from ionbridge.structures.sites import find_hops
+
+LARGEST_CELL = 8
+N_CRYSTALS = 8
+N_COPIES = 2
+"""Each crystal is screened under so many names."""
+
+
+def make_home(home: Path) -> tuple[Path, Path]:
+    """Campaign files at 300 and 600 K over the same crystals, in a new folder."""
+    home.mkdir()
+    crystals = [c for c in reference_crystals() if len(c.species) <= LARGEST_CELL][:N_CRYSTALS]
+    hops = [hop for crystal in crystals for hop in find_hops(crystal).hops[:1]]
+    config = HopEnsembleConfig(
+        network=HopNetworkConfig(n_features=8, n_layers=1, n_basis=6),
+        training=TrainingConfig(epochs=2, device="cpu"),
+        n_members=2,
+    )
+    labels = np.linspace(0.3, 0.6, len(hops))
+    HopEnsemble(config).fit(hops, labels).save(home / "model", {"name": "tiny"})
+    pool = [replace(c, id=f"{c.id} {k}") for k in range(N_COPIES) for c in crystals]
+    write_json_lines(home / "pool.jsonl", pool)
+    paths = []
+    for kelvin in (300, 600):
+        path = home / f"{kelvin}.yaml"
+        path.write_text(
+            f"name: chaos\nmodel: model\nn_draws: 8\nshard_size: 2\nn_paths: 0\n"
+            f"temperature_K: {kelvin}\ncandidates: {{files: [pool.jsonl]}}\n",
+            encoding="utf-8",
+        )
+        paths.append(path)
+    return paths[0], paths[1]
