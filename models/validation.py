@@ -28,6 +28,8 @@ COLUMNS = ("id", "family", "working_ion", "prediction", "absolute_error", "label
 FEWEST_ROWS = 8
 """A scope with fewer rows gets no error of its own."""
 SMALLEST_FOUND_LABEL = 0.01
+ROUNDED_TWICE = 1.1e-5
+"""Prediction and error have five decimals each: so far off is their sum from the label."""
 ROBUST_SHARE = 0.683
 """One standard deviation is the size that this share of the errors stays below."""
 
@@ -94,7 +96,8 @@ def label_of(row: ValidationRow) -> float | None:
     ends = [row.prediction + sign * row.absolute_error for sign in (1.0, -1.0)]
     for end in ends:
         for label in (*(round(end, n) for n in range(6)), *_near(end)):
-            if label_checksum(row.id, label) == row.label_sha256:
+            is_near = abs(label - end) <= ROUNDED_TWICE
+            if is_near and label_checksum(row.id, label) == row.label_sha256:
                 return label
     if min(map(abs, ends)) < SMALLEST_FOUND_LABEL:
         return None
@@ -106,7 +109,7 @@ def _near(value: float) -> Iterator[float]:
     if abs(value) < SMALLEST_FOUND_LABEL:
         return
     n_decimals = max(5 - math.floor(math.log10(abs(value))), 0)
-    n_steps = math.ceil(1.1e-5 * 10**n_decimals)
+    n_steps = math.ceil(ROUNDED_TWICE * 10**n_decimals)
     for k in range(-n_steps, n_steps + 1):
         yield round(value, n_decimals) + k * 10**-n_decimals
 

@@ -202,6 +202,8 @@ def _score(key: str, rows: Sequence[ValidationRow]) -> float | None:
     if any(label is None for label in labels):
         return None
     truth, found = np.array(labels, dtype=float), np.array([row.prediction for row in rows])
+    if np.ptp(truth) == 0.0 or np.ptp(found) == 0.0:
+        return math.nan  # not defined, whatever the card says
     if key == "spearman":
         return float(spearmanr(truth, found).statistic)
     return float(1.0 - np.sum((truth - found) ** 2) / np.sum((truth - truth.mean()) ** 2))
