@@ -130,7 +130,7 @@ def entry_of(name: str, folder: Path) -> Entry | None:
     """
     card = library.read_card(folder)
     settings = read_mapping(folder / CONFIG, json.loads)
-    kind = settings.get("kind")
+    kind = str(settings.get("kind"))
     if kind in WITHOUT_STEP:
         return None
     if kind not in KINDS_OF_ENTRIES:
