@@ -171,8 +171,13 @@ def main() -> None:
     write_json(RESULT, result)
     print(json.dumps(result["funnel"], indent=1))
     if args.ship:
-        made = "benchmarks/funnel.py; neb: weights of relaxed MACE bands, the rest of our own"
+        made = (
+            "benchmarks/funnel.py; neb: weights of relaxed MACE bands, the rest of our own; short: "
+        )
+        made += "benchmarks/short_relaxation.py"
         kept = {kind: fidelities[kind] for kind in ("network", "energies")} | {"neb": own_bands}
+        shipped = json.loads(SHIPPED.read_text(encoding="utf-8"))["fidelities"]
+        kept |= {"short": shipped["short"]}
         write_json(SHIPPED, {"made_by": made, "data_sha256": checksum, "fidelities": kept})
 
 

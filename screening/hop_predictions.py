@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
+from scipy.stats import norm
+
 from ionbridge.models.library import load
 from ionbridge.models.physics_fed import PhysicsFed
+from ionbridge.models.transforms import LogShift
+from ionbridge.screening.fidelity import Method, barrier_by, measured_fidelities
+from ionbridge.screening.labelling.checked_calculator import BrokenCalculationError
 from ionbridge.screening.labelling.potential_profile import with_potential_profile
+from ionbridge.screening.refine_settings import RefineSettings
 from ionbridge.screening.table import Row, noted
+from ionbridge.structures.hop_profile import profiled
 from ionbridge.structures.records import Crystal, FailedRecord, Hop, UnusableStructureError
 from ionbridge.structures.sites import find_hops
 
@@ -25,6 +33,16 @@ HOP_COLUMNS = (
     "reason",
     "note",
 )
+POTENTIAL_COLUMNS = (
+    *HOP_COLUMNS,
+    "barrier_fidelity",
+    "potential_barrier_eV",
+    "potential_barrier_backward_eV",
+    "potential_calls",
+)
+"""With a potential: which method stands beside the model, what it says alone, and what it took."""
+TARGET = LogShift()
+SIGMAS_90 = float(norm.ppf(0.95))
 
 
 @dataclass(frozen=True)
@@ -33,30 +51,73 @@ class HopPredictor:
 
     Attributes:
         model: Name of a shipped model or a model folder.
+        method: What the model is joined with, where it is not alone.
+        with_profile: Compute energies along the path for a model that reads them.
+        settings: Calculators and limits of the method; of a crystal, its `max_hops` lowest hops.
     """
 
     model: str
+    method: Method = "network"
+    with_profile: bool = True
+    settings: RefineSettings = field(default_factory=RefineSettings)
 
     def __call__(self, records: Sequence[Hop | Crystal | FailedRecord]) -> list[Row]:
         """One row a record; that of a crystal is ``{"hops": [rows]}``."""
         hops = [r for r in records if isinstance(r, Hop)]
-        rows = iter(self._rows(hops))
+        rows = iter(
+            [self._joined(row, hop) for row, hop in zip(self._rows(hops), hops, strict=True)]
+        )
         return [next(rows) if isinstance(r, Hop) else self._other(r) for r in records]
 
     def _other(self, record: Crystal | FailedRecord) -> Row:
         if isinstance(record, FailedRecord):
             return failed_hop_row(record, record.reason)
         try:
-            rows = self._rows(find_hops(record).hops)
-            return {"hops": [{**row, "note": noted(record.notes)} for row in rows]}
+            graph = find_hops(record)
+            rows = [{**row, "note": noted(record.notes)} for row in self._rows(graph.hops)]
+            lowest = sorted(
+                range(len(rows)), key=lambda k: rows[k].get("migration_barrier_eV", np.inf)
+            )
+            for k in lowest[: self.settings.max_hops]:
+                rows[k] = self._joined(rows[k], graph.hops[k], graph.crystal)
+            return {"hops": rows}
         except UnusableStructureError as error:
             return failed_hop_row(record, str(error))
+
+    def _joined(self, row: Row, hop: Hop, crystal: Crystal | None = None) -> Row:
+        """The row of model and method together; where the method fails, the model's with a note."""
+        if self.method == "network" or row["status"] != "ok":
+            return row
+        try:
+            found = barrier_by(self.method, profiled(hop), crystal, self.settings, np.inf, [])
+        except (UnusableStructureError, BrokenCalculationError) as error:
+            why = " ".join(str(error).removeprefix(f"{hop.id}: ").split())
+            note = f"{self.method}: {why}; the model alone"
+            return {**row, "barrier_fidelity": "network", "note": _both(row.get("note"), note)}
+        fidelity = measured_fidelities()[found.method]
+        own = np.array([row["migration_barrier_eV"]])
+        t = fidelity.joined(own, np.array([found.forward_eV]), TARGET)
+        width = np.array([-1.0, 0.0, 1.0]) * SIGMAS_90 * fidelity.std
+        lower, mean, upper = TARGET.inverse(t + width)
+        note = found.note and f"{found.method}: {found.note}"
+        return {
+            **row,
+            "migration_barrier_eV": float(mean),
+            "migration_barrier_std_eV": float(TARGET.inverse_std(mean, np.array(fidelity.std))),
+            "migration_barrier_lower_eV": float(lower),
+            "migration_barrier_upper_eV": float(upper),
+            "note": _both(row.get("note"), note),
+            "barrier_fidelity": found.method,
+            "potential_barrier_eV": round(found.forward_eV, 4),
+            "potential_barrier_backward_eV": round(found.backward_eV, 4),
+            "potential_calls": found.n_calls,
+        }
 
     def _rows(self, hops: Sequence[Hop]) -> list[Row]:
         if not hops:
             return []
         model = any_model(self.model)
-        if isinstance(model, PhysicsFed) and model.reads_energies:
+        if self.with_profile and isinstance(model, PhysicsFed) and model.reads_energies:
             hops = [with_potential_profile(hop) for hop in hops]
         try:
             prediction = model.predict(hops)
@@ -81,6 +142,10 @@ class HopPredictor:
             }
             for i, hop in enumerate(hops)
         ]
+
+
+def _both(*notes: str | None) -> str | None:
+    return noted([note for note in notes if note])
 
 
 def failed_hop_row(record: Hop | Crystal | FailedRecord, reason: str) -> Row:

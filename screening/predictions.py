@@ -24,8 +24,17 @@ from ionbridge.screening.conductivity_predictions import (
 from ionbridge.screening.diffusivity_predictions import DIFFUSIVITY_COLUMNS, diffusivity_rows
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.execution import Executor, Work
-from ionbridge.screening.hop_predictions import HOP_COLUMNS, HopPredictor, any_model, failed_hop_row
+from ionbridge.screening.fidelity import Method, choice_of
+from ionbridge.screening.hop_predictions import (
+    HOP_COLUMNS,
+    POTENTIAL_COLUMNS,
+    HopPredictor,
+    any_model,
+    failed_hop_row,
+)
 from ionbridge.screening.predict import CrystalPredictor, loaded_model
+from ionbridge.screening.refine_settings import RefineSettings
+from ionbridge.screening.refinement import Refiner, better, fidelity_columns, refused_row
 from ionbridge.screening.table import COLUMNS, Row, checked_row, failed_row
 from ionbridge.structures.file_text import MAX_FILE_MB
 from ionbridge.structures.io import InputKind, InputRecord, read_records, survey
@@ -33,6 +42,15 @@ from ionbridge.structures.records import Crystal, FailedRecord
 from ionbridge.structures.tables import ConductivityRow
 
 Quantity = Literal["migration_barrier", "diffusivity", "conductivity"]
+Potential = Literal["none", "rigid", "short", "band"]
+METHOD: dict[Potential, Method] = {
+    "none": "network",
+    "rigid": "energies",
+    "short": "short",
+    "band": "neb",
+}
+READS_RIGID = "hop-barrier-chgnet"
+"""The shipped model that reads energies in a rigid host itself."""
 
 CRYSTAL_COLUMNS = ("id", *COLUMNS)
 SHARD_SIZE = 16
@@ -103,6 +121,7 @@ def predict(
     conditions: Conditions,
     executor: Executor,
     progress: bool = False,
+    potential: Potential | None = None,
 ) -> Predictions:
     """Predict every record of an input.
 
@@ -116,12 +135,20 @@ def predict(
         conditions: Temperature and sampling of crystals.
         executor: Where the work is done.
         progress: Whether to show a progress bar.
+        potential: What a universal potential computes beside the model: nothing, energies of the
+            ion on its path in a rigid host, a short relaxation, or a band; of a crystal, for the
+            hops that decide. By default what the model reads.
 
     Raises:
+        MissingExtraError: The potential is not installed.
         InputError: The quantity, or the temperature, cannot be had from this kind of input.
         IncompatibleModelError: Unknown or broken model.
     """
     is_table = data.kind == "conductivity_table"
+    method = METHOD[potential or "none"]
+    settings = RefineSettings()
+    if is_table and method != "network":
+        raise InputError("--potential: a conductivity table has no hops; give hops or crystals")
     name = model or DEFAULTS["conductivity" if is_table else "migration_barrier"]
     if data.kind == "hops" and quantity not in (None, "migration_barrier"):
         raise InputError(
@@ -147,12 +174,28 @@ def predict(
     if data.kind == "hops" or quantity == "migration_barrier":
         if isinstance(any_model(name), ConductivityModel):
             raise InputError(f"model '{name}' predicts conductivity tables, not barriers of hops")
-        rows = _mapped(HopPredictor(name), data.records, failed_hop_row, executor, progress)
-        return Predictions(HOP_COLUMNS, [r for row in rows for r in row.get("hops", [row])], name)
+        if potential == "rigid":
+            name = model or READS_RIGID
+            if getattr(any_model(name), "reads_energies", False):
+                method = "network"  # joined by the model itself
+        if method != "network":
+            choice_of(method, settings).make()  # one line now rather than a note in every row
+        work = HopPredictor(name, method, potential != "none", settings)
+        rows = _mapped(work, data.records, failed_hop_row, executor, progress)
+        rows = [r for row in rows for r in row.get("hops", [row])]
+        return Predictions(HOP_COLUMNS if method == "network" else POTENTIAL_COLUMNS, rows, name)
     loaded_model(name)
     predictor = CrystalPredictor(name, conditions)
     if data.kind == "crystals":
         rows = _mapped(predictor, data.records, failed_row, executor, progress)
+        if method != "network":
+            choice_of(method, settings).make()
+            refiner = Refiner(method, predictor, settings)
+            ok = [k for k, row in enumerate(rows) if row["status"] == "ok"]
+            chosen = [data.records[k] for k in ok]
+            refined = _mapped(refiner, chosen, refused_row, executor, progress)
+            for k, row in zip(ok, refined, strict=True):
+                rows[k] = better({**rows[k], **fidelity_columns("network")}, row)
         return Predictions(CRYSTAL_COLUMNS, [{"id": r["candidate_id"], **r} for r in rows], name)
     crystals = [_crystal_of(record) for record in data.records]
     rows = _mapped(predictor, crystals, failed_row, executor, progress)

@@ -1,36 +1,36 @@
 """A funnel of fidelities: the best rows of a screen again, with an interatomic potential.
 
 Thousands of crystals by the network, the best few hundred again with single energies of the ion on
-its bond-valence path, the best few dozen with the nudged elastic band. Only the hops that decide,
-those of the percolating path, are computed; where they turn out higher than others, these follow.
-What a method says of a hop is combined with what the network says in the proportion in which both
-were found to predict DFT barriers, and the spread is the measured error of that combination.
+its bond-valence path, the best of them with a short relaxation or the nudged elastic band. Only the
+hops that decide, those of the percolating path, are computed; where they turn out higher than
+others, these follow. What a method says of a hop is combined with what the network says in the
+proportion in which both were found to predict DFT barriers, and the spread is the measured error of
+that combination.
 """
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from importlib import resources
-from typing import Literal
 
 import numpy as np
-from ase.calculators.calculator import Calculator
 
 from ionbridge.models.barrier_energies import crystal_energies
 from ionbridge.models.ensemble import HopEnergies
 from ionbridge.screening.candidates import Candidate
 from ionbridge.screening.conduction import conduction_row
 from ionbridge.screening.execution import Executor
-from ionbridge.screening.labelling.calculators import CalculatorChoice
+from ionbridge.screening.fidelity import (
+    METHODS,
+    Fidelity,
+    HopBarrier,
+    Method,
+    barrier_by,
+    choice_of,
+    measured_fidelities,
+)
 from ionbridge.screening.labelling.checked_calculator import BrokenCalculationError
-from ionbridge.screening.labelling.frozen_host import frozen_host_barrier
-from ionbridge.screening.labelling.hop_cell import hop_cell_of_crystal
-from ionbridge.screening.labelling.neb import NebSettings
-from ionbridge.screening.labelling.neb_labels import NebLabeller, NebTask, shared_calculator
 from ionbridge.screening.predict import CrystalPredictor, loaded_model
 from ionbridge.screening.ranking import rank
 from ionbridge.screening.refine_settings import RefineSettings
@@ -38,63 +38,8 @@ from ionbridge.screening.settings import Objective
 from ionbridge.screening.shards import ShardFolder
 from ionbridge.screening.table import Row, checked_row, crystal_row
 from ionbridge.structures.migration_graph import MigrationGraph
-from ionbridge.structures.records import Crystal, Hop, UnusableStructureError
+from ionbridge.structures.records import Crystal, UnusableStructureError
 from ionbridge.structures.sites import find_hops
-
-Method = Literal["network", "energies", "neb"]
-METHODS: tuple[Method, ...] = ("network", "energies", "neb")
-"""From the cheapest to the best."""
-
-FIDELITIES_FILE = "fidelities.json"
-"""Measured by ``benchmarks/funnel.py``."""
-
-
-@dataclass(frozen=True)
-class Fidelity:
-    """How well a method, together with the network, predicts DFT barriers of unseen families.
-
-    On the logarithmic scale of :class:`ionbridge.models.transforms.LogShift`,
-    t = intercept + network_weight t_network + weight t_method, with a spread.
-
-    Attributes:
-        intercept: In t.
-        network_weight: Of the network's t.
-        weight: Of the method's t; 0 for the network itself.
-        std: One sigma of what is left, in t.
-        mae_eV: Mean absolute error, out of fold.
-        n_hops: Hops that it was measured on.
-    """
-
-    intercept: float
-    network_weight: float
-    weight: float
-    std: float
-    mae_eV: float
-    n_hops: int
-
-
-@dataclass(frozen=True)
-class HopBarrier:
-    """What a method says of one hop of the ion.
-
-    Attributes:
-        method: Which one.
-        forward_eV: Saddle above the start.
-        backward_eV: Saddle above the end.
-    """
-
-    method: Method
-    forward_eV: float
-    backward_eV: float
-
-
-@lru_cache(maxsize=1)
-def measured_fidelities() -> dict[str, Fidelity]:
-    """The fidelity of each method, as measured on real DFT hops."""
-    text = (resources.files("ionbridge.screening") / "data" / FIDELITIES_FILE).read_text(
-        encoding="utf-8"
-    )
-    return {name: Fidelity(**entry) for name, entry in json.loads(text)["fidelities"].items()}
 
 
 def refined_energies(
@@ -118,11 +63,7 @@ def refined_energies(
         fidelity = fidelities[result.method]
         both = np.array([forward[k], forward[k] - difference[k]])
         own = np.array([result.forward_eV, result.backward_eV])
-        t = (
-            fidelity.intercept
-            + fidelity.network_weight * target.forward(both)
-            + fidelity.weight * target.forward(own)
-        )
+        t = fidelity.joined(both, own, target)
         there, back = target.inverse(t)
         middle = 0.5 * (start[:, k] + end[:, k])
         start[:, k], end[:, k] = middle - 0.5 * (there - back), middle + 0.5 * (there - back)
@@ -136,7 +77,7 @@ class Refiner:
     """A function from candidates to rows of a better fidelity, for an executor.
 
     Attributes:
-        method: ``energies`` or ``neb``.
+        method: ``energies``, ``short`` or ``neb``.
         predictor: The screen's own predictor.
         settings: Calculator and limits.
         until: Of ``time.time()``; nothing is begun after it.
@@ -181,7 +122,9 @@ class Refiner:
             if time.time() > self.until:
                 break
             for k in missing:
-                found[k] = self._barrier(graph, graph.hops[k], labels)
+                found[k] = barrier_by(
+                    self.method, graph.hops[k], graph.crystal, self.settings, self.until, labels
+                )
         methods = [found[k].method if k in found else METHODS[0] for k in deciding]
         worst = min(methods, key=METHODS.index)
         if worst == METHODS[0]:
@@ -189,6 +132,7 @@ class Refiner:
                 f"{crystal.id}: its percolating path needs more than {self.settings.max_hops} hops "
                 "or more time"
             )
+        notes = [f"{graph.hops[k].id}: {one.note}" for k, one in sorted(found.items()) if one.note]
         return crystal_row(
             crystal,
             status="ok",
@@ -197,37 +141,8 @@ class Refiner:
             **fidelity_columns(worst),
             n_refined_hops=len(found),
             labels=labels,
+            **({"refine_reason": "; ".join(notes)} if notes else {}),
         )
-
-    def _barrier(self, graph: MigrationGraph, hop: Hop, labels: list[Row]) -> HopBarrier:
-        """The barrier of one hop by the best method that works, at least by energies."""
-        if self.method == "neb":
-            minutes = max((self.until - time.time()) / 60, 0.1)
-            settings = NebSettings(
-                max_atoms=self.settings.max_atoms, time_limit_min=min(minutes, 60.0)
-            )
-            (label,) = NebLabeller(self.choice, settings)([NebTask(hop, graph.crystal)])
-            labels.append(label)
-            if label["status"] == "ok":
-                return HopBarrier("neb", label["barrier_eV"], label["barrier_backward_eV"])
-        cell = hop_cell_of_crystal(
-            graph.crystal,
-            hop,
-            hop.path_A @ np.linalg.inv(graph.crystal.lattice),
-            NebSettings().min_distance_A,
-            self.settings.max_atoms,
-        )
-        profile = hop.extra.get("bvse_profile_eV")
-        found = frozen_host_barrier(cell, profile, self._calculator())
-        return HopBarrier("energies", found.barrier_eV, found.barrier_backward_eV)
-
-    @property
-    def choice(self) -> CalculatorChoice:
-        """The calculator of the settings."""
-        return CalculatorChoice(self.settings.calculator, self.settings.calculator_arguments)
-
-    def _calculator(self) -> Calculator:
-        return shared_calculator(self.choice)
 
 
 def fidelity_columns(method: Method) -> Row:
@@ -272,18 +187,27 @@ def refine(
 
     Returns:
         As many rows, ranked, each with ``barrier_fidelity``, ``barrier_error_eV`` and, where it was
-        tried in vain, ``refine_reason``.
+        tried in vain or is in doubt, ``refine_reason``.
 
     Raises:
         InputError: The calculator cannot be made.
     """
-    CalculatorChoice(settings.calculator, settings.calculator_arguments).make()
+    counts: tuple[tuple[Method, int], ...] = (
+        ("energies", settings.n_energies),
+        ("short", settings.n_short),
+        ("neb", settings.n_neb),
+    )
+    for choice in (choice_of("energies", settings), choice_of("short", settings)):
+        if any(count and choice_of(method, settings) == choice for method, count in counts):
+            choice.make()
     place = {row["candidate_id"]: i for i, row in enumerate(rows)}
     best = [
         {**row, **(fidelity_columns("network") if row["status"] == "ok" else {})} for row in rows
     ]
     spent_s = 0.0
-    for method, count in (("energies", settings.n_energies), ("neb", settings.n_neb)):
+    for method, count in counts:
+        if method == "short" and not count:
+            continue
         ranked = [row for row in rank(best, objectives, rank_by) if row.get("rank") is not None]
         chosen = [row["candidate_id"] for row in ranked[:count]]
         shards = replace(finished, path=finished.path / method)
@@ -295,7 +219,7 @@ def refine(
         left_s = 60 * settings.time_budget_min - spent_s
         missing = {place[name]: [candidates[name]] for name in chosen if name not in done}
         report(f"{method}: {len(chosen)} candidates, {len(missing)} to compute")
-        refiner = Refiner(method, predictor, settings, time.time() + left_s)  # type: ignore[arg-type]
+        refiner = Refiner(method, predictor, settings, time.time() + left_s)
         started = time.time()
         if left_s > 0:
             for index, found in executor.map_shards(refiner, missing, refused_row):

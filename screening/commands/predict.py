@@ -36,6 +36,13 @@ def add(commands: Any) -> None:
         metavar="T",
         help="of diffusivity and conductivity (default: 300)",
     )
+    command.add_argument(
+        "--potential",
+        choices=("none", "rigid", "short", "band"),
+        help="a universal potential beside the model: energies in a rigid host (CHGNet), a short "
+        "relaxation (SevenNet; needs ionbridge[sevennet]), a band (CHGNet); of a crystal for the "
+        "hops that decide (default: what the model reads)",
+    )
     command.add_argument("--out", type=Path, required=True, metavar="FILE.csv", help="the table")
     add_workers(command)
 
@@ -60,6 +67,7 @@ def _run(args: argparse.Namespace) -> int:
         Conditions(temperature_K=args.temperature_K),
         executor_from("local", args.workers),
         progress=sys.stderr.isatty(),
+        potential=args.potential,
     )
     write_atomically(args.out, csv_lines(predictions.rows, predictions.columns))
     counts = Counter(row["status"] for row in predictions.rows)

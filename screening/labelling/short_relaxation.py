@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
-from ase.constraints import FixAtoms, FixedPlane
+from ase.constraints import FixedPlane
+from ase.filters import Filter
 from ase.neighborlist import neighbor_list
 from ase.optimize import BFGS
 from numpy.typing import ArrayLike, NDArray
@@ -193,11 +195,17 @@ def free_host(cell: HopCell, points_A: Floats) -> NDArray[np.bool_]:
     return free
 
 
-def springs(atoms: Atoms, fixed: NDArray[np.bool_]) -> Floats:
-    """(3 n, 3 n) curvature of springs between neighbours, eV/angstrom^2, to start a search from.
+def springs(atoms: Atoms, moving: NDArray[np.bool_]) -> Floats:
+    """Curvature of springs between neighbours, eV/angstrom^2, for a search to start from.
 
-    In the manner of D. Packwood et al., J. Chem. Phys. 144, 164109 (2016). Fixed atoms are left
-    out.
+    In the manner of D. Packwood et al., J. Chem. Phys. 144, 164109 (2016).
+
+    Args:
+        atoms: All n of them.
+        moving: (n,) which m of them move.
+
+    Returns:
+        (3 m, 3 m), positive definite.
     """
     n = len(atoms)
     nearest = np.full(n, np.inf)
@@ -212,11 +220,9 @@ def springs(atoms: Atoms, fixed: NDArray[np.bool_]) -> Floats:
     blocks = np.zeros((n, n, 3, 3))
     np.add.at(blocks, (i, i), spring)
     np.subtract.at(blocks, (i, j), spring)
-    curvature = blocks.transpose(0, 2, 1, 3).reshape(3 * n, 3 * n) + REST_EV_A2 * np.eye(3 * n)
-    held = np.repeat(fixed, 3)
-    curvature[held] = curvature[:, held] = 0.0
-    curvature[held, held] = SPRING_EV_A2
-    return curvature
+    curvature = blocks[np.ix_(moving, moving)].transpose(0, 2, 1, 3)
+    size = 3 * int(moving.sum())
+    return np.asarray(curvature.reshape(size, size) + REST_EV_A2 * np.eye(size))
 
 
 def _relaxed(
@@ -235,10 +241,11 @@ def _relaxed(
     atoms = cell.atoms(np.vstack([cell.host_A, path[at]]))
     atoms.calc = CheckedCalculator(calculator, watch)
     ion = cell.n_atoms - 1
-    plane = [FixedPlane(ion, along)] if held else []
-    atoms.set_constraint([FixAtoms(np.flatnonzero(~free)), *plane])
-    optimizer = BFGS(atoms, logfile=None, maxstep=MAX_STEP_A)
-    optimizer.H0 = springs(atoms, np.append(~free, False))
+    atoms.set_constraint(FixedPlane(ion, along) if held else None)
+    moving = np.append(free, True)
+    part: Any = Filter(atoms, mask=moving)  # ASE declares fewer targets than it takes
+    optimizer = BFGS(part, logfile=None, maxstep=MAX_STEP_A)
+    optimizer.H0 = springs(atoms, moving)
     energies = []
     for _ in itertools.islice(optimizer.irun(FMAX_EV_A, max_steps), max_steps + 1):
         energies.append(float(atoms.get_potential_energy()))
@@ -250,7 +257,7 @@ def _relaxed(
     return Held(
         energies_eV=tuple(energies),
         moved_A=float(np.linalg.norm(atoms.positions[ion] - path[at])),
-        force_eV_A=float(np.linalg.norm(atoms.get_forces(), axis=1).max()),
+        force_eV_A=float(np.linalg.norm(atoms.get_forces()[moving], axis=1).max()),
         along_eV_A=float(unconstrained[ion] @ along),
         positions_A=atoms.positions.copy(),
     )

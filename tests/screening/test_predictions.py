@@ -1,19 +1,23 @@
 """One verb for every kind of input."""
 
 import gzip
+import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ionbridge.models.few_label_model import FewLabelModel
 from ionbridge.models.library import load
+from ionbridge.models.transforms import LogShift
 from ionbridge.screening.conduction import Conditions
 from ionbridge.screening.conductivity_predictions import SOURCE_COLUMNS, learnable
-from ionbridge.screening.errors import InputError
+from ionbridge.screening.errors import InputError, MissingExtraError
 from ionbridge.screening.evaluation import evaluate
 from ionbridge.screening.execution import ThisProcess
-from ionbridge.screening.hop_predictions import HOP_COLUMNS
+from ionbridge.screening.fidelity import measured_fidelities
+from ionbridge.screening.hop_predictions import HOP_COLUMNS, POTENTIAL_COLUMNS
 from ionbridge.screening.predictions import (
     CONDUCTIVITY_COLUMNS,
     CRYSTAL_COLUMNS,
@@ -23,6 +27,7 @@ from ionbridge.screening.predictions import (
     read_input,
 )
 from ionbridge.structures.io import write_cif, write_json_lines
+from ionbridge.structures.records import Hop
 from tests.screening.tiny import METALS, layered, rocksalt, save_table_model, tiny_hops
 from tests.tolerances import INVARIANCE
 
@@ -48,6 +53,56 @@ def test_hops_and_a_broken_one(tmp_path: Path, tiny_model: Path) -> None:
         assert row["migration_barrier_std_eV"] > 0
     assert result.rows[-1]["status"] == "failed"
     assert result.n_ok == len(hops)
+
+
+def small_hop() -> Hop:
+    """A vacancy hop in eight sites of rock salt."""
+    lithium = [[0.5, 0.0, 0.5], [0.0, 0.5, 0.5]]
+    chlorine = [[0.5, 0.0, 0.0], [0.0, 0.5, 0.0], [0.0, 0.0, 0.5], [0.5, 0.5, 0.5]]
+    path = np.array([[0.0, 0.0, 0.0], [0.5, 0.5, 0.0]])
+    species = (*[{"Li": 1.0}] * 2, *[{"Cl": 1.0}] * 4)
+    frac = np.array([*lithium, *chlorine])
+    return Hop("LiCl", "Li", 5.14 * np.eye(3), species, frac, path, family="rock salt")
+
+
+def test_a_short_relaxation_beside_the_model(tmp_path: Path, tiny_model: Path) -> None:
+    pytest.importorskip("sevenn")
+    hop = small_hop()
+    disordered = replace(
+        hop, id="mixed", host_species=({"Li": 0.6, "Na": 0.4}, *hop.host_species[1:])
+    )
+    write_json_lines(tmp_path / "hops.jsonl", [hop, disordered])
+    data = read_input([tmp_path / "hops.jsonl"])
+    alone, joined = (
+        predict(data, None, str(tiny_model), FEW, ThisProcess(), potential=potential)
+        for potential in ("none", "short")
+    )
+    assert alone.columns == HOP_COLUMNS
+    assert joined.columns == POTENTIAL_COLUMNS
+    row, own = joined.rows[0], alone.rows[0]
+    assert row["barrier_fidelity"] == "short"
+    assert 2 < row["potential_calls"] <= 60
+    together = measured_fidelities()["short"].joined(
+        np.array([own["migration_barrier_eV"]]), np.array([row["potential_barrier_eV"]]), LogShift()
+    )
+    assert row["migration_barrier_eV"] == pytest.approx(LogShift().inverse(together)[0], abs=1e-3)
+    assert row["migration_barrier_lower_eV"] < row["migration_barrier_eV"]
+    assert row["migration_barrier_eV"] < row["migration_barrier_upper_eV"]
+    other = joined.rows[1]
+    assert other["barrier_fidelity"] == "network"  # the model's own, and why
+    assert "disordered" in other["note"]
+    assert "the model alone" in other["note"]
+    assert other["migration_barrier_eV"] == alone.rows[1]["migration_barrier_eV"]
+
+
+def test_a_potential_that_is_not_installed_is_one_line(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ionbridge.screening.labelling.sevennet_calculator", None)
+    write_json_lines(tmp_path / "hops.jsonl", tiny_hops())
+    data = read_input([tmp_path / "hops.jsonl"])
+    with pytest.raises(MissingExtraError, match=r"pip install 'ionbridge\[sevennet\]'"):
+        predict(data, None, str(tiny_model), FEW, ThisProcess(), potential="short")
 
 
 def test_labels_of_the_input_are_not_used(tmp_path: Path, tiny_model: Path) -> None:

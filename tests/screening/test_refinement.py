@@ -10,18 +10,18 @@ from ionbridge.models.ensemble import HopEnergies
 from ionbridge.screening.conduction import Conditions
 from ionbridge.screening.errors import InputError, MissingExtraError
 from ionbridge.screening.execution import ThisProcess
-from ionbridge.screening.predict import CrystalPredictor, loaded_model
-from ionbridge.screening.refine_settings import RefineSettings
-from ionbridge.screening.refinement import (
+from ionbridge.screening.fidelity import (
     METHODS,
     Fidelity,
     HopBarrier,
-    Refiner,
-    better,
+    barrier_by,
     measured_fidelities,
-    refine,
-    refined_energies,
 )
+from ionbridge.screening.labelling.checked_calculator import BrokenCalculationError
+from ionbridge.screening.labelling.short_relaxation import NO_BARRIER_EV
+from ionbridge.screening.predict import CrystalPredictor, loaded_model
+from ionbridge.screening.refine_settings import RefineSettings
+from ionbridge.screening.refinement import Refiner, better, refine, refined_energies
 from ionbridge.screening.settings import Objective
 from ionbridge.screening.shards import ShardFolder
 from ionbridge.structures.configuration import ConfigurationError, from_mapping
@@ -101,6 +101,26 @@ def test_energies_replace_the_network_on_the_percolating_path(predictor: Crystal
     assert row["percolation_barrier_eV"] != pytest.approx(plain.central_barrier_eV.min(), abs=1e-4)
     assert refused["status"] == "failed"
     assert "disordered" in refused["reason"]
+
+
+def test_a_short_relaxation_replaces_the_network(predictor: CrystalPredictor) -> None:
+    short = {f"short_{key}": value for key, value in LENNARD_JONES.items()}
+    settings = RefineSettings(**LENNARD_JONES, **short)
+    crystal = predictor.classified(rocksalt())
+    graph = find_hops(crystal)
+    found = {
+        method: barrier_by(method, graph.hops[0], graph.crystal, settings, np.inf, [])
+        for method in ("energies", "short")
+    }
+    assert found["short"].method == "short"
+    assert found["energies"].n_calls < found["short"].n_calls <= 60
+    assert found["short"].forward_eV == pytest.approx(found["short"].backward_eV, abs=0.01)
+    assert found["short"].forward_eV >= NO_BARRIER_EV
+    (row,) = Refiner("short", predictor, settings)([rocksalt()])
+    assert row["barrier_fidelity"] == "short"
+    assert row["barrier_error_eV"] == measured_fidelities()["short"].mae_eV
+    with pytest.raises(BrokenCalculationError, match="time is up"):
+        barrier_by("short", graph.hops[0], graph.crystal, settings, 0.0, [])
 
 
 def test_the_funnel_keeps_every_row_and_resumes(

@@ -118,14 +118,15 @@ def test_the_farthest_stand_still() -> None:
     assert free_host(near, near.path_A[[6]]).sum() == 3  # one has to
 
 
-def test_springs_know_translations_and_leave_the_fixed_out() -> None:
+def test_springs_know_translations_and_what_stands_still() -> None:
     atoms = washboard_cell().atoms(np.vstack([washboard_cell().host_A, np.zeros(3)]))
-    curvature = springs(atoms, np.zeros(3, dtype=bool))
+    curvature = springs(atoms, np.ones(3, dtype=bool))
     np.testing.assert_allclose(curvature, curvature.T, atol=1e-12)
     together = np.tile(np.eye(3), (3, 1))
     np.testing.assert_allclose(curvature @ together, together, atol=1e-9)  # REST_EV_A2 alone
-    held = springs(atoms, np.array([True, False, False]))
-    assert np.count_nonzero(held[:3]) == 3
+    part = springs(atoms, np.array([False, True, True]))
+    np.testing.assert_array_equal(part, curvature[3:, 3:])
+    assert np.linalg.eigvalsh(part).min() > np.linalg.eigvalsh(curvature).min()
 
 
 def test_what_cannot_go_on_says_why() -> None:
