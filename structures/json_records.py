@@ -22,6 +22,8 @@ SMALLEST_VOLUME_A3 = 1e-3
 LARGEST_VECTOR_A = 1e5
 THINNEST_CELL_A = 0.5
 """Opposite faces of a cell lie further apart, in the shortest vectors of its lattice."""
+FAR_CELLS = 2.0
+"""A hop further out than this is brought back; its path stays in one piece."""
 FARTHEST_CELL = 1e6
 """Coordinates beyond so many cells are no coordinates, and have lost their digits."""
 DECIMALS = 8
@@ -81,6 +83,9 @@ def hop_from_json(data: Mapping[str, Any], id: str | None = None) -> Hop:
     ion = _symbol(_required(data, "working_ion"))
     assert ion is not None
     lattice = _lattice(data)
+    host = _points(_required(data, "host_frac"), "host_frac", len(species))
+    if max(np.abs(host).max(initial=0.0), np.abs(path).max()) > FAR_CELLS:
+        host, path = wrapped(_near(host)), _near(path) - np.floor(path[0])
     if _thinnest_A(lattice) < 0.1 * THINNEST_CELL_A:
         raise UnusableStructureError(f"lattice {lattice.round(4).tolist()} is flat, or too skewed")
     return Hop(
@@ -88,7 +93,7 @@ def hop_from_json(data: Mapping[str, Any], id: str | None = None) -> Hop:
         working_ion=ion,
         lattice=lattice,
         host_species=species,
-        host_frac=_points(_required(data, "host_frac"), "host_frac", len(species)),
+        host_frac=host,
         path_frac=path,
         barrier_eV=_number(data, "barrier_eV"),
         barrier_backward_eV=_number(data, "barrier_backward_eV"),
@@ -236,6 +241,14 @@ def _determinant(lattice: NDArray[np.float64]) -> float:
     return a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
 
 
+def _near(frac: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The coordinates; UnusableStructureError where they are none."""
+    far = float(np.abs(frac).max(initial=0.0))
+    if far > FARTHEST_CELL:
+        raise UnusableStructureError(f"a coordinate of {far:.3g} cells is no fractional coordinate")
+    return frac
+
+
 def compact(crystal: Crystal) -> Crystal:
     """The same crystal with atoms in the cell, and in shorter cell vectors where it is very flat.
 
@@ -247,12 +260,7 @@ def compact(crystal: Crystal) -> Crystal:
     """
     low, high = float(crystal.frac.min(initial=0.0)), float(crystal.frac.max(initial=0.0))
     if low < 0 or high >= 1:
-        far = max(-low, high)
-        if far > FARTHEST_CELL:
-            raise UnusableStructureError(
-                f"a coordinate of {far:.3g} cells is no fractional coordinate"
-            )
-        crystal = replace(crystal, frac=wrapped(crystal.frac))
+        crystal = replace(crystal, frac=wrapped(_near(crystal.frac)))
     if _thinnest_A(crystal.lattice) >= THINNEST_CELL_A:
         return crystal
     reduced = np.array(Lattice(crystal.lattice).get_lll_reduced_lattice().matrix)

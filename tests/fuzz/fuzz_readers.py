@@ -1,4 +1,4 @@
-"""Coverage-guided fuzzing of every reader of files (needs ``pip install atheris``).
+"""Coverage-guided fuzzing of every reader of files (needs ``pip install 'ionbridge[fuzz]'``).
 
     python -m tests.fuzz.fuzz_readers CORPUS -max_total_time=3600
 

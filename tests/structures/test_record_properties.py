@@ -160,6 +160,24 @@ def test_whole_cells_away_is_the_same_crystal(shifts):
     assert np.abs(away - np.rint(away)).max() < 1e-9
 
 
+@given(st.lists(st.integers(-40, 40), min_size=9, max_size=9))
+@settings(max_examples=40, deadline=None)
+def test_a_hop_whole_cells_away_is_the_same_hop(shifts):
+    near = hop_from_json(HOP)
+    moved = np.array(shifts).reshape(3, 3)
+    far = hop_from_json(
+        {
+            **HOP,
+            "host_frac": (near.host_frac + moved[:2]).tolist(),
+            "path_frac": (near.path_frac + moved[2]).tolist(),
+        }
+    )
+    assert np.abs(far.path_frac).max() < 3
+    assert np.allclose(np.diff(far.path_frac, axis=0), np.diff(near.path_frac, axis=0))
+    for one, other in ((near.host_frac, far.host_frac), (near.path_frac, far.path_frac)):
+        assert np.abs(other - one - np.rint(other - one)).max() < 1e-9
+
+
 @given(st.lists(st.integers(-3, 3), min_size=3, max_size=3), st.integers(20, 400))
 @settings(max_examples=40, deadline=None)
 def test_skewed_vectors_are_the_same_lattice(small, large):
