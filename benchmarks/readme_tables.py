@@ -418,7 +418,8 @@ def screening_power(result: dict[str, Any]) -> str:
         "| ranking by | found in the first 5 % | area under the curve |",
         "|---|---|---|",
     ]
-    for name in ("estimate", "composition model", "hop network", "single rule: softest anions"):
+    rules = ("single rule: softest anions", "single rule: disordered crystals first")
+    for name in ("estimate", "composition model", "hop network", *rules):
         found, area = result[name]["found_in_first_5_percent"], result[name]["area_under_curve"]
         lines.append(
             f"| {name} | {100 * found[0]:.0f} % [{100 * found[1]:.0f}, {100 * found[2]:.0f}] | "
