@@ -169,15 +169,15 @@ class Widths:
     """
 
     voltage_V: float = 0.03
-    early_V: float = 0.01
-    charge: float = 0.03
-    voltage_length: float = 0.12
-    early_length: float = 0.5
-    charge_length: float = 0.1
-    negative: float = 2.0
-    cathode: float = 2.0
-    charge_cathode: float = 2.0
-    noise_V: float = 0.002
+    early_V: float = 0.015
+    charge: float = 0.025
+    voltage_length: float = 0.08
+    early_length: float = 0.3
+    charge_length: float = 0.06
+    negative: float = 1.0
+    cathode: float = 4.0
+    charge_cathode: float = 5.0
+    noise_V: float = 0.003
 
 
 FREEDOM = Widths(0.05, 0.1, 0.1, 0.3, 0.3, 0.3, 0.5, 0.5, 0.5, 0.5)
@@ -214,13 +214,28 @@ class DiscrepancyCurve:
 
 
 class CellDiscrepancy:
-    """Gaussian process over displacements of curves, shared by cells in grades."""
+    """Gaussian process over displacements of curves, shared by cells in grades.
+
+    Args:
+        widths: Hyperparameters.
+        learn_widths: Move them to the maximum of their posterior.
+        carried_factor: By which spreads are scaled where other cells alone speak, so that
+            intervals hold on cells left out.
+        own_factor: The same where the cell's own curves speak, too.
+    """
 
     kind = "cell-discrepancy"
 
-    def __init__(self, widths: Widths | None = None, learn_widths: bool = False) -> None:
+    def __init__(
+        self,
+        widths: Widths | None = None,
+        learn_widths: bool = False,
+        carried_factor: float = 0.7,
+        own_factor: float = 2.5,
+    ) -> None:
         self.widths = widths or Widths()
         self.learn_widths = learn_widths
+        self.carried_factor, self.own_factor = carried_factor, own_factor
 
     def fit(self, records: Sequence[RatedCurve], labels: Sequence[Floats]) -> Self:
         """Learn what predictions lack.
@@ -239,7 +254,8 @@ class CellDiscrepancy:
     def without(self, cell: str) -> CellDiscrepancy:
         """Fitted anew without the curves of one cell."""
         kept = [i for i, r in enumerate(self.records_) if r.kind.cell != cell]
-        return CellDiscrepancy(self.widths, self.learn_widths).fit(
+        factors = (self.carried_factor, self.own_factor)
+        return CellDiscrepancy(self.widths, self.learn_widths, *factors).fit(
             [self.records_[i] for i in kept], [self.labels_[i] for i in kept]
         )
 
@@ -290,7 +306,8 @@ class CellDiscrepancy:
         mean, covariance = self.predict(record, own)
         widths = replace(self.widths_, noise_V=max(noise_V, self.widths_.noise_V))
         floor = _noise(_rows([record]), widths)
-        values, vectors = np.linalg.eigh(covariance + np.diag(floor))
+        factor = self.own_factor if own else self.carried_factor
+        values, vectors = np.linalg.eigh(factor**2 * covariance + np.diag(floor))
         draws = np.random.default_rng(seed).standard_normal((N_SAMPLES, len(mean)))
         samples = mean + draws * np.sqrt(np.maximum(values, 0.0)) @ vectors.T
         volts, ends, energies = [], [], []
@@ -335,6 +352,7 @@ class CellDiscrepancy:
             {
                 "kind": self.kind,
                 "prior_widths": asdict(self.widths),
+                "factors": {"carried": self.carried_factor, "own": self.own_factor},
                 "widths": asdict(self.widths_),
                 "curves": [
                     {"rate": r.rate, "slow_rate": r.slow_rate, **asdict(r.kind)}
@@ -348,7 +366,12 @@ class CellDiscrepancy:
     def load(cls, directory: str | Path) -> Self:
         """Read a model folder; see ``models.checkpoint.load_model`` for what is refused."""
         arrays, config = load_arrays(Path(directory), cls.kind)
-        model = cls(Widths(**config["prior_widths"]))
+        factors = config["factors"]
+        model = cls(
+            Widths(**config["prior_widths"]),
+            carried_factor=factors["carried"],
+            own_factor=factors["own"],
+        )
         labels = arrays.pop("displacement")
         model.records_ = tuple(
             RatedCurve(
@@ -399,6 +422,7 @@ class _Rows:
     """Points of several curves, (n,) each."""
 
     rate: Floats
+    root_rate: Floats
     log_rate: Floats
     place: Floats
     across: Floats
@@ -419,6 +443,7 @@ def _rows(records: Sequence[RatedCurve]) -> _Rows:
 
     return _Rows(
         rate=each([r.rate - r.slow_rate for r in records]),
+        root_rate=each([np.sqrt(r.rate) - np.sqrt(r.slow_rate) for r in records]),
         log_rate=each([np.log(r.rate / r.slow_rate) for r in records]),
         place=np.concatenate([r.place for r in records]),
         across=np.concatenate([r.across for r in records]),
@@ -437,7 +462,8 @@ def _known(records: Sequence[RatedCurve], labels: Sequence[Floats]) -> tuple[_Ro
 
 def _kernel(a: _Rows, b: _Rows, widths: Widths) -> Floats:
     """(n_a, n_b) covariance of displacements."""
-    linear = np.outer(a.rate, b.rate)
+    # what is missing grows with the rate across plateaus, and slower towards the end
+    linear = 0.5 * (np.outer(a.rate, b.rate) + np.outer(a.root_rate, b.root_rate))
     early = np.outer(a.log_rate, b.log_rate)
     apart = a.place[:, None] - b.place[None, :]
     logs = np.log(a.place + EARLY)[:, None] - np.log(b.place + EARLY)[None, :]

@@ -8,7 +8,7 @@ curves, held by a prior that was learnt on other measured cells.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -54,7 +54,8 @@ TEMPERATURE_ERROR_K = 0.5
 SMOOTH_SHARE = 0.012
 """Over which parts of the charge a measured equilibrium is smoothed."""
 LEAST_SHARE, MOST_SHARE = 1e-3, 1.0 - 1e-3
-N_EVALUATIONS = 40
+N_EVALUATIONS, N_ROUNDS = 25, 2
+LARGEST_DEFECT_V = 0.1
 STEP = 1e-4
 RATES_APART = 1.5
 """Curves whose rates differ by more tell balance and kinetics apart."""
@@ -270,8 +271,15 @@ class FittedCell:
         )
 
 
+Solver = Callable[[Floats, MeasuredCurve], Floats | None]
+"""Parameters and a curve -> its voltage at SHARES by a fuller model; None where that gives up."""
+
+
 def fit_cell(
-    basis: CellBasis, curves: Sequence[MeasuredCurve], prior: Prior | None = None
+    basis: CellBasis,
+    curves: Sequence[MeasuredCurve],
+    prior: Prior | None = None,
+    solver: Solver | None = None,
 ) -> FittedCell:
     """Fit a cell to measured discharges.
 
@@ -279,6 +287,8 @@ def fit_cell(
         basis: Base set and heat balance.
         curves: At least one; the slowest gives the balance.
         prior: Of the parameters.
+        solver: A fuller model. What it lies off the closed form at the parameters found is added to
+            the closed form and the fit is taken again, so that both have the same optimum.
 
     Raises:
         ValueError: No curve.
@@ -295,13 +305,21 @@ def fit_cell(
     n_balance = len(BALANCE)
     balance = _Fit(basis, slow, mean, prior, list(range(n_balance)))
     found, covariance = balance.solve(mean)
-    residual = own_equilibrium(basis, slow, found)
+    residual = own_equilibrium(basis, slow, found, _solved(solver, found, slow))
     if fast:
         free = list(range(n_balance, len(PARAMETERS)))
-        for _ in range(2):
-            kinetics = _Fit(basis, [*slow, *fast], mean, prior, free, residual)
+        for _ in range(N_ROUNDS):
+            kinetics = _Fit(
+                basis,
+                [*slow, *fast],
+                mean,
+                prior,
+                free,
+                residual,
+                _defects(basis, solver, found, [*slow, *fast]),
+            )
             found, own = kinetics.solve(found)
-            residual = own_equilibrium(basis, slow, found)
+            residual = own_equilibrium(basis, slow, found, _solved(solver, found, slow))
         covariance[np.ix_(free, free)] = own[np.ix_(free, free)]
     return FittedCell(
         basis=basis,
@@ -325,8 +343,10 @@ class _Fit:
         prior: Prior,
         free: list[int],
         residual: EquilibriumCurve | None = None,
+        defects: Floats | float = 0.0,
     ) -> None:
         self.basis, self.curves, self.mean, self.free = basis, curves, mean, free
+        self.defects = defects
         self.residual = residual
         self.std = np.array([prior.std[name] for name in PARAMETERS])
         self.volts = np.stack([c.at(SHARES) for c in curves])
@@ -367,7 +387,7 @@ class _Fit:
             np.tile([c.ambient_K for c in self.curves], k),
             self.residual,
         )
-        volts = course.voltage_V.reshape(k, n, -1)
+        volts = course.voltage_V.reshape(k, n, -1) + self.defects
         parts = [((volts - self.volts) * self.weight).reshape(k, -1)]
         kelvin = course.temperature_K.reshape(k, n, -1)
         for i, curve in enumerate(self.curves):
@@ -382,6 +402,39 @@ class _Fit:
         steps = STEP * np.eye(len(point))
         values = self._residuals(start, np.vstack([point, point + steps]))
         return np.asarray((values[1:] - values[0]).T / STEP)
+
+
+def _solved(
+    solver: Solver | None, parameters: Floats, curves: Sequence[MeasuredCurve]
+) -> list[Floats] | None:
+    """Curves by the fuller model, None where there is none or it gives up."""
+    if solver is None:
+        return None
+    found = []
+    for curve in curves:
+        volts = solver(parameters, curve)
+        if volts is None:
+            return None
+        found.append(volts)
+    return found
+
+
+def _defects(
+    basis: CellBasis, solver: Solver | None, parameters: Floats, curves: Sequence[MeasuredCurve]
+) -> Floats | float:
+    """(n, m) what the fuller model lies above the closed form, V, within LARGEST_DEFECT_V."""
+    solved = _solved(solver, parameters, curves)
+    if solved is None:
+        return 0.0
+    n = len(curves)
+    course = basis.discharge(
+        np.tile(parameters, (n, 1)),
+        np.array([c.current_A for c in curves]),
+        np.stack([SHARES * c.capacity_Ah for c in curves]),
+        np.array([c.ambient_K for c in curves]),
+    )
+    off = np.stack(solved) - course.voltage_V
+    return np.clip(off, -LARGEST_DEFECT_V, LARGEST_DEFECT_V)
 
 
 def curve_weights(curve: MeasuredCurve) -> Floats:

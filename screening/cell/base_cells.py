@@ -44,6 +44,9 @@ class BaseCell:
         temperature_dependent: Whether electrolyte and cathode change with temperature as shipped.
         has_poles: Whether the fitted open-circuit curve of the cathode has poles, which no
             reduced-order model follows.
+        working_ion: Ion that moves between the electrodes.
+        filling_matters: Whether diffusivities change with filling by an order of magnitude or more,
+            which no reduced-order model of one diffusivity follows.
         changes: What we changed, and why; empty for a set as shipped.
     """
 
@@ -54,6 +57,8 @@ class BaseCell:
     phase_separating: bool = False
     temperature_dependent: bool = True
     has_poles: bool = False
+    working_ion: str = "Li"
+    filling_matters: bool = False
     changes: str = ""
 
     @property
@@ -121,6 +126,15 @@ BASE_CELLS: dict[str, BaseCell] = {
         BaseCell("Chen2020", "Chen2020", "LiNi0.8Mn0.1Co0.1O2", "graphite-SiOx"),
         BaseCell("Mohtat2020", "Mohtat2020", "LiNi0.33Mn0.33Co0.33O2"),
         BaseCell("OKane2022", "OKane2022", "LiNi0.8Mn0.1Co0.1O2", "graphite-SiOx"),
+        BaseCell(
+            "Chayambuka2022",
+            "Chayambuka2022",
+            "Na3V2(PO4)2F3",
+            "hard carbon",
+            temperature_dependent=False,
+            working_ion="Na",
+            filling_matters=True,
+        ),
     )
 }
 

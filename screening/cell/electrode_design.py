@@ -20,6 +20,8 @@ DENSITIES_KG_M3: dict[str, float] = {
     "LiFePO4": 3600.0,
     "LiNi0.8Mn0.1Co0.1O2": 4750.0,
     "LiNi0.33Mn0.33Co0.33O2": 4700.0,
+    "Na3V2(PO4)2F3": 3200.0,
+    "hard carbon": 1950.0,
     "graphite": 2260.0,
     "graphite-SiOx": 2260.0,
 }

@@ -6,8 +6,8 @@ A fit is a folder: ``fit.json`` (everything that predicting needs) and ``cell.bp
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,6 @@ from ionbridge.models.measured_cell import (
     MeasuredCurve,
     Prior,
     fit_cell,
-    own_equilibrium,
 )
 from ionbridge.models.warm_cell import EquilibriumCurve
 from ionbridge.screening.cell import bpx
@@ -97,9 +96,19 @@ def fit_experiment(experiment: Experiment, base: FitBase | None = None) -> Fit:
             *dict.fromkeys(path.parent for path in experiment.files),
         )
         base = fit_base(experiment.name, experiment.entry, folders, experiment.nominal_Ah)
-    cell = fit_cell(base.basis, experiment.curves, base.prior)
     notes = [*experiment.notes, *base.notes]
-    cell = _resolved(base, cell, experiment.curves, notes)
+
+    def solver(parameters: Floats, curve: MeasuredCurve) -> Floats | None:
+        try:
+            charge, volts, _ = base.dfn.discharge(
+                parameters, curve.current_A, curve.ambient_K, 1.1 * curve.capacity_Ah
+            )
+        except ValueError as error:
+            notes.append(f"{curve.name}: closed form in place of DFN: {error}")
+            return None
+        return np.interp(SHARES * curve.capacity_Ah, charge, volts)
+
+    cell = fit_cell(base.basis, experiment.curves, base.prior, solver)
     slowest = min(c.current_A for c in experiment.curves) / experiment.nominal_Ah
     if slowest > SLOW_C_RATE:
         notes.append(
@@ -107,24 +116,6 @@ def fit_experiment(experiment: Experiment, base: FitBase | None = None) -> Fit:
             f"as from one at {SLOW_C_RATE:g}C or below"
         )
     return Fit(base, cell, experiment.curves, tuple(notes))
-
-
-def _resolved(
-    base: FitBase, cell: FittedCell, curves: Sequence[MeasuredCurve], notes: list[str]
-) -> FittedCell:
-    """The fit with its own equilibrium taken from DFN, where that can be solved."""
-    slow = [c for c in curves if c.current_A <= RATES_APART * cell.slowest_A]
-    solved = []
-    for curve in slow:
-        try:
-            charge, volts, _ = base.dfn.discharge(
-                cell.parameters, curve.current_A, curve.ambient_K, 1.1 * curve.capacity_Ah
-            )
-        except ValueError as error:
-            notes.append(f"{curve.name}: closed form in place of DFN: {error}")
-            return cell
-        solved.append(np.interp(SHARES * curve.capacity_Ah, charge, volts))
-    return replace(cell, residual=own_equilibrium(base.basis, slow, cell.parameters, solved))
 
 
 class FittedPredictor:

@@ -29,7 +29,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ionbridge.screening.cell.base_cells import BaseCell, Potentials, base_cell, potentials, scalars
+from ionbridge.screening.cell.base_cells import (
+    BASE_CELLS,
+    BaseCell,
+    Potentials,
+    base_cell,
+    potentials,
+    scalars,
+)
 from ionbridge.screening.cell.full_charge import full_charge
 from ionbridge.screening.cell.inputs import CONDUCTIVITY, TRANSFERENCE, problem
 from ionbridge.structures.transport import arrhenius
@@ -138,6 +145,15 @@ def candidate_parameters(
         NoCellError: The row has no such value, or the cell cannot take it.
     """
     cell = base_cell(base)
+    ion = row.get("working_ion") or cell.working_ion
+    if ion != cell.working_ion:
+        fitting = [c.name for c in BASE_CELLS.values() if c.working_ion == ion]
+        known = (
+            f"base cells of {ion}: {', '.join(fitting)}" if fitting else f"none of {ion} is known"
+        )
+        raise NoCellError(
+            f"{base} is a cell of {cell.working_ion}, the candidate's ion is {ion}; {known}"
+        )
     role = row.get("role")
     if role == "electrolyte":
         return _electrolyte(row, cell, temperature_K)
@@ -192,7 +208,6 @@ def candidate_parameters(
             (
                 "open-circuit curves, reaction rates, electrode design and capacity",
                 "anode, separator and electrolyte",
-                *_ion_note(row, cell),
             ),
         )
     )
@@ -222,7 +237,6 @@ def _electrolyte(row: Mapping[str, Any], cell: BaseCell, kelvin: float) -> Candi
             (
                 "both electrodes with their pores, filled by the candidate",
                 "electrode design and contact without resistance",
-                *_ion_note(row, cell),
             ),
         )
     )
@@ -258,14 +272,6 @@ SLOWEST_M2_S, LEAST_S_M = 1e-22, 1e-6
 
 SAME_TEMPERATURE_K = 5.0
 """Closer than this a property without an activation energy is taken as it is."""
-
-
-def _ion_note(row: Mapping[str, Any], cell: BaseCell) -> tuple[str, ...]:
-    """What a Li cell lends to a candidate of another ion."""
-    ion = row.get("working_ion") or "Li"
-    if ion == "Li":
-        return ()
-    return (f"a Li cell: of {ion} only the transport property is used, no potential",)
 
 
 def _checked(parameters: CandidateParameters) -> CandidateParameters:

@@ -25,6 +25,14 @@ from ionbridge.screening.cell.base_cells import BASE_CELLS, base_cell
 from ionbridge.screening.cell.cell_tables import tabulate
 from ionbridge.screening.cell.designs import Design
 from ionbridge.screening.cell.discharge import END_STATES, failed, row_of
+from ionbridge.screening.cell.experiment_spread import (
+    CAPACITY,
+    ENERGY,
+    MEAN_VOLTAGE_V,
+    N_CELLS,
+    unsupported,
+    with_experiment,
+)
 from ionbridge.screening.cell.inputs import CURVE_CHANGES, STEP_WIDTH
 from ionbridge.screening.cell.simulation import Simulations, load_simulations
 from ionbridge.screening.errors import InputError
@@ -165,6 +173,11 @@ def unfit(base: str) -> str:
             f"the fitted open-circuit curve of {base} has poles, which no reduced-order model "
             "follows; use 'ionbridge cell simulate'"
         )
+    if base in BASE_CELLS and BASE_CELLS[base].filling_matters:
+        return (
+            f"diffusivities of {base} change with filling by orders of magnitude, which no "
+            "reduced-order model follows; use 'ionbridge cell simulate'"
+        )
     return ""
 
 
@@ -246,6 +259,7 @@ def _row(
     }  # fmt: skip
     if not scalars["capacity_Ah"] > 0.0:
         return failed(design, "the voltage lies below the lower cut-off from the first moment")
+    spreads = _with_experiment(scalars)
     reason = ""
     if short:
         reason = "the salt runs short: solved along the thickness, not learnt"
@@ -254,7 +268,9 @@ def _row(
         reason = "outside the range of the training simulations"
     return row_of(
         design,
-        **{k: v for k, v in scalars.items() if np.isfinite(v)},
+        **{k: v for k, v in {**scalars, **spreads}.items() if np.isfinite(v)},
+        experiment=unsupported(design.base_cell, design.c_rate, design.temperature_K)
+        or f"spreads include model against experiment ({N_CELLS} cells)",
         fourier=float(SECONDS_PER_HOUR / cells.c_rate[j, 0] / cells.positive.diffusion_time[j, 0]),
         start_negative=start[0],
         start_positive=start[1],
@@ -264,6 +280,18 @@ def _row(
         status="ok",
         reason=reason,
     )
+
+
+def _with_experiment(scalars: Mapping[str, float]) -> dict[str, float]:
+    """Spreads with that of the model against experiment, and what the surrogate's alone is."""
+    capacity, energy = scalars["capacity_std_Ah"], scalars["energy_std_Wh"]
+    return {
+        "capacity_std_surrogate_Ah": capacity,
+        "energy_std_surrogate_Wh": energy,
+        "capacity_std_Ah": with_experiment(capacity, scalars["capacity_Ah"], CAPACITY),
+        "energy_std_Wh": with_experiment(energy, scalars["energy_Wh"], ENERGY),
+        "mean_voltage_std_V": with_experiment(scalars["mean_voltage_std_V"], 1.0, MEAN_VOLTAGE_V),
+    }
 
 
 def train(folders: Sequence[Path], training: Training | None = None, seed: int = 0) -> CellRom:

@@ -8,7 +8,7 @@ from ionbridge.models.cell_rom import CellRom
 from ionbridge.models.library import load, names
 from ionbridge.screening.cell.designs import Design
 from ionbridge.screening.cell.discharge import failed
-from ionbridge.screening.cell.rom import predict_designs
+from ionbridge.screening.cell.rom import predict_designs, unfit
 from ionbridge.screening.cell.shipped import rom_for
 from ionbridge.screening.cell.simulation import Discharges
 from ionbridge.screening.errors import InputError
@@ -50,14 +50,15 @@ def solver(model: str | None, base: str, executor: Executor) -> tuple[str, Solve
 
     Args:
         model: One of PHYSICS, the name or folder of a reduced-order model, or None for the shipped
-            one of the base cell's chemistry (DFN where none is shipped).
+            one of the base cell's chemistry (DFN where none is shipped, or none can be had).
         base: Base cell.
         executor: Where PyBaMM runs.
 
     Raises:
         InputError: A model of another kind.
     """
-    name = model or (rom_for(base) if rom_for(base) in names() else PHYSICS[0])
+    shipped = rom_for(base) if rom_for(base) in names() and not unfit(base) else PHYSICS[0]
+    name = model or shipped
     if name in PHYSICS:
         return name, simulated(executor, name)
     found = load(name)

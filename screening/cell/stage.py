@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ionbridge.screening.cell.base_cells import base_cell, potentials, scalars
 from ionbridge.screening.cell.designs import Design, check
 from ionbridge.screening.cell.electrode_design import ElectrodeDesign, masses
+from ionbridge.screening.cell.experiment_spread import OF_KPI, note, with_experiment
 from ionbridge.screening.cell.full_charge import full_charge, open_circuit
 from ionbridge.screening.cell.inputs import CONDUCTIVITY, TRANSFERENCE
 from ionbridge.screening.cell.kpis import (
@@ -339,7 +340,9 @@ def response(parameter: str, settings: CellSettings, solve: Solve) -> Response:
 
 
 def _kpis(rows: Sequence[Row], settings: CellSettings) -> tuple[dict[str, float], dict[str, float]]:
-    """Figures of merit of one cell from its discharges at RATES, and the model's spread of them."""
+    """Figures of merit of one cell from its discharges at RATES, and their spreads, that of the
+    model against experiment included where cells were measured.
+    """
     values = {**scalars(settings.base_cell), **settings.parameters}
     nominal, lower = values["Nominal cell capacity [A.h]"], values["Lower voltage cut-off [V]"]
     start = full_charge(settings.base_cell, settings.parameters)
@@ -379,12 +382,14 @@ def _kpis(rows: Sequence[Row], settings: CellSettings) -> tuple[dict[str, float]
         "heat_1C": relative[1] * abs(found["heat_1C"]),
         "duty_cycle_energy": relative[1] * found["duty_cycle_energy"],
     }
+    for kpi, against in OF_KPI.items():
+        spread[kpi] = with_experiment(spread[kpi], found[kpi], against)
     return found, spread
 
 
 def _relative_std(row: Row) -> float:
-    """Relative spread of a discharge's energy; a simulation has none."""
-    std = row.get("energy_std_Wh")
+    """Relative spread of a discharge's energy about its model; a simulation has none."""
+    std = row.get("energy_std_surrogate_Wh", row.get("energy_std_Wh"))
     if row["status"] != "ok" or std is None or not math.isfinite(std) or row["energy_Wh"] <= 0.0:
         return 0.0
     return float(std / row["energy_Wh"])
@@ -429,7 +434,7 @@ def _fill(
         cell_value=value,
         cell_value_kind=f"{parameters.kind}, {parameters.uncertain}",
         cell_from_candidate="; ".join(taken),
-        cell_from_base="; ".join(parameters.from_base),
+        cell_from_base="; ".join((*parameters.from_base, note(tuple(KPIS)))),
         cell_in_domain=on.covers(log10),
         cell_status="ok",
         cell_reason=on.caution(log10),
@@ -465,7 +470,7 @@ def _mass_ratio(row: Mapping[str, Any], settings: CellSettings) -> float | None:
     from pymatgen.core import Composition
 
     ion, formula = row.get("working_ion"), row.get("formula")
-    if ion != "Li" or not formula:
+    if ion != base_cell(settings.base_cell).working_ion or not formula:
         return None
     try:
         composition = Composition(str(formula))

@@ -26,11 +26,15 @@ KPI_COLUMNS = (
     "mean_voltage_V",
     "mean_voltage_std_V",
     *RESULTS[3:],
+    "capacity_std_surrogate_Ah",
+    "energy_std_surrogate_Wh",
+    "experiment",
     "in_domain",
     "status",
     "reason",
 )
-"""A solver's answer has no spread and no domain: those columns stay empty."""
+"""A solver's answer has no spread and no domain: those columns stay empty. A surrogate's spreads
+are the sums of its own and of the model against experiment; ``experiment`` says by what."""
 
 CURVE_COLUMNS = ("design_id", "discharge_capacity_Ah", "voltage_V")
 

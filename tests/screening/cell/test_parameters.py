@@ -125,9 +125,29 @@ def test_rows_that_no_cell_takes(values: dict[str, Any], message: str) -> None:
         candidate_parameters(row(**values), "Ai2020_extended", 300.0)
 
 
-def test_another_ion_is_said() -> None:
-    found = candidate_parameters(row(working_ion="Na"), "Ai2020_extended", 300.0)
-    assert any("Na" in line for line in found.from_base)
+def test_a_candidate_goes_into_a_cell_of_its_own_ion_only() -> None:
+    with pytest.raises(NoCellError, match="base cells of Na: Chayambuka2022"):
+        candidate_parameters(row(working_ion="Na"), "Ai2020_extended", 300.0)
+    with pytest.raises(NoCellError, match="none of Mg is known"):
+        candidate_parameters(row(working_ion="Mg"), "Ai2020_extended", 300.0)
+    with pytest.raises(NoCellError, match="the candidate's ion is Li"):
+        candidate_parameters(row(working_ion="Li"), "Chayambuka2022", 298.15)
+    electrolyte = {
+        "role": "electrolyte",
+        "working_ion": "Na",
+        "temperature_K": 298.15,
+        "log10_conductivity_S_cm": -3.0,
+    }
+    with pytest.raises(NoCellError, match="cell of Li"):
+        candidate_parameters(electrolyte, "Ai2020", 298.15)
+    found = candidate_parameters(electrolyte, "Chayambuka2022", 298.15)
+    assert found.values["Electrolyte conductivity [S.m-1]"] == pytest.approx(0.1)
+
+
+def test_a_sodium_cathode_has_the_chemical_diffusivity_of_its_cell() -> None:
+    found = candidate_parameters(row(working_ion="Na"), "Chayambuka2022", 300.0)
+    assert found.kind == "chemical"
+    assert found.values["Positive particle diffusivity [m2.s-1]"] > 0.0
 
 
 def test_a_predicted_conductivity_above_what_any_cell_uses_is_taken_as_enough():
