@@ -98,7 +98,7 @@ def solve(cell: Measured) -> dict[str, Any]:
     slow = fitted(cell, [0])
     flat = EquilibriumCurve(np.array([0.0, 1.0]), np.zeros(2))
     unfitted = replace(slow.cell, parameters=cell.base.basis.start, residual=flat)
-    base = FittedPredictor(replace(slow, cell=unfitted), nothing)
+    base = FittedPredictor(replace(slow, anchor=unfitted), nothing)
     one = FittedPredictor(slow, nothing)
     rows = []
     for i, curve in enumerate(cell.curves):
@@ -125,7 +125,8 @@ def solve(cell: Measured) -> dict[str, Any]:
         )
     fast = [i for i, row in enumerate(rows) if row["fast"]]
     for j in fast if len(fast) > 1 else ():
-        two = FittedPredictor(fitted(cell, [0, j]), nothing)
+        both = fitted(cell, [0, j])
+        two = FittedPredictor(replace(both, anchor=both.cell), nothing)
         for i in fast:
             if i != j:
                 curve = cell.curves[i]
@@ -321,6 +322,27 @@ def summary(rows: Sequence[Mapping[str, Any]], cells: Sequence[Mapping[str, Any]
     return means
 
 
+def automatic(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    """Cell left out -> slow or two curves -> the way with the least error on the other cells."""
+    found: dict[str, dict[str, str]] = {}
+    for cell in dict.fromkeys(r["cell"] for r in rows if r["way"] == "carried"):
+        for given, ways in (("slow curve", ONE_CURVE), ("two curves", TWO_CURVES)):
+            errors = {
+                way: np.mean(
+                    [
+                        r["rmse_mV"]
+                        for r in rows
+                        if r["cell"] != cell
+                        and r["way"] == way
+                        and ("," in r["given"]) == (given == "two curves")
+                    ]
+                )
+                for way in ways
+            }
+            found.setdefault(cell, {})[given] = min(errors, key=lambda way: float(errors[way]))
+    return found
+
+
 def base_spread(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Root mean square over cells of what base sets lie off experiment, as they are."""
     keys = ("capacity_error_percent", "energy_error_percent", "mean_voltage_error_mV")
@@ -456,6 +478,7 @@ def main() -> None:
     answer = {
         "rows": rows,
         "means": means,
+        "auto": automatic(rows),
         "base_sets_against_experiment": base_spread(rows),
         "warmer_K_model_measured": warmer,
         "sha256": {f"{c['cell']}/{r['curve']}": r["sha256"] for c in cells for r in c["curves"]},

@@ -300,7 +300,7 @@ def fit_cell(
     for i, name in enumerate(PARAMETERS):
         mean[i] += prior.mean.get(name, 0.0)
     ordered = sorted(curves, key=lambda c: c.current_A)
-    slow = [c for c in ordered if c.current_A <= RATES_APART * ordered[0].current_A]
+    slow = slow_curves(ordered)
     fast = ordered[len(slow) :]
     n_balance = len(BALANCE)
     balance = _Fit(basis, slow, mean, prior, list(range(n_balance)))
@@ -402,6 +402,12 @@ class _Fit:
         steps = STEP * np.eye(len(point))
         values = self._residuals(start, np.vstack([point, point + steps]))
         return np.asarray((values[1:] - values[0]).T / STEP)
+
+
+def slow_curves(curves: Sequence[MeasuredCurve]) -> list[MeasuredCurve]:
+    """The slowest curve, and those that are hardly faster."""
+    slowest = min(c.current_A for c in curves)
+    return [c for c in curves if c.current_A <= RATES_APART * slowest]
 
 
 def _solved(

@@ -31,6 +31,7 @@ from ionbridge.models.measured_cell import (
     MeasuredCurve,
     Prior,
     fit_cell,
+    slow_curves,
 )
 from ionbridge.models.warm_cell import EquilibriumCurve
 from ionbridge.screening.cell import bpx
@@ -68,13 +69,16 @@ class Fit:
 
     Attributes:
         base: What it started from.
-        cell: The fit.
+        cell: The fit to all curves.
+        anchor: The fit to the slow ones alone, kinetics at the prior: what other rates are
+            predicted from, since what measured cells lack is known against it.
         curves: Measured.
         notes: All that was guessed.
     """
 
     base: FitBase
     cell: FittedCell
+    anchor: FittedCell
     curves: tuple[MeasuredCurve, ...]
     notes: tuple[str, ...]
 
@@ -108,14 +112,18 @@ def fit_experiment(experiment: Experiment, base: FitBase | None = None) -> Fit:
             return None
         return np.interp(SHARES * curve.capacity_Ah, charge, volts)
 
-    cell = fit_cell(base.basis, experiment.curves, base.prior, solver)
+    slow = slow_curves(experiment.curves)
+    anchor = fit_cell(base.basis, slow, base.prior, solver)
+    cell = anchor
+    if len(slow) < len(experiment.curves):
+        cell = fit_cell(base.basis, experiment.curves, base.prior, solver)
     slowest = min(c.current_A for c in experiment.curves) / experiment.nominal_Ah
     if slowest > SLOW_C_RATE:
         notes.append(
             f"the slowest curve is {slowest:.3g}C: balance and resistance cannot be told apart "
             f"as from one at {SLOW_C_RATE:g}C or below"
         )
-    return Fit(base, cell, experiment.curves, tuple(notes))
+    return Fit(base, cell, anchor, experiment.curves, tuple(dict.fromkeys(notes)))
 
 
 class FittedPredictor:
@@ -130,7 +138,7 @@ class FittedPredictor:
     def __init__(self, fit: Fit, discrepancy: CellDiscrepancy, resolved: bool = True) -> None:
         self.fit, self.discrepancy, self.resolved = fit, discrepancy, resolved
         self.notes: list[str] = []
-        cell = fit.cell
+        cell = fit.anchor
         self.own: list[tuple[RatedCurve, Floats]] = []
         for curve in fit.curves:
             if curve.current_A > RATES_APART * cell.slowest_A:
@@ -140,7 +148,7 @@ class FittedPredictor:
 
     def bare(self, current_A: float, ambient_K: float) -> tuple[Floats, Floats, Floats]:
         """Charge in Ah, voltage in V and temperature in K of the physical model alone."""
-        cell, basis = self.fit.cell, self.fit.base.basis
+        cell, basis = self.fit.anchor, self.fit.base.basis
         longest = 1.2 * cell.capacity_Ah
         solved = None
         if self.resolved:
@@ -160,7 +168,7 @@ class FittedPredictor:
 
     def rated(self, current_A: float, ambient_K: float) -> RatedCurve:
         """The physical model's curve, as the discrepancy takes it."""
-        cell = self.fit.cell
+        cell = self.fit.anchor
         charge, volts, _ = self.bare(current_A, ambient_K)
         kept = volts > self.fit.base.basis.lower_V - 0.02
         kept[: max(2, int(np.argmin(kept)) if not kept.all() else 0)] = True
@@ -193,7 +201,7 @@ def predict_rates(predictor: FittedPredictor, rates: Mapping[str, float]) -> lis
         rates: C-rate as it was given -> its value.
     """
     fit = predictor.fit
-    basis, cell = fit.base.basis, fit.cell
+    basis, cell = fit.base.basis, fit.anchor
     ambient = fit.curves[0].ambient_K
     rows: list[Row] = []
     for name, rate in rates.items():
@@ -293,12 +301,8 @@ def fit_document(fit: Fit) -> dict[str, Any]:
         "residual_by_curve": {c.name: _residual(fit, c) for c in fit.curves},
         "slowest_A": cell.slowest_A,
         "capacity_Ah": cell.capacity_Ah,
-        "own_equilibrium": {
-            "charge_Ah": cell.residual.charge_Ah.tolist(),
-            "above_base_V": cell.residual.voltage_V.tolist(),
-        },
-        "maximum_of_posterior": cell.parameters.tolist(),
-        "covariance": cell.covariance.tolist(),
+        "fit": _as_json(cell),
+        "anchor": _as_json(fit.anchor),
         "prior": {"mean": dict(cell.prior.mean), "std": dict(cell.prior.std)},
         "curves": [_thinned(c) for c in fit.curves],
         "origin": dict(base.origin),
@@ -318,8 +322,6 @@ def read_fit(folder: Path) -> Fit:
         kind = Kind(found["cell"], **found["kind"])
         prior = Prior(found["prior"]["mean"], found["prior"]["std"])
         entry = {"lower_cutoff_V": found["lower_cutoff_V"]}
-        own = found["own_equilibrium"]
-        charge, above = np.array(own["charge_Ah"]), np.array(own["above_base_V"])
         curves = tuple(
             MeasuredCurve(
                 c["name"], c["current_A"], np.array(c["charge_Ah"]), np.array(c["voltage_V"]),
@@ -327,7 +329,7 @@ def read_fit(folder: Path) -> Fit:
             )
             for c in found["curves"]
         )  # fmt: skip
-        numbers = {k: np.array(found[k]) for k in ("maximum_of_posterior", "covariance")}
+        numbers = [{k: np.array(found[name][k]) for k in _NUMBERS} for name in ("fit", "anchor")]
         origin, nominal = found["origin"], float(found["nominal_capacity_Ah"])
         scalars = float(found["slowest_A"]), float(found["capacity_Ah"])
     except OSError as error:
@@ -335,16 +337,28 @@ def read_fit(folder: Path) -> Fit:
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not what 'ionbridge cell fit' writes ({error!r})") from error
     base = remake(found["base"], origin, found["standing"], entry, kind, nominal)
-    cell = FittedCell(
-        basis=base.basis,
-        parameters=numbers["maximum_of_posterior"],
-        covariance=numbers["covariance"],
-        prior=prior,
-        residual=EquilibriumCurve(charge, above),
-        slowest_A=scalars[0],
-        capacity_Ah=scalars[1],
+    cell, anchor = (
+        FittedCell(
+            basis=base.basis,
+            parameters=own["parameters"],
+            covariance=own["covariance"],
+            prior=prior,
+            residual=EquilibriumCurve(own["charge_Ah"], own["own_equilibrium_V"]),
+            slowest_A=scalars[0],
+            capacity_Ah=scalars[1],
+        )
+        for own in numbers
     )
-    return Fit(base, cell, curves, tuple(found["notes"]))
+    return Fit(base, cell, anchor, curves, tuple(found["notes"]))
+
+
+_NUMBERS = ("parameters", "covariance", "charge_Ah", "own_equilibrium_V")
+
+
+def _as_json(cell: FittedCell) -> dict[str, Any]:
+    """What a fit found, in the order of PARAMETERS, and the cell's own equilibrium."""
+    values = (cell.parameters, cell.covariance, cell.residual.charge_Ah, cell.residual.voltage_V)
+    return {name: value.tolist() for name, value in zip(_NUMBERS, values, strict=True)}
 
 
 def fitted_bpx(fit: Fit) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -425,7 +439,7 @@ def _residual(fit: Fit, curve: MeasuredCurve) -> dict[str, float]:
 
 def _own_noise(fit: Fit) -> float:
     """Scatter of the slow curves about the fitted cell, V: what their reading leaves open."""
-    slow = [c for c in fit.curves if c.current_A <= RATES_APART * fit.cell.slowest_A]
+    slow = slow_curves(fit.curves)
     share = SHARES[(SHARES > 0.02) & (SHARES <= 0.9)]
     errors = []
     for curve in slow:
