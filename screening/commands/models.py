@@ -1,4 +1,4 @@
-"""``ionbridge models``: list, show and check models."""
+"""``ionbridge models``: list, show, check and validate models."""
 
 from __future__ import annotations
 
@@ -44,7 +44,25 @@ def add(commands: Any) -> None:
         "check a model's files, and recompute the validation that its card states",
         "ionbridge models check voltage --data data",
     )
-    for verb in (show, check):
+    measure = add_command(
+        verbs,
+        "validate",
+        _models_validate,
+        "measure a model of others (adapter.yaml) on your labelled rows; only then may a plan use "
+        "it (docs/foreign_models.md)",
+        "ionbridge models validate my-voltages --rows measured.csv",
+    )
+    measure.add_argument(
+        "--rows",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="a table with Formula and the column of its quantity, or hops with barrier_eV",
+    )
+    measure.add_argument(
+        "--temperature-K", type=float, default=300.0, metavar="T", help="of the rows (default: 300)"
+    )
+    for verb in (show, check, measure):
         verb.add_argument("name", metavar="NAME", help="name of a model, or a model folder")
     check.add_argument(
         "--data",
@@ -136,6 +154,21 @@ def _models_check(args: argparse.Namespace) -> int:
     if args.data is not None and args.data.is_file():
         print(_scored(args.name, args.data))
     return UNUSABLE if report.faults else USABLE
+
+
+def _models_validate(args: argparse.Namespace) -> int:
+    import tempfile
+
+    from ionbridge.screening.orchestrator.foreign import validate
+
+    with tempfile.TemporaryDirectory() as work:
+        found = validate(args.name, args.rows, Path(work), args.temperature_K)
+    print(
+        f"{args.name}: MAE {found['mae']:.3g}, RMSE {found['rmse']:.3g}, mean error "
+        f"{found['bias']:+.3g} {found['unit']} on {found['n']} rows; the mean of the labels is off "
+        f"by {found['mae_of_the_mean']:.3g}"
+    )
+    return USABLE
 
 
 def _scored(name: str, path: Path) -> str:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from ionbridge.screening.errors import InputError
+from ionbridge.screening.orchestrator.quantities import QUANTITIES
 from ionbridge.structures.plain_text import for_terminal, one_line
 
 EXTRAPOLATION = "EXTRAPOLATION"
@@ -41,6 +42,10 @@ UNITS = {
     "_S_cm": "S/cm",
     "_cm3": "cm^-3",
     "_mAh_cm2": "mAh/cm^2",
+    "_mg_cm2": "mg/cm^2",
+    "_per_kWh": "currency/kWh",
+    "_cycle_life": "cycles",
+    "_years_of_service": "years",
     "_mAh_g": "mAh/g",
     "_Wh_kg": "Wh/kg",
     "_Wh_L": "Wh/L",
@@ -242,7 +247,9 @@ def table_answer(
 def important_columns(columns: Sequence[str], rows: Sequence[Row]) -> list[str]:
     """The columns that matter and are not empty; all where none is known to matter."""
     spreads = set(spread_columns(columns).values())
-    known = [c for c in columns if c in IMPORTANT or c.startswith("cell_")] or list(columns)
+    goals = {quantity.column for quantity in QUANTITIES.values() if quantity.column}
+    known = [c for c in columns if c in IMPORTANT or c in goals or c.startswith("cell_")]
+    known = known or list(columns)
     filled = [
         c
         for c in known

@@ -74,6 +74,18 @@ def cell_entries() -> tuple[Entry, ...]:
             conditions=("temperature_K",),
             run=_material_in_cell,
         ),
+        Entry(
+            name="measured-in-cell",
+            kind="formula",
+            about="a cell whose cathode has the chemical diffusivity that was measured, as it stands",
+            inputs=("base_cell", "chemical_diffusivity"),
+            outputs=("cell_design",),
+            fidelity="experiment",
+            cost_s=1e-3,
+            sensitivities=lambda at: {("cell_design", "chemical_diffusivity"): 1.0},
+            extra="cell",
+            run=_measured_in_cell,
+        ),
         _discharge(
             "cell-rom",
             kind="rom",
@@ -227,6 +239,28 @@ def _material_in_cell(tables: Tables, context: StepContext) -> Mapping[str, list
         }
 
     return {"cell_design": row_by_row(tables["diffusivity"], design)}
+
+
+def _measured_in_cell(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
+    from ionbridge.screening.cell.parameters import CATHODE_DIFFUSIVITY
+
+    cell = tables["base_cell"][0]
+
+    def design(row: Row) -> Row:
+        if cell.get("status") != "ok":
+            raise UnusableStructureError(cell.get("reason", ""))
+        value = 10.0 ** row["log10_chemical_diffusivity_cm2_s"] * M2_PER_CM2
+        return {
+            "id": row["id"],
+            "base_cell": cell["base_cell"],
+            "parameters": {CATHODE_DIFFUSIVITY: value},
+            "log10_diffusivity_std": float(row.get("std") or 0.0),
+            "in_domain": True,
+            "diffusivity_kind": "chemical",
+            "status": "ok",
+        }
+
+    return {"cell_design": row_by_row(tables["chemical_diffusivity"], design)}
 
 
 @lru_cache(maxsize=8)

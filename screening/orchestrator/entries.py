@@ -7,6 +7,7 @@ from ionbridge.screening.orchestrator.adapted_diffusivity import adapted_diffusi
 from ionbridge.screening.orchestrator.application import application_entries
 from ionbridge.screening.orchestrator.catalogue import Catalogue
 from ionbridge.screening.orchestrator.cells import cell_entries
+from ionbridge.screening.orchestrator.foreign import foreign_entries
 from ionbridge.screening.orchestrator.formulas import formula_entries
 from ionbridge.screening.orchestrator.manufacture import manufacture_entries
 from ionbridge.screening.orchestrator.potentials import potential_entries
@@ -21,6 +22,7 @@ def default_catalogue() -> Catalogue:
         InputError: A model has the name of a built-in entry.
     """
     trained, broken = trained_entries()
+    foreign, unusable = foreign_entries()
     return Catalogue(
         (
             *formula_entries(),
@@ -31,6 +33,7 @@ def default_catalogue() -> Catalogue:
             *manufacture_entries(),
             *cell_entries(),
             *application_entries(),
+            *foreign,
         ),
-        tuple(broken),
+        (*broken, *unusable),
     )

@@ -38,6 +38,7 @@ CELL_CHEMISTRIES = {
 
 PLAUSIBLE = {
     "diffusivity": (-30.0, -2.0),
+    "chemical_diffusivity": (-30.0, -2.0),
     "conductivity": (-30.0, 2.0),
     "carrier_density": (10.0, 24.0),
     "migration_barrier": (0.0, 15.0),
@@ -92,7 +93,14 @@ def read_givens(texts: Sequence[str | Path]) -> list[Given]:
     return [_only_what_it_is_for(given, givens) for given in givens]
 
 
-MATERIALS = ("crystal", "hop", "composition", "diffusivity", "trajectory")
+MATERIALS = (
+    "crystal",
+    "hop",
+    "composition",
+    "diffusivity",
+    "chemical_diffusivity",
+    "trajectory",
+)
 
 
 def _only_what_it_is_for(given: Given, givens: Sequence[Given]) -> Given:
@@ -207,6 +215,7 @@ def _records(name: str, path: Path) -> Given:
             failed.append({"id": record.id, "status": "failed", "reason": record.reason})
     if not tables:
         raise InputError(f"--given {name}: not one usable record ({data.found})")
+    _check_barriers(name, tables.get("hop_labels", ()))
     labelled = len(tables.get("hop_labels", ()))
     if labelled and labelled < len(tables["hop"]):  # the others are what the plan is for
         tables["hop"] = [row for row in tables["hop"] if row.get("barrier_eV") is None]
@@ -219,6 +228,18 @@ def _records(name: str, path: Path) -> Given:
         if len(tables["hop_labels"]) < labelled:
             found += f", learnt from are the {len(tables['hop_labels'])} of method {asked} alone"
     return Given(name, {k: tuple(v) for k, v in tables.items()}, found, tuple(failed))
+
+
+def _check_barriers(name: str, rows: Sequence[Row]) -> None:
+    """Refuse labels that are most likely in another unit."""
+    low, high = PLAUSIBLE["migration_barrier"]
+    for row in rows:
+        value = float(row["barrier_eV"])
+        if not low <= value <= high:
+            raise InputError(
+                f"--given {name}: hop {row['id']} has barrier_eV {value:g}, outside {low:g} to "
+                f"{high:g} eV; is the unit right (meV)?"
+            )
 
 
 def composition_row(row: ConductivityRow) -> Row:

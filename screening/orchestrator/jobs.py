@@ -369,7 +369,7 @@ def next_job(statuses: Sequence[JobStatus], n_cores: int) -> Job | None:
 
 def _environment() -> dict[str, str]:
     """Of a job: this package, one thread a process, no secrets."""
-    root = str(Path(__file__).parents[2])
+    root = str(Path(__file__).parents[3])
     return {
         **{name: value for name, value in os.environ.items() if name not in SECRETS},
         "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])),

@@ -350,6 +350,7 @@ def plan(
         warnings=(
             *chosen.warnings,
             *_label_warnings(tables, chosen),
+            *_given_warnings(tables, chosen),
             *unused(conditions, at),
         ),
         wanted=survey.wanted(chosen),
@@ -385,6 +386,15 @@ def _label_warnings(tables: Tables, chosen: Chain) -> Iterator[str]:
         yield (
             f"the labels were computed with a universal potential, itself off by +-{error:.2g} eV; "
             "that is counted in"
+        )
+
+
+def _given_warnings(tables: Tables, chosen: Chain) -> Iterator[str]:
+    """That a diffusivity that is given is taken for that of one carrier."""
+    if "diffusivity" in tables and any("diffusivity" in step.inputs for step in chosen.steps):
+        yield (
+            "the diffusivity given is taken for that of one carrier (vacancy or interstitial); what "
+            "GITT or PITT measure is chemical_diffusivity"
         )
 
 

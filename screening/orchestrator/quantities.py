@@ -83,6 +83,14 @@ QUANTITIES = _known(
         "log10_diffusivity_cm2_s",
     ),
     Quantity(
+        "chemical_diffusivity",
+        "decades of cm2/s",
+        "crystal",
+        "log10 of the diffusivity down a gradient of concentration, as GITT and PITT measure it",
+        _VALUE.format("chemical_diffusivity=1e-11cm2/s"),
+        "log10_chemical_diffusivity_cm2_s",
+    ),
+    Quantity(
         "diffusivity_labels",
         "record",
         "crystal",
@@ -353,6 +361,7 @@ CONVERSIONS: Mapping[str, Mapping[str, float]] = {
     "migration_barrier": {"eV": 1.0, "meV": 1e-3},
     "percolation_barrier": {"eV": 1.0, "meV": 1e-3},
     "diffusivity": {"cm2/s": 1.0, "m2/s": 1e4},
+    "chemical_diffusivity": {"cm2/s": 1.0, "m2/s": 1e4},
     "frame_interval": {"fs": 1.0, "ps": 1e3},
     "carrier_density": {"cm-3": 1.0, "m-3": 1e-6},
     "conductivity": {"S/cm": 1.0, "mS/cm": 1e-3, "S/m": 1e-2},

@@ -24,7 +24,7 @@ def table(tmp_path: Path) -> Path:
         rows.writerow(["Formula", "temperature_K", "tracer_diffusivity_cm2_s", "method"])
         for formula, energy in FORMULAS.items():
             for kelvin in (600.0, 800.0, 1000.0):
-                value = 10 ** (-3.0 + energy * float(decades_per_eV(kelvin)))
+                value = 10 ** (-3.0 - energy * float(decades_per_eV(kelvin)))
                 rows.writerow([formula, kelvin, f"{value:.6e}", "mlip-md"])
     return path
 

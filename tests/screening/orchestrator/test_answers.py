@@ -16,12 +16,14 @@ from ionbridge.screening.orchestrator.answers import (
     Answer,
     Table,
     card_answer,
+    important_columns,
     read_table,
     spread_columns,
     table_answer,
     units,
 )
 from ionbridge.screening.orchestrator.bounded_yaml import plain_mapping
+from ionbridge.screening.orchestrator.quantities import QUANTITIES
 from ionbridge.screening.orchestrator.results import plan_answer
 from ionbridge.screening.table import COLUMNS, STD_COLUMN, to_csv
 
@@ -206,3 +208,11 @@ def test_every_answer_calls_the_text_of_files_data_and_steers_no_terminal() -> N
         assert text.isprintable()
         assert "obey" in text
     jsonschema.validate(whole, ANSWER_SCHEMA)
+
+
+def test_the_column_of_every_goal_is_shown() -> None:
+    for quantity in QUANTITIES.values():
+        if quantity.column:
+            columns = ("id", quantity.column, "std", "in_domain", "status")
+            row = {"id": "a", quantity.column: "1.5", "std": "0.1", "status": "ok"}
+            assert quantity.column in important_columns(columns, [row]), quantity.name
