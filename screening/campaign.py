@@ -36,6 +36,7 @@ from ionbridge.screening.folder_lock import LOCK_FILE, locked_folder
 from ionbridge.screening.hop_paths import write_hop_paths
 from ionbridge.screening.machine import machine
 from ionbridge.screening.predict import CrystalPredictor, loaded_model
+from ionbridge.screening.provenance import write_cells, write_crate
 from ionbridge.screening.ranking import check_objectives, rank, with_role_ranks
 from ionbridge.screening.report.report import render
 from ionbridge.screening.settings import EMBEDDED_CAMPAIGN, CampaignSettings
@@ -276,7 +277,22 @@ class Campaign:
             "table_and_report": round(time.time() - predicted, 1),
         }
         write_json(folder / CAMPAIGN_FILE, record)
+        self._describe(folder, record)
         return self
+
+    def _describe(self, folder: Path, record: dict[str, Any]) -> None:
+        """What another group needs to repeat it, and the cells as linked data."""
+        in_cells = (row for row in self.rows_ if row.get("cell_status") == "ok")
+        write_cells(folder, ({"id": row["candidate_id"], **row} for row in in_cells))
+        counts = ", ".join(f"{n} {status}" for status, n in record["counts"].items())
+        known = self.settings.filters.known_compounds
+        write_crate(
+            folder,
+            self.settings.name,
+            f"a screening campaign of IonBridge: {counts}",
+            record,
+            [Path(f) for f in (*self.settings.candidates.files, *([known] if known else []))],
+        )
 
     def _check_inputs_lie_elsewhere(self, folder: Path) -> None:
         """Refuse a folder that holds what the campaign reads: it is written to, and emptied."""

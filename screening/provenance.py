@@ -1,10 +1,10 @@
-"""What another group needs to repeat a campaign or a plan: an RO-Crate, and cells as linked data.
+"""What another group needs to repeat a campaign or a plan: an RO-Crate; and cells as linked data.
 
-``ro-crate-metadata.json`` (RO-Crate 1.1, https://w3id.org/ro/crate/1.1) lies in the folder and names
-what was run with which settings, on which inputs, with which model and versions, and every file
-with its checksum. ``cells.jsonld`` describes cells in the vocabulary of the EMMO battery domain,
-which BattINFO is part of; the few terms that it uses are written out beside them, so that no
-network is needed to read it (terms of domain-battery, CC BY 4.0).
+``ro-crate-metadata.json`` (RO-Crate 1.1, https://w3id.org/ro/crate/1.1) lies in the folder and
+names what was run with which settings, on which inputs, with which model and versions, and every
+file with its checksum. ``cells.jsonld`` describes cells in the vocabulary of the EMMO battery
+domain, which BattINFO is part of; the few terms that it uses are written out beside them, so that
+no network is needed to read it (terms of domain-battery, CC BY 4.0).
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ MEDIA_TYPES = {
     ".cif": "chemical/x-cif",
     ".extxyz": "text/plain",
 }
+CONDITION_KEYS = ("c_rate", "temperature_K", "base_cell", "in_domain")
 EMMO = "https://w3id.org/emmo#"
 ELECTROCHEMISTRY = "https://w3id.org/emmo/domain/electrochemistry#electrochemistry_"
 CELL_CONTEXT: Mapping[str, Any] = {
@@ -154,7 +155,8 @@ def write_cells(folder: Path, rows: Iterable[Mapping[str, Any]]) -> Path | None:
     Args:
         folder: Takes ``cells.jsonld``.
         rows: With ``id`` and any of ``capacity_Ah``, ``energy_Wh``, ``mean_voltage_V`` and their
-            ``_std``; ``formula`` of the positive electrode, ``c_rate``, ``temperature_K``.
+            ``_std``; ``formula`` of the positive electrode, ``c_rate``, ``temperature_K``; columns
+            ``cell_*`` of a campaign go along under their own names, which carry the unit.
     """
     graph = [found for row in rows if (found := _cell(row)) is not None]
     if not graph:
@@ -174,13 +176,13 @@ def _cell(row: Mapping[str, Any]) -> dict[str, Any] | None:
         if spread is not None:
             value["hasMetrologicalUncertainty"] = _number(float(spread), unit)
         properties.append(value)
-    if not properties:
-        return None
     under = [
-        {"@type": "schema:PropertyValue", "schema:name": key, "schema:value": row[key]}
-        for key in ("c_rate", "temperature_K", "base_cell", "in_domain")
-        if row.get(key) is not None
+        {"@type": "schema:PropertyValue", "schema:name": key, "schema:value": value}
+        for key, value in row.items()
+        if value not in (None, "") and (key in CONDITION_KEYS or key.startswith("cell_"))
     ]
+    if not properties and not under:
+        return None
     cell: dict[str, Any] = {
         "@id": f"#{readable_name(str(row['id']))}",
         "@type": "ElectrochemicalCell",

@@ -1,1 +1,1 @@
-"""Battery tasks in plain words over files, and how well something that calls the tools does them."""
+"""Battery tasks in plain words over files, and how well one that calls the tools does them."""

@@ -257,63 +257,64 @@ TASKS: tuple[Task, ...] = (
     Task(
         "capacity of a NASICON",
         "chain",
-        "What is the theoretical gravimetric capacity of Na3V2(PO4)3 in mAh/g, all its sodium counted?",
+        "What is the theoretical gravimetric capacity of Na3V2(PO4)3 in mAh/g, all its sodium "
+        "counted?",
         nothing,
         states(lambda w: molar_capacity(3, 456.24), 0.005),
     ),
     Task(
         "specific energy",
         "chain",
-        "We measured an average voltage of 3.42 V for LiFePO4. What specific energy in Wh/kg does the "
-        "active material have?",
+        "We measured an average voltage of 3.42 V for LiFePO4. What specific energy in Wh/kg "
+        "does the active material have?",
         nothing,
         states(lambda w: 3.42 * molar_capacity(1, 157.76), 0.005),
     ),
     Task(
         "SI units",
         "units",
-        "An electrolyte has a diffusivity of 2e-12 m2/s and a carrier density of 4e27 m-3. What is its "
-        "conductivity at 350 K in mS/cm?",
+        "An electrolyte has a diffusivity of 2e-12 m2/s and a carrier density of 4e27 m-3. What"
+        " is its conductivity at 350 K in mS/cm?",
         nothing,
         states(lambda w: nernst_einstein_mS_cm(2e-12, 4e27, 350.0), 0.02),
     ),
     Task(
         "Celsius",
         "units",
-        "With a diffusivity of 1e-8 cm2/s and a carrier density of 1e22 cm-3, what is the conductivity "
-        "at 80 degrees Celsius, in mS/cm?",
+        "With a diffusivity of 1e-8 cm2/s and a carrier density of 1e22 cm-3, what is the "
+        "conductivity at 80 degrees Celsius, in mS/cm?",
         nothing,
         states(lambda w: nernst_einstein_mS_cm(1e-12, 1e28, 353.15), 0.02),
     ),
     Task(
         "a logarithm for a value",
         "units",
-        "The diffusivity is -9.5 cm2/s and the carrier density 1e22 cm-3. What is the conductivity at "
-        "300 K in mS/cm?",
+        "The diffusivity is -9.5 cm2/s and the carrier density 1e22 cm-3. What is the "
+        "conductivity at 300 K in mS/cm?",
         nothing,
         refuses("positive", "log"),
     ),
     Task(
         "a conductivity for a diffusivity",
         "units",
-        "The diffusivity of my cathode is 1e-10 S/cm. What capacity in Ah does an LFP cell of it have "
-        "at 1C?",
+        "The diffusivity of my cathode is 1e-10 S/cm. What capacity in Ah does an LFP cell of "
+        "it have at 1C?",
         nothing,
         refuses("unit"),
     ),
     Task(
         "labels in meV",
         "units",
-        "My barriers are in labels.jsonl, all in the column barrier_eV. What is the barrier of the hops "
-        "in labels.jsonl by a model that has learnt from them, on average, in eV?",
+        "My barriers are in labels.jsonl, all in the column barrier_eV. What is the barrier of "
+        "the hops in labels.jsonl by a model that has learnt from them, on average, in eV?",
         milli_electronvolts,
         refuses("meV", "unit"),
     ),
     Task(
         "two labs, two barriers",
         "contradiction",
-        "Two labs measured the same hops: lab-a.jsonl and lab-b.jsonl. Learn from both files: what is "
-        "the mean barrier in eV?",
+        "Two labs measured the same hops: lab-a.jsonl and lab-b.jsonl. Learn from both files: "
+        "what is the mean barrier in eV?",
         two_labs,
         refuses("contradict"),
     ),
@@ -334,15 +335,16 @@ TASKS: tuple[Task, ...] = (
     Task(
         "two values of one quantity",
         "contradiction",
-        "One paper gives a diffusivity of 1e-10 cm2/s, another a diffusivity of 4e-9 cm2/s. What "
-        "capacity in Ah does an LFP cell of it have at 1C?",
+        "One paper gives a diffusivity of 1e-10 cm2/s, another a diffusivity of 4e-9 cm2/s. "
+        "What capacity in Ah does an LFP cell of it have at 1C?",
         nothing,
         refuses("contradict", "twice"),
     ),
     Task(
         "conductivity far from room temperature",
         "extrapolation",
-        "From its formula alone, what is the conductivity of Li6.4La3Zr1.4Ta0.6O12 at 900 K in S/cm?",
+        "From its formula alone, what is the conductivity of Li6.4La3Zr1.4Ta0.6O12 at 900 K in "
+        "S/cm?",
         nothing,
         refuses("outside", "room temperature", "domain"),
     ),
@@ -409,8 +411,8 @@ TASKS: tuple[Task, ...] = (
     Task(
         "a slow cathode",
         "cell",
-        "GITT gives my cathode a chemical diffusivity of 3e-19 m2/s. What capacity in Ah does an LFP cell of "
-        "it have at 1C and 298.15 K?",
+        "GITT gives my cathode a chemical diffusivity of 3e-19 m2/s. What capacity in Ah does "
+        "an LFP cell of it have at 1C and 298.15 K?",
         nothing,
         states(lambda w: float(discharged(LFP, 1.0, 298.15, 3e-19)["capacity_Ah"]), 0.02),
     ),
@@ -431,8 +433,8 @@ TASKS: tuple[Task, ...] = (
     Task(
         "loading of a coated electrode",
         "chain",
-        "We coat LiFePO4 as in coating.json and calender as in roll.json. Which loading in mAh/cm2 "
-        "does the electrode have?",
+        "We coat LiFePO4 as in coating.json and calender as in roll.json. Which loading in "
+        "mAh/cm2 does the electrode have?",
         files(coating=COATING, roll=ROLL),
         states(
             lambda w: (
@@ -452,31 +454,32 @@ TASKS: tuple[Task, ...] = (
     Task(
         "years of service",
         "chain",
-        "The cell has a measured cycle life of 2400 cycles and is used as in duty.json. For how many "
-        "years does it serve?",
+        "The cell has a measured cycle life of 2400 cycles and is used as in duty.json. For how"
+        " many years does it serve?",
         files(duty=DUTY),
         states(lambda w: 2400.0 / (1.5 * 365.25), 0.01),
     ),
     Task(
         "a day's energy",
         "chain",
-        "The cell has a measured cell energy of 5 Wh and is used as in duty.json. How much energy in Wh "
-        "can it deliver in a day of that duty?",
+        "The cell has a measured cell energy of 5 Wh and is used as in duty.json. How much "
+        "energy in Wh can it deliver in a day of that duty?",
         files(duty=DUTY),
         states(lambda w: 7.5, 0.005),
     ),
     Task(
         "cost of throughput",
         "chain",
-        "The cell has a measured cell energy of 8 Wh, a measured cycle life of 1500 cycles, and costs "
-        "what prices.json says. What does a kWh cost that it delivers in its life?",
+        "The cell has a measured cell energy of 8 Wh, a measured cycle life of 1500 cycles, and"
+        " costs what prices.json says. What does a kWh cost that it delivers in its life?",
         files(prices={"cell_price": 3.6}),
         states(lambda w: kilowatt_hours({"price": 3.6, "energy_Wh": 8.0, "cycles": 1500.0}), 0.01),
     ),
     Task(
         "diffusivities between temperatures",
         "few labels",
-        "Simulated diffusivities are in md.csv. What is the diffusivity of Li6PS5Cl at 500 K in cm2/s?",
+        "Simulated diffusivities are in md.csv. What is the diffusivity of Li6PS5Cl at 500 K in"
+        " cm2/s?",
         diffusivity_table,
         states(
             lambda w: 10 ** (PREFACTOR - ACTIVATION_EV["Li6PS5Cl"] * float(decades_per_eV(500.0))),
@@ -486,16 +489,16 @@ TASKS: tuple[Task, ...] = (
     Task(
         "few barriers",
         "few labels",
-        "My barriers are in labels.jsonl, hops without barriers in unlabelled.jsonl. Which of the "
-        "unlabelled hops has the lowest barrier?",
+        "My barriers are in labels.jsonl, hops without barriers in unlabelled.jsonl. Which of "
+        "the unlabelled hops has the lowest barrier?",
         labelled_and_not,
         barriers_near_truth,
     ),
     Task(
         "best of a folder",
         "screening",
-        "In which of the crystals in the folder crystals does the ion move most easily at 350 K, by "
-        "diffusivity?",
+        "In which of the crystals in the folder crystals does the ion move most easily at 350 "
+        "K, by diffusivity?",
         in_folder("LiCoO2", "LiFePO4", "NaFeO2", "LiMn2O4"),
         names(best_of("log10_diffusivity_cm2_s", largest=True, least=3)),
     ),

@@ -77,7 +77,7 @@ def cell_entries() -> tuple[Entry, ...]:
         Entry(
             name="measured-in-cell",
             kind="formula",
-            about="a cell whose cathode has the chemical diffusivity that was measured, as it stands",
+            about="a cell whose cathode has a measured chemical diffusivity, as it stands",
             inputs=("base_cell", "chemical_diffusivity"),
             outputs=("cell_design",),
             fidelity="experiment",

@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from ionbridge.models.checkpoint import sha256
-from ionbridge.screening.campaign import installed_version
+from ionbridge.screening.campaign import VERSIONED, installed_version
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.orchestrator.catalogue import Catalogue, Conditions, Entry, StepContext
 from ionbridge.screening.orchestrator.planner import Plan, Step
 from ionbridge.screening.orchestrator.quantities import QUANTITIES, Row
+from ionbridge.screening.provenance import write_cells, write_crate
 from ionbridge.screening.shards import write_atomically, write_json
 from ionbridge.screening.table import csv_lines
 
@@ -162,7 +163,28 @@ def _ended(
     write_json(out / RESULT_FILE, result.to_dict())
     columns = ("id", QUANTITIES[plan.goal].column, "std", "in_domain", "status", "reason")
     write_atomically(out / TABLE_FILE, csv_lines(rows, columns))
+    _describe(plan, out, rows)
     return result
+
+
+def _describe(plan: Plan, out: Path, rows: Sequence[Row]) -> None:
+    """What another group needs to repeat it, and cells as linked data."""
+    if QUANTITIES[plan.goal].carrier == "cell":
+        write_cells(out, (row for row in rows if row.get("status") == "ok"))
+    steps = () if plan.chosen is None else plan.chosen.steps
+    record = {
+        "settings": {
+            "goal": plan.goal,
+            "given": dict(plan.given),
+            "conditions": plan.to_dict()["conditions"],
+            "steps": {step.entry: step.checksum for step in steps},
+        },
+        "versions": {name: installed_version(name) for name in VERSIONED},
+    }
+    words = " -> ".join(step.entry for step in steps)
+    inputs = [Path(name) for name in plan.given if Path(name).exists()]
+    name = f"plan for {plan.goal}"
+    write_crate(out, name, f"{name}, carried out by IonBridge: {words}", record, inputs)
 
 
 def step_hash(entry: Entry, step: Step, tables: Mapping[str, Sequence[Row]], at: Conditions) -> str:

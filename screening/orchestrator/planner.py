@@ -393,8 +393,8 @@ def _given_warnings(tables: Tables, chosen: Chain) -> Iterator[str]:
     """That a diffusivity that is given is taken for that of one carrier."""
     if "diffusivity" in tables and any("diffusivity" in step.inputs for step in chosen.steps):
         yield (
-            "the diffusivity given is taken for that of one carrier (vacancy or interstitial); what "
-            "GITT or PITT measure is chemical_diffusivity"
+            "the diffusivity given is taken for that of one carrier (vacancy or interstitial); "
+            "what GITT or PITT measure is chemical_diffusivity"
         )
 
 
