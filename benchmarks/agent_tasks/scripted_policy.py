@@ -195,7 +195,7 @@ def _best(question: str, reading: Reading, caller: Caller) -> str:
     else:
         arguments = {"inputs": list(reading.files), "temperature_K": reading.temperature_K}
         found = _done(caller, "predict", arguments)
-    table = next(f for f in found.data["files"] if f.endswith("s.csv") or f.endswith("result.csv"))
+    table = next(f for f in found.data["files"] if f.endswith(("s.csv", "result.csv")))
     column = QUANTITIES[reading.goal].column
     lowest = "barrier" in reading.goal and not LARGEST.search(question)
     arguments = {"path": table, "sort_by": column, "descending": not lowest, "only_ok": True}

@@ -64,7 +64,7 @@ ALLOWED_VARIABLE = "IONBRIDGE_REST"
 ADAPTER, VALIDATION = "adapter.yaml", "validation.json"
 FEWEST_ROWS = 8
 """Labelled rows on which a model of others must have been measured."""
-PATIENCE_S = 120.0
+PATIENCE_S = 600.0
 LARGEST_REPLY = 16 * 2**20
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
