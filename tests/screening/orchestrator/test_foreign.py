@@ -34,6 +34,7 @@ from ionbridge.structures.json_records import hop_to_json
 from tests.screening.tiny import tiny_hops
 
 FEATURES = ["fraction of Li", "fraction of O"]
+MEV = {"quantity": "migration_barrier", "unit": "meV"}
 WEIGHTS, OFFSET = (2.0, 1.5), 2.0
 FORMULAS = ["LiCoO2", "LiFePO4", "LiMn2O4", "LiNiO2", "Li2MnO3"]
 FORMULAS += ["LiTiO2", "LiVO2", "LiCrO2", "Li3V2P3O12", "LiMnPO4"]
@@ -246,10 +247,14 @@ def test_too_few_rows_say_nothing(home: Path, tmp_path: Path) -> None:
     assert not (folder / "validation.json").exists()
 
 
-def test_any_calculator_gives_barriers(home: Path, tmp_path: Path) -> None:
-    model = {"kind": "ase", "calculator": "ase.calculators.lj:LennardJones"}
-    settings = {"quantity": "migration_barrier", "unit": "eV"}
-    folder = adapter(home, "pairs", model, **settings)
+def test_a_calculator_is_imported_by_name_and_its_failures_are_no_barriers(
+    home: Path, tmp_path: Path
+) -> None:
+    model = {"kind": "ase", "calculator": "ase.calculators.emt:EMT"}  # knows neither Li nor O
+    folder = adapter(home, "metals", model, quantity="migration_barrier", unit="eV")
     hops = [{**hop_to_json(hop), "status": "ok"} for hop in tiny_hops()[:1]]
     values, _ = predicted(folder, read_adapter(folder), hops, 300.0, tmp_path)
-    assert values.shape == (1,)  # a barrier, or none where the pair potential has no path
+    assert np.isnan(values).tolist() == [True]
+    folder = adapter(home, "none", {**model, "calculator": "no.such:Thing"}, **MEV)
+    with pytest.raises(InputError, match="no\\.such"):
+        predicted(folder, read_adapter(folder), hops, 300.0, tmp_path)
