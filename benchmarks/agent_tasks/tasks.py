@@ -487,14 +487,6 @@ TASKS: tuple[Task, ...] = (
         ),
     ),
     Task(
-        "few barriers",
-        "few labels",
-        "My barriers are in labels.jsonl, hops without barriers in unlabelled.jsonl. Which of "
-        "the unlabelled hops has the lowest barrier?",
-        labelled_and_not,
-        barriers_near_truth,
-    ),
-    Task(
         "best of a folder",
         "screening",
         "In which of the crystals in the folder crystals does the ion move most easily at 350 "
@@ -515,5 +507,13 @@ TASKS: tuple[Task, ...] = (
         "Which of the crystals in the folder crystals cannot be read?",
         damaged,
         names(lambda w: "sample-7"),
+    ),
+    Task(
+        "few barriers",
+        "few labels",
+        "My barriers are in labels.jsonl, hops without barriers in unlabelled.jsonl. Which of "
+        "the unlabelled hops has the lowest barrier?",
+        labelled_and_not,
+        barriers_near_truth,
     ),
 )

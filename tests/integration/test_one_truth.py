@@ -20,11 +20,9 @@ from ionbridge.structures.io import write_cif, write_json_lines
 from ionbridge.structures.prototypes import reference_crystals
 from tests.screening.tiny import tiny_hops
 
-HOPS, CRYSTALS, FORMULAS = (
-    3,
-    ("LiCoO2", "LiFePO4"),
-    ("Li6PS5Cl", "Li3YCl6", "Na3PS4", "Li7La3Zr2O12"),
-)
+HOPS, CRYSTALS = 3, ("LiCoO2", "LiFePO4")
+FORMULAS = ("Li6PS5Cl", "Li3YCl6", "Na3PS4", "Li7La3Zr2O12", "Li3PS4", "Li3OCl", "Li3N")
+FORMULAS += ("Na3Zr2Si2PO12", "LiTi2P3O12", "Li10GeP2S12")
 FIGURES = 1e-5
 """Tables have six significant figures."""
 
