@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +50,11 @@ def inspected(paths: Sequence[Path], max_file_MB: float) -> list[Row]:
 
 def _row(record: InputRecord) -> Row:
     if isinstance(record, FailedRecord):
+        seen = {} if record.read is None else _row(replace(record.read, id=record.id))
         return {
-            "id": record.id,
             "formula": record.formula or None,
+            **seen,
+            "id": record.id,
             "status": "failed",
             "reason": record.reason,
         }
@@ -63,7 +66,7 @@ def _row(record: InputRecord) -> Row:
             "status": "ok",
             "note": "a hop or a row of a table: read, nothing to compare it with",
         }
-    total = dict(record.composition.as_dict().items())
+    total = record.composition.as_dict()
     row: Row = {
         "id": record.id,
         "formula": readable_formula(record.formula),

@@ -26,7 +26,7 @@ from ionbridge.structures.json_records import (
     scaled_occupancy,
     wrapped,
 )
-from ionbridge.structures.records import Crystal, UnusableStructureError
+from ionbridge.structures.records import ContradictionError, Crystal, UnusableStructureError
 from ionbridge.structures.site_symbols import ISOTOPES, Occupants, occupants, occupants_of_label
 from ionbridge.structures.space_group_settings import Operations
 
@@ -47,6 +47,7 @@ CLEARLY_BETTER = 1e-3
 """A setting whose strain is smaller by this suits the cell better."""
 VOLUME_TOLERANCE = 0.02
 MAX_NOTES_OF_A_KIND = 4
+SEE = "; ionbridge inspect shows this reading"
 MAX_SITES = 200_000
 LONGEST_WORD = 120
 """Characters of a number or an operation; longer ones are none."""
@@ -140,7 +141,9 @@ def crystals_in_cif(text: str) -> Iterator[Crystal | UnusableStructureError]:
         yield UnusableStructureError(f"not a readable CIF file: {_lack(blocks)}")
         return
     for name, one in found:
-        if len(found) > 1 and isinstance(one, UnusableStructureError):
+        if len(found) > 1 and isinstance(one, ContradictionError):
+            one = ContradictionError(f"block '{name}': {one}", one.crystal)
+        elif len(found) > 1 and isinstance(one, UnusableStructureError):
             one = UnusableStructureError(f"block '{name}': {one}")
         elif len(found) > 1 and isinstance(one, Crystal):
             one = one.with_notes(f"block '{name}'")
@@ -326,6 +329,7 @@ def _crystal(block: _Block) -> Crystal:
     units = _formula_units(block, notes)
     outcomes: list[_Outcome] = []
     whole: list[_Outcome] = []
+    tried: list[_Outcome] = []
     refusals: list[str] = []
     for candidate in candidates:
         try:
@@ -333,6 +337,7 @@ def _crystal(block: _Block) -> Crystal:
         except UnusableStructureError as error:
             refusals.append(str(error) if len(candidates) == 1 else f"{candidate.name}: {error}")
             continue
+        tried.append(outcome)
         fault = _formula_fault(outcome.amounts, formula, formula_text, units, hydrogens)
         shared = None if fault is None else outcome.with_shared_named(formula or {})
         if shared and _formula_fault(shared, formula, formula_text, units, hydrogens) is None:
@@ -347,8 +352,12 @@ def _crystal(block: _Block) -> Crystal:
         else:
             where = "" if len(candidates) == 1 else f"{candidate.name}: "
             refusals.append(where + fault)
+    stated = _stated(block, formula_text)
     if not outcomes:
-        raise UnusableStructureError("; ".join(refusals))
+        reason = "; ".join(refusals)
+        if not tried:
+            raise UnusableStructureError(reason)
+        raise ContradictionError(f"{reason}{SEE}", tried[0].crystal([*notes, *remarks], stated))
     outcomes = whole or outcomes  # those with the stated number of formula units
     chosen = outcomes[0]
     if any(not chosen.is_same(other) for other in outcomes[1:]):
@@ -356,9 +365,10 @@ def _crystal(block: _Block) -> Crystal:
         chosen = outcomes[0]
         if any(not chosen.is_same(other) for other in outcomes[1:]):
             readings = ", ".join(f"{o.operations.name} ({o.summary})" for o in outcomes)
-            raise UnusableStructureError(
+            raise ContradictionError(
                 f"the space group can be read in {len(outcomes)} ways: {readings}; list the "
-                "operations, or add the choice to the symbol (:1, :2, :H, :R)"
+                f"operations, or add the choice to the symbol (:1, :2, :H, :R){SEE}",
+                chosen.crystal(notes, stated),
             )
     if len(candidates) > 1:
         notes.append(
@@ -366,10 +376,17 @@ def _crystal(block: _Block) -> Crystal:
             f"({len(candidates)} readings tried)"
         )
     notes += remarks
+    crystal = chosen.crystal(notes, stated)
     if len(candidates) == 1:
-        _compare_with_second_reader(block, rows, chosen, lattice, expected)
-    notes += chosen.notes
-    extra: dict[str, Any] = {"notes": _limited(notes)} if notes else {}
+        fault = _second_reader_fault(block, rows, chosen, lattice)
+        if fault is not None:
+            raise ContradictionError(f"{fault}{SEE}", crystal)
+    return crystal
+
+
+def _stated(block: _Block, formula_text: str) -> dict[str, Any]:
+    """What the file says of space group and formula."""
+    extra: dict[str, Any] = {}
     stated = [text for text in (block.first(*_NAMES), block.first(*_HALL)) if text]
     number = block.first(*_NUMBER)
     if stated or number:
@@ -378,7 +395,7 @@ def _crystal(block: _Block) -> Crystal:
         )
     if formula_text:
         extra["formula_stated"] = clean_text(formula_text)
-    return Crystal(id="", lattice=lattice, species=chosen.species, frac=chosen.frac, extra=extra)
+    return extra
 
 
 def _limited(notes: Sequence[str]) -> list[str]:
@@ -742,6 +759,17 @@ class _Outcome:
                 amounts[known] = amounts.get(known, 0.0) + share
         return amounts
 
+    def crystal(self, notes: Sequence[str], stated: Mapping[str, Any]) -> Crystal:
+        """The crystal, with the notes of its reading and what its file states."""
+        every = _limited([*notes, *self.notes])
+        return Crystal(
+            id="",
+            lattice=self.lattice,
+            species=self.species,
+            frac=self.frac,
+            extra={"notes": every, **stated} if every else dict(stated),
+        )
+
     @property
     def amounts(self) -> dict[str, float]:
         amounts: dict[str, float] = {}
@@ -987,14 +1015,10 @@ def _closest_A(outcome: _Outcome, lattice: NDArray[np.float64]) -> float:
     return closest
 
 
-def _compare_with_second_reader(
-    block: _Block,
-    rows: Sequence[_Row],
-    chosen: _Outcome,
-    lattice: NDArray[np.float64],
-    expected: frozenset[str],
-) -> None:
-    """Refuse where gemmi's own reading of rows and operations gives another crystal.
+def _second_reader_fault(
+    block: _Block, rows: Sequence[_Row], chosen: _Outcome, lattice: NDArray[np.float64]
+) -> str | None:
+    """How gemmi's own reading of rows and operations gives another crystal; None if it does not.
 
     Rows with a note are not compared (gemmi knows no mixtures, vacancies or OH), nor operations
     that it does not find.
@@ -1003,7 +1027,7 @@ def _compare_with_second_reader(
     try:
         other = gemmi.make_small_structure_from_block(block.source)
     except (RuntimeError, ValueError, IndexError):
-        return
+        return None
     if len(other.sites) == len(block.values["_atom_site_label"]):
         for row in rows:
             site = other.sites[row.number]
@@ -1013,13 +1037,13 @@ def _compare_with_second_reader(
             if row.is_noted or element == "X" or np.isnan(place).any():
                 continue
             if not _alike(row.content, theirs) or not np.allclose(place, row.frac, atol=1e-6):
-                raise UnusableStructureError(
+                return (
                     f"row '{row.label}' is read as {dict(row.content)} at "
                     f"{np.round(row.frac, 5).tolist()}, by gemmi as {theirs} at "
                     f"{np.round(place, 5).tolist()}"
                 )
     if other.spacegroup is None:
-        return
+        return None
     operations = list(other.spacegroup.operations())
     theirs_all = Operations(
         rotation=np.array([op.rot for op in operations], dtype=np.int64) // gemmi.Op.DEN,
@@ -1029,16 +1053,17 @@ def _compare_with_second_reader(
         name=f"{other.spacegroup.xhm()} of gemmi",
     )
     if theirs_all.key == chosen.operations.key:
-        return
+        return None
     try:
         second = _expanded(rows, theirs_all, lattice)
     except UnusableStructureError:
-        return
+        return None
     same = len(second.species) == len(chosen.species) and all(
         abs(second.amounts.get(s, 0.0) - n) < 1e-3 for s, n in chosen.amounts.items()
     )
-    if not same:
-        raise UnusableStructureError(
-            f"two readers disagree: {chosen.summary} with {chosen.operations.name}, "
-            f"{second.summary} with {theirs_all.name}"
-        )
+    if same:
+        return None
+    return (
+        f"two readers disagree: {chosen.summary} with {chosen.operations.name}, "
+        f"{second.summary} with {theirs_all.name}"
+    )

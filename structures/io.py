@@ -35,7 +35,13 @@ from ionbridge.structures.json_records import (
     is_hop_json,
 )
 from ionbridge.structures.plain_text import readable_name, well_formed
-from ionbridge.structures.records import Crystal, FailedRecord, Hop, UnusableStructureError
+from ionbridge.structures.records import (
+    ContradictionError,
+    Crystal,
+    FailedRecord,
+    Hop,
+    UnusableStructureError,
+)
 from ionbridge.structures.structure_files import NAMES, crystal_of_cif, crystals_in_file
 from ionbridge.structures.tables import (
     ConductivityRow,
@@ -150,7 +156,9 @@ def iter_records(
 def _one_line(record: FailedRecord) -> FailedRecord:
     """The record with nothing in it that a table or a terminal cannot show."""
     reason = clean_text(" ".join(record.reason.split()))
-    return FailedRecord(clean_text(record.id), reason, clean_text(record.formula))
+    return replace(
+        record, id=clean_text(record.id), reason=reason, formula=clean_text(record.formula)
+    )
 
 
 def detect_kind(paths: PathLike | Sequence[PathLike]) -> InputKind:
@@ -361,7 +369,12 @@ def _structure_items(file: Path, form: str, max_MB: float) -> Iterator[Item]:
     done = 0
     try:
         for found in crystals_in_file(file, form, max_MB):
-            yield (None, str(found)) if isinstance(found, UnusableStructureError) else (found, "")
+            if isinstance(found, ContradictionError):
+                yield FailedRecord("", str(found), read=found.crystal), ""
+            elif isinstance(found, UnusableStructureError):
+                yield None, str(found)
+            else:
+                yield found, ""
             done += 1
     except _BROKEN_STREAM as error:
         yield None, _broken(file, error, done)

@@ -34,6 +34,18 @@ class TooManyHopsError(UnusableStructureError):
     """A crystal whose network of hops is too large; what needs no hops can go on."""
 
 
+class ContradictionError(UnusableStructureError):
+    """What was read contradicts what its file says; the reading is kept for a closer look.
+
+    Attributes:
+        crystal: The reading, nobody's crystal.
+    """
+
+    def __init__(self, message: str, crystal: Crystal):
+        super().__init__(message)
+        self.crystal = crystal
+
+
 @dataclass(frozen=True)
 class Label:
     """A measured or computed value of one quantity.
@@ -59,11 +71,19 @@ class Label:
 
 @dataclass(frozen=True)
 class FailedRecord:
-    """What stands in for an input that could not be read or used; it keeps its row."""
+    """What stands in for an input that could not be read or used; it keeps its row.
+
+    Attributes:
+        id: Its name.
+        reason: Why, in one line.
+        formula: What it is, where that is known.
+        read: What was read, where that contradicts the file: to look at, not to use.
+    """
 
     id: str
     reason: str
     formula: str = ""
+    read: Crystal | None = None
 
 
 @dataclass(frozen=True, eq=False)

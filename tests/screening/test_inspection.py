@@ -65,6 +65,17 @@ def test_a_stretched_crystal_is_less_stable() -> None:
     assert indices[2] > 3 * indices[0]
 
 
+def test_a_reading_that_contradicts_its_file_is_shown() -> None:
+    (row,) = inspected([UGLY / "formula_contradicts.cif"], 10)
+    assert row["status"] == "failed"
+    assert "_chemical_formula_sum says Li1 Fe1 P1 O5" in row["reason"]
+    assert "ionbridge inspect" in row["reason"]
+    assert Composition(row["formula"]) == Composition("LiFePO4")
+    assert row["formula_stated"] == "Li1 Fe1 P1 O5"
+    assert row["space_group"] == "Pnma (62)"
+    assert row["global_instability_index_vu"] < 0.1
+
+
 def test_the_command_prints_and_writes(tmp_path: Path, capsys: Capture) -> None:
     files = [str(UGLY / name) for name in ("olivine.cif", "block_one_bad.cif")]
     assert main(["inspect", *files]) == 0
