@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import resources
 from typing import Literal
@@ -23,13 +23,20 @@ from ionbridge.screening.labelling.frozen_host import frozen_host_barrier
 from ionbridge.screening.labelling.hop_cell import HopCell, hop_cell_of_crystal, hop_cell_of_hop
 from ionbridge.screening.labelling.neb import NebSettings
 from ionbridge.screening.labelling.neb_labels import NebLabeller, NebTask, shared_calculator
-from ionbridge.screening.labelling.short_relaxation import NO_BARRIER_EV, short_relaxation
+from ionbridge.screening.labelling.short_relaxation import (
+    MAX_STEPS,
+    NO_BARRIER_EV,
+    short_relaxation,
+)
 from ionbridge.screening.refine_settings import RefineSettings
 from ionbridge.screening.table import Row
+from ionbridge.structures.hop_profile import profiled
 from ionbridge.structures.records import Crystal, Hop
 
 Floats = NDArray[np.float64]
 
+SHORT, SHORT_BACKWARD = "short_relaxation_eV", "short_relaxation_backward_eV"
+"""Keys of a hop record: barriers of a short relaxation, top above start and top above end."""
 Method = Literal["network", "energies", "short", "neb"]
 METHODS: tuple[Method, ...] = ("network", "energies", "short", "neb")
 """From the cheapest to the best."""
@@ -146,6 +153,9 @@ def barrier_by(
         if label["status"] == "ok":
             forward, backward = label["barrier_eV"], label["barrier_backward_eV"]
             return HopBarrier("neb", forward, backward, label["n_force_calls"])
+    if method == "short" and SHORT in hop.extra and SHORT_BACKWARD in hop.extra:
+        there, back = (max(float(hop.extra[k]), NO_BARRIER_EV) for k in (SHORT, SHORT_BACKWARD))
+        return HopBarrier("short", there, back)
     cell, profile = _cell(hop, crystal, settings), hop.extra.get("bvse_profile_eV")
     calculator = shared_calculator(choice_of(method, settings))
     if method == "short":
@@ -157,6 +167,38 @@ def barrier_by(
     found = frozen_host_barrier(cell, profile, calculator)
     note = f"no band: {labels[-1]['reason']}" if method == "neb" else ""
     return HopBarrier("energies", found.barrier_eV, found.barrier_backward_eV, found.n_calls, note)
+
+
+def with_short_relaxation(hop: Hop, settings: RefineSettings | None = None) -> Hop:
+    """The hop record with the barriers of a short relaxation, there and back, and their provenance.
+
+    Args:
+        hop: Any hop; one that brings such barriers keeps them.
+        settings: Calculator and limits.
+
+    Raises:
+        BrokenCalculationError: The calculator failed.
+        UnusableStructureError: The path touches the host, or the cell is too large.
+        InputError: The calculator cannot be made.
+    """
+    if SHORT in hop.extra and SHORT_BACKWARD in hop.extra:
+        return hop
+    settings = settings or RefineSettings()
+    found = barrier_by("short", profiled(hop), None, settings, np.inf, [])
+    choice = choice_of("short", settings)
+    brought = {
+        SHORT: round(found.forward_eV, 4),
+        SHORT_BACKWARD: round(found.backward_eV, 4),
+        "short_relaxation": {
+            "calculator": choice.name,
+            "calculator_version": choice.version,
+            "calculator_arguments": dict(choice.arguments),
+            "max_steps": MAX_STEPS,
+            "n_calls": found.n_calls,
+            "note": found.note,
+        },
+    }
+    return replace(hop, extra={**hop.extra, **brought})
 
 
 def _cell(hop: Hop, crystal: Crystal | None, settings: RefineSettings) -> HopCell:
