@@ -18,9 +18,12 @@ from scipy.spatial.distance import cdist
 from scipy.stats import norm
 
 from ionbridge.structures.configuration import nearest
+from ionbridge.structures.ties import first_of
 
 Floats = NDArray[np.float64]
 
+TIE_GAIN = 3.7e-9
+"""Of candidates whose gains are closer the first one is chosen."""
 CONFIDENCE = 1.0
 """Standard deviations that the upper confidence bound adds to the mean."""
 
@@ -126,7 +129,7 @@ def choose(
         gain = ACQUISITIONS[acquisition](mean, std, best)
         # A gain per cost only makes sense for gains above zero; below it, cheap is no virtue.
         value = np.where(gain > 0, gain / cost, gain)
-        i = int(np.argmax(np.where(left, value, -np.inf)))
+        i = first_of(np.where(left, value, -np.inf)[:, None], TIE_GAIN)
         chosen.append(i)
         left[i] = False
         std *= np.sqrt(np.maximum(1.0 - similar[i] ** 2, 0.0))

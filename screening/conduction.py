@@ -32,6 +32,7 @@ from ionbridge.structures.hop_network import (
 )
 from ionbridge.structures.migration_graph import MigrationGraph
 from ionbridge.structures.records import UnusableStructureError
+from ionbridge.structures.ties import TIE_EV, ranks
 from ionbridge.structures.transport import carrier_density, isotropic_diffusivity
 
 SMALLEST_DIFFUSIVITY_CM2_S = 1e-300
@@ -153,12 +154,13 @@ def _sampled_network(
 ) -> JumpNetwork:
     """The network with (n_draws,) samples of its energies.
 
-    Hops take their variables in the order of their barriers, so that the order in which atoms
-    and hops came changes nothing.
+    Hops take their variables in the order of their barriers (equal ones as they stand), so that
+    the order in which atoms and hops came changes nothing.
     """
     member, normal = draws(at.n_draws, len(site), len(graph.hops), at.seed)
     noise = np.empty((len(member), len(graph.hops)))
-    noise[:, np.argsort(energies.central_kra_eV, kind="stable")] = normal
+    barriers = ranks(energies.central_kra_eV, TIE_EV)
+    noise[:, np.argsort(barriers, kind="stable")] = normal
     log = energies.target  # errors of barriers are alike there, and none is driven to zero
     spread = log.forward_std(energies.kra_eV, energies.aleatoric_std_eV)[member]
     kra = log.inverse(log.forward(energies.kra_eV[member]) + noise * spread)

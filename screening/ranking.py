@@ -27,7 +27,10 @@ from ionbridge.screening.errors import InputError
 from ionbridge.screening.settings import Objective
 from ionbridge.screening.table import NUMERIC_COLUMNS, STD_COLUMN, Row
 from ionbridge.structures.configuration import nearest
+from ionbridge.structures.ties import ranks
 
+TIE_SCORE = 3.7e-9
+"""Rows whose scores are closer keep the order of the candidates."""
 N_EXPLAINED = 50
 """Number of top rows that get a line saying why they rank there."""
 
@@ -63,7 +66,9 @@ def rank(rows: Sequence[Row], objectives: Sequence[Objective], rank_by: str) -> 
     ).reshape(len(complete), len(objectives))
     scores = scalarise(utilities, rank_by)
     fronts = pareto_fronts(utilities)
-    order = np.argsort(-scores, kind="stable")
+    likely = rank_by == "probability"  # small ones differ by their ratio
+    merits = np.log(np.maximum(scores, 1e-300)) if likely else scores
+    order = np.argsort(ranks(-merits, TIE_SCORE), kind="stable")
     ranked = []
     for place, k in enumerate(order, start=1):
         row = dict(rows[complete[k]])

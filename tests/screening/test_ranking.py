@@ -57,6 +57,14 @@ def test_uncertainty_turns_the_order() -> None:
     assert ids(rank(rows, [FAST], "probability")) == ["sure", "bold"]
 
 
+def test_rows_that_rounding_parts_keep_their_order() -> None:
+    rows = [row("first", -7.0), row("second", -7.0 + 1e-12), row("best", -6.9)]
+    for rank_by in ("mean", "lcb", "probability"):
+        assert ids(rank(rows, [FAST], rank_by)) == ["best", "first", "second"]
+    hopeless = [row("worse", -25.0), row("bad", -20.0)]
+    assert ids(rank(hopeless, [FAST], "probability")) == ["bad", "worse"]
+
+
 def test_every_row_comes_out_and_only_usable_ones_are_ranked() -> None:
     rows = [
         row("failed", None, status="failed", reason="x"),
