@@ -36,6 +36,8 @@ FARTHEST = 0.25
 EARLY = 0.01
 """Place up to which the beginning of a curve is resolved."""
 CHARGE_NOISE = 1e-3
+CAPACITY_SCATTER = 2e-3
+"""Of one cell's capacity from discharge to discharge, parts of it."""
 N_SAMPLES = 300
 LEVEL = 0.9
 
@@ -291,6 +293,7 @@ class CellDiscrepancy:
         share: Floats,
         own: Sequence[tuple[RatedCurve, Floats]] = (),
         noise_V: float = 0.0,
+        spread: float = 1.0,
         seed: int = 0,
     ) -> DiscrepancyCurve:
         """A predicted curve corrected, with its intervals by sampling.
@@ -301,20 +304,24 @@ class CellDiscrepancy:
             share: (m,) at which it is wanted.
             own: As for ``predict``.
             noise_V: Of the cell's own measurement, where it is more than usual.
+            spread: Factor to the standard deviation.
             seed: Of the samples.
         """
         mean, covariance = self.predict(record, own)
         widths = replace(self.widths_, noise_V=max(noise_V, self.widths_.noise_V))
         floor = _noise(_rows([record]), widths)
-        factor = self.own_factor if own else self.carried_factor
+        alike = any(r.kind.negative == record.kind.negative for r in self.records_)
+        factor = self.own_factor if own else self.carried_factor if alike else 1.0
+        factor *= spread
         values, vectors = np.linalg.eigh(factor**2 * covariance + np.diag(floor))
         draws = np.random.default_rng(seed).standard_normal((N_SAMPLES, len(mean)))
         samples = mean + draws * np.sqrt(np.maximum(values, 0.0)) @ vectors.T
+        scatter = np.random.default_rng(seed + 1).normal(1.0, CAPACITY_SCATTER, N_SAMPLES)
         volts, ends, energies = [], [], []
-        for one in samples:
+        for one, scaled in zip(samples, scatter, strict=True):
             moved = record.moved(one)
             volts.append(np.interp(share, *moved))
-            ends.append(max(_end(*moved, lower_V), 0.0))
+            ends.append(max(_end(*moved, lower_V) * scaled, 0.0))
             upto = np.linspace(0.0, ends[-1], 101)
             energies.append(float(np.trapezoid(np.interp(upto, *moved), upto)))
         tails = (0.5 - LEVEL / 2, 0.5 + LEVEL / 2)

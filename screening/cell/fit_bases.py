@@ -21,6 +21,7 @@ from ionbridge.screening.cell.measured_dfn import DfnCell
 from ionbridge.screening.errors import InputError
 
 OWN, GENERIC = "own", "generic"
+STAND_IN = "stand-in"
 """Whether a base set describes this very cell, or another of its chemistry."""
 
 CATHODE_CLASSES: tuple[tuple[str, frozenset[str], str], ...] = (
@@ -117,6 +118,8 @@ def fit_base(
     notes: list[str] = []
     label, origin, standing = _origin(entry, folders, stand_in, notes)
     if standing == GENERIC:
+        # what models of measured cells lack was learnt with those cells' own sets
+        kind = Kind(name, f"{kind.negative}, {STAND_IN}", f"{kind.cathode_class}, {STAND_IN}")
         notes.append(
             f"no parameter set of this cell is given: {label} stands in for {positive} against "
             f"{negative}, its electrodes scaled to {nominal_Ah:g} Ah"

@@ -36,7 +36,7 @@ from ionbridge.models.measured_cell import (
 from ionbridge.models.warm_cell import EquilibriumCurve
 from ionbridge.screening.cell import bpx
 from ionbridge.screening.cell.experiments import Experiment
-from ionbridge.screening.cell.fit_bases import FitBase, fit_base, remake
+from ionbridge.screening.cell.fit_bases import GENERIC, FitBase, fit_base, remake
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.shards import write_json
 from ionbridge.screening.table import Row
@@ -49,6 +49,12 @@ FORMAT = 1
 MODEL = "cell-discrepancy"
 """Shipped model of what fitted cells lack."""
 N_POINTS = 201
+FIRST_LOADED = 1e-4
+"""Part of the capacity at which the first point under load stands."""
+REST_V = 0.06
+"""By how much cells at rest before a discharge differ with what went before (LiFePO4), V."""
+STAND_IN_SPREAD = 2.0
+"""Factor to the spread of a cell whose parameter set is that of another cell."""
 Z_90 = 1.6448536269514722
 IDENTIFIED = 0.5
 """Share of the prior's width that curves must take from a parameter to tell it."""
@@ -146,6 +152,12 @@ class FittedPredictor:
                 label = displacement(record, curve.charge_Ah / cell.capacity_Ah, curve.voltage_V)
                 self.own.append((record, label))
 
+    @property
+    def seen(self) -> bool:
+        """Whether curves of a cell of this name are among those that were learnt on."""
+        name = self.fit.base.kind.cell
+        return any(r.kind.cell == name for r in self.discrepancy.records_)
+
     def bare(self, current_A: float, ambient_K: float) -> tuple[Floats, Floats, Floats]:
         """Charge in Ah, voltage in V and temperature in K of the physical model alone."""
         cell, basis = self.fit.anchor, self.fit.base.basis
@@ -189,7 +201,12 @@ class FittedPredictor:
         noise = _own_noise(self.fit)
         wanted = np.linspace(0.0, 1.2, 4 * N_POINTS) if share is None else share
         return self.discrepancy.correct(
-            record, self.fit.base.basis.lower_V, wanted, self.own, noise
+            record,
+            self.fit.base.basis.lower_V,
+            wanted,
+            self.own,
+            noise,
+            STAND_IN_SPREAD if self.fit.base.standing == GENERIC else 1.0,
         )
 
 
@@ -227,13 +244,17 @@ def predict_rates(predictor: FittedPredictor, rates: Mapping[str, float]) -> lis
         energy_std = found.energy_std_V * cell.capacity_Ah
         fastest = max(KNOWN_C_RATE, max(c.current_A for c in fit.curves) / basis.nominal_Ah * 1.05)
         reasons = []
-        if not found.supported:
+        if fit.base.standing == GENERIC and not found.supported:
+            reasons.append(f"no measured cell supports it: {fit.base.label} is of another cell")
+        elif not found.supported:
             reasons.append(
                 f"no measured cell supports it: none with {fit.base.kind.cathode_class} against "
                 f"{fit.base.kind.negative} was measured at another rate"
             )
         if rate > fastest:
             reasons.append(f"faster than any measured cell ({fastest:.2g}C)")
+        if predictor.seen:
+            reasons.append("the discrepancy was learnt on faster curves of this cell, too")
         reasons += dict.fromkeys(predictor.notes)
         row.update(
             capacity_Ah=capacity,
@@ -247,14 +268,27 @@ def predict_rates(predictor: FittedPredictor, rates: Mapping[str, float]) -> lis
             in_domain=found.supported and rate <= fastest,
             status="ok",
             reason="; ".join(reasons),
-            curve={
-                "discharge_capacity_Ah": (share * cell.capacity_Ah).tolist(),
-                "voltage_V": volts.tolist(),
-                "voltage_V_lower": np.interp(share, found.share, found.lower_V).tolist(),
-                "voltage_V_upper": np.interp(share, found.share, found.upper_V).tolist(),
-            },
+            curve=_from_rest(fit, found),
         )
     return rows
+
+
+def _from_rest(fit: Fit, found: DiscrepancyCurve) -> dict[str, list[float]]:
+    """Columns of a curve: at rest, as measured curves begin, then under load to the end."""
+    loaded = np.concatenate([[FIRST_LOADED], np.linspace(0.0, 1.0, N_POINTS)[1:]])
+    share = loaded * found.capacity
+    rest = max(float(c.voltage_V[0]) for c in slow_curves(fit.curves))
+    columns = {
+        "voltage_V": (found.voltage_V, rest),
+        "voltage_V_lower": (found.lower_V, rest - REST_V),
+        "voltage_V_upper": (found.upper_V, rest + REST_V),
+    }
+    charge = np.concatenate([[0.0], share]) * fit.anchor.capacity_Ah
+    answer = {"discharge_capacity_Ah": charge.tolist()}
+    for name, (values, at_rest) in columns.items():
+        under_load = np.interp(share, found.share, values)
+        answer[name] = [max(at_rest, float(under_load[0])), *under_load.tolist()]
+    return answer
 
 
 def write_fit(fit: Fit, folder: Path) -> None:

@@ -129,6 +129,9 @@ def test_other_rates_are_predicted_with_intervals(fit, folder, tmp_path):
         for k in ("discharge_capacity_Ah", "voltage_V", "voltage_V_lower", "voltage_V_upper")
     )
     assert (np.diff(charge) > 0).all()
+    slow = list(csv.DictReader((folder / "0.1C.csv").open(encoding="utf-8")))
+    assert volts[0] == pytest.approx(float(slow[0]["voltage_V"]), abs=1e-3)  # at rest
+    assert volts[1] < volts[0] - 0.02  # under load
     assert (low <= volts + 1e-9).all()
     assert (volts <= high + 1e-9).all()
     measured = list(csv.DictReader((folder / "1C.csv").open(encoding="utf-8")))
@@ -189,6 +192,7 @@ def test_a_chemistry_without_a_set_gets_a_stand_in_and_it_is_said(entry, base):
     found = fit_base("x", {"chemistry": entry}, (), 1.5)
     assert found.origin["set"] == base
     assert found.standing == "generic"
+    assert "stand-in" in found.kind.cathode_class  # nothing is carried to it
     assert any("stands in" in note for note in found.notes)
 
 
