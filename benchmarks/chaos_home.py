@@ -14,16 +14,15 @@ from ionbridge.structures.io import write_json_lines
 from ionbridge.structures.prototypes import reference_crystals
 from ionbridge.structures.sites import find_hops
 
-LARGEST_CELL = 8
-N_CRYSTALS = 8
-N_COPIES = 2
+N_CRYSTALS = 4
+N_COPIES = 4
 """Each crystal is screened under so many names."""
 
 
 def make_home(home: Path) -> tuple[Path, Path]:
     """Campaign files at 300 and 600 K over the same crystals, in a new folder."""
     home.mkdir()
-    crystals = [c for c in reference_crystals() if len(c.species) <= LARGEST_CELL][:N_CRYSTALS]
+    crystals = sorted(reference_crystals(), key=lambda c: len(c.species))[:N_CRYSTALS]
     hops = [hop for crystal in crystals for hop in find_hops(crystal).hops[:1]]
     config = HopEnsembleConfig(
         network=HopNetworkConfig(n_features=8, n_layers=1, n_basis=6),

@@ -92,6 +92,8 @@ class Domain:
 
     def distance(self, embedding: NDArray[np.float64]) -> NDArray[np.float64]:
         """(n,) mean distance to the nearest training rows, in units of the threshold."""
+        if not len(embedding):
+            return np.zeros(0)
         scaled = (embedding - self.center) / self.scale
         k = min(N_NEIGHBORS, len(self.reference))
         distance, _ = self._tree.query(scaled, k=k)

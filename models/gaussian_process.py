@@ -15,6 +15,7 @@ from ionbridge.models.baseline import Arrays, Baseline, Floats
 from ionbridge.models.hop_graphs import graph_of
 from ionbridge.models.prediction import Prediction
 from ionbridge.models.transforms import LogShift
+from ionbridge.structures.graph import PATH_SCALARS
 from ionbridge.structures.records import Hop
 
 CLIP = 4.0
@@ -175,7 +176,8 @@ class GaussianProcessBaseline(Baseline):
 
 def path_scalars(hops: Sequence[Hop]) -> Floats:
     """(n_hops, len(PATH_SCALARS)) numbers of each hop's bond-valence path."""
-    return np.concatenate([graph_of(hop).scalars.double().numpy() for hop in hops])
+    none = np.zeros((0, len(PATH_SCALARS)))
+    return np.concatenate([none, *(graph_of(hop).scalars.double().numpy() for hop in hops)])
 
 
 def _kernels(parts: Sequence[Floats], theta: Floats) -> list[tuple[Floats, Floats | None]]:

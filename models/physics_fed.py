@@ -412,7 +412,8 @@ class Inputs:
         energies: tuple[Floats, Floats, Floats],
     ) -> Inputs:
         """From hops on their bond-valence paths, graphs that hold them in this order, energies."""
-        scalars = np.concatenate([graph.scalars.double().numpy() for graph in graphs])
+        none = np.zeros((0, len(PATH_SCALARS)))
+        scalars = np.concatenate([none, *(graph.scalars.double().numpy() for graph in graphs)])
         view = np.array([view_of(hop) for hop in hops]).reshape(len(hops), N_VIEW)
         band = np.array([band_of(hop) for hop in hops])
         learned, difference = learned_view(energies, TARGET), site_difference(energies)

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ from tqdm import tqdm
 from ionbridge import models, screening, structures
 from ionbridge.models.checkpoint import IncompatibleModelError, model_checksum, sha256
 from ionbridge.models.library import DEFAULTS, LIBRARY, find
-from ionbridge.screening.candidates import Candidate, checksum, collect
+from ionbridge.screening.candidates import Candidate, checksum, collect, counted_sample, drawn
 from ionbridge.screening.conduction import Conditions
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.execution import Executor, executor_from
@@ -170,14 +171,24 @@ class Campaign:
 
     def estimate(self, executor: str = "local", workers: int | None = None) -> CostEstimate:
         """Predict a few candidates, spread over the list, and say what all would cost."""
-        predictor, candidates = self.predictor(), self.candidates()
-        n_timed = min(N_TIMED, len(candidates))
-        sample = [candidates[i * len(candidates) // n_timed] for i in range(n_timed)]
+        settings, predictor = self.settings, self.predictor()
+        found = drawn(settings.candidates, settings.working_ions, settings.seed)
+        shown = tqdm(
+            islice(found, self.limit),
+            desc="counting",
+            unit=" candidates",
+            disable=not sys.stderr.isatty(),
+        )
+        count, sample = counted_sample(shown, N_TIMED)
+        if not count:
+            raise InputError(
+                "no candidates: the campaign needs candidates with references, prototypes or files"
+            )
         started = time.perf_counter()
         predictor(sample)
-        each = (time.perf_counter() - started) / n_timed
+        each = (time.perf_counter() - started) / len(sample)
         n_workers = max(executor_from(executor, workers).n_workers, 1)
-        return CostEstimate(len(candidates), n_timed, each, n_workers)
+        return CostEstimate(count, len(sample), each, n_workers)
 
     def run(
         self,

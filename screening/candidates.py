@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+
+from pymatgen.core import Composition
 
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.estimate import REFERENCE_SOURCE
@@ -14,9 +16,11 @@ from ionbridge.screening.settings import CandidateSettings
 from ionbridge.structures.io import crystal_to_json, detect_kind, iter_records
 from ionbridge.structures.prototypes import reference_crystals
 from ionbridge.structures.records import Crystal, FailedRecord
-from ionbridge.structures.substitution import generate
+from ionbridge.structures.substitution import Recipe, recipes
 
 Candidate = Crystal | FailedRecord
+NEAR = 2e-3
+"""Difference of the shares of elements that one formula may hide."""
 
 
 def collect(
@@ -39,13 +43,31 @@ def collect(
     Raises:
         InputError: A file is missing or holds no crystals, a family is unknown, or nothing is left.
     """
-    candidates: list[Candidate] = []
-    if settings.references:
-        candidates += [replace(c, source=REFERENCE_SOURCE) for c in reference_crystals()]
-    known = {(c.family, c.formula) for c in candidates if isinstance(c, Crystal)}
+    found = (
+        one.build() if isinstance(one, Recipe) else one
+        for one in drawn(settings, working_ions, seed)
+    )
+    candidates = without_duplicates(found)[:limit]
+    if not candidates:
+        raise InputError(
+            "no candidates: the campaign needs candidates with references, prototypes or files"
+        )
+    return candidates
+
+
+def drawn(
+    settings: CandidateSettings, working_ions: tuple[str, ...], seed: int
+) -> Iterator[Candidate | Recipe]:
+    """The candidates of :func:`collect` one after the other, generated ones not built yet.
+
+    Raises:
+        InputError: A file is missing or holds no crystals, or a family is unknown.
+    """
+    references = reference_crystals() if settings.references else []
+    yield from (replace(crystal, source=REFERENCE_SOURCE) for crystal in references)
     if settings.prototypes is not None:
         try:
-            generated = generate(
+            generated = recipes(
                 families=list(settings.prototypes.families) or None,
                 working_ions=working_ions,
                 max_count=settings.prototypes.max_count,
@@ -53,14 +75,36 @@ def collect(
             )
         except (KeyError, ValueError) as error:
             raise InputError(f"candidates: prototypes: {error.args[0]}") from error
-        candidates += [c for c in generated if (c.family, c.formula) not in known]
+        yield from (recipe for recipe in generated if not _repeats(recipe, references))
     if settings.files:
-        candidates += read_crystals([Path(f) for f in settings.files])
-    if not candidates:
-        raise InputError(
-            "no candidates: the campaign needs candidates with references, prototypes or files"
-        )
-    return without_duplicates(candidates)[:limit]
+        yield from read_crystals([Path(f) for f in settings.files])
+
+
+def _repeats(recipe: Recipe, references: Sequence[Crystal]) -> bool:
+    """Whether a generated candidate is of the family and formula of a reference crystal."""
+    own = Composition(recipe.content).fractional_composition
+    near = [
+        crystal
+        for crystal in references
+        if crystal.family == recipe.family
+        and crystal.composition.fractional_composition.almost_equals(own, atol=NEAR)
+    ]
+    return bool(near) and recipe.build().formula in {crystal.formula for crystal in near}
+
+
+def counted_sample(candidates: Iterable[Candidate | Recipe], n: int) -> tuple[int, list[Candidate]]:
+    """How many candidates there are, and at most n of them spread over the list; only these are
+    kept and built.
+    """
+    kept: list[Candidate | Recipe] = []
+    step, count = 1, 0
+    for count, one in enumerate(candidates, start=1):
+        if (count - 1) % step == 0:
+            kept.append(one)
+        if len(kept) > 2 * n:
+            kept, step = kept[::2], 2 * step
+    chosen = [kept[i * len(kept) // n] for i in range(n)] if len(kept) > n else kept
+    return count, [one.build() if isinstance(one, Recipe) else one for one in chosen]
 
 
 def read_crystals(paths: list[Path]) -> list[Candidate]:

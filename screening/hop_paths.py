@@ -37,7 +37,8 @@ def write_hop_paths(
         if row["rank"] is None:
             break
         for hop in _percolating_hops(row, crystals[row["candidate_id"]]):
-            name = f"{row['rank']:03d}_{_file_name(hop.id)}"
+            crystal_id, _, number = hop.id.rpartition("#hop")
+            name = f"{row['rank']:03d}_{file_name(crystal_id)}_hop{number}"
             write_cif(hop, folder / f"{name}.cif")
             write_extxyz(hop, folder / f"{name}.extxyz")
             written.append(hop)
@@ -52,6 +53,6 @@ def _percolating_hops(row: Row, crystal: Crystal) -> Iterator[Hop]:
         yield graph.hops[int(k)]
 
 
-def _file_name(id: str) -> str:
-    """An id as part of a file name: letters, digits and a few signs stay."""
-    return re.sub(r"[^\w.+-]+", "_", id)[:120]
+def file_name(id: str, longest: int = 120) -> str:
+    """An id as part of a file name of so many bytes: letters, digits and a few signs stay."""
+    return re.sub(r"[^\w.+-]+", "_", id).encode()[:longest].decode(errors="ignore")

@@ -16,6 +16,7 @@ doi:10.1109/4235.996017).
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Sequence
 
@@ -138,6 +139,10 @@ def scalarise(utilities: NDArray[np.float64], rank_by: str) -> NDArray[np.float6
 def pareto_fronts(utilities: NDArray[np.float64]) -> NDArray[np.int_]:
     """(n,) front numbers from 1; more is better in every column of (n, n_objectives)."""
     n = len(utilities)
+    if n and utilities.shape[1] == 1:
+        return np.asarray(rankdata(-utilities[:, 0], method="dense"), dtype=int)
+    if n and utilities.shape[1] == 2:
+        return _fronts_of_two(utilities)
     # A row can only be dominated by one before it in this order, so one pass sorts it in.
     order = np.lexsort(utilities.T[::-1])[::-1]
     fronts = np.zeros(n, dtype=int)
@@ -147,6 +152,32 @@ def pareto_fronts(utilities: NDArray[np.float64]) -> NDArray[np.int_]:
             utilities[before] > utilities[i]
         ).any(1)
         fronts[i] = 1 + max(fronts[before][dominates], default=0)
+    return fronts
+
+
+def _fronts_of_two(utilities: NDArray[np.float64]) -> NDArray[np.int_]:
+    """The same for two columns, in n log n: of each front only its last member has to be asked.
+
+    Rows come in falling order of both columns, so a row is dominated by the members of a front if
+    the best second value among them is larger, or equal with a larger first value; equal rows share
+    a front. These best values fall from front to front, so that the place is found by bisection.
+    """
+    order = np.lexsort(utilities.T[::-1])[::-1]
+    fronts = np.zeros(len(utilities), dtype=int)
+    best: list[tuple[float, float]] = []  # (minus second value, first value) of each front's best
+    before: tuple[float, float] | None = None
+    place = 0
+    for i in order:
+        first, second = float(utilities[i, 0]), float(utilities[i, 1])
+        if (first, second) != before:  # an equal row stands where the one before stands
+            place = bisect.bisect_right(best, -second, key=lambda held: held[0])
+            # of fronts whose best second value is at least this one all dominate the row
+            before = (first, second)
+            if place == len(best):
+                best.append((-second, first))
+            else:
+                best[place] = (-second, first)
+        fronts[i] = place + 1
     return fronts
 
 

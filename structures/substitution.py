@@ -12,7 +12,7 @@ import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations, product
+from itertools import combinations, islice, product
 from typing import Any
 
 import numpy as np
@@ -172,8 +172,15 @@ class _Option:
 
 
 @dataclass(frozen=True)
-class _Recipe:
-    """One combination: what stands on each slot, and how much of the working ion."""
+class Recipe:
+    """One combination: what stands on each slot, and how much of the working ion.
+
+    Attributes:
+        host: The framework.
+        working_ion: Symbol of the mobile ion.
+        mixtures: What stands on each slot.
+        ion_content: Working ions in the primitive cell.
+    """
 
     host: _Host
     working_ion: str
@@ -219,13 +226,23 @@ class _Recipe:
         """Name of the candidate: framework and formula."""
         return f"{self.host.prototype.tag}-{self.formula}"
 
-    def assignment(self) -> Assignment:
-        """Oxidation states of the candidate."""
+    @property
+    def family(self) -> str:
+        """Family of the framework."""
+        return self.host.prototype.family
+
+    @property
+    def content(self) -> dict[str, float]:
+        """Atoms of each element in the primitive cell."""
         total = {self.working_ion: self.ion_content}
         for content in self.contents.values():
             for symbol, n in content.items():
                 total[symbol] = total.get(symbol, 0.0) + n
-        return assign(total)
+        return total
+
+    def assignment(self) -> Assignment:
+        """Oxidation states of the candidate."""
+        return assign(self.content)
 
     def is_sound(self) -> bool:
         """Neutral, every element in a state its slot allows, and of a radius that fits."""
@@ -318,6 +335,16 @@ def generate(
     Returns:
         Crystals with unique ids ``<framework>-<formula>``, family, working ion and role.
     """
+    return [recipe.build() for recipe in recipes(families, working_ions, max_count, seed)]
+
+
+def recipes(
+    families: Iterable[str] | None = None,
+    working_ions: Sequence[str] = ("Li", "Na"),
+    max_count: int | None = 5000,
+    seed: int = 0,
+) -> Iterator[Recipe]:
+    """The candidates of :func:`generate` one after the other, none of them built yet."""
     known = {p.family for p in PROTOTYPES.values()}
     chosen = known if families is None else set(families)
     if chosen - known:
@@ -331,42 +358,43 @@ def generate(
             f"working ions {', '.join(sorted(unknown_ions))} cannot replace Li or Na at equal "
             "charge; choose from Li, Na, K"
         )
+    return islice(_in_turn(chosen, working_ions, seed), max_count)
+
+
+def _in_turn(families: set[str], working_ions: Sequence[str], seed: int) -> Iterator[Recipe]:
+    """One recipe of every (family, ion), then the next of each, until none has any left."""
     rng = random.Random(seed)
     hosts = [_Host(p) for p in PROTOTYPES.values()]
     streams = [
         _stream([h for h in hosts if h.prototype.family == family], ion, rng)
-        for family in sorted(chosen)
+        for family in sorted(families)
         for ion in working_ions
     ]
-    crystals: list[Crystal] = []
-    while streams and (max_count is None or len(crystals) < max_count):
+    while streams:
         for stream in list(streams):
-            if max_count is not None and len(crystals) >= max_count:
-                break
             recipe = next(stream, None)
             if recipe is None:
                 streams.remove(stream)
             else:
-                crystals.append(recipe.build())
-    return crystals
+                yield recipe
 
 
-def _stream(hosts: list[_Host], ion: str, rng: random.Random) -> Iterator[_Recipe]:
+def _stream(hosts: list[_Host], ion: str, rng: random.Random) -> Iterator[Recipe]:
     """Sound recipes of one family and ion, simple ones first, each name once."""
     seen: set[str] = set()
     own = [h for h in hosts if h.prototype.working_ion == ion]
     served = {h.prototype.tag for h in own}
     foreign = [h for h in hosts if h not in own and h.prototype.tag not in served]
     for complexity in range(MAX_COMPLEXITY + 1):
-        recipes = [r for host in own + foreign for r in _recipes(host, ion, complexity)]
-        rng.shuffle(recipes)
-        for recipe in recipes:
+        found = [r for host in own + foreign for r in _recipes(host, ion, complexity)]
+        rng.shuffle(found)
+        for recipe in found:
             if recipe.id not in seen and recipe.is_sound():
                 seen.add(recipe.id)
                 yield recipe
 
 
-def _recipes(host: _Host, ion: str, complexity: int) -> Iterator[_Recipe]:
+def _recipes(host: _Host, ion: str, complexity: int) -> Iterator[Recipe]:
     """Combinations of a given complexity whose charge can vanish."""
     slots: list[Slot] = [
         s for s in ("cation", "metal", "centre", "anion", "halide") if s in host.amounts
@@ -394,7 +422,7 @@ def _recipes(host: _Host, ion: str, complexity: int) -> Iterator[_Recipe]:
                 continue
             mixtures = tuple((s, o.mixture) for s, o in zip(slots, chosen, strict=True))
             for content in _ion_contents(host.prototype, max(least, -high), min(most, -low)):
-                yield _Recipe(host, ion, mixtures, content)
+                yield Recipe(host, ion, mixtures, content)
 
 
 def _ion_contents(prototype: Prototype, low: float, high: float) -> list[float]:

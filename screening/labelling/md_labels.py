@@ -28,6 +28,8 @@ from ionbridge.structures.io import crystal_to_json
 from ionbridge.structures.ordering import Ordered
 from ionbridge.structures.records import Crystal, FailedRecord, UnusableStructureError
 
+LONGEST_NAME = 120
+
 
 @dataclass(frozen=True)
 class MdSettings:
@@ -241,8 +243,11 @@ def _claim(path: Path, cell: Ordered, temperature_K: float, settings: MdSettings
 
 
 def _file_name(id: str) -> str:
-    """An id as a file's name."""
-    return re.sub(r"[^A-Za-z0-9._+-]", "_", id)
+    """An id as a file's name; one that has to be changed or cut gets a checksum of the whole id."""
+    plain = re.sub(r"[^A-Za-z0-9._+-]", "_", id)[:LONGEST_NAME]
+    if plain == id:
+        return plain
+    return f"{plain}-{hashlib.sha256(id.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
 
 
 def as_document(labels: Sequence[Label]) -> dict[str, Any]:

@@ -2,13 +2,22 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from ionbridge.screening.candidates import checksum, collect, read_crystals, without_duplicates
+from ionbridge.screening.candidates import (
+    checksum,
+    collect,
+    counted_sample,
+    drawn,
+    read_crystals,
+    without_duplicates,
+)
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.settings import CandidateSettings, PrototypeSettings
 from ionbridge.structures.io import write_json_lines
 from ionbridge.structures.records import Crystal, FailedRecord
+from ionbridge.structures.substitution import Recipe
 from tests.screening.tiny import layered, rocksalt
 
 
@@ -64,3 +73,27 @@ def test_hops_are_no_candidates(tmp_path: Path) -> None:
     )
     with pytest.raises(InputError, match="expected crystals, found hops"):
         read_crystals([tmp_path / "hops.jsonl"])
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 16, 17, 100, 1000])
+def test_a_count_keeps_a_few_spread_over_the_list(count: int) -> None:
+    records = [FailedRecord(str(k), "") for k in range(count)]
+    found, sample = counted_sample(iter(records), 16)
+    assert found == count
+    assert len(sample) == min(count, 16)
+    places = [int(record.id) for record in sample]
+    assert places == sorted(set(places))
+    if count > 32:
+        assert max(np.diff([0, *places, count])) <= 4 * count / 16
+
+
+def test_what_is_counted_is_what_is_collected(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = CandidateSettings(references=True, prototypes=PrototypeSettings(max_count=60))
+    whole = collect(settings, ("Li", "Na"), 0)
+    built: list[str] = []
+    build = Recipe.build
+    monkeypatch.setattr(Recipe, "build", lambda self: built.append(self.id) or build(self))
+    count, sample = counted_sample(drawn(settings, ("Li", "Na"), 0), 4)
+    assert count == len(whole)
+    assert {one.id for one in sample} <= {one.id for one in whole}
+    assert len(built) < 30  # those of the sample, and those that may repeat a reference

@@ -1,5 +1,7 @@
 """Scores by hand, the Pareto front by brute force, and nothing lost."""
 
+import math
+
 import numpy as np
 import pytest
 from scipy.stats import norm
@@ -135,3 +137,23 @@ def test_the_reason_names_value_spread_and_doubt() -> None:
 def test_an_unknown_column_is_answered_with_the_nearest() -> None:
     with pytest.raises(InputError, match="did you mean 'log10_diffusivity_cm2_s'"):
         check_objectives([Objective("log10_diffusivity")])
+
+
+@pytest.mark.parametrize("n_columns", [1, 2, 3])
+def test_fronts_are_those_of_their_definition(n_columns: int) -> None:
+    rng = np.random.default_rng(n_columns)
+    for _ in range(40):
+        values = rng.integers(0, 5, (rng.integers(1, 25), n_columns)).astype(float)
+        above = (values[:, None] >= values).all(2) & (values[:, None] > values).any(2)
+        wanted, left, front = np.zeros(len(values), dtype=int), np.ones(len(values), dtype=bool), 1
+        while left.any():
+            best = left & ~above[left].any(axis=0)
+            wanted[best], left, front = front, left & ~best, front + 1
+        assert pareto_fronts(values).tolist() == wanted.tolist()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, None])
+def test_what_is_no_number_is_not_ranked(value: float | None) -> None:
+    rows = [{"status": "ok", "candidate_id": "a", "log10_diffusivity_cm2_s": value}]
+    (found,) = rank(rows, [Objective("log10_diffusivity_cm2_s")], "mean")
+    assert found.get("rank") is None
