@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -51,7 +52,17 @@ def test_the_table_is_the_same_under_every_kernel(tmp_path: Path) -> None:
                 )
             else:
                 assert other.equals(one), f"{name}: {column}"
-        record = json.loads((tmp_path / name / "campaign.json").read_text(encoding="utf-8"))
-        kernels = {blas["kernel"] for blas in record["machine"]["blas"]}
-        assert MACHINES[name]["OPENBLAS_CORETYPE"] in kernels
-        assert record["machine"]["processor"]
+    machines = {name: recorded_machine(tmp_path / name) for name in MACHINES}
+    assert kernels(machines["Haswell"]) != kernels(machines["Prescott"])
+    assert machines["two threads"]["torch"]["threads"] == 2
+    assert all(one["processor"] for one in machines.values())
+
+
+def recorded_machine(folder: Path) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads((folder / "campaign.json").read_text(encoding="utf-8"))
+    machine: dict[str, Any] = record["machine"]
+    return machine
+
+
+def kernels(machine: dict[str, Any]) -> set[str]:
+    return {blas["kernel"] for blas in machine["blas"]}

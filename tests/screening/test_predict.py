@@ -13,6 +13,7 @@ from ionbridge.screening.predict import CrystalPredictor
 from ionbridge.screening.settings import FilterSettings
 from ionbridge.structures.records import Crystal, FailedRecord
 from tests.screening.tiny import layered, rocksalt
+from tests.small_crystals import rewritten
 from tests.tolerances import INVARIANCE
 
 
@@ -53,7 +54,7 @@ def test_a_row_does_not_depend_on_its_batch(tiny_model: Path) -> None:
 
 
 def test_one_crystal_however_it_is_written_down(tiny_model: Path) -> None:
-    """Another id, order of atoms, origin or a supercell is the same crystal: the same numbers."""
+    """Another id, order of atoms, origin, setting or orientation is the same crystal: one row."""
     crystal = replace(layered(), family="layered")
     order = [2, 0, 3, 1]
     permuted = replace(
@@ -70,11 +71,17 @@ def test_one_crystal_however_it_is_written_down(tiny_model: Path) -> None:
         frac=np.vstack([(crystal.frac + np.array([k, 0, 0])) / [2, 1, 1] for k in range(2)]),
     )
     named = replace(crystal, id="another id")
-    first, *others = predictor(tiny_model)([crystal, named, permuted, doubled])
+    turned = [
+        rewritten(crystal, np.array(rows), np.array([0.7, -1.9, 3.1]), seed, noise_A=1e-7)
+        for seed, rows in enumerate(
+            ([[1, 1, 0], [0, 1, 1], [0, 0, 1]], [[1, 1, 0], [-1, 1, 0], [0, 0, 1]])
+        )
+    ]
+    first, *others = predictor(tiny_model)([crystal, named, permuted, doubled, *turned])
     for other in others:
         for key, value in first.items():
             if isinstance(value, float):
-                assert other[key] == pytest.approx(value, abs=100 * INVARIANCE), key
+                assert other[key] == pytest.approx(value, rel=INVARIANCE, abs=INVARIANCE), key
             elif key not in ("candidate_id", "n_sites", "fast_direction"):
                 assert other[key] == value, key
 
