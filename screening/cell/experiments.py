@@ -97,6 +97,10 @@ def read_experiment(cells: Path, name: str, files: Sequence[Path]) -> Experiment
         notes += own
         curves.append(curve)
         kept.append(path)
+    if curves and _number(entry.get("lower_cutoff_V"), "lower_cutoff_V") is None:
+        lowest = min(float(c.voltage_V[-1]) for c in curves)
+        entry = {**entry, "lower_cutoff_V": lowest}
+        notes.append(f"lower_cutoff_V is not stated: {lowest:.4g}, the lowest end of the curves")
     if not curves:
         raise InputError(f"{name}: no discharge curve among {', '.join(p.name for p in files)}")
     return Experiment(name, entry, cells.parent, nominal, tuple(curves), tuple(kept), tuple(notes))

@@ -157,6 +157,12 @@ def test_without_a_current_the_stated_rate_counts(tmp_path):
     assert any("temperature_C" in note for note in found.notes)
 
 
+def test_without_a_cutoff_the_end_of_the_curves_counts(tmp_path):
+    found = read_experiment(_cells(tmp_path, lower_cutoff_V=None), "mine", [_linear(tmp_path)])
+    assert found.entry["lower_cutoff_V"] == pytest.approx(4.1 - 0.4 * 2.2)
+    assert any("lower_cutoff_V" in note for note in found.notes)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
