@@ -52,6 +52,8 @@ class ForkedJobs(Jobs):
                 log = os.open(folder / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
                 os.dup2(log, 1)
                 os.dup2(log, 2)
+                sys.stdout = os.fdopen(1, "w", buffering=1, encoding="utf-8", closefd=False)
+                sys.stderr = os.fdopen(2, "w", buffering=1, encoding="utf-8", closefd=False)
                 status = job_process.main(folder, lock)
                 sys.stdout.flush()
             finally:

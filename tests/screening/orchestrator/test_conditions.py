@@ -116,3 +116,14 @@ def test_a_cap_on_cycles_is_no_life(tmp_path: Path) -> None:
         else:
             assert float(row["log10_cycle_life"]) < math.log10(20_000)
             assert "no knee is foreseen" in row["reason"]
+
+
+def test_a_measured_diffusivity_goes_into_the_cell_as_it_stands(tmp_path: Path) -> None:
+    table = designs(
+        tmp_path / "d.csv",
+        "design_id,base_cell,c_rate,Positive particle diffusivity [m2.s-1]",
+        "a,Prada2013_balanced,1,3e-19",
+    )
+    given = ["--given", "chemistry:LFP", "chemical_diffusivity=3e-15 cm2/s"]
+    _, row = planned(tmp_path, *given, "--temperature-K", "298.15")
+    assert float(row["energy_Wh"]) == simulated_Wh(table)
