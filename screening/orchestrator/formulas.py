@@ -11,7 +11,7 @@ from scipy.stats import norm
 
 from ionbridge.models.conduction_estimate import PREFACTOR_STD_DECADES
 from ionbridge.models.ensemble import HopEnergies
-from ionbridge.models.library import DEFAULTS, find
+from ionbridge.models.library import DEFAULTS, find, folders
 from ionbridge.models.validation import errors_by_domain
 from ionbridge.screening.conduction import Conditions as ConductionConditions
 from ionbridge.screening.conduction import conduction_row
@@ -111,6 +111,7 @@ def formula_entries() -> tuple[Entry, ...]:
             cost_s=0.5,
             errors=_estimate_errors(),
             conditions=("temperature_K",),
+            missing="" if DEFAULTS["conduction"] in folders() else "its model is not shipped",
             run=_crystal_conduction,
         ),
         Entry(
@@ -251,6 +252,8 @@ def _find_hops(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
 
 def _estimate_errors() -> Mapping[str, Mapping[str, ValidatedError]]:
     """Errors against measured conductivities; those of the diffusivity are the same decades."""
+    if DEFAULTS["conduction"] not in folders():
+        return {}
     found = errors_by_domain(find(DEFAULTS["conduction"]))
     own = {s: ValidatedError(e.std, e.n_rows, "measured, unseen") for s, e in found.items()}
     return {"conductivity": own, "diffusivity": own}
