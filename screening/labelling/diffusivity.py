@@ -8,9 +8,9 @@ cumulant, read off the displacements, so that few jumps give wide intervals. Ion
 concert count as fewer.
 
 What is fitted is MSD(t) = 6 D t + c + b [1 - exp(-t / tau)]: diffusion, vibration (c) and what
-stays within a cage (b >= 0, forgotten after tau). A straight line (b = 0) and cages of many tau are
-averaged with their posterior probabilities, because a line alone, started where its misfit no
-longer shows, takes the end of the caging for diffusion.
+stays within a cage (b >= 0, forgotten after tau). A walk without memory (b = 0, c near 0), a
+straight line (b = 0) and cages of many tau are averaged with their posterior probabilities, because
+a line alone, started where its misfit no longer shows, takes the end of the caging for diffusion.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
@@ -32,24 +33,37 @@ AGREEMENT = 0.1
 """The fit starts at the first lag from which chance alone would give a worse one this often."""
 DISAGREEMENT = 0.001
 """A fit that chance alone hardly explains, from whichever lag, is none."""
-STRAIGHT_PRIOR = 0.8
-"""Probability before looking that there is no cage; the rest is even over log tau."""
+WALK_PRIOR, STRAIGHT_PRIOR = 0.3, 0.56
+"""Probabilities before looking of a walk without memory from the first frame on, and of a straight
+line; the rest is even over log tau."""
+WALK_OFFSET = 0.02
+"""Scale of c of a walk without memory, of the MSD at the first lag: noise of the frame of reference
+alone."""
 N_CAGE_TIMES = 12
 CAGE_PRIOR_A2 = 6.0
-"""Scale of b before looking (half a Gaussian): what to and fro over 3.5 angstrom gives, a^2 / 2."""
-CURVE_PRIOR = np.array([STRAIGHT_PRIOR, *[(1 - STRAIGHT_PRIOR) / N_CAGE_TIMES] * N_CAGE_TIMES])
+"""Scale of b (half a Gaussian) and c before looking: what to and fro over 3.5 angstrom gives,
+a^2 / 2."""
+CURVE_PRIOR = np.array(
+    [
+        WALK_PRIOR,
+        STRAIGHT_PRIOR,
+        *[(1 - WALK_PRIOR - STRAIGHT_PRIOR) / N_CAGE_TIMES] * N_CAGE_TIMES,
+    ]
+)
 DOUBT_OF_TRACER = 0.1
 """How far the ions' sum may differ from the ions in its cages, before looking."""
 N_ITERATIONS = 3
 N_DRAWS = 8000
 CONFIDENCE = 0.95
-MOST_DOUBT, WIDEST_INTERVAL = 0.01, 30.0
-"""No value is quoted if D <= 0 is likelier than this, or upper over lower end is larger."""
+MOST_DOUBT, MOST_DOUBT_OF_SUM, WIDEST_INTERVAL = (1 - CONFIDENCE) / 2, 0.01, 30.0
+"""No value is quoted if D <= 0 is likelier than this, of the ions and of their sum, a single walker
+that says less; or if upper over lower end is larger."""
 NO_MOTION_A2 = 1e-9
 MAX_FRAMES = 3000
 """More frames are thinned: neighbouring ones hold no new information on diffusion."""
 LEAST_FREEDOM = 8.0
 """Slopes with less are drawn from a Gaussian cut off at zero."""
+TINY = 1e-300
 LEAST_SLOPE = 1e-3
 """The covariance is made for at least this slope, of MSD over lag at the onset."""
 
@@ -65,8 +79,8 @@ class Diffusivity:
         lower_cm2_s: Lower end of the 95 % interval.
         upper_cm2_s: Upper end of the 95 % interval; also given where no value can be quoted.
         onset: First lag of the fit, in frames.
-        curve_weights: (1 + N_CAGE_TIMES,) posterior probabilities of no cage, and of cages with
-            rising memory.
+        curve_weights: (2 + N_CAGE_TIMES,) posterior probabilities of a walk without memory, of a
+            straight line, and of cages with rising memory.
         lags_ps: (n,) lags of the fit.
         msd_A2: (n,) MSD at those lags.
         msd_std_A2: (n,) their standard deviations.
@@ -110,7 +124,7 @@ def diffusivity(positions_A: Floats, interval_ps: float, seed: int = 0) -> Diffu
     fit = None
     for onset in _onsets(len(msd)):
         fit = _fit(positions_A, msd, onset, CURVE_PRIOR)
-        if fit.agreement > AGREEMENT:
+        if fit.agreement > (DISAGREEMENT if fit.weights[0] > 0.5 else AGREEMENT):
             break
     if fit is None:
         return _without(f"{len(msd)} frames are too few for a diffusivity")
@@ -137,9 +151,10 @@ def jump_diffusivity(
     summed, stored_ps = _thinned(summed, interval_ps)
     msd = mean_squared_displacement(summed)
     prior = (1 - DOUBT_OF_TRACER) * tracer.curve_weights + DOUBT_OF_TRACER * CURVE_PRIOR
+    prior[:2] = 0.0, prior[:2].sum()  # the host's own vibration, times the ions, is in their sum
     single = _excess(_thinned(positions_A, interval_ps)[0], tracer.onset)
     fit = _fit(summed, msd, tracer.onset, prior, least_excess=single / positions_A.shape[1])
-    return _result(fit, msd, stored_ps, np.random.default_rng(seed))
+    return _result(fit, msd, stored_ps, np.random.default_rng(seed), MOST_DOUBT_OF_SUM)
 
 
 def mean_squared_displacement(positions_A: Floats) -> Floats:
@@ -189,18 +204,28 @@ def msd_covariance(
     Returns:
         (n, n) covariance in angstrom^4.
     """
-    m = msd / 3.0
-    result = np.empty((len(lags), len(lags)))
-    for a, i in enumerate(lags):
-        for b, j in enumerate(lags[: a + 1]):
+    return _overlapping_covariance(
+        msd / 3.0, np.asarray(lags, np.int64), n_frames, float(n_walkers), float(excess)
+    )
+
+
+@numba.njit(cache=True)
+def _overlapping_covariance(
+    m: Floats, lags: NDArray[np.int64], n_frames: int, n_walkers: float, excess: float
+) -> Floats:
+    """The sums of `msd_covariance`, m = MSD / 3."""
+    n_lags = len(lags)
+    result = np.empty((n_lags, n_lags))
+    for a in range(n_lags):
+        for b in range(a + 1):
+            i, j = lags[a], lags[b]
             n_i, n_j = n_frames - i, n_frames - j
-            u = np.arange(1 - n_i, n_j)
-            pairs = np.minimum(n_i, n_j - u) - np.maximum(0, -u)
-            shared = 0.5 * (
-                m[np.abs(u + j)] + m[np.abs(u - i)] - m[np.abs(u)] - m[np.abs(u + j - i)]
-            )
-            overlap = np.maximum(0, np.minimum(i, u + j) - np.maximum(0, u))
-            total = pairs @ (6.0 * shared**2 + excess * overlap)
+            total = 0.0
+            for u in range(1 - n_i, n_j):
+                pairs = min(n_i, n_j - u) - max(0, -u)
+                shared = 0.5 * (m[abs(u + j)] + m[abs(u - i)] - m[abs(u)] - m[abs(u + j - i)])
+                overlap = max(0, min(i, u + j) - max(0, u))
+                total += pairs * (6.0 * shared**2 + excess * overlap)
             result[a, b] = result[b, a] = total / (n_walkers * n_i * n_j)
     return result
 
@@ -287,6 +312,7 @@ def _fit(
     """Curves from one onset; the covariance is that of the process that the likeliest describes."""
     n_frames, n_walkers = positions_A.shape[:2]
     lags = _lags(onset, n_frames)
+    prior = np.where((np.arange(len(prior)) == 0) & (onset > 1), 0.0, prior)
     independent = n_walkers / _concertedness(positions_A, onset)
     excess = max(least_excess, _excess(positions_A, onset))
     y = msd[lags]
@@ -305,19 +331,19 @@ def _fit(
 def _curves(
     y: Floats, lags: NDArray[np.int64], covariance: Floats, n_frames: int, prior: Floats
 ) -> Iterator[_Curve]:
-    """Linear Gaussian posterior of every curve: flat in slope and offset, half Gaussian in b."""
+    """Linear Gaussian posterior of every curve: flat in slope, Gaussian in c and half so in b."""
     root = np.linalg.cholesky(covariance + 1e-9 * np.diag(np.diag(covariance)))
     z = np.linalg.solve(root, y)
     times = np.geomspace(lags[0], max(2 * lags[0], LONGEST_CAGE * n_frames), N_CAGE_TIMES)
-    for cage_time, probability in zip((None, *times), prior, strict=True):
+    offsets = (WALK_OFFSET * y[0], *[CAGE_PRIOR_A2] * (1 + N_CAGE_TIMES))
+    for offset, cage_time, probability in zip(offsets, (None, None, *times), prior, strict=True):
         X = np.linalg.solve(root, _design(lags.astype(float), cage_time))
+        scales = np.array([offset, CAGE_PRIOR_A2])[: X.shape[1] - 1]
         precision = X.T @ X
-        log_prior = np.log(probability)
-        if cage_time is not None:
-            precision[2, 2] += CAGE_PRIOR_A2**-2
-            log_prior -= np.log(CAGE_PRIOR_A2)
+        precision[1:, 1:] += np.diag(scales**-2)
         posterior = np.linalg.inv(precision)
         mean = posterior @ (X.T @ z)
+        log_prior = np.log(max(probability, TINY)) - np.log(scales).sum()
         if cage_time is not None:
             log_prior += np.log(2) + stats.norm.logcdf(mean[2] / np.sqrt(posterior[2, 2]))
         log_evidence = 0.5 * (mean @ precision @ mean - np.linalg.slogdet(precision)[1]) + log_prior
@@ -326,7 +352,7 @@ def _curves(
 
 
 def _design(lag: Floats, cage_time: float | None) -> Floats:
-    """(n, 2 or 3) columns of the linear model."""
+    """(n, 2 or 3) columns of the linear model: lag, offset, cage."""
     columns = [lag, np.ones_like(lag)]
     if cage_time is not None:
         columns.append(1 - np.exp(-lag / cage_time))
@@ -342,7 +368,13 @@ def _process(msd: Floats, onset: int, curve: _Curve) -> Floats:
     return np.where(lag < onset, np.minimum(msd, model[onset]), model)
 
 
-def _result(fit: _Fit, msd: Floats, interval_ps: float, rng: np.random.Generator) -> Diffusivity:
+def _result(
+    fit: _Fit,
+    msd: Floats,
+    interval_ps: float,
+    rng: np.random.Generator,
+    most_doubt: float = MOST_DOUBT,
+) -> Diffusivity:
     """The posterior in the units of the world."""
     shares = rng.multinomial(N_DRAWS, fit.weights)
     drawn = [curve.slopes(n, rng) for curve, n in zip(fit.curves, shares, strict=True) if n]
@@ -351,7 +383,7 @@ def _result(fit: _Fit, msd: Floats, interval_ps: float, rng: np.random.Generator
     tail = (1 - CONFIDENCE) / 2
     lower, value, upper = np.quantile(D, [tail, 0.5, 1 - tail])
     reason = ""
-    if doubt.mean() > MOST_DOUBT or upper > WIDEST_INTERVAL * lower:
+    if doubt.mean() > most_doubt or upper > WIDEST_INTERVAL * lower:
         reason = (
             "caged, or too short: the slope of the mean squared displacement cannot be told from "
             "zero; the upper end is what can be said"
