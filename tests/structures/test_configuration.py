@@ -84,3 +84,9 @@ def test_what_is_wrong_is_named_with_what_was_expected(data, message):
 def test_the_nearest_name_or_all_of_them():
     assert nearest("temprature", ["temperature", "seed"]) == "did you mean 'temperature'?"
     assert nearest("q", ["b", "a"]) == "known: a, b"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_no_number_is_no_setting(value):
+    with pytest.raises(ConfigurationError, match="width_A: expected a finite number"):
+        from_mapping(Inner, {"width_A": value}, "campaign.yaml")
