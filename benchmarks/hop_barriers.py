@@ -34,6 +34,7 @@ from ionbridge.structures.records import Hop
 from ionbridge.structures.sources import neb_barriers
 from ionbridge.structures.splits import (
     GroupedKFold,
+    LeaveFamilyAndIonOut,
     LeaveFamilyOut,
     LeaveIonOut,
     RandomKFold,
@@ -45,6 +46,7 @@ PROTOCOLS: dict[str, Any] = {
     "grouped": GroupedKFold(n_folds=10),
     "leave-family-out": LeaveFamilyOut(),
     "leave-ion-out": LeaveIonOut(),
+    "leave-family-and-ion-out": LeaveFamilyAndIonOut(),
     "random": RandomKFold(n_folds=10),
 }
 """``random`` is how published test sets are drawn: it says what to expect there, of nothing new."""

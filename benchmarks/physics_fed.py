@@ -1,16 +1,19 @@
-"""The two shipped hop models, and what each quality of energies along the path is worth to them.
+"""The shipped hop model, and what each quality of energies is worth to it.
 
     python -m benchmarks.physics_fed --data DIR [--ship]
 
-The published hops under four protocols (host frameworks kept together, whole families left out,
-whole ions left out, and at random, as the published test set is drawn), all rows on the same
-footing: hops without energies (their path touches another ion) are predicted without. `path` knows
-path and composition alone; `hop-barrier` also the energies that pretrained networks expect of a
-universal potential; `hop-barrier-chgnet` the potential's own along the path, the host as it
-stands, and `with relaxed bands` those of the data set (MACE), which cost minutes a hop. CHGNet
-energies are those of benchmarks.make_potential_hops, the rivals' predictions those of
-benchmarks.hop_barriers. With --ship both models are fitted on all rows and written to
-models/library.
+The published hops under five protocols (host frameworks kept together, whole families left out,
+whole ions left out, one ion of one family from what shares neither with it, and at random, as the
+published test set is drawn), all rows on the same footing: hops without energies (their path
+touches another ion) are predicted without. `path` knows path and composition alone; `hop-barrier`
+also the energies that pretrained networks expect of a universal potential; `rigid profile` CHGNet's
+own along the path, the host as it stands, `short relaxation` barriers of SevenNet-0 after a few
+steps (models/configs/short_relaxations.jsonl.gz), and `relaxed band` those of the data set (MACE),
+which cost minutes a hop. CHGNet energies are those of benchmarks.make_potential_hops, the rivals'
+predictions those of benchmarks.hop_barriers. Hyperparameters of the processes are those of all
+labels; nothing else of what is held out is known. Each protocol also says which family and which
+ion fare worst, and how a family does against its mean by ion. With --ship the model is fitted on
+all rows and written to models/library.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ import argparse
 import gzip
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,21 +32,53 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.hop_barriers import PROTOCOLS, RESULTS, UP_TO_EV
-from benchmarks.make_potential_hops import SHIPPED
+from benchmarks.make_potential_hops import CONFIG, SHIPPED
+from benchmarks.make_short_relaxations import SHIPPED as SHORT_ROWS
 from ionbridge.models.calibration import Calibration
 from ionbridge.models.checkpoint import sha256
+from ionbridge.models.hop_signals import signal_hops
 from ionbridge.models.library import LIBRARY
 from ionbridge.models.metrics import bootstrap, mae, paired_bootstrap, r2, spearman
-from ionbridge.models.physics_fed import BAND, PROFILE, TARGET, Inputs, PhysicsFed
+from ionbridge.models.physics_fed import (
+    BAND,
+    LOWEST_SHORT_EV,
+    PROFILE,
+    SHORT,
+    SHORT_BACKWARD,
+    TARGET,
+    Inputs,
+    PhysicsFed,
+    Sources,
+)
 from ionbridge.models.prediction import Prediction
+from ionbridge.models.pretraining import POOL, PretrainingConfig
+from ionbridge.structures.composition import working_ion
 from ionbridge.structures.family_names import canonical_family
-from ionbridge.structures.records import Hop
+from ionbridge.structures.io import iter_records
+from ionbridge.structures.records import Crystal, Hop
 from ionbridge.structures.sources import neb_barriers
 
 RESULT = Path(__file__).parent / "results" / "physics_fed.json"
-PATH, FAST, FED, BANDS = "path", "hop-barrier", "hop-barrier-chgnet", "with relaxed bands"
-RECIPES = {FAST: "learned", FED: "fed"}
-"""Shipped models and the names of their out-of-fold predictions."""
+PATH, FAST = "path", "hop-barrier"
+FED, BRIEF, BANDS = (
+    f"{FAST}, {what}" for what in ("rigid profile", "short relaxation", "relaxed band")
+)
+HIDDEN = {
+    FAST: ("view", "band", "short"),
+    FED: ("band", "short"),
+    BRIEF: ("view", "band"),
+    BANDS: ("short",),
+}
+"""What hops do not bring, by the fidelity of what they do."""
+LABELS = "published labels alone"
+"""As `hop-barrier`, without computed labels beside the published ones."""
+RECIPES = {FAST: "learned", FED: "fed", BRIEF: "short"}
+"""Names of out-of-fold predictions that are kept."""
+SHORT_TOO_LOW = 0.1
+"""What short relaxations of published hops lack of DFT, on TARGET."""
+HIGHEST_LABEL_EV = 4.0
+LARGE_FAMILY = 10
+"""Families and ions with fewer rows are not singled out."""
 RIVALS = ("trees", "gaussian_process")
 Floats = NDArray[np.float64]
 
@@ -51,7 +86,7 @@ Floats = NDArray[np.float64]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder that holds neb_barriers/")
-    parser.add_argument("--ship", action="store_true", help="write both models to models/library")
+    parser.add_argument("--ship", action="store_true", help="write the model to models/library")
     args = parser.parse_args()
     torch.set_num_threads(1)
     hops = seen(neb_barriers.load(args.data).records)
@@ -76,35 +111,42 @@ def main() -> None:
             spearman(inputs.view[profiled, 0], inputs.learned[profiled, 0]), 3
         ),
     }
-    kinds = {
-        PATH: without(inputs, "learned", "view", "band"),
-        FAST: without(inputs, "view", "band"),
-        FED: without(inputs, "band"),
-        BANDS: inputs,
-    }
+    blind = without(inputs, "learned", "view", "band", "short")
+    theta, blind_theta = (hyperparameters(i, barrier) for i in (inputs, blind))
+    others, other_eV = computed(args.data, hops)
+    beside = Inputs.of(others), other_eV
+    out["n_computed_labels"] = len(others)
     for protocol, splitter in PROTOCOLS.items():
         folds = list(splitter.split(hops))
         started = time.perf_counter()
-        found = {name: out_of_fold(i, barrier, folds) for name, i in kinds.items()}
+        found = {PATH: out_of_fold(blind, barrier, folds, blind_theta)}
+        found[LABELS] = by_fidelity(inputs, barrier, folds, theta, hidden={LABELS: HIDDEN[FAST]})[
+            LABELS
+        ]
+        found |= by_fidelity(inputs, barrier, folds, theta, beside)
         means = {name: prediction.mean for name, prediction in found.items()}
         for name in RIVALS:
             file = RESULTS / f"{protocol}.{name}.json"
             if file.exists():
                 means[name] = np.array(json.loads(file.read_text(encoding="utf-8"))["mean_eV"])
-        for name in (FAST, FED):
-            keep(protocol, RECIPES[name], hops, found[name], time.perf_counter() - started)
+        for name, recipe in RECIPES.items():
+            keep(protocol, recipe, hops, found[name], time.perf_counter() - started)
         out[protocol] = {
             name: scores(hops, barrier, mean, means.get("trees"), means[PATH])
             for name, mean in means.items()
         }
+        by_ion = mean_by_ion(hops, barrier, folds)
         for name, prediction in found.items():
-            out[protocol][name]["interval_coverage_90"] = coverage(hops, barrier, prediction)
+            inside = covered(hops, barrier, prediction)
+            entry = out[protocol][name]
+            entry["interval_coverage_90"] = round(float(inside.mean()), 3)
+            entry |= extremes(hops, barrier, prediction.mean, by_ion, inside)
         out[protocol]["seconds"] = round(time.perf_counter() - started)
         for name, entry in out[protocol].items():
             print(f"{protocol:17s} {name:56s} {entry}", flush=True)
-    RESULT.write_text(json.dumps(out, indent=1) + "\n", encoding="utf-8")
+        RESULT.write_text(json.dumps(out, indent=1) + "\n", encoding="utf-8")
     if args.ship:
-        ship(hops, barrier, out)
+        ship(hops, barrier, (others, other_eV), out)
 
 
 def keep(
@@ -128,14 +170,52 @@ def keep(
 
 
 def seen(hops: Sequence[Hop]) -> list[Hop]:
-    """The hops with the energies that a universal potential has for them."""
-    with gzip.open(SHIPPED["neb"], "rt", encoding="utf-8") as stream:
-        rows = [json.loads(line) for line in stream]
-    energies = {row["id"]: row["frozen_eV"] for row in rows if "frozen_eV" in row}
-    return [
-        replace(hop, extra={**hop.extra, PROFILE: energies[hop.id]}) if hop.id in energies else hop
-        for hop in hops
-    ]
+    """The hops with what universal potentials say of them, as far as it was computed."""
+    brought: dict[str, dict[str, Any]] = {hop.id: {} for hop in hops}
+    for row in lines_of(SHIPPED["neb"]):
+        if "frozen_eV" in row:
+            brought.get(row["id"], {})[PROFILE] = row["frozen_eV"]
+    for row in lines_of(SHORT_ROWS):
+        barriers = short_of(row)
+        if barriers is not None and row["set"] == "neb":
+            brought[row["id"]] |= dict(zip((SHORT, SHORT_BACKWARD), barriers, strict=True))
+    return [replace(hop, extra={**hop.extra, **brought[hop.id]}) for hop in hops]
+
+
+def computed(data: Path, published: Sequence[Hop]) -> tuple[list[Hop], Floats]:
+    """Hops of the pretraining's crystals with barriers of short relaxations, moved to DFT's scale.
+
+    They are labels of ions and hosts of which nothing is published; none is of a published
+    framework.
+    """
+    known = {hop.framework for hop in published}
+    rows = {row["id"]: row for row in lines_of(SHORT_ROWS) if row["set"] == "pool"}
+    barrier = {k: short_of(row)[0] for k, row in rows.items() if short_of(row) is not None}
+    wanted = {k for k, value in barrier.items() if LOWEST_SHORT_EV < value < HIGHEST_LABEL_EV}
+    crystals = {k.rpartition("#")[0] for k in wanted}
+    sampling = PretrainingConfig.from_yaml(CONFIG).sampling
+    hops: list[Hop] = []
+    for record in iter_records(data / POOL):
+        if isinstance(record, Crystal) and record.id in crystals:
+            graph = signal_hops(replace(record, working_ion=working_ion(record)), sampling)
+            hops += [h for h in graph.hops if h.id in wanted and h.framework not in known]
+    hops.sort(key=lambda hop: hop.id)
+    found = np.array([barrier[hop.id] for hop in hops])
+    return hops, TARGET.inverse(TARGET.forward(found) + SHORT_TOO_LOW)
+
+
+def short_of(row: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Barriers there and back after the last step; None where they are none of a hop."""
+    if row.get("note") or "forward_after_eV" not in row:
+        return None
+    forward = list(row["forward_after_eV"].values())[-1]
+    backward = list(row.get("backward_after_eV", row["forward_after_eV"]).values())[-1]
+    return float(forward), float(backward)
+
+
+def lines_of(file: Path) -> list[dict[str, Any]]:
+    with gzip.open(file, "rt", encoding="utf-8") as stream:
+        return [row for row in map(json.loads, stream) if "id" in row]
 
 
 def without(inputs: Inputs, *names: str) -> Inputs:
@@ -149,20 +229,107 @@ def without(inputs: Inputs, *names: str) -> Inputs:
     return Inputs.of_arrays(inputs.arrays() | hidden)
 
 
-def out_of_fold(inputs: Inputs, barrier: Floats, folds: Sequence[Any]) -> Prediction:
-    parts = [np.zeros(len(barrier)) for _ in range(3)]
+def hyperparameters(inputs: Inputs, barrier: Floats) -> Mapping[Sources, Floats]:
+    """Log hyperparameters of the processes on all labels, by what they read."""
+    model = PhysicsFed()
+    model.fit_inputs(inputs, barrier)
+    return {sources: process.theta for sources, (process, _) in model.experts().items()}
+
+
+def out_of_fold(
+    inputs: Inputs,
+    barrier: Floats,
+    folds: Sequence[Any],
+    theta: Mapping[Sources, Floats] | None = None,
+) -> Prediction:
+    return by_fidelity(inputs, barrier, folds, theta, hidden={"": ()})[""]
+
+
+def by_fidelity(
+    inputs: Inputs,
+    barrier: Floats,
+    folds: Sequence[Any],
+    theta: Mapping[Sources, Floats] | None = None,
+    beside: tuple[Inputs, Floats] | None = None,
+    hidden: Mapping[str, Sequence[str]] = HIDDEN,
+) -> dict[str, Prediction]:
+    """Every hop predicted by a model that saw nothing of its fold, by what the hop brings.
+
+    Args:
+        inputs: Of (n,) hops.
+        barrier: (n,) labels.
+        folds: Splits of them.
+        theta: Hyperparameters of the processes; None finds them in every fold.
+        beside: Labels that are learnt from in every fold.
+        hidden: What hops do not bring, by the name of the prediction.
+    """
+    parts = {name: np.zeros((3, len(barrier))) for name in hidden}
     for fold in folds:
         model = PhysicsFed()
-        model.fit_inputs(inputs.rows(fold.train), barrier[fold.train])
-        found = model.predict_inputs(inputs.rows(fold.test))
-        values = (found.mean, found.aleatoric_std, found.epistemic_std)
-        for store, value in zip(parts, values, strict=True):
-            store[fold.test] = value
-    return Prediction(*parts)
+        rows, labels = inputs.rows(fold.train), barrier[fold.train]
+        if beside is not None:
+            rows, labels = beside[0].with_rows(rows), np.concatenate([beside[1], labels])
+        model.fit_inputs(rows, labels, theta)
+        for name, columns in hidden.items():
+            found = model.predict_inputs(without(inputs.rows(fold.test), *columns))
+            parts[name][:, fold.test] = found.mean, found.aleatoric_std, found.epistemic_std
+    return {name: Prediction(*part) for name, part in parts.items()}
 
 
-def coverage(hops: Sequence[Hop], barrier: Floats, prediction: Prediction) -> float:
-    """Of intervals widened by the residuals of the other half of the frameworks."""
+def mean_by_ion(hops: Sequence[Hop], barrier: Floats, folds: Sequence[Any]) -> Floats:
+    """The simplest rule: the mean of the training labels of an ion, of all where it has none."""
+    ions = np.array([hop.working_ion for hop in hops])
+    found = np.zeros(len(hops))
+    for fold in folds:
+        for k in fold.test:
+            same = fold.train[ions[fold.train] == ions[k]]
+            found[k] = barrier[same if len(same) else fold.train].mean()
+    return found
+
+
+def extremes(
+    hops: Sequence[Hop], barrier: Floats, mean: Floats, by_ion: Floats, inside: NDArray[np.bool_]
+) -> dict[str, Any]:
+    """Each family counted once, and the family and the ion that fare worst."""
+    families = np.array([canonical_family(hop.family) for hop in hops])
+    ions = np.array([hop.working_ion for hop in hops])
+    gap = mean - barrier
+
+    def entries(names: NDArray[Any]) -> dict[str, dict[str, float]]:
+        return {
+            str(name): {
+                "n": int(rows.sum()),
+                "mae_eV": round(float(np.abs(gap[rows]).mean()), 3),
+                "bias_eV": round(float(gap[rows].mean()), 3),
+                "mean_by_ion_mae_eV": round(float(np.abs(by_ion - barrier)[rows].mean()), 3),
+                "interval_coverage_90": round(float(inside[rows].mean()), 3),
+            }
+            for name in np.unique(names)
+            for rows in (names == name,)
+        }
+
+    of_families, of_ions = entries(families), entries(ions)
+    large = {k: v for k, v in of_families.items() if v["n"] >= LARGE_FAMILY}
+    frequent = {k: v for k, v in of_ions.items() if v["n"] >= LARGE_FAMILY}
+    worst = max(large, key=lambda k: large[k]["mae_eV"])
+    biased = max(large, key=lambda k: abs(large[k]["bias_eV"]))
+    ion = max(frequent, key=lambda k: frequent[k]["mae_eV"])
+    return {
+        "mean_over_families_mae_eV": round(
+            float(np.mean([v["mae_eV"] for v in of_families.values()])), 3
+        ),
+        "worst_family": {"family": worst, **large[worst]},
+        "most_biased_family": {"family": biased, **large[biased]},
+        "worst_ion": {"ion": ion, **frequent[ion]},
+        "worse_than_mean_by_ion": [
+            k for k, v in large.items() if v["mae_eV"] > v["mean_by_ion_mae_eV"] + 0.02
+        ],
+        "families": large,
+    }
+
+
+def covered(hops: Sequence[Hop], barrier: Floats, prediction: Prediction) -> NDArray[np.bool_]:
+    """Which labels lie in intervals widened by the residuals of the other half of the hosts."""
     groups = np.array([hop.framework for hop in hops])
     half = np.isin(groups, np.unique(groups)[::2])
     inside = np.zeros(len(hops), dtype=bool)
@@ -173,7 +340,7 @@ def coverage(hops: Sequence[Hop], barrier: Floats, prediction: Prediction) -> fl
         widened = calibration.calibrated(Prediction(*(f[rows] for f in fields)))
         lower, upper = calibration.interval(widened, TARGET)
         inside[rows] = (lower <= barrier[rows]) & (barrier[rows] <= upper)
-    return round(float(inside.mean()), 3)
+    return inside
 
 
 def scores(
@@ -208,27 +375,30 @@ def scores(
     return entry
 
 
-def ship(hops: list[Hop], barrier: Floats, out: dict[str, Any]) -> None:
-    for name in RECIPES:
-        reads = name == FED
-        model = PhysicsFed(reads_energies=reads).fit(hops, barrier)
-        cost = (
-            {"cost_s": 2.5, "needs": NEEDS, "cost_of_a_call": "seven CHGNet energies a hop"}
-            if reads
-            else {"cost_s": 0.1}
-        )
-        model.save(LIBRARY / name, card_of(name, model, hops, out) | cost)
+def ship(
+    hops: list[Hop], barrier: Floats, beside: tuple[list[Hop], Floats], out: dict[str, Any]
+) -> None:
+    model = PhysicsFed(beside=beside).fit(hops, barrier)
+    model.save(LIBRARY / FAST, card_of(FAST, model, hops, out) | {"cost_s": 0.1, "reads": READS})
 
 
-NEEDS = (
-    "CHGNet energies along the path (the extra chgnet); a hop without is predicted from its path, "
-    "its composition and what pretrained networks expect of CHGNet. A hop that brings "
-    f"{BAND}, the barrier of a band relaxed with MACE-MP, is predicted with it."
+READS = (
+    f"what a hop brings: {PROFILE}, CHGNet's energies along its path in a rigid host; {SHORT} and "
+    f"{SHORT_BACKWARD}, barriers of a short relaxation; {BAND}, the barrier of a band relaxed with "
+    "MACE-MP. A hop without is predicted from its path, its composition and what pretrained "
+    "networks expect of CHGNet."
 )
 
 
 def card_of(name: str, model: PhysicsFed, hops: list[Hop], out: dict[str, Any]) -> dict[str, Any]:
-    keys = ("mae_eV", "spearman", "interval_coverage_90")
+    keys = (
+        "mae_eV",
+        "spearman",
+        "interval_coverage_90",
+        "mean_over_families_mae_eV",
+        "worst_family",
+        "worst_ion",
+    )
     by_protocol = {protocol: {k: out[protocol][name][k] for k in keys} for protocol in PROTOCOLS}
     grouped = by_protocol["grouped"]
     return {
@@ -247,6 +417,8 @@ def card_of(name: str, model: PhysicsFed, hops: list[Hop], out: dict[str, Any]) 
             "n_frameworks": len({hop.framework for hop in hops}),
             "base_systems": sorted({hop.framework for hop in hops}),
             "methods": ["dft_neb"],
+            "computed_labels": f"{len(model.barrier_eV_) - len(hops)} hops of the encoder's "
+            "crystals, SevenNet-0 short relaxations (models/configs/short_relaxations.jsonl.gz)",
             "pretrained_networks": "hop-encoder: signals of crystals of other formulas (its card)",
         },
         "validation": {

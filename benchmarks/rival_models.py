@@ -164,7 +164,8 @@ def our_inputs(table: Table) -> Any:
     given = features(table, {"path": "relaxed", "composition": "few"})
     unknown = np.full(len(given), np.nan)
     known = (table.arrays[name] for name in ("view", "learned"))
-    return Inputs(table.arrays["scalars"], given, *known, unknown, np.zeros(len(given)))
+    short, difference = np.full((len(given), 2), np.nan), np.zeros(len(given))
+    return Inputs(table.arrays["scalars"], given, *known, unknown, short, difference)
 
 
 @lru_cache(maxsize=256)

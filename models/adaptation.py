@@ -29,7 +29,7 @@ from ionbridge.models.encoder import HopEncoder
 from ionbridge.models.ensemble import HopEnsemble, HopEnsembleConfig
 from ionbridge.models.finetuning import STRATEGIES, FromScratch, Strategy
 from ionbridge.models.gaussian_process import GaussianProcessBaseline, PathProcess, path_scalars
-from ionbridge.models.method_footing import Footing
+from ionbridge.models.method_footing import Footing, Rows
 from ionbridge.models.metrics import interval_coverage, mae, spearman
 from ionbridge.models.network import HopNetworkConfig
 from ionbridge.models.physics_fed import TARGET as FED_TARGET
@@ -150,11 +150,26 @@ class Base:
 
         Networks that were tuned to them cannot be made to forget.
         """
-        process = None if self.process is None else _other_rows(self.process, hops)
-        fed = None if self.fed is None else self.fed.without(hops)
-        if fed is not None and not len(fed.barrier_eV_):
-            fed = None
-        return replace(self, process=process, fed=fed)
+        if self.fed is None:
+            process = None if self.process is None else _other_rows(self.process, hops)
+            return replace(self, process=process)
+        fed = self.fed.without(hops)
+        if not len(fed.barrier_eV_):
+            return replace(self, process=None, fed=None)
+        theta = None if self.process is None else self.process.theta
+        return replace(self, process=process_of(fed, theta), fed=fed)
+
+    def on_footing(self, process: PathProcess | None) -> Base:
+        """The base with its labels moved to another method's scale.
+
+        Args:
+            process: Holds the moved labels, those of the base first (:meth:`Footing.known`).
+        """
+        if self.fed is None or process is None:
+            return replace(self, process=process)
+        n_labels = len(self.fed.barrier_eV_)
+        saddle = LogShift().inverse(process.target[:n_labels])
+        return replace(self, process=process, fed=self.fed.relabelled(saddle))
 
 
 def _other_rows(process: PathProcess, hops: Sequence[Hop]) -> PathProcess | None:
@@ -166,10 +181,10 @@ def _other_rows(process: PathProcess, hops: Sequence[Hop]) -> PathProcess | None
     return PathProcess(process.inputs[kept], process.target[kept], process.theta)
 
 
-def process_of(model: PhysicsFed) -> PathProcess:
+def process_of(model: PhysicsFed, theta: NDArray[np.float64] | None = None) -> PathProcess:
     """A process on path scalars alone, with the labels of a hop model."""
     saddle = model.inputs_.above_mean(model.barrier_eV_)
-    return PathProcess(model.inputs_.scalars, LogShift().forward(saddle))
+    return PathProcess(model.inputs_.scalars, LogShift().forward(saddle), theta)
 
 
 def adapt(
@@ -213,14 +228,18 @@ def adapt(
         raise ValueError(f"unknown strategy {strategy!r}; known: {', '.join(known)}")
     base = base.without(hops)
     footing = Footing.of(hops, barrier_eV, base.process, base.method, method)
-    if footing.method != footing.base_method:  # energies carry over, other labels do not
-        base = replace(base, fed=None)
     hops, barrier_eV = footing.hops, footing.barrier_eV
     if len(hops) < 2:
         of = f" of method {footing.method}" if footing.counts else ""
         raise ValueError(f"{len(hops)} labelled hop(s){of}; at least 2 are needed to fit a model")
     folds, split = folds_of(hops, n_folds)
-    bases = [replace(base, process=footing.known(fold.train, fold.test)) for fold in folds]
+
+    def placed(train: Rows, test: Rows) -> Base:
+        process = footing.known(train, test)
+        moves = footing.method != footing.base_method
+        return base.on_footing(process) if moves else replace(base, process=process)
+
+    bases = [placed(fold.train, fold.test) for fold in folds]
 
     def validated(name: str, n_members: int) -> Prediction:
         parts = [
@@ -240,7 +259,7 @@ def adapt(
         chosen = choose(compared, PhysicsFed.kind if few and base.fed is not None else None)
     validation = validated(chosen, min(n_members, VALIDATION_MEMBERS))
     every, none = np.arange(len(hops)), np.arange(0)
-    start = replace(base, process=footing.known(every, none))
+    start = placed(every, none)
     model = _maker(chosen, start, len(hops), seed, n_members, device)()
     _fit(model, hops, barrier_eV, progress)
     card = _card(chosen, base, footing, compared, seed)

@@ -65,6 +65,8 @@ DEFAULTS = {
     "conduction": "conduction-estimate",
 }
 """The best shipped model for each quantity."""
+ALIASES = {"hop-barrier-chgnet": "hop-barrier"}
+"""Names that ask a shipped model for more: CHGNet's energies are computed for hops without."""
 
 
 def user_libraries() -> tuple[Path, ...]:
@@ -157,6 +159,7 @@ def find(name: str | Path) -> Path:
         IncompatibleModelError: Neither, or several; the message names the known ones.
     """
     known = folders()
+    name = ALIASES.get(str(name), name)
     if str(name) in known:
         return _only(str(name), known)
     folder = Path(name)
@@ -187,7 +190,7 @@ def load(name: str | Path) -> Any:
             f"{folder / CONFIG}: unknown kind {str(kind)[:60]!r}; known: {', '.join(KINDS)}"
         )
     try:
-        return KINDS[kind].load(folder)
+        model = KINDS[kind].load(folder)
     except IncompatibleModelError:
         raise
     except Exception as error:  # the folder may be anybody's
@@ -195,6 +198,9 @@ def load(name: str | Path) -> Any:
         raise IncompatibleModelError(
             f"{folder}: {CONFIG} and {WEIGHTS} make no {kind} ({type(error).__name__}: {why})"
         ) from error
+    if str(name) in ALIASES:
+        model.asks_for_profile = True
+    return model
 
 
 def card(name: str | Path) -> dict[str, Any]:

@@ -38,6 +38,13 @@ from ionbridge.structures.splits import GroupedKFold
 
 PROFILE = "potential_profile_eV"
 """Key of a hop's energies along its path while the host stands still, by a universal potential."""
+SHORT, SHORT_BACKWARD = "short_relaxation_eV", "short_relaxation_backward_eV"
+"""Keys of the barriers, there and back, of a short relaxation with a universal potential."""
+SHORT_STD, SHORT_CORRELATION = 0.4, 0.55
+"""Errors of short relaxations against DFT on TARGET: spread, and correlation with this model's on
+families that it has not seen."""
+LOWEST_SHORT_EV = 0.05
+"""A relaxed barrier below this is that of an end which is no minimum."""
 BAND = "mace_relax_eV"
 """Key of the barrier of a band relaxed with the universal potential MACE-MP."""
 LOWEST_EV = -1.0
@@ -79,15 +86,23 @@ class PhysicsFed(Baseline):
     bit; half of the difference of the site energies is added, those of the pretrained networks,
     which depend on the site alone, so that every loop of a crystal closes.
 
+    A hop that brings barriers of a short relaxation (SHORT, SHORT_BACKWARD) gets the best linear
+    unbiased mean of these and of what the model says: the less the model knows of a family, the
+    more the potential counts.
+
     Args:
         seed: Of the trees.
         reads_energies: Take the energies that hops bring.
         learned: The pretrained networks; None takes those that come with the package.
         known: Model whose labels are kept beside the new ones, and whose hyperparameters serve.
+        beside: Further labelled hops and their forward barriers in eV, which are learnt from and
+            not calibrated on.
         n_folds: Of the cross-validation that calibrates the intervals; 0 leaves that to others.
     """
 
     kind: ClassVar[str] = "physics_fed"
+    asks_for_profile = False
+    """Whether a prediction computes PROFILE for hops that bring none."""
     quantity: ClassVar[str] = "migration_barrier"
     domain_: Domain
     calibration_: Calibration
@@ -99,9 +114,10 @@ class PhysicsFed(Baseline):
         learned: LearnedEnergies | None = None,
         known: PhysicsFed | None = None,
         n_folds: int = N_FOLDS,
+        beside: tuple[Sequence[Hop], Floats] | None = None,
     ) -> None:
         self.seed, self.reads_energies, self.known = seed, reads_energies, known
-        self.n_folds = n_folds
+        self.n_folds, self.beside = n_folds, beside
         if learned is None:
             learned = LearnedEnergies.shipped() if known is None else known.learned
         self.learned: LearnedEnergies = learned
@@ -127,7 +143,7 @@ class PhysicsFed(Baseline):
         """
         inputs = self.inputs_of(hops)
         start = np.zeros(len(hops))
-        return self._energies(hops, inputs, start, inputs.difference)
+        return self._energies(hops, inputs, start, inputs.best_difference(self.reads_energies))
 
     def crystal_energies(self, graphs: Sequence[MigrationGraph]) -> list[HopEnergies]:
         """Energies of the unique hops of each crystal, as :meth:`energies`."""
@@ -159,10 +175,12 @@ class PhysicsFed(Baseline):
     def _energies(
         self, hops: Sequence[Hop], inputs: Inputs, start: Floats, end: Floats
     ) -> HopEnergies:
-        t, noise, doubt = self._logarithms(inputs)
+        forward, noise, doubt = self._joined(inputs)
+        saddle_eV = above_mean(forward, end - start)
+        t = TARGET.forward(saddle_eV)
         quantile = norm.ppf((np.arange(N_MEMBERS) + 0.5) / N_MEMBERS)[:, None]
         saddle = np.maximum(TARGET.inverse(t + quantile * doubt), 0.5 * np.abs(end - start))
-        spread = TARGET.inverse_std(TARGET.inverse(t), noise)
+        spread = TARGET.inverse_std(saddle_eV, noise)
         same = np.ones((N_MEMBERS, 1))
         return HopEnergies(
             same * start, same * end, saddle, spread, self._inside(hops, inputs), TARGET
@@ -170,9 +188,12 @@ class PhysicsFed(Baseline):
 
     def _fit(self, hops: Sequence[Hop], barriers: Floats) -> None:
         own = self.inputs_of(hops)
-        elements = frozenset(symbol for hop in hops for symbol in elements_of(hop))
-        groups = [hop.framework for hop in hops]
-        self._learn(own, barriers)
+        others, other_eV = self.beside or ((), np.zeros(0))
+        every = [*others, *hops]
+        elements = frozenset(symbol for hop in every for symbol in elements_of(hop))
+        groups = [hop.framework for hop in every]
+        more = (self.inputs_of(others), other_eV) if others else None
+        self._learn(own, barriers, more)
         if self.known is not None:
             self.ions_ = sorted({*self.ions_, *self.known.ions_})
             elements |= self.known.domain_.elements
@@ -186,7 +207,7 @@ class PhysicsFed(Baseline):
         parts = [np.zeros(len(hops)) for _ in range(3)]
         for fold in GroupedKFold(min(self.n_folds, n_groups)).split(hops):
             part = PhysicsFed(self.seed, self.reads_energies, self.learned, self.known)
-            part._learn(own.rows(fold.train), barriers[fold.train])
+            part._learn(own.rows(fold.train), barriers[fold.train], more, self._found())
             found = part.predict_inputs(own.rows(fold.test))
             for store, values in zip(
                 parts, (found.mean, found.aleatoric_std, found.epistemic_std), strict=True
@@ -204,10 +225,20 @@ class PhysicsFed(Baseline):
         """The model as a base that has not seen some hops; its hyperparameters stay."""
         kept = np.flatnonzero(~self.were_trained_on(hops, of_labels=True))
         rest = PhysicsFed(self.seed, self.reads_energies, self.learned)
-        theta = {sources: process.theta for sources, (process, _) in self.experts().items()}
-        rest.fit_inputs(self.inputs_.rows(kept), self.barrier_eV_[kept], theta)
+        rest.fit_inputs(self.inputs_.rows(kept), self.barrier_eV_[kept], self._found())
         rest.ions_, rest.domain_, rest.calibration_ = self.ions_, self.domain_, self.calibration_
         return rest
+
+    def relabelled(self, saddle_eV: Floats) -> PhysicsFed:
+        """The model as a base with other labels of the same hops; its hyperparameters stay.
+
+        Args:
+            saddle_eV: (n_labels,) saddles above the mean of both ends, eV.
+        """
+        other = PhysicsFed(self.seed, self.reads_energies, self.learned)
+        other.fit_inputs(self.inputs_, self.inputs_.above_start(saddle_eV), self._found())
+        other.ions_, other.domain_, other.calibration_ = self.ions_, self.domain_, self.calibration_
+        return other
 
     def were_trained_on(self, hops: Sequence[Hop], of_labels: bool = False) -> NDArray[np.bool_]:
         """Which of (n,) hops are among the labels, or which of the labels are among the hops."""
@@ -217,16 +248,28 @@ class PhysicsFed(Baseline):
         distance, _ = cKDTree(among / scale).query(asked / scale)
         return np.asarray(distance < SAME)
 
-    def _learn(self, own: Inputs, barrier_eV: Floats) -> None:
-        """Fit to labels, beside those of the known model."""
+    def _found(self) -> dict[Sources, Floats]:
+        """Log hyperparameters of the processes, by what they read."""
+        return {sources: process.theta for sources, (process, _) in self.experts().items()}
+
+    def _learn(
+        self,
+        own: Inputs,
+        barrier_eV: Floats,
+        beside: tuple[Inputs, Floats] | None = None,
+        theta: Mapping[Sources, Floats] | None = None,
+    ) -> None:
+        """Fit to labels, beside others and those of the known model, whose theta then serves."""
+        if beside is not None:
+            own, barrier_eV = beside[0].with_rows(own), np.concatenate([beside[1], barrier_eV])
         if self.known is None:
-            self.fit_inputs(own, barrier_eV)
+            self.fit_inputs(own, barrier_eV, theta)
             return
         known = self.known
         self.fit_inputs(
             known.inputs_.with_rows(own),
             np.concatenate([known.barrier_eV_, barrier_eV]),
-            {sources: process.theta for sources, (process, _) in known.experts().items()},
+            known._found(),
         )
 
     def _predict(self, hops: Sequence[Hop]) -> Prediction:
@@ -260,13 +303,33 @@ class PhysicsFed(Baseline):
 
     def predict_inputs(self, inputs: Inputs) -> Prediction:
         """Forward barriers, eV, with spreads that are not yet calibrated."""
-        t, noise, doubt = self._logarithms(inputs)
-        saddle = TARGET.inverse(t)
+        forward, noise, doubt = self._joined(inputs)
+        saddle = above_mean(forward, inputs.best_difference(self.reads_energies))
         return Prediction(
-            inputs.above_start(saddle),
+            forward,
             TARGET.inverse_std(saddle, noise),
             TARGET.inverse_std(saddle, doubt),
         )
+
+    def _joined(self, inputs: Inputs) -> tuple[Floats, Floats, Floats]:
+        """Forward barriers, eV, and their noise and doubt on TARGET, (n,) each.
+
+        Where a hop brings a short relaxation, the mean of both with the least variance, their
+        errors being correlated (Bates and Granger, Oper. Res. Q. 20, 451 (1969)).
+        """
+        t, noise, doubt = self._logarithms(inputs)
+        alone = inputs.above_start(TARGET.inverse(t))
+        relaxed = inputs.short[:, 0] if self.reads_energies else np.full(len(alone), np.nan)
+        there = np.isfinite(relaxed)
+        own = np.hypot(noise, doubt)
+        shared = SHORT_CORRELATION * own * SHORT_STD
+        total = own**2 + SHORT_STD**2 - 2.0 * shared
+        weight = np.where(there, np.clip((own**2 - shared) / total, 0.0, 1.0), 0.0)
+        rest = 1.0 - weight
+        variance = (weight * SHORT_STD) ** 2 + (rest * own) ** 2 + 2.0 * weight * rest * shared
+        left = np.where(there, np.sqrt(variance) / np.maximum(own, 1e-9), 1.0)
+        forward = alone + weight * (np.where(there, relaxed, alone) - alone)
+        return forward, noise * left, doubt * left
 
     def _logarithms(self, inputs: Inputs) -> tuple[Floats, Floats, Floats]:
         """Mean, noise and doubt, (n,) each, in the space of TARGET."""
@@ -372,9 +435,11 @@ class Inputs:
         view: (n, N_VIEW) what :func:`view_of` gives; NaN where there is none.
         learned: (n, 2) what :func:`ionbridge.models.learned_energies.learned_view` gives.
         band: (n,) logarithm of a relaxed band's barrier; NaN where there is none.
-        difference: (n,) energy of the final site above that of the initial one, eV.
+        short: (n, 2) barriers of a short relaxation, there and back, eV; NaN where there are none.
+        difference: (n,) energy of the final site above that of the initial one, eV, as the
+            pretrained networks expect it.
 
-    All but the difference are the same for a hop and its reverse.
+    All but the last two are the same for a hop and its reverse.
     """
 
     def __init__(
@@ -384,10 +449,11 @@ class Inputs:
         view: Floats,
         learned: Floats,
         band: Floats,
+        short: Floats,
         difference: Floats,
     ) -> None:
         self.scalars, self.features, self.view = scalars, features, view
-        self.learned, self.band, self.difference = learned, band, difference
+        self.learned, self.band, self.short, self.difference = learned, band, short, difference
 
     @classmethod
     def of(cls, hops: Sequence[Hop], learned: LearnedEnergies | None = None) -> Inputs:
@@ -399,9 +465,9 @@ class Inputs:
         graphs = [graph_of(hop) for hop, _ in views]
         energies = (learned or LearnedEnergies.shipped()).energies(graphs)
         inputs = cls.made([on_path(hop) for hop, _ in views], graphs, energies)
-        inputs.difference = inputs.difference * np.array(
-            [1.0 if same else -1.0 for _, same in views]
-        )
+        own = np.array([same for _, same in views], dtype=bool)
+        inputs.difference = np.where(own, inputs.difference, -inputs.difference)
+        inputs.short = np.where(own[:, None], inputs.short, inputs.short[:, ::-1])
         return inputs
 
     @classmethod
@@ -416,9 +482,10 @@ class Inputs:
         scalars = np.concatenate([none, *(graph.scalars.double().numpy() for graph in graphs)])
         view = np.array([view_of(hop) for hop in hops]).reshape(len(hops), N_VIEW)
         band = np.array([band_of(hop) for hop in hops])
+        short = np.array([short_of(hop) for hop in hops]).reshape(len(hops), 2)
         learned, difference = learned_view(energies, TARGET), site_difference(energies)
         features = both_ways(*hop_features(hops))
-        return cls(scalars, features, view, learned, logarithm_of(band), difference)
+        return cls(scalars, features, view, learned, logarithm_of(band), short, difference)
 
     @property
     def sources(self) -> NDArray[np.bool_]:
@@ -438,8 +505,12 @@ class Inputs:
 
     def above_mean(self, barrier_eV: Floats) -> Floats:
         """(n,) saddles above the mean of both sites, eV, of forward barriers."""
-        half = 0.5 * self.difference
-        return np.maximum(barrier_eV - half, np.abs(half))
+        return above_mean(barrier_eV, self.difference)
+
+    def best_difference(self, reads_energies: bool) -> Floats:
+        """(n,) final site above the initial one, eV, by the potential where it is read."""
+        relaxed = self.short[:, 0] - self.short[:, 1]
+        return np.where(np.isfinite(relaxed) & reads_energies, relaxed, self.difference)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """By name."""
@@ -476,7 +547,18 @@ class Inputs:
         return [self.learned, *(value for used, value in brought if used)]
 
 
-INPUTS = ("scalars", "features", "view", "learned", "band", "difference")
+INPUTS = ("scalars", "features", "view", "learned", "band", "short", "difference")
+
+
+def above_mean(barrier_eV: Floats, difference_eV: Floats) -> Floats:
+    """(n,) saddles above the mean of both sites, eV, at least as high as the higher site.
+
+    Args:
+        barrier_eV: (n,) saddles above the initial sites.
+        difference_eV: (n,) energies of the final sites above the initial ones.
+    """
+    half = 0.5 * difference_eV
+    return np.asarray(np.maximum(barrier_eV - half, np.abs(half)))
 
 
 def both_ways(features: Floats, names: Sequence[str]) -> Floats:
@@ -520,6 +602,13 @@ def band_of(hop: Hop) -> float:
     """Barrier of a relaxed band that the hop brings, eV; NaN without."""
     value = brought(hop, BAND)
     return float(value[0]) if value.shape == (1,) and value[0] > 0 else float("nan")
+
+
+def short_of(hop: Hop) -> Floats:
+    """(2,) barriers there and back of a short relaxation that the hop brings, eV; NaN without."""
+    both = np.concatenate([brought(hop, SHORT), brought(hop, SHORT_BACKWARD)])
+    usable = both.shape == (2,) and bool(np.isfinite(both).all()) and both[0] > LOWEST_SHORT_EV
+    return both if usable else np.full(2, np.nan)
 
 
 def view_of(hop: Hop) -> Floats:

@@ -117,7 +117,7 @@ class HopPredictor:
         if not hops:
             return []
         model = any_model(self.model)
-        if self.with_profile and isinstance(model, PhysicsFed) and model.reads_energies:
+        if self.with_profile and isinstance(model, PhysicsFed) and model.asks_for_profile:
             hops = [with_potential_profile(hop) for hop in hops]
         try:
             prediction = model.predict(hops)

@@ -99,7 +99,7 @@ class CrystalPredictor:
         """The hops, with a potential's energies for a model that reads them."""
         graph = find_hops(crystal)
         model = loaded_model(self.model, self.device)
-        if not (isinstance(model, PhysicsFed) and model.reads_energies):
+        if not (isinstance(model, PhysicsFed) and model.asks_for_profile):
             return graph
         return replace(graph, hops=tuple(with_potential_profile(hop) for hop in graph.hops))
 

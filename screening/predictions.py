@@ -176,7 +176,7 @@ def predict(
             raise InputError(f"model '{name}' predicts conductivity tables, not barriers of hops")
         if potential == "rigid":
             name = model or READS_RIGID
-            if getattr(any_model(name), "reads_energies", False):
+            if getattr(any_model(name), "asks_for_profile", False):
                 method = "network"  # joined by the model itself
         if method != "network":
             choice_of(method, settings).make()  # one line now rather than a note in every row

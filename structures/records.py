@@ -177,6 +177,13 @@ class Crystal:
         )
 
 
+_SWAPPED = (
+    ("start_site", "end_site"),
+    ("short_relaxation_eV", "short_relaxation_backward_eV"),
+)
+"""Keys of a hop that change places when it is run backwards."""
+
+
 @dataclass(frozen=True, eq=False)
 class Hop:
     """One jump of one working ion: the host around it and the path it takes.
@@ -227,12 +234,13 @@ class Hop:
     def reversed(self) -> Hop:
         """The same hop run backwards; all that goes from one end to the other changes places.
 
-        That is the path, forward and backward barrier, ``start_site`` and ``end_site``, and
-        ``bvse_profile_eV``, which counts from the first image.
+        That is the path, forward and backward barrier (those of a short relaxation, too),
+        ``start_site`` and ``end_site``, and ``bvse_profile_eV``, which counts from the first image.
         """
         extra = dict(self.extra)
-        if "start_site" in extra and "end_site" in extra:
-            extra |= {"start_site": extra["end_site"], "end_site": extra["start_site"]}
+        for there, back in _SWAPPED:
+            if there in extra and back in extra:
+                extra |= {there: extra[back], back: extra[there]}
         if "bvse_profile_eV" in extra:
             profile = [float(e) for e in extra["bvse_profile_eV"]]
             extra["bvse_profile_eV"] = [e - profile[-1] for e in reversed(profile)]

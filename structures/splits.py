@@ -24,6 +24,7 @@ __all__ = [
     "FewShotSplit",
     "GroupedKFold",
     "LeakReport",
+    "LeaveFamilyAndIonOut",
     "LeaveFamilyOut",
     "LeaveIonOut",
     "RandomKFold",
@@ -145,6 +146,26 @@ class LeaveIonOut:
 
 
 @dataclass(frozen=True)
+class LeaveFamilyAndIonOut:
+    """One ion of one family held out at a time, from what shares neither with it.
+
+    The hardest of the splits: nothing of the family, nothing of the ion and no framework of the
+    held-out part is learnt from.
+    """
+
+    def split(self, records: Sequence[Splittable]) -> Iterator[Split]:
+        """Family and ion by name."""
+        families = np.array([canonical_family(record.family) for record in records])
+        ions = np.array([str(record.working_ion) for record in records])
+        frameworks = np.array([framework(record) for record in records])
+        for family, ion in sorted(set(zip(families.tolist(), ions.tolist(), strict=True))):
+            test = (families == family) & (ions == ion)
+            near = (families == family) | (ions == ion) | np.isin(frameworks, frameworks[test])
+            parts = (~near, test, near & ~test)
+            yield Split(f"{family} {ion}", *(np.flatnonzero(part) for part in parts))
+
+
+@dataclass(frozen=True)
 class FewShotSplit:
     """A family held out, but for ``n_shots`` of its host frameworks, drawn by ``seed``.
 
@@ -178,6 +199,7 @@ SPLITTERS: dict[str, Callable[..., Any]] = {
     "grouped": GroupedKFold,
     "leave-family-out": LeaveFamilyOut,
     "leave-ion-out": LeaveIonOut,
+    "leave-family-and-ion-out": LeaveFamilyAndIonOut,
     "few-shot": FewShotSplit,
 }
 """Splitters by name."""

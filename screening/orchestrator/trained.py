@@ -166,7 +166,6 @@ def entry_of(name: str, folder: Path) -> Entry | None:
         run=run,
         measure=measure,
         judge=judge,
-        extra="chgnet" if settings.get("reads_energies") else None,
     )
 
 
@@ -299,7 +298,7 @@ def _hop_rows(model: Any, rows: Sequence[Row]) -> list[Row]:
     if not rows:
         return []
     hops = [hop_of(row) for row in rows]
-    if isinstance(model, PhysicsFed) and model.reads_energies:
+    if isinstance(model, PhysicsFed) and model.asks_for_profile:
         hops = [with_potential_profile(hop) for hop in hops]
     prediction = model.predict(hops)
     inside = model.in_domain(hops)

@@ -120,13 +120,17 @@ def test_a_base_does_not_know_the_labels_that_are_held_out() -> None:
     assert start.without(HOPS).process is None
 
 
-@pytest.mark.parametrize(("method", "n_known"), [("dft_neb", 6), ("mlip_neb", 0)])
-def test_labels_are_joined_with_those_of_their_own_method_only(method: str, n_known: int) -> None:
+@pytest.mark.parametrize("method", ["dft_neb", "mlip_neb"])
+def test_labels_are_joined_with_those_of_the_base_on_one_footing(method: str) -> None:
+    """Those of another method are moved to the new labels' scale, and none is lost."""
     fed = PhysicsFed(reads_energies=False, n_folds=0).fit(HOPS[:6], BARRIERS[:6])
     start = Base("fed", fed.learned.config, fed.learned.weights(), method="dft_neb", fed=fed)
     labelled = [replace(hop, method=method) for hop in HOPS[6:]]
     model = adapt(labelled, BARRIERS[6:], start, "physics_fed", n_folds=2, device="cpu")
-    assert len(model.barrier_eV_) == n_known + 4
+    assert len(model.barrier_eV_) == 6 + 4
+    np.testing.assert_allclose(model.barrier_eV_[6:], BARRIERS[6:])
+    assert np.isclose(model.barrier_eV_[:6], BARRIERS[:6]).all() == (method == "dft_neb")
+    assert not model.asks_for_profile
 
 
 def test_labels_of_one_framework_can_still_be_adapted_to() -> None:

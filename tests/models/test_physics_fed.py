@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from ionbridge.models.library import load
-from ionbridge.models.physics_fed import BAND, PROFILE, PhysicsFed, view_of
+from ionbridge.models.physics_fed import (
+    BAND,
+    PROFILE,
+    SHORT,
+    SHORT_BACKWARD,
+    TARGET,
+    PhysicsFed,
+    view_of,
+)
 from ionbridge.structures.prototypes import reference_crystals
 from ionbridge.structures.records import Hop, UnusableStructureError
 from ionbridge.structures.sites import find_hops
@@ -229,3 +237,59 @@ def test_a_label_is_the_saddle_above_the_initial_site():
     back = model.predict([hop.reversed() for hop in labelled]).mean
     there = model.predict(labelled).mean
     np.testing.assert_allclose(there - back, inputs.difference, atol=1e-12)
+
+
+def relaxed(hop: Hop, forward_eV: float, backward_eV: float) -> Hop:
+    """The hop with barriers of a short relaxation."""
+    return replace(hop, extra={**hop.extra, SHORT: forward_eV, SHORT_BACKWARD: backward_eV})
+
+
+def test_a_short_relaxation_counts_the_more_the_less_is_known():
+    labelled, barrier = hops(30)
+    bare = [replace(h, extra={k: v for k, v in h.extra.items() if k != PROFILE}) for h in labelled]
+    model = PhysicsFed(n_folds=0).fit(bare, barrier)
+    stranger = replace(skew_hop(99), working_ion="Ca", id="stranger")
+    asked = [bare[0], stranger]
+    alone = model.predict(asked)
+    joined = model.predict([relaxed(h, 3.0, 2.5) for h in asked])
+    share = (joined.mean - alone.mean) / (3.0 - alone.mean)
+    assert (share >= 0.0).all()
+    assert (share <= 1.0).all()
+    own = TARGET.forward_std(alone.mean, alone.std)
+    assert own[1] > own[0]
+    assert share[1] > share[0]
+    left = TARGET.forward_std(joined.mean, joined.std)
+    assert left[1] < own[1]
+
+
+def test_a_short_relaxation_tells_the_sites_apart():
+    """There minus back is the potential's, and the way back is that of the reversed hop."""
+    model = load("hop-barrier")
+    hop = relaxed(skew_hop(1), 1.5, 0.6)
+    energies = model.energies([hop])
+    np.testing.assert_allclose((energies.end_eV - energies.start_eV)[0], 0.9, rtol=1e-12)
+    np.testing.assert_allclose(energies.central_barrier_eV, model.predict([hop]).mean, rtol=1e-9)
+    assert model.predict([hop.reversed()]).mean[0] < model.predict([hop]).mean[0] - 0.2
+    twice = model.predict([hop.reversed().reversed()])
+    np.testing.assert_array_equal(twice.mean, model.predict([hop]).mean)
+
+
+@pytest.mark.parametrize("barriers", [(0.01, 0.5), (np.nan, 0.5), (-0.3, -0.3)])
+def test_a_relaxation_whose_ends_are_no_sites_is_left_out(barriers):
+    model = load("hop-barrier")
+    hop = skew_hop(1)
+    found = model.predict([relaxed(hop, *barriers)]).mean
+    np.testing.assert_array_equal(found, model.predict([hop]).mean)
+
+
+def test_labels_beside_are_learnt_from():
+    labelled, barrier = hops(24)
+    beside = labelled[12:], barrier[12:]
+    joined = PhysicsFed(n_folds=2, beside=beside).fit(labelled[:12], barrier[:12])
+    whole = PhysicsFed(n_folds=0).fit([*labelled[12:], *labelled[:12]], barrier[np.r_[12:24, :12]])
+    new = [skew_hop(k) for k in (40, 41)]
+    np.testing.assert_array_equal(
+        joined.predict_inputs(joined.inputs_of(new)).mean,
+        whole.predict_inputs(whole.inputs_of(new)).mean,
+    )
+    assert joined.calibration_.n_rows == 12
