@@ -34,7 +34,7 @@ from ionbridge.structures.sources import neb_barriers
 
 RESULTS = Path(__file__).parent / "results" / "hop_barriers"
 PROTOCOLS = (GROUPED, LEAVE_FAMILY_OUT, LEAVE_ION_OUT)
-RECIPES = {"hop-barrier": "learned", "hop-barrier-chgnet": "fed"}
+RECIPES = {"hop-barrier": "learned"}
 """Recipes of shipped models, whose out-of-fold predictions ``benchmarks.hop_barriers`` makes."""
 SKIPPED = (NEB, "hop-encoder", "cycle-life", *AGEING_MODELS, OTHERS, *ROMS.values())
 """No library models, or such as predict curves and histories rather than a number a row."""

@@ -8,6 +8,7 @@ from ionbridge.structures.splits import (
     SPLITTERS,
     FewShotSplit,
     GroupedKFold,
+    LeaveFamilyAndIonOut,
     LeaveFamilyOut,
     LeaveIonOut,
     RandomKFold,
@@ -49,6 +50,7 @@ CASES = {
     "grouped": GroupedKFold(5),
     "leave-family-out": LeaveFamilyOut(),
     "leave-ion-out": LeaveIonOut(),
+    "leave-family-and-ion-out": LeaveFamilyAndIonOut(),
     "few-shot": FewShotSplit(2, min_test=1),
 }
 
@@ -138,6 +140,20 @@ def test_leave_ion_out_may_share_frameworks():
         assert len(split.dropped) == 0
         assert {records[k].working_ion for k in split.test} == {split.name}
         assert split.name not in {records[k].working_ion for k in split.train}
+
+
+def test_leave_family_and_ion_out_shares_neither():
+    records = hops()
+    tested = []
+    for split in LeaveFamilyAndIonOut().split(records):
+        held = [records[k] for k in split.test]
+        ((family, ion),) = {(canonical_family(r.family), r.working_ion) for r in held}
+        kept = [records[k] for k in split.train]
+        assert family not in {canonical_family(r.family) for r in kept}
+        assert ion not in {r.working_ion for r in kept}
+        assert not {framework(r) for r in held} & {framework(r) for r in kept}
+        tested += split.test.tolist()
+    assert sorted(tested) == list(range(len(records)))
 
 
 def test_few_shot_gives_as_many_frameworks_of_the_family_with_all_their_hops():

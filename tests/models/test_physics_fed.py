@@ -11,6 +11,7 @@ import pytest
 from ionbridge.models.library import load
 from ionbridge.models.physics_fed import (
     BAND,
+    LARGEST_STD_EV,
     PROFILE,
     SHORT,
     SHORT_BACKWARD,
@@ -293,3 +294,30 @@ def test_labels_beside_are_learnt_from():
         whole.predict_inputs(whole.inputs_of(new)).mean,
     )
     assert joined.calibration_.n_rows == 12
+
+
+def test_nothing_is_said_of_no_hops():
+    model = load("hop-barrier")
+    assert len(model.predict([])) == 0
+    assert model.in_domain([]).shape == (0,)
+    assert model.distance([]).shape == (0,)
+    assert model.points([]).shape[0] == 0
+    assert model.energies([]).central_barrier_eV.shape == (0,)
+    assert model.crystal_energies([]) == []
+
+
+def test_the_old_name_asks_for_energies_of_the_same_model():
+    one, two = load("hop-barrier"), load("hop-barrier-chgnet")
+    assert two.asks_for_profile
+    assert not one.asks_for_profile
+    hop = skew_hop(2)
+    np.testing.assert_array_equal(one.predict([hop]).mean, two.predict([hop]).mean)
+
+
+def test_a_hop_of_which_little_is_known_is_out_of_domain():
+    """The flag follows the spread: a relaxation that narrows it takes the flag away."""
+    model = load("hop-barrier")
+    hops = [skew_hop(k) for k in range(12)]
+    std, inside = model.predict(hops).std, model.in_domain(hops)
+    np.testing.assert_array_equal(inside, std <= LARGEST_STD_EV)
+    assert not model.in_domain([replace(hops[0], working_ion="Cs")]).any()
