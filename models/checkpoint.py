@@ -20,7 +20,7 @@ WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "card.yaml"
 FORMAT_VERSION = 1
 LARGEST_TEXT = 2**25
 """Characters of a config or card; those that ship have thirty thousand."""
-MAY_BE_UNKNOWN = ("view", "band", "displacement")
+MAY_BE_UNKNOWN = ("view", "band", "short", "displacement")
 """Tensors that hold inputs of training rows, NaN where a row has none."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -11,9 +11,9 @@ import numpy as np
 from scipy.stats import norm
 
 from ionbridge.models.library import load
-from ionbridge.models.physics_fed import PhysicsFed
+from ionbridge.models.physics_fed import SHORT, SHORT_BACKWARD, PhysicsFed
 from ionbridge.models.transforms import LogShift
-from ionbridge.screening.fidelity import Method, barrier_by, measured_fidelities
+from ionbridge.screening.fidelity import HopBarrier, Method, barrier_by, measured_fidelities
 from ionbridge.screening.labelling.checked_calculator import BrokenCalculationError
 from ionbridge.screening.labelling.potential_profile import with_potential_profile
 from ionbridge.screening.refine_settings import RefineSettings
@@ -94,18 +94,16 @@ class HopPredictor:
             why = " ".join(str(error).removeprefix(f"{hop.id}: ").split())
             note = f"{self.method}: {why}; the model alone"
             return {**row, "barrier_fidelity": "network", "note": _both(row.get("note"), note)}
-        fidelity = measured_fidelities()[found.method]
-        own = np.array([row["migration_barrier_eV"]])
-        t = fidelity.joined(own, np.array([found.forward_eV]), TARGET)
-        width = np.array([-1.0, 0.0, 1.0]) * SIGMAS_90 * fidelity.std
-        lower, mean, upper = TARGET.inverse(t + width)
+        model = any_model(self.model)
+        if found.method == "short" and isinstance(model, PhysicsFed) and model.reads_energies:
+            brought = {SHORT: found.forward_eV, SHORT_BACKWARD: found.backward_eV}
+            (together,) = self._rows([replace(hop, extra={**hop.extra, **brought})])
+        else:
+            together = _on_a_line(row["migration_barrier_eV"], found)
         note = found.note and f"{found.method}: {found.note}"
         return {
             **row,
-            "migration_barrier_eV": float(mean),
-            "migration_barrier_std_eV": float(TARGET.inverse_std(mean, np.array(fidelity.std))),
-            "migration_barrier_lower_eV": float(lower),
-            "migration_barrier_upper_eV": float(upper),
+            **together,
             "note": _both(row.get("note"), note),
             "barrier_fidelity": found.method,
             "potential_barrier_eV": round(found.forward_eV, 4),
@@ -142,6 +140,20 @@ class HopPredictor:
             }
             for i, hop in enumerate(hops)
         ]
+
+
+def _on_a_line(network_eV: float, found: HopBarrier) -> Row:
+    """Barrier, spread and interval of a model that does not read the method, and the method."""
+    fidelity = measured_fidelities()[found.method]
+    t = fidelity.joined(np.array([network_eV]), np.array([found.forward_eV]), TARGET)
+    width = np.array([-1.0, 0.0, 1.0]) * SIGMAS_90 * fidelity.std
+    lower, mean, upper = TARGET.inverse(t + width)
+    return {
+        "migration_barrier_eV": float(mean),
+        "migration_barrier_std_eV": float(TARGET.inverse_std(mean, np.array(fidelity.std))),
+        "migration_barrier_lower_eV": float(lower),
+        "migration_barrier_upper_eV": float(upper),
+    }
 
 
 def _both(*notes: str | None) -> str | None:
