@@ -396,7 +396,9 @@ def card_of(name: str, model: PhysicsFed, hops: list[Hop], out: dict[str, Any]) 
         "worst_ion",
     )
     by_protocol = {
-        protocol: {k: out[protocol][name][k] for k in keys} for protocol in PROTOCOLS if out
+        protocol: {k: out[protocol][name][k] for k in keys}
+        for protocol in PROTOCOLS
+        if protocol in out
     }
     grouped = by_protocol.pop("grouped", {"mae_eV": [None]})
     others, _ = model.beside or ((), None)
