@@ -287,6 +287,8 @@ def _crystal_conduction(tables: Tables, context: StepContext) -> Mapping[str, li
                 "std": row[f"log10_{name}_std"],
                 "in_domain": row["in_domain"],
                 "working_ion": row["working_ion"],
+                "carrier": row["carrier"],
+                "percolation_dimensionality": row["percolation_dimensionality"],
                 "status": "ok",
             }
             for row in found

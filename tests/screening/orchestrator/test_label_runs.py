@@ -125,6 +125,7 @@ def test_a_plan_labels_adapts_and_goes_on(tmp_path, monkeypatch, capsys):
         (task,) = tasks
         barrier = 0.2 + 0.02 * len(task.id)
         row = {"id": task.id, "status": "ok", "barrier_eV": barrier, "barrier_backward_eV": barrier}
+        row["converged"] = True
         write_json_lines(out, [row])
         return [row]
 
