@@ -6,7 +6,7 @@ VENV := .venv
 STAMP := $(VENV)/.ionbridge-installed
 OUT ?= results/screen
 
-.PHONY: screen test lint constraints clean
+.PHONY: screen test lint docs constraints clean
 
 screen: $(STAMP)
 	$(VENV)/bin/ionbridge screen --out $(OUT) --renew
@@ -20,6 +20,11 @@ lint: $(STAMP)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+# The site, without a network; a broken reference fails.
+docs: $(STAMP)
+	$(VENV)/bin/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "Documentation: docs/_build/html/index.html"
 
 # Pins all that is installed here. Local labels of a version (+cpu) name no other code.
 constraints: $(STAMP)

@@ -29,7 +29,7 @@ GIVEN = {
 def campaign_template() -> str:
     """The text of the file; as it stands it is a campaign that runs."""
     lines = [START]
-    for name, about, hint, default in _keys(CampaignSettings):
+    for name, about, hint, default in explained_keys(CampaignSettings):
         lines += _comment(about)
         nested = _settings_of(hint)
         if name in GIVEN:
@@ -39,7 +39,7 @@ def campaign_template() -> str:
         else:
             lines.append(f"# {name}:")
         if nested is not None:
-            for key, text, own_hint, value in _keys(nested):
+            for key, text, own_hint, value in explained_keys(nested):
                 lines += _comment(f"{key}: {text}{_choices(own_hint)}", "    ")
                 if name not in GIVEN:
                     lines.append(f"#   {key}: {_yaml(value)}")
@@ -47,7 +47,7 @@ def campaign_template() -> str:
     return "\n".join(lines)
 
 
-def _keys(settings: type) -> Iterator[tuple[str, str, Any, Any]]:
+def explained_keys(settings: type) -> Iterator[tuple[str, str, Any, Any]]:
     """Name, explanation, type and default of every key."""
     about = _explanations(settings.__doc__ or "")
     hints = get_type_hints(settings)

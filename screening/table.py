@@ -18,65 +18,90 @@ from ionbridge.structures.records import Crystal, FailedRecord
 
 Row = dict[str, Any]
 
-COLUMNS = (
-    "rank",
-    "rank_in_role",
-    "candidate_id",
-    "formula",
-    "working_ion",
-    "role",
-    "family",
-    "source",
-    "percolation_barrier_eV",
-    "percolation_barrier_std_eV",
-    "percolation_barrier_2d_eV",
-    "percolation_barrier_3d_eV",
-    "percolation_dimensionality",
-    "fast_direction",
-    "percolating_hops",
-    "temperature_K",
-    "log10_diffusivity_cm2_s",
-    "log10_diffusivity_std",
-    "log10_diffusivity_q05",
-    "log10_diffusivity_q95",
-    "log10_conductivity_S_cm",
-    "log10_conductivity_std",
-    "log10_conductivity_q05",
-    "log10_conductivity_q95",
-    "activation_energy_eV",
-    "activation_energy_std_eV",
-    "conductivity_source",
-    "diffusivity_source",
-    "log10_conductivity_composition_S_cm",
-    "log10_conductivity_composition_std",
-    "log10_conductivity_hop_network_S_cm",
-    "log10_conductivity_hop_network_std",
-    "log10_diffusivity_hop_network_cm2_s",
-    "log10_diffusivity_hop_network_std",
-    "measured_log10_conductivity_S_cm",
-    "measured_log10_diffusivity_cm2_s",
-    "measured_source",
-    "carrier",
-    "carrier_density_cm3",
-    "n_sites",
-    "n_hops",
-    "energy_above_hull_eV_atom",
-    "energy_above_hull_std_eV_atom",
-    "energy_above_hull_source",
-    "global_instability_index_vu",
-    "band_gap_eV",
-    "score",
-    "pareto_front",
-    "in_domain",
-    "status",
-    "reason",
-    "why",
-    "model",
-    "barrier_fidelity",
-    "barrier_error_eV",
-    "refine_reason",
-    "note",
-)
+COLUMN_MEANINGS = {
+    "rank": "place among all ranked rows, from 1; empty where a row is not `ok`",
+    "rank_in_role": (
+        "place among electrolytes (by conductivity) or among electrodes (by diffusivity)"
+    ),
+    "candidate_id": "the record's id, or its file and place in it",
+    "formula": "conventional formula of the cell as given",
+    "working_ion": "the ion that moves",
+    "role": (
+        "`electrode` where the host has an element that changes its valence, else `electrolyte`"
+    ),
+    "family": "framework, of the record or found by matching known ones",
+    "source": "where the candidate comes from: file, reference, or how it was made",
+    "percolation_barrier_eV": (
+        "lowest energy at which hops with a saddle at or below it lead through the crystal in "
+        "at least one direction, above the lowest site of that network"
+    ),
+    "percolation_barrier_std_eV": "its spread",
+    "percolation_barrier_2d_eV": "the same for two independent directions",
+    "percolation_barrier_3d_eV": "the same for three",
+    "percolation_dimensionality": "independent directions that percolate at the barrier + 0.10 eV",
+    "fast_direction": "crystal direction of the fastest diffusion",
+    "percolating_hops": "the hops of the path that decides, by number, with their barriers",
+    "temperature_K": "temperature of diffusivity and conductivity",
+    "log10_diffusivity_cm2_s": (
+        "the best estimate of the diffusivity, a third of the tensor's trace: of an "
+        "electrolyte over all ions, of an electrode of one carrier"
+    ),
+    "log10_diffusivity_std": "its spread",
+    "log10_diffusivity_q05": "lower end of its 90 % interval",
+    "log10_diffusivity_q95": "upper end",
+    "log10_conductivity_S_cm": "the most probable measured ionic conductivity",
+    "log10_conductivity_std": "its spread",
+    "log10_conductivity_q05": "lower end of its 90 % interval",
+    "log10_conductivity_q95": "upper end",
+    "activation_energy_eV": (
+        "slope of the conductivity over temperature that belongs to the estimate"
+    ),
+    "activation_energy_std_eV": "its spread",
+    "conductivity_source": (
+        "what carries the estimate: `composition` (measured ones), `hop_network` or `both`"
+    ),
+    "diffusivity_source": "`conductivity` (Nernst-Einstein over all ions) or `hop_network`",
+    "log10_conductivity_composition_S_cm": "what measured compositions alone say",
+    "log10_conductivity_composition_std": "its spread",
+    "log10_conductivity_hop_network_S_cm": "what the hop network alone says",
+    "log10_conductivity_hop_network_std": "its spread",
+    "log10_diffusivity_hop_network_cm2_s": "diffusivity of one carrier on the hop network",
+    "log10_diffusivity_hop_network_std": "its spread",
+    "measured_log10_conductivity_S_cm": (
+        "a published value of this crystal near room temperature, where one is known; the "
+        "prediction beside it has not seen it"
+    ),
+    "measured_log10_diffusivity_cm2_s": "the same for the diffusivity",
+    "measured_source": "where the measured value was published",
+    "carrier": "`vacancy` or `interstitial`",
+    "carrier_density_cm3": "density of carriers that the conductivity of the hop network counts",
+    "n_sites": "atoms in the cell as given",
+    "n_hops": "symmetry-unique hops",
+    "energy_above_hull_eV_atom": (
+        "distance to the most stable mixture of phases: of the record, or by the shipped model"
+    ),
+    "energy_above_hull_std_eV_atom": "its spread, where a model gave it",
+    "energy_above_hull_source": "which of the two",
+    "global_instability_index_vu": (
+        "root mean square deviation of bond-valence sums from oxidation states; above 0.2 "
+        "look at the crystal twice"
+    ),
+    "band_gap_eV": "of the record",
+    "score": "what the campaign ranks by",
+    "pareto_front": "1 for candidates that no other beats in all objectives, 2 for the next front",
+    "in_domain": "`false` where composition or hops are unlike what the models have learnt",
+    "status": "`ok`, `filtered` or `failed`",
+    "reason": "why it is not `ok`, or out of the domain",
+    "why": "why a top row ranks there",
+    "model": "the model of barriers",
+    "barrier_fidelity": "how the deciding barriers were computed: `network`, or a potential",
+    "barrier_error_eV": "validated error of that fidelity",
+    "refine_reason": "why a row was not refined",
+    "note": "what a reader chose or left out",
+}
+"""What every column of ``ranked.csv`` holds, in the order of the columns."""
+
+COLUMNS = tuple(COLUMN_MEANINGS)
 """Columns of ``ranked.csv`` in their order."""
 
 STD_COLUMN = {

@@ -92,7 +92,7 @@ def carrier_network(
     """Energies of the ion turned into a network for the carrier that moves in the crystal.
 
     The saddle of a hop lies at (e_i + e_j) / 2 + KRA, with KRA the kinetically resolved activation
-    barrier (A. Van der Ven et al., Phys. Rev. B 64, 184307 (2001)), at least |e_i - e_j| / 2. A
+    barrier (A. Van der Ven et al., Phys. Rev. B 64, 184307 (2001)), at least half of their difference. A
     vacancy on site i lacks the ion's energy e_i: its site energy is -e_i, its saddle
     -(e_i + e_j) / 2 + KRA.
 

@@ -1,0 +1,56 @@
+"""The examples of the documentation, run as they are printed."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from ionbridge.screening.cli import main
+from ionbridge.screening.starter import starter_neb_hops
+from ionbridge.structures.io import write_cif, write_json_lines
+from ionbridge.structures.json_records import hop_to_json
+from ionbridge.structures.prototypes import reference_crystals
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = sorted(p.name for p in DOCS.glob("*.md") if "```sh\n" in p.read_text(encoding="utf-8"))
+DESIGNS = re.compile(r"```\n(design_id,.*?)```", re.S)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the pages take for granted: a crystal, a folder of them, hops with barriers."""
+    known = {crystal.formula: crystal for crystal in reference_crystals()}
+    write_cif(known["LiFePO4"], tmp_path / "LiFePO4.cif")
+    for formula in ("LiCoO2", "LiFePO4"):
+        write_cif(known[formula], tmp_path / "my-crystals" / f"{formula}.cif")
+    hops = [hop_to_json(hop) for hop in starter_neb_hops()[:6]]
+    write_json_lines(tmp_path / "my-hops.jsonl", hops)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_example_of_a_page_runs(page: str, folder: Path) -> None:
+    text = (DOCS / page).read_text(encoding="utf-8")
+    for table in DESIGNS.findall(text):
+        (folder / "designs.csv").write_text(table, encoding="utf-8")
+    for block in re.findall(r"```sh\n(.*?)```", text, re.S):
+        for line in block.splitlines():
+            program, *arguments = shlex.split(line, comments=True)
+            assert program == "ionbridge"
+            assert main(arguments) == 0, line
+
+
+def test_python_of_the_first_page_runs(folder: Path) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", (DOCS / "start.md").read_text(), re.S)
+    names: dict[str, object] = {}
+    exec(block, names)
+    assert len(names["table"]) == 1  # type: ignore[arg-type]
+
+
+def test_every_link_between_pages_leads_somewhere() -> None:
+    for page in (*DOCS.glob("*.md"), DOCS.parent / "README.md"):
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            made_at_build = target.startswith("_generated/")
+            assert made_at_build or (page.parent / target).exists(), f"{page.name}: {target}"
