@@ -92,9 +92,9 @@ def carrier_network(
     """Energies of the ion turned into a network for the carrier that moves in the crystal.
 
     The saddle of a hop lies at (e_i + e_j) / 2 + KRA, with KRA the kinetically resolved activation
-    barrier (A. Van der Ven et al., Phys. Rev. B 64, 184307 (2001)), at least half of their difference. A
-    vacancy on site i lacks the ion's energy e_i: its site energy is -e_i, its saddle
-    -(e_i + e_j) / 2 + KRA.
+    barrier (A. Van der Ven et al., Phys. Rev. B 64, 184307 (2001)), at least half of the
+    difference of both. A vacancy on site i lacks the ion's energy e_i: its site energy is -e_i,
+    its saddle -(e_i + e_j) / 2 + KRA.
 
     Args:
         graph: Sites and hops of a crystal.
