@@ -6,6 +6,7 @@ from pymatgen.core import Lattice
 from ionbridge.structures.composition import is_charge_balanced
 from ionbridge.structures.neighbors import periodic_edges
 from ionbridge.structures.prototypes import PROTOTYPES, Prototype, reference_crystals
+from ionbridge.structures.symmetry import from_spglib
 
 EACH = pytest.mark.parametrize("prototype", PROTOTYPES.values(), ids=PROTOTYPES)
 
@@ -39,9 +40,11 @@ def test_neutral_dense_and_named(prototype: Prototype) -> None:
 def test_the_space_group_is_the_one_it_names(prototype: Prototype) -> None:
     """spglib, given orbits as atom types, finds the group we built with (or a supergroup of it)."""
     frac, orbit = prototype.positions
-    found = spglib.get_symmetry_dataset((prototype.lattice, frac, orbit + 1), symprec=1e-3)
+    found = from_spglib(
+        spglib.get_symmetry_dataset, (prototype.lattice, frac, orbit + 1), symprec=1e-3
+    )
     assert found is not None
-    ours = spglib.get_spacegroup_type(prototype.hall_number)
+    ours = from_spglib(spglib.get_spacegroup_type, prototype.hall_number)
     assert found.number >= ours.number
     assert ours.international_short.replace("_", "") == prototype.space_group.split(":")[0].replace(
         "_", ""

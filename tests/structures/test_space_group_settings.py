@@ -14,12 +14,13 @@ from ionbridge.structures.space_group_settings import (
     from_database,
     parse_operations,
 )
+from ionbridge.structures.symmetry import from_spglib
 
 ALL = range(1, 531)
 
 
 def type_of(hall_number):
-    return spglib.get_spacegroup_type(hall_number)
+    return from_spglib(spglib.get_spacegroup_type, hall_number)
 
 
 def full_name(hall_number):
@@ -32,8 +33,8 @@ def test_each_setting_is_a_group_and_knows_its_number():
     for k in ALL:
         operations = from_database(k)
         assert operations.is_group
-        found = spglib.get_spacegroup_type_from_symmetry(
-            operations.rotation, operations.translation
+        found = from_spglib(
+            spglib.get_spacegroup_type_from_symmetry, operations.rotation, operations.translation
         )
         assert found.number == operations.number
 
