@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import sys
+import zlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ionbridge.screening.commands.command import UNUSABLE, USABLE, add_command, check_output, say
+
+STARTERS = ("starter-hops", "starter-neb-hops", "starter-crystals")
+"""Bond-valence barriers, CHGNet bands, and well-known conductors and electrodes."""
 
 
 def add(commands: Any) -> None:
@@ -24,8 +30,8 @@ def add(commands: Any) -> None:
         verbs,
         "fetch",
         _data_fetch,
-        "say where a data set is had and where its files go",
-        "ionbridge data fetch obelix",
+        "fetch a data set from where it is published, going on where it broke off",
+        "ionbridge data fetch obelix --data data",
     )
     convert = add_command(
         verbs,
@@ -41,15 +47,31 @@ def add(commands: Any) -> None:
         "check which data sets are there, whole and readable",
         "ionbridge data check --data data",
     )
+    export = add_command(
+        verbs,
+        "export",
+        _data_export,
+        "write the small data that come with the package to a file",
+        "ionbridge data export starter-hops --out hops.jsonl",
+    )
+    export.add_argument("name", metavar="NAME", choices=STARTERS, help=", ".join(STARTERS))
     for verb in (fetch, convert):
         verb.add_argument("name", metavar="NAME", help="name of the data set")
+    fetch.add_argument(
+        "--data",
+        type=Path,
+        default=Path("data"),
+        metavar="DIR",
+        help="folder of the data sets (default: data)",
+    )
     for verb in (convert, check):
         verb.add_argument(
             "--data", type=Path, required=True, metavar="DIR", help="folder of the data sets"
         )
-    convert.add_argument(
-        "--out", type=Path, required=True, metavar="FILE", help="records (.jsonl, .jsonl.gz)"
-    )
+    for verb in (convert, export):
+        verb.add_argument(
+            "--out", type=Path, required=True, metavar="FILE", help="records (.jsonl, .jsonl.gz)"
+        )
 
 
 def _data_list(args: argparse.Namespace) -> int:
@@ -61,7 +83,46 @@ def _data_list(args: argparse.Namespace) -> int:
 
 
 def _data_fetch(args: argparse.Namespace) -> int:
-    print(_source(args.name).how_to_get)
+    from ionbridge.screening.errors import InputError
+    from ionbridge.structures.sources.download import fetch
+    from ionbridge.structures.sources.web import FetchError
+
+    source = _source(args.name)
+    say(f"{source.name}: {source.title}; licence: {source.licence}; cite {source.citation}")
+    try:
+        for line in fetch(source, args.data, _bar):
+            print(line)
+    except FetchError as error:
+        raise InputError(str(error)) from error
+    return USABLE
+
+
+def _bar(name: str) -> Callable[[int, int | None], None]:
+    """A progress bar for a file, on a terminal."""
+    from tqdm import tqdm
+
+    bar = tqdm(desc=name, unit="B", unit_scale=True, disable=not sys.stderr.isatty())
+
+    def told(done: int, of: int | None) -> None:
+        bar.total = of
+        bar.update(done - bar.n)
+        if done == of:
+            bar.close()
+
+    return told
+
+
+def _data_export(args: argparse.Namespace) -> int:
+    from ionbridge.screening.starter import starter_crystals, starter_hops, starter_neb_hops
+    from ionbridge.structures.io import write_json_lines
+
+    check_output(args.out)
+    read: dict[str, Callable[[], Sequence[Any]]] = dict(
+        zip(STARTERS, (starter_hops, starter_neb_hops, starter_crystals), strict=True)
+    )
+    records = read[args.name]()
+    write_json_lines(args.out, records)
+    say(f"wrote {args.out} ({len(records)} records)")
     return USABLE
 
 
@@ -76,7 +137,9 @@ def _data_convert(args: argparse.Namespace) -> int:
         raise InputError(
             f"{args.data}: {', '.join(source.missing(args.data))} missing; {source.how_to_get}"
         )
-    loaded = source.load(args.data)
+    loaded = _loaded(source, args.data)
+    if isinstance(loaded, str):
+        raise InputError(loaded)
     if not all(isinstance(record, Crystal | Hop) for record in loaded.records):
         raise InputError(
             f"{args.name} holds no crystals or hops; its files are read as they are: "
@@ -91,17 +154,34 @@ def _data_convert(args: argparse.Namespace) -> int:
 def _data_check(args: argparse.Namespace) -> int:
     from ionbridge.structures.sources.catalogue import SOURCES
 
-    n_whole = 0
+    n_whole = n_broken = 0
     for source in SOURCES.values():
         missing = source.missing(args.data)
         if missing:
             print(f"{source.name:24s} missing: {', '.join(missing)}")
             continue
+        loaded = _loaded(source, args.data)
+        if isinstance(loaded, str):
+            n_broken += 1
+            print(f"{source.name:24s} broken: {loaded}")
+            continue
         n_whole += 1
-        dropped = ", ".join(f"{n} {reason}" for reason, n in source.load(args.data).dropped.items())
+        dropped = ", ".join(f"{n} {reason}" for reason, n in loaded.dropped.items())
         for name, digest in source.checksums(args.data).items():
             print(f"{source.name:24s} {digest[:16]} {name}" + (f" ({dropped})" if dropped else ""))
-    return USABLE if n_whole else UNUSABLE
+    return USABLE if n_whole and not n_broken else UNUSABLE
+
+
+def _loaded(source: Any, data_dir: Path) -> Any:
+    """The records of a source, or the line that says which of its files is not what it was."""
+    from ionbridge.structures.sources.download import changed
+
+    try:
+        altered = changed(source, data_dir)
+        return altered or source.load(data_dir)
+    except (OSError, EOFError, ValueError, KeyError, zlib.error) as error:
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        return f"{source.name}: its files in {data_dir} cannot be read ({why})"
 
 
 def _source(name: str) -> Any:

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from ionbridge.structures.sources.source import Loaded, Source
+from ionbridge.structures.sources.source import Loaded, Remote, Source
 
 FOLDER = "argyrodite_aimd"
 TRAJECTORY, FRAME_NUMBERS = "actual_XDATCAR.gz", "frame_numbers.dat.gz"
+SERVED = "https://raw.githubusercontent.com/bjmorgan/data_argyrodite_disorder/HEAD/data"
 RUNS = ("Li6PS5Cl_0p_run1", "Li6PS5Cl_50p_run1", "Li6PS5I_0p_run1", "Li6PS5I_100p_run1")
 TEMPERATURE_K = 500.0
 TIMESTEP_FS = 2.0
@@ -89,4 +90,9 @@ SOURCE = Source(
     citation="10.1021/acs.chemmater.0c03738",
     files=tuple(f"{FOLDER}/{name}/{file}" for name in RUNS for file in (TRAJECTORY, FRAME_NUMBERS)),
     load=load,
+    remotes=tuple(
+        Remote(f"{SERVED}/{name.replace('_', '/')}/{file}", f"{FOLDER}/{name}/{file}")
+        for name in RUNS
+        for file in (TRAJECTORY, FRAME_NUMBERS)
+    ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,12 +13,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ionbridge.structures.sources.source import Loaded, Source
+from ionbridge.structures.sources.source import Loaded, Remote, Source
 
 FOLDER = "cell_ageing"
 CALCE_FILES = tuple(f"{FOLDER}/lco_calce_CS2_{n}.csv" for n in (35, 36, 37, 38))
 NASA_FILES = tuple(f"{FOLDER}/nasa_{n}.csv" for n in ("B0005", "B0006", "B0007", "B0018"))
 SEVERSON_FILE = f"{FOLDER}/lfp_severson_train.csv"
+N_SEVERSON_CELLS = 41
+SEVERSON_CURVES = f"{FOLDER}/severson_train"
+"""Of each cell, the discharge capacity in Ah: a row a voltage, a column a cycle from the second."""
+SEVERSON_LIVES = f"{SEVERSON_CURVES}/train_cycle_lives.csv"
+SEVERSON_SERVED = (
+    "https://raw.githubusercontent.com/petermattia/revisit-severson-et-al/"
+    "cc1773251150dc1d71e31cdb63fe732dba160b64/data"
+)
 SMOOTHED_CYCLES = 9
 """Width of the running median that takes out check-ups and interrupted cycles."""
 
@@ -170,6 +179,46 @@ def _rows(path: Path) -> Iterator[dict[str, str]]:
         yield from csv.DictReader(stream)
 
 
+def arrange_severson(data_dir: Path) -> None:
+    """What the discharge curves of the cells show in their first hundred cycles, as a table."""
+    lives = (data_dir / SEVERSON_LIVES).read_text(encoding="utf-8").split()
+    rows = []
+    for number, life in enumerate(lives, start=1):
+        cell = f"cell{number}"
+        capacity_Ah = np.loadtxt(data_dir / SEVERSON_CURVES / f"{cell}.csv", delimiter=",")
+        rows.append({"cell": cell, "cycle_life": float(life), **early_features(capacity_Ah)})
+    target = data_dir / SEVERSON_FILE
+    part = target.with_name(f".{target.name}.part")
+    with part.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, ("cell", "cycle_life", *EARLY_COLUMNS))
+        writer.writeheader()
+        writer.writerows(rows)
+    os.replace(part, target)
+
+
+def early_features(capacity_Ah: NDArray[np.float64]) -> dict[str, float]:
+    """`EARLY_COLUMNS` of discharge curves.
+
+    Args:
+        capacity_Ah: (n voltages, 99) discharge capacity at cycles 2 to 100.
+
+    Raises:
+        ValueError: Other cycles.
+    """
+    if capacity_Ah.ndim != 2 or capacity_Ah.shape[1] != 99:
+        raise ValueError(
+            f"curves of shape {capacity_Ah.shape}, expected 99 columns: cycles 2 to 100"
+        )
+    change = capacity_Ah[:, 100 - 2] - capacity_Ah[:, 10 - 2]
+    return {
+        "qmax_cycle2_Ah": float(capacity_Ah[:, 0].max()),
+        "qmax_cycle100_Ah": float(capacity_Ah[:, -1].max()),
+        "log10_var_dQ_100_10": math.log10(change.var()),
+        "min_dQ_100_10": float(change.min()),
+        "mean_dQ_100_10": float(change.mean()),
+    }
+
+
 SEVERSON = Source(
     name="severson_lfp",
     title="Early-cycle features and cycle life of fast-charged LFP/graphite cells",
@@ -178,6 +227,14 @@ SEVERSON = Source(
     citation="10.1038/s41560-019-0356-8",
     files=(SEVERSON_FILE,),
     load=load_severson,
+    remotes=(
+        Remote(f"{SEVERSON_SERVED}/cycle_lives/train_cycle_lives.csv", SEVERSON_LIVES),
+        *(
+            Remote(f"{SEVERSON_SERVED}/train/cell{n}.csv", f"{SEVERSON_CURVES}/cell{n}.csv")
+            for n in range(1, N_SEVERSON_CELLS + 1)
+        ),
+    ),
+    arrange=arrange_severson,
 )
 CALCE = Source(
     name="calce_lco",

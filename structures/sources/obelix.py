@@ -8,11 +8,17 @@ from pathlib import Path
 
 from ionbridge.structures.family_names import UNKNOWN_FAMILY, canonical_family
 from ionbridge.structures.io import iter_records
-from ionbridge.structures.sources.source import Loaded, Source
+from ionbridge.structures.sources.download import unpacked
+from ionbridge.structures.sources.source import Loaded, Remote, Source
 from ionbridge.structures.tables import ConductivityRow
 
 TABLE_FILE = "obelix/train.csv"
 CIF_FOLDER = "obelix/cifs"
+CIF_ARCHIVE = "obelix/train_cifs.tar.gz"
+SERVED = (
+    "https://raw.githubusercontent.com/NRC-Mila/OBELiX/"
+    "4eaac889809dd489e3bae468c45d5c0e02b9147a/data/downloads"
+)
 ROOM_TEMPERATURE_K = 298.15
 
 
@@ -45,6 +51,11 @@ def _cleaned(row: ConductivityRow) -> ConductivityRow:
     )
 
 
+def arrange(data_dir: Path) -> None:
+    """The CIFs of the archive into their folder."""
+    unpacked(data_dir / CIF_ARCHIVE, data_dir / CIF_FOLDER, ".cif")
+
+
 SOURCE = Source(
     name="obelix",
     title="Measured room-temperature ionic conductivities of Li conductors, with CIFs",
@@ -53,4 +64,9 @@ SOURCE = Source(
     citation="arXiv:2502.14234",
     files=(TABLE_FILE, CIF_FOLDER),
     load=load,
+    remotes=(
+        Remote(f"{SERVED}/train.csv", TABLE_FILE),
+        Remote(f"{SERVED}/train_cifs.tar.gz", CIF_ARCHIVE),
+    ),
+    arrange=arrange,
 )

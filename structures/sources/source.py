@@ -28,6 +28,22 @@ class Loaded(Generic[T]):
 
 
 @dataclass(frozen=True)
+class Remote:
+    """A file as its publisher serves it.
+
+    Attributes:
+        url: Its address, of one version where the publisher has versions.
+        path: Where it goes, below the data folder.
+        sha256: Of the served file; None where it was never published with this program: then what
+            the first fetch found is recorded beside the file.
+    """
+
+    url: str
+    path: str
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
 class Source:
     """A public data set and how its files become records.
 
@@ -39,6 +55,8 @@ class Source:
         citation: DOI or arXiv number.
         files: Paths below the data folder.
         load: Data folder to records.
+        remotes: What is fetched; empty where no file is served at a fixed address.
+        arrange: Makes `files` in a data folder of what was fetched, where they are not the same.
     """
 
     name: str
@@ -48,6 +66,8 @@ class Source:
     citation: str
     files: tuple[str, ...]
     load: Callable[[Path], Loaded[Any]]
+    remotes: tuple[Remote, ...] = ()
+    arrange: Callable[[Path], None] | None = None
 
     def missing(self, data_dir: str | Path) -> tuple[str, ...]:
         """Files that are not below the data folder."""

@@ -1,6 +1,7 @@
 """The command line as a script sees it: files, exit statuses, one line on stderr."""
 
 import csv
+import gzip
 import json
 import subprocess
 import sys
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from ionbridge.screening.cli import main, parser
-from ionbridge.structures.io import write_cif, write_json_lines
+from ionbridge.structures.io import read_records, write_cif, write_json_lines
+from ionbridge.structures.records import Crystal, Hop
 from tests.integration.test_campaign import write_campaign
 from tests.screening.tiny import layered, rocksalt, save_table_model, tiny_hops
 
@@ -136,12 +138,34 @@ def test_models(tiny_model: Path, capsys: Capture) -> None:
 def test_data(tmp_path: Path, capsys: Capture) -> None:
     assert main(["data", "list"]) == 0
     assert "obelix" in capsys.readouterr().out
-    assert main(["data", "fetch", "obelix"]) == 0
+    assert main(["data", "fetch", "na_conductivity", "--data", str(tmp_path)]) == 2
+    assert "get it from https://doi.org/10.1021" in capsys.readouterr().err
     assert main(["data", "fetch", "obelics"]) == 2
     assert "did you mean 'obelix'" in capsys.readouterr().err
     assert main(["data", "check", "--data", str(tmp_path)]) == 2
     assert main(["data", "convert", "obelix", "--data", str(tmp_path), "--out",
                  str(tmp_path / "x.jsonl")]) == 2  # fmt: skip
+
+
+def test_data_that_are_broken_are_said_to_be(tmp_path: Path, capsys: Capture) -> None:
+    file = tmp_path / "amorphous_diffusivity/ln_diffusivity_792.csv.gz"
+    file.parent.mkdir()
+    file.write_bytes(gzip.compress(b"formula,lnD,inverse_kbT\nLi,1,2\n" * 50)[:40])
+    assert main(["data", "check", "--data", str(tmp_path)]) == 2
+    assert "amorphous_diffusivity    broken: " in capsys.readouterr().out
+    assert main(["data", "convert", "amorphous_diffusivity", "--data", str(tmp_path), "--out",
+                 str(tmp_path / "x.jsonl")]) == 2  # fmt: skip
+    assert "cannot be read (EOFError" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "kind"), [("starter-hops", Hop), ("starter-neb-hops", Hop),
+                                            ("starter-crystals", Crystal)])  # fmt: skip
+def test_starter_data_can_be_had_as_a_file(tmp_path: Path, name: str, kind: type) -> None:
+    out = tmp_path / "out.jsonl.gz"
+    assert main(["data", "export", name, "--out", str(out)]) == 0
+    records = read_records(out)
+    assert len(records) > 10
+    assert all(isinstance(record, kind) for record in records)
 
 
 def test_help_teaches_without_loading_torch() -> None:
