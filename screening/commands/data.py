@@ -55,6 +55,34 @@ def add(commands: Any) -> None:
         "ionbridge data export starter-hops --out hops.jsonl",
     )
     export.add_argument("name", metavar="NAME", choices=STARTERS, help=", ".join(STARTERS))
+    optimade = add_command(
+        verbs,
+        "optimade",
+        _data_optimade,
+        "fetch the structures that an OPTIMADE provider has for a filter, as candidates",
+        "ionbridge data optimade https://optimade.materialsproject.org "
+        '--filter \'elements HAS ALL "Li","S" AND nelements<=4\' --out candidates.jsonl',
+    )
+    optimade.add_argument("provider", metavar="URL", help="base address of the provider")
+    optimade.add_argument(
+        "--filter", default="", metavar="F", help="in OPTIMADE's language (default: everything)"
+    )
+    optimade.add_argument(
+        "--max-count", type=int, metavar="N", help="at most N entries (default: all of them)"
+    )
+    optimade.add_argument(
+        "--page-limit", type=int, default=100, metavar="N", help="entries a page (default: 100)"
+    )
+    optimade.add_argument(
+        "--timeout-s", type=float, default=60.0, metavar="S", help="longest silence (default: 60)"
+    )
+    optimade.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="OPTIMADE entries, a line each (.jsonl)",
+    )
     for verb in (fetch, convert):
         verb.add_argument("name", metavar="NAME", help="name of the data set")
     fetch.add_argument(
@@ -97,11 +125,35 @@ def _data_fetch(args: argparse.Namespace) -> int:
     return USABLE
 
 
-def _bar(name: str) -> Callable[[int, int | None], None]:
+def _data_optimade(args: argparse.Namespace) -> int:
+    from ionbridge.screening.errors import InputError
+    from ionbridge.structures.sources.optimade import OptimadeQuery, fetch_structures
+    from ionbridge.structures.sources.web import FetchError
+
+    if args.out.suffix != ".jsonl":
+        raise InputError(f"--out: expected a name that ends in .jsonl, got {args.out}")
+    if not args.timeout_s > 0:
+        raise InputError(f"--timeout-s: expected more than 0, got {args.timeout_s:g}")
+    check_output(args.out)
+    try:
+        query = OptimadeQuery(args.provider, args.filter, args.max_count, args.page_limit)
+        n = fetch_structures(
+            query, args.out, _bar(args.out.name, "entries"), timeout_s=args.timeout_s
+        )
+    except FetchError as error:
+        raise InputError(str(error)) from error
+    if not n:
+        say(f"ionbridge: {args.provider}: no entry for the filter {args.filter!r}")
+        return UNUSABLE
+    say(f"wrote {args.out} ({n} entries; what was asked is in {args.out.name}.query.json)")
+    return USABLE
+
+
+def _bar(name: str, unit: str = "B") -> Callable[[int, int | None], None]:
     """A progress bar for a file, on a terminal."""
     from tqdm import tqdm
 
-    bar = tqdm(desc=name, unit="B", unit_scale=True, disable=not sys.stderr.isatty())
+    bar = tqdm(desc=name, unit=unit, unit_scale=True, disable=not sys.stderr.isatty())
 
     def told(done: int, of: int | None) -> None:
         bar.total = of

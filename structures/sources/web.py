@@ -64,7 +64,9 @@ def persistently(
             failed, before = (failed if now == before else 0) + 1, now
             if failed >= attempts:
                 tries = f"{attempts} tries in a row" if attempts > 1 else "one try"
-                raise FetchError(f"{what}: {error} ({tries})") from error
+                raise FetchError(
+                    f"{what}: {error} ({tries}); the same again goes on from here"
+                ) from error
             wait = first_wait_s * 2 ** (failed - 1) if error.after_s is None else error.after_s
             time.sleep(min(wait, LONGEST_WAIT_S))
 
