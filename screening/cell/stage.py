@@ -437,7 +437,19 @@ def _fill(
         cell_from_base="; ".join((*parameters.from_base, note(tuple(KPIS)))),
         cell_in_domain=on.covers(log10),
         cell_status="ok",
-        cell_reason=on.caution(log10),
+        cell_reason="; ".join(filter(None, (_table_caution(added), on.caution(log10)))),
+    )
+
+
+def _table_caution(row: Mapping[str, Any]) -> str:
+    """The domain warning of the table, and its note, for what enters the cell; empty where none."""
+    quantity = "conductivity" if row.get("role") == "electrolyte" else "diffusivity"
+    carries = str(row.get(f"{quantity}_source") or "").replace("_", " ")
+    outside = f"the predicted {quantity} lies outside the domain of its model"
+    if carries:
+        outside += f" (from {carries})"
+    return "; ".join(
+        filter(None, (outside if row.get("in_domain") is False else "", row.get("note")))
     )
 
 
@@ -524,7 +536,7 @@ def _run_protocol(best: Sequence[tuple[Row, CandidateParameters]], settings: Cel
         for name in protocol(settings.protocol).columns:
             row[f"cell_{name}"] = found.get(name)
         if found["status"] != "ok":
-            row["cell_reason"] = found["reason"]
+            row["cell_reason"] = "; ".join(filter(None, (row["cell_reason"], found["reason"])))
 
 
 def _base(settings: CellSettings, solve: Solve) -> dict[str, float]:

@@ -149,6 +149,12 @@ def test_a_cell_shows_its_ageing_and_the_voltage_where_there_is_one() -> None:
     assert tags.open == []
 
 
+def test_what_is_to_be_known_of_a_candidate_in_the_cell_is_shown() -> None:
+    cell = in_cell([row(0, cell_reason="outside <all> domains"), row(1)])
+    html = page(cell.rows, cell)
+    assert html.count("outside &lt;all&gt; domains") == 1
+
+
 def test_a_spread_has_two_digits_and_its_value_no_more() -> None:
     assert with_spread(119.37, 38.4) == ("119", "38")
     assert with_spread(0.98345, 0.0614) == ("0.983", "0.061")

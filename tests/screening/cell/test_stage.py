@@ -125,6 +125,18 @@ def test_curves_of_the_best_and_of_the_base_cell(found: Any) -> None:
     assert set(found.base) == {column(kpi) for kpi in KPIS}
 
 
+def test_a_domain_warning_of_the_table_stays_with_the_candidate_in_the_cell() -> None:
+    given = [
+        candidate("known", -9.0, in_domain=True),
+        candidate("far", -9.0, in_domain=False, diffusivity_source="hop_network", note="heated"),
+    ]
+    known, far = cell_columns(given, CellSettings(BASE, top_n=0), ohmic).rows
+    assert known["cell_reason"] == ""
+    assert far["cell_status"] == "ok"
+    for part in ("diffusivity lies outside the domain", "hop network", "heated"):
+        assert part in far["cell_reason"]
+
+
 def test_lfp_needs_its_own_prediction() -> None:
     stage = cell_columns(ROWS[:1], CellSettings("Prada2013_balanced"), ohmic)
     assert stage.rows[0]["cell_status"] == "failed"
