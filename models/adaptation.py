@@ -37,6 +37,7 @@ from ionbridge.models.physics_fed import PhysicsFed
 from ionbridge.models.prediction import Prediction
 from ionbridge.models.training import TrainingConfig
 from ionbridge.models.transforms import LogShift
+from ionbridge.models.tuning import Settings, tune
 from ionbridge.structures.family_names import canonical_family
 from ionbridge.structures.records import Hop
 from ionbridge.structures.splits import GroupedKFold, RandomKFold, Split
@@ -198,6 +199,8 @@ def adapt(
     n_members: int = 5,
     n_folds: int = 5,
     device: str = "auto",
+    trials: int = 0,
+    study: Path | None = None,
     progress: bool = False,
 ) -> Any:
     """Fit a model to labelled hops and calibrate it by grouped cross-validation.
@@ -214,6 +217,9 @@ def adapt(
         n_members: Networks in the ensemble.
         n_folds: Of the cross-validation; fewer where there are fewer host frameworks.
         device: ``auto``, ``cpu`` or ``cuda``.
+        trials: Settings that are tried in a search (:mod:`ionbridge.models.tuning`); 0 for the
+            defaults.
+        study: Journal of the search, with which it goes on.
         progress: Show progress bars.
 
     Returns:
@@ -221,7 +227,8 @@ def adapt(
         and how well the chosen one does out of fold stands in its ``card_``.
 
     Raises:
-        ValueError: Unknown strategy, too few labels, or none of the method asked for.
+        ValueError: Unknown strategy, too few labels, none of the method asked for, or a search
+            that cannot be made.
     """
     known = ("auto", PhysicsFed.kind, *STRATEGIES)
     if strategy not in known:
@@ -241,28 +248,53 @@ def adapt(
 
     bases = [placed(fold.train, fold.test) for fold in folds]
 
-    def validated(name: str, n_members: int) -> Prediction:
+    def maker(with_: Settings, b: Base, n_labels: int, n_members: int) -> Callable[[], Any]:
+        return _maker(with_, b, n_labels, seed, n_members, device)
+
+    def validated(with_: Settings, n_members: int) -> Prediction:
         parts = [
-            out_of_fold(_maker(name, b, len(hops), seed, n_members, device), hops, barrier_eV, [f])
+            out_of_fold(maker(with_, b, len(hops), n_members), hops, barrier_eV, [f])
             for b, f in zip(bases, folds, strict=True)
         ]
         fields = ("mean", "aleatoric_std", "epistemic_std")
         return Prediction(*(np.sum([getattr(p, f) for p in parts], axis=0) for f in fields))
 
-    compared: dict[str, float] = {}
-    chosen = strategy
-    if strategy == "auto":
-        compared = {
-            name: mae(barrier_eV, validated(name, n_members=1).mean) for name in AUTO_CANDIDATES
-        }
+    def best_of(compared: Mapping[str, float]) -> str:
         few = len({hop.framework for hop in hops}) < ENOUGH_GROUPS
-        chosen = choose(compared, PhysicsFed.kind if few and base.fed is not None else None)
-    validation = validated(chosen, min(n_members, VALIDATION_MEMBERS))
+        return choose(compared, PhysicsFed.kind if few and base.fed is not None else None)
+
+    def fitted_to(with_: Settings, train: Rows, test: Rows) -> NDArray[np.float64]:
+        model = maker(with_, placed(train, test), len(train), 1)()
+        model.fit([hops[i] for i in train], barrier_eV[train])
+        predicted: Prediction = model.predict([hops[i] for i in test])
+        return predicted.mean
+
+    compared: dict[str, float] = {}
+    candidates = AUTO_CANDIDATES if strategy == "auto" else (strategy,)
+    tuning = None
+    if trials:
+        if study is None:
+            raise ValueError("a search needs a study file")
+        tuning = tune(
+            hops, barrier_eV, fitted_to, candidates, best_of,
+            n_trials=trials, study=study, seed=seed, progress=progress,
+        )  # fmt: skip
+        settings = tuning.settings
+    else:
+        if strategy == "auto":
+            compared = {
+                name: mae(barrier_eV, validated(Settings(name), n_members=1).mean)
+                for name in candidates
+            }
+        settings = Settings(best_of(compared) if compared else strategy)
+    validation = validated(settings, min(n_members, VALIDATION_MEMBERS))
     every, none = np.arange(len(hops)), np.arange(0)
     start = placed(every, none)
-    model = _maker(chosen, start, len(hops), seed, n_members, device)()
+    model = maker(settings, start, len(hops), n_members)()
     _fit(model, hops, barrier_eV, progress)
-    card = _card(chosen, base, footing, compared, seed)
+    card = _card(settings.strategy, base, footing, compared, seed)
+    if tuning is not None:
+        card["tuning"] = tuning.report
     if isinstance(model, HopEnsemble | PhysicsFed):
         target = FED_TARGET if isinstance(model, PhysicsFed) else model.config.target
         n_groups = len({hop.framework for hop in hops})
@@ -340,16 +372,28 @@ def out_of_fold(
 
 
 def ensemble_config(
-    base: Base, strategy: Strategy, n_labels: int, seed: int, n_members: int, device: str
+    base: Base,
+    strategy: Strategy,
+    n_labels: int,
+    seed: int,
+    n_members: int,
+    device: str,
+    settings: Settings | None = None,
 ) -> HopEnsembleConfig:
-    """Settings of a fine-tuning, from the number of labels."""
+    """Settings of a fine-tuning, from the number of labels and what a search changed."""
+    own = settings or Settings("full")
     effort = FROZEN_HOST if strategy.freezes_host else MOVING_HOST
     batches = max(1, -(-n_labels // BATCH_SIZE))
-    epochs = int(np.clip(effort.gradient_steps / batches, *effort.epochs))
+    epochs = max(1, int(own.effort * np.clip(effort.gradient_steps / batches, *effort.epochs)))
     return HopEnsembleConfig(
         network=replace(base.network, use_scalars=True),
         training=TrainingConfig(
-            epochs=epochs, batch_size=BATCH_SIZE, learning_rate=3e-3, seed=seed, device=device
+            epochs=epochs,
+            batch_size=BATCH_SIZE,
+            learning_rate=own.learning_rate,
+            weight_decay=own.weight_decay,
+            seed=seed,
+            device=device,
         ),
         n_members=n_members,
         strategy=strategy,
@@ -357,8 +401,13 @@ def ensemble_config(
 
 
 def _maker(
-    name: str, base: Base, n_labels: int, seed: int, n_members: int, device: str
+    settings: Settings, base: Base, n_labels: int, seed: int, n_members: int, device: str
 ) -> Callable[[], Any]:
+    name = settings.strategy
+    if name == ExtraTreesBaseline.kind:
+        return lambda: ExtraTreesBaseline(
+            min_leaf=settings.min_leaf, max_features=settings.max_features
+        )
     if name == GaussianProcessBaseline.kind:
         return lambda: GaussianProcessBaseline(LogShift().shift_eV, base.process)
     if name in BASELINES:
@@ -367,7 +416,7 @@ def _maker(
         reads = base.fed is None or base.fed.reads_energies
         return lambda: PhysicsFed(seed, reads, known=base.fed, n_folds=0)
     strategy: Strategy = STRATEGIES[name]()
-    config = ensemble_config(base, strategy, n_labels, seed, n_members, device)
+    config = ensemble_config(base, strategy, n_labels, seed, n_members, device, settings)
     if isinstance(strategy, FromScratch):
         return lambda: HopEnsemble(config)
     return lambda: HopEnsemble(config, base.weights, base.process)

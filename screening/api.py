@@ -98,6 +98,8 @@ def adapt(
     base: str | PathLike[str] | None = None,
     strategy: str = "auto",
     method: str | None = None,
+    trials: int = 0,
+    study: str | PathLike[str] | None = None,
     seed: int = 0,
     progress: bool = False,
 ) -> tuple[Any, dict[str, Any]]:
@@ -108,6 +110,9 @@ def adapt(
         base: Model to start from; by default the best shipped one for these labels.
         strategy: ``auto`` compares ways by cross-validation on the labels and takes what wins.
         method: Of hops labelled by several methods, the one whose values are wanted.
+        trials: Settings that are tried in a search, judged on host frameworks held out of it, and
+            taken only where they win there; 0 for the defaults.
+        study: Journal of that search, an Optuna study; with it the search goes on where it was.
         seed: Of folds and fits.
         progress: Show a progress bar.
 
@@ -122,6 +127,8 @@ def adapt(
     if data.kind == "conductivity_table":
         if method is not None:
             raise InputError("method is not for conductivities, all from experiment")
+        if trials:
+            raise InputError("a search of settings is for barriers; conductivities have none")
         rows = learnable(data.records)
         if not rows:
             raise InputError(
@@ -140,7 +147,15 @@ def adapt(
     source = Base.of(str(base or DEFAULTS["migration_barrier"]))
     barrier_eV = np.array([float(hop.barrier_eV or 0.0) for hop in hops])
     model = adapt_hops(
-        hops, barrier_eV, source, strategy, method=method, seed=seed, progress=progress
+        hops,
+        barrier_eV,
+        source,
+        strategy,
+        method=method,
+        trials=trials,
+        study=None if study is None else Path(study),
+        seed=seed,
+        progress=progress,
     )
     return model, model.card_
 

@@ -52,6 +52,15 @@ def add(commands: Any) -> None:
         help="whose values to predict where barriers or diffusivities are of several methods, "
         "which are never pooled (default: the most trusted: experiment, dft_neb, mlip_neb, bvse)",
     )
+    command.add_argument(
+        "--trials",
+        type=int,
+        default=0,
+        metavar="N",
+        help="search settings in an Optuna study of N trials (barriers; minutes to hours); it is "
+        "kept as MODEL_DIR.study, goes on where it was, and its find is taken only where it wins "
+        "on frameworks that were held out of the search (default: no search)",
+    )
     command.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
     command.add_argument(
         "--out", type=Path, required=True, metavar="MODEL_DIR", help="folder of the model"
@@ -81,6 +90,8 @@ def _run(args: argparse.Namespace) -> int:
             base=args.base,
             strategy=args.strategy,
             method=args.method,
+            trials=args.trials,
+            study=args.out.with_name(f"{args.out.name}.study"),
             seed=args.seed,
             progress=sys.stderr.isatty(),
         )
@@ -90,6 +101,8 @@ def _run(args: argparse.Namespace) -> int:
     if is_table:
         compared = ", ".join(f"{name} {mae:.2f}" for name, mae in card["compared_mae"].items())
         say(f"{card['strategy']} chosen; errors in decades, out of fold: {compared}")
+    if tuning := card.get("tuning"):
+        _say_tuning(tuning)
     trained = card["trained_on"]
     if others := trained.get("n_hops_of_other_methods"):
         aside = ", ".join(f"{n} of {name}" for name, n in others.items())
@@ -102,15 +115,39 @@ def _run(args: argparse.Namespace) -> int:
     return USABLE
 
 
+def _say_tuning(tuning: dict[str, Any]) -> None:
+    """What a search found, and what it was worth."""
+    history, held_out = tuning["best_so_far_eV"], tuning["held_out_mae_eV"]
+    say(
+        f"{tuning['n_trials']} trials: cross-validated error from {history[0]:.3f} to "
+        f"{history[-1]:.3f} eV; best {_settings(tuning['tuned'])}"
+    )
+    if tuning["importances"]:
+        shares = (f"{name} {100 * share:.0f} %" for name, share in tuning["importances"].items())
+        say(f"what mattered: {', '.join(shares)}")
+    gain, low, high = tuning["gain_eV"]
+    say(
+        f"on {tuning['n_held_out_hops']} hops held out of the search: defaults "
+        f"({_settings(tuning['defaults'])}) {held_out['defaults']:.3f} eV, tuned "
+        f"{held_out['tuned']:.3f} eV, gain {gain:.3f} [{low:.3f}, {high:.3f}]; "
+        f"the {tuning['taken']} are taken"
+    )
+
+
+def _settings(values: dict[str, Any]) -> str:
+    named = (f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items())
+    return ", ".join(named).replace("strategy ", "", 1)
+
+
 def _diffusivities(args: argparse.Namespace) -> int:
     from ionbridge.models.diffusivity_adaptation import adapt_diffusivity
     from ionbridge.screening.errors import InputError
     from ionbridge.structures.diffusivity_labels import read_diffusivities
 
-    if args.base or args.strategy != "auto":
+    if args.base or args.strategy != "auto" or args.trials:
         raise InputError(
             f"{args.labels}: diffusivities are learnt in one way and from no base; "
-            "leave out --base and --strategy"
+            "leave out --base, --strategy and --trials"
         )
     data = read_diffusivities(args.labels)
     for failed in data.failed:
