@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +230,8 @@ def _simulate(args: argparse.Namespace) -> int:
             bar.update(len(solved))
     rows = stored_rows(args.out)
     write_tables(rows, args.out, columns)
+    settings = {"solver": args.model, "protocol": args.protocol}
+    _record(args.out, "cell simulate", rows, settings, (), [args.designs])
     return _wrote(args.out, rows, curves=columns is None)
 
 
@@ -260,6 +263,7 @@ def _predict(args: argparse.Namespace) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     rows = [found[i] for i in range(len(designs))]
     write_tables(rows, args.out)
+    _record(args.out, "cell predict", rows, {}, set(names.values()), [args.designs])
     return _wrote(args.out, rows)
 
 
@@ -289,6 +293,8 @@ def _predict_fitted(args: argparse.Namespace) -> int:
     rows = predict_rates(FittedPredictor(fit, model), rates)
     args.out.mkdir(parents=True, exist_ok=True)
     write_fitted_tables(rows, args.out)
+    settings = {"c_rates": args.c_rates}
+    _record(args.out, "cell predict", rows, settings, [args.model or MODEL], [args.fitted])
     return _wrote(args.out, rows)
 
 
@@ -344,6 +350,30 @@ def _export(args: argparse.Namespace) -> int:
         say(f"note: {note}")
     say(f"wrote {args.out}")
     return USABLE
+
+
+def _record(
+    out: Path,
+    command: str,
+    rows: Sequence[Any],
+    settings: Mapping[str, Any],
+    models: Iterable[str],
+    inputs: Sequence[Path],
+) -> None:
+    """Beside the tables, what another group needs to repeat them, and the cells as linked data."""
+    from ionbridge.models.checkpoint import model_checksum
+    from ionbridge.models.library import find
+    from ionbridge.screening.campaign import installed_version
+    from ionbridge.screening.provenance import write_cells, write_crate
+
+    write_cells(out, ({"id": r["design_id"], **r} for r in rows if r["status"] == "ok"))
+    used = {name: model_checksum(find(name)) for name in sorted(models)}
+    record = {
+        "settings": settings,
+        "model": {"name": ", ".join(used), "sha256": ", ".join(used.values())} if used else None,
+        "versions": {name: installed_version(name) for name in ("ionbridge", "pybamm", "torch")},
+    }
+    write_crate(out, command, f"discharges of {len(rows)} designs by IonBridge", record, inputs)
 
 
 def _cell_rom(name: str) -> Any:

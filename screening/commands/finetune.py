@@ -61,6 +61,9 @@ def add(commands: Any) -> None:
         "kept as MODEL_DIR.study, goes on where it was, and its find is taken only where it wins "
         "on frameworks that were held out of the search (default: no search)",
     )
+    command.add_argument(
+        "--cifs", type=Path, metavar="DIR", help="folder with <ID>.cif for the rows of a table"
+    )
     command.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
     command.add_argument(
         "--out", type=Path, required=True, metavar="MODEL_DIR", help="folder of the model"
@@ -76,7 +79,7 @@ def _run(args: argparse.Namespace) -> int:
     check_new_folder(args.out)
     if args.quantity in (None, "diffusivity") and is_diffusivity_file(args.labels):
         return _diffusivities(args)
-    data = read_input([args.labels])
+    data = read_input([args.labels], args.cifs)
     say(data.found)
     is_table = data.kind == "conductivity_table"
     if is_table and args.method:

@@ -289,10 +289,24 @@ class Screen(Arguments):
 class Finetune(Arguments):
     """Labels to learn from, and how."""
 
-    labels: WorkspacePath = Field(description="hops (JSON lines) with barrier_eV")
+    labels: WorkspacePath = Field(
+        description="hops (JSON lines) with barrier_eV; a table with a composition and 'Ionic "
+        "conductivity (S/cm)', bounds as <1e-8, or with temperature_K and "
+        "tracer_diffusivity_cm2_s; or what label md wrote"
+    )
+    quantity: Quantity | None = Field(default=None, description="default: what fits the labels")
+    cifs: WorkspacePath | None = Field(default=None, description="folder with <ID>.cif for a table")
+    method: Word | None = Field(
+        default=None,
+        description="whose values to predict where labels are of several methods, which are never "
+        "pooled; default: the most trusted",
+    )
     base: ModelName | None = Field(default=None, description="default: the library's best")
-    strategy: Literal["auto", "full", "frozen", "gradual", "heads", "lora", "scratch"] = Field(
-        "auto", description="auto measures by cross-validation what wins, and refuses what hurts"
+    strategy: Annotated[str, Field(pattern=r"^[a-z][a-z_-]{1,39}$")] = Field(
+        "auto",
+        description="auto measures by cross-validation what wins, and refuses what hurts; hops: "
+        "physics_fed, full, frozen, gradual, heads, lora, scratch; conductivities: mean, trees, "
+        "process, zero-shot, offset, trees-joint, residual, stacked",
     )
     seed: Seed = 0
     name: Name | None = Field(

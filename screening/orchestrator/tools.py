@@ -151,8 +151,9 @@ TOOLS: dict[str, Tool] = {
         ),
         Tool(
             "finetune",
-            "Adapt a model to labelled hops of a new chemistry; whether transfer helps is measured "
-            "by cross-validation. Minutes; use the answered model folder as model afterwards.",
+            "Adapt a model to labelled hops, or to a table of conductivities or diffusivities, of "
+            "a new chemistry; whether transfer helps is measured by cross-validation. Minutes; use "
+            "the answered model folder as model afterwards.",
             given.Finetune,
             work_tools.finetune,
             only_reads=False,

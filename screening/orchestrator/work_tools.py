@@ -224,6 +224,9 @@ def finetune(caller: Caller, a: given.Finetune) -> Answer:
     with _prepared(caller, "finetune") as job:
         options = _options(
             labels=job.stage(a.labels),
+            quantity=a.quantity,
+            cifs=None if a.cifs is None else job.stage(a.cifs),
+            method=a.method,
             base=job.model(a.base),
             strategy=a.strategy,
             seed=a.seed,

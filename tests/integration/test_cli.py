@@ -127,6 +127,28 @@ def test_label_bvse_gives_hops_that_can_be_learnt_from(tmp_path: Path, tiny_mode
     assert json.loads((tmp_path / "e.json").read_text())["n"] == 3
 
 
+def test_cifs_of_labels_are_read(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows without cell and space group get both from the CIF of their id."""
+    table, cifs = tmp_path / "t.csv", tmp_path / "cifs"
+    table.write_text("ID,Formula,Ionic conductivity (S/cm)\nx,LiCoO2,1e-6\n")
+    write_cif(layered(), cifs / "x.cif")
+    given = ["finetune", "--labels", str(table), "--out", str(tmp_path / "m")]
+    assert main([*given, "--cifs", str(tmp_path / "none")]) == 2
+    assert "no such folder" in capsys.readouterr().err
+    learnt: list[object] = []
+
+    def adapt(records: list[object], **options: object) -> None:
+        learnt.extend(records)
+        raise ValueError("one row")
+
+    monkeypatch.setattr("ionbridge.screening.api.adapt", adapt)
+    assert main([*given, "--cifs", str(cifs)]) == 2
+    (row,) = learnt
+    assert row.crystal.formula == "LiCoO2"
+
+
 def test_models(tiny_model: Path, capsys: Capture) -> None:
     assert main(["models", "list"]) == 0
     assert main(["models", "show", str(tiny_model)]) == 0

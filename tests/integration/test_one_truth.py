@@ -1,11 +1,15 @@
 """One question, one number: by command line, Python, plan and the tools of agents."""
 
 import csv
+import io
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
+from mcp import Client
 
 from ionbridge.screening.cli import main
 from ionbridge.screening.conduction import Conditions
@@ -18,6 +22,7 @@ from ionbridge.screening.orchestrator.quantities import QUANTITIES
 from ionbridge.screening.predictions import predict, read_input
 from ionbridge.structures.io import write_cif, write_json_lines
 from ionbridge.structures.prototypes import reference_crystals
+from tests.screening.orchestrator.test_mcp_server import answer, finished, over_stdio
 from tests.screening.tiny import tiny_hops
 
 HOPS, CRYSTALS = 3, ("LiCoO2", "LiFePO4")
@@ -95,3 +100,55 @@ def test_the_command_of_a_tool_gives_what_python_gives(goal: str, tmp_path: Path
         row = next(csv.DictReader(file))
     assert float(row[QUANTITIES[goal].column]) == pytest.approx(python, rel=FIGURES)
     assert math.isfinite(python)
+
+
+QUESTIONS = HOPS + len(CRYSTALS) + len(FORMULAS) + len(MEMBERS)
+
+
+@pytest.mark.slow
+def test_the_tools_of_agents_give_the_same_twenty_numbers(
+    inputs: dict[str, Path], tmp_path: Path
+) -> None:
+    """Asked over a real session, the tables that the answers point to against Python's."""
+    workspace = tmp_path / "workspace"
+    workspace.mkdir()
+    for path in inputs.values():
+        (shutil.copytree if path.is_dir() else shutil.copy)(path, workspace / path.name)
+    python: dict[str, float] = {}
+    for goal, path in inputs.items():
+        rows = predict(read_input([path]), None, None, Conditions(), ThisProcess()).rows
+        python |= {f"{goal} {row['id']}": row[QUANTITIES[goal].column] for row in rows}
+    for goal, given in MEMBERS.items():
+        done = execute(plan(goal, read_givens(given)), tmp_path / goal)
+        python[f"{goal} {given}"] = done.rows[0][QUANTITIES[goal].column]
+    assert len(python) == QUESTIONS == 20
+
+    async def table(client: Client, found: dict[str, Any], name: str) -> list[dict[str, str]]:
+        files = (await finished(client, found))["data"]["files"]
+        path = next(file for file in files if file.endswith(name))
+        content = (await client.read_resource(f"workspace:///{path}")).contents[0]
+        return list(csv.DictReader(io.StringIO(content.text)))  # type: ignore[union-attr]
+
+    async def session() -> dict[str, float]:
+        asked: dict[str, float] = {}
+        async with over_stdio(workspace) as client:
+            predicted = {
+                goal: await answer(client, "predict", inputs=[path.name], wait_s=0.0)
+                for goal, path in inputs.items()
+            }
+            planned = {
+                goal: await answer(client, "execute_plan", goal=goal, values=given, wait_s=0.0)
+                for goal, given in MEMBERS.items()
+            }
+            for goal, found in predicted.items():
+                for row in await table(client, found, "predictions.csv"):
+                    asked[f"{goal} {row['id']}"] = float(row[QUANTITIES[goal].column])
+            for goal, found in planned.items():
+                (row,) = await table(client, found, "result.csv")
+                asked[f"{goal} {MEMBERS[goal]}"] = float(row[QUANTITIES[goal].column])
+        return asked
+
+    asked = anyio.run(session)
+    assert set(asked) == set(python)
+    for question, value in python.items():
+        assert asked[question] == pytest.approx(value, rel=FIGURES), question

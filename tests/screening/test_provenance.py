@@ -93,3 +93,19 @@ def test_a_plan_leaves_them_behind(tmp_path: Path, goal: str) -> None:
     graph = assert_crate_holds(out)
     assert json.loads(graph["#setting-goal"]["value"]) == goal
     assert (out / CELLS_FILE).exists() == (goal == "cell_capacity")
+
+
+def test_cells_predicted_and_simulated_leave_them_behind(tmp_path: Path) -> None:
+    pytest.importorskip("pybamm")
+    designs = tmp_path / "designs.csv"
+    header = "design_id,base_cell,c_rate,temperature_K"
+    designs.write_text(f"{header}\na,Prada2013_balanced,1,298.15\nb,nothing,1,298.15\n")
+    for verb, made_by in (("predict", "cell-rom-lfp"), ("simulate", None)):
+        out = tmp_path / verb
+        assert main(["cell", verb, str(designs), "--out", str(out)]) == 0
+        graph = assert_crate_holds(out)
+        read = [graph[o["@id"]] for o in graph["#run"]["object"]]
+        assert "designs.csv" in [one["name"] for one in read]
+        assert (made_by in graph["#model"]["name"]) if made_by else "#model" not in graph
+        (cell,) = json.loads((out / CELLS_FILE).read_text())["@graph"]
+        assert cell["schema:name"] == "a"

@@ -25,6 +25,9 @@ def caller(tmp_path: Path, tiny_model: Path) -> Caller:
     workspace = Workspace(tmp_path / "workspace")
     write_json_lines(workspace.root / "mine" / "crystals.jsonl", [layered()])
     write_json_lines(workspace.root / "labels.jsonl", tiny_hops())
+    (workspace.root / "sigma.csv").write_text(
+        "Formula,Ionic conductivity (S/cm)\nLi3N,1e-3\n", encoding="utf-8"
+    )
     (workspace.root / "mine" / "known.txt").write_text("LiCoO2\n", encoding="utf-8")
     (workspace.root / "mine" / "campaign.yaml").write_text(
         "name: mine\ncandidates: {files: [crystals.jsonl]}\n"
@@ -50,6 +53,16 @@ CALLS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("screen", {"campaign": {"name": "x", "candidates": {"prototypes": {"max_count": 7}}}}),
     ("finetune", {"labels": "labels.jsonl", "base": "hop-encoder", "strategy": "heads"}),
     ("finetune", {"labels": "labels.jsonl", "name": "mine-own", "seed": 3}),
+    (
+        "finetune",
+        {
+            "labels": "sigma.csv",
+            "cifs": "mine",
+            "quantity": "conductivity",
+            "strategy": "trees-joint",
+        },
+    ),
+    ("finetune", {"labels": "sigma.csv", "quantity": "diffusivity", "method": "aimd"}),
     ("label", {"method": "bvse", "inputs": ["mine"]}),
     ("label", {"method": "neb", "inputs": ["mine"], "max_hops": 2}),
     ("label", {"method": "md", "inputs": ["mine"], "temperatures_K": [600, 800.0]}),
