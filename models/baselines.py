@@ -16,12 +16,12 @@ from sklearn.linear_model import QuantileRegressor
 
 from ionbridge.models.baseline import Arrays, Baseline, Floats
 from ionbridge.models.gaussian_process import GaussianProcessBaseline
+from ionbridge.models.hop_graphs import features_of, on_path
 from ionbridge.models.prediction import Prediction
 from ionbridge.models.transforms import LogShift
 from ionbridge.models.trees import Forest
-from ionbridge.structures.descriptors import hop_features
+from ionbridge.structures.descriptors import HOP_FEATURES
 from ionbridge.structures.family_names import canonical_family
-from ionbridge.structures.hop_profile import profiled
 from ionbridge.structures.records import Hop
 from ionbridge.structures.splits import GroupedKFold, framework
 
@@ -119,9 +119,9 @@ class ExtraTreesBaseline(Baseline):
     kind: ClassVar[str] = "trees"
 
     def _fit(self, hops: Sequence[Hop], barriers: Floats) -> None:
-        features, names = hop_features(hops)
+        features = features_of(hops)
         target = LogShift(self.shift_eV).forward(barriers)
-        self.features_ = list(names)
+        self.features_ = list(HOP_FEATURES)
         self.forest_ = self._grow(features, target)
         self.residual_ = self._unexplained(hops, features, target)
 
@@ -150,7 +150,7 @@ class ExtraTreesBaseline(Baseline):
         return max(unexplained, 0.0) ** 0.5
 
     def _predict(self, hops: Sequence[Hop]) -> Prediction:
-        trees = self.forest_.predict(hop_features(hops)[0])
+        trees = self.forest_.predict(features_of(hops))
         log = LogShift(self.shift_eV)
         mean = log.inverse(trees.mean(axis=0))
         return Prediction(
@@ -236,7 +236,7 @@ def bond_valence_barriers(hops: Sequence[Hop]) -> Floats:
 
     NaN where no bond valences exist.
     """
-    profiles = [profiled(hop).extra.get("bvse_profile_eV") for hop in hops]
+    profiles = [on_path(hop).extra.get("bvse_profile_eV") for hop in hops]
     return np.array([np.nan if p is None else max(p) - p[0] for p in profiles], dtype=float)
 
 

@@ -17,11 +17,10 @@ from ionbridge.models.baseline import Arrays, Baseline, Floats
 from ionbridge.models.domain import Domain
 from ionbridge.models.few_label import Source, is_new, strategy_named
 from ionbridge.models.gaussian_process import path_scalars
+from ionbridge.models.hop_graphs import features_of
 from ionbridge.models.prediction import Prediction
 from ionbridge.models.transforms import LogShift
-from ionbridge.structures.descriptors import hop_features
 from ionbridge.structures.graph import PATH_SCALARS
-from ionbridge.structures.hop_profile import profiled
 from ionbridge.structures.records import Hop
 
 SCALE = LogShift(0.1)
@@ -36,8 +35,7 @@ FEWEST_IN_PART = 30
 
 def hop_descriptors(hops: Sequence[Hop]) -> Floats:
     """(n, n_features): numbers of the bond-valence path, then path geometry and composition."""
-    ready = [profiled(hop) for hop in hops]
-    return np.nan_to_num(np.concatenate([path_scalars(ready), hop_features(hops)[0]], axis=1))
+    return np.nan_to_num(np.concatenate([path_scalars(hops), features_of(hops)], axis=1))
 
 
 def source_of(descriptors: Floats, target: Floats, ions: Sequence[str], seed: int = 0) -> Source:

@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 from scipy.spatial.distance import cdist
 
 from ionbridge.models.baseline import Arrays, Baseline, Floats
-from ionbridge.models.hop_graphs import graph_of
+from ionbridge.models.hop_graphs import graph_of, one_way
 from ionbridge.models.prediction import Prediction
 from ionbridge.models.transforms import LogShift
 from ionbridge.structures.graph import PATH_SCALARS
@@ -177,7 +177,8 @@ class GaussianProcessBaseline(Baseline):
 def path_scalars(hops: Sequence[Hop]) -> Floats:
     """(n_hops, len(PATH_SCALARS)) numbers of each hop's bond-valence path."""
     none = np.zeros((0, len(PATH_SCALARS)))
-    return np.concatenate([none, *(graph_of(hop).scalars.double().numpy() for hop in hops)])
+    graphs = [graph_of(one_way(hop)[0]) for hop in hops]
+    return np.concatenate([none, *(graph.scalars.double().numpy() for graph in graphs)])
 
 
 def _kernels(parts: Sequence[Floats], theta: Floats) -> list[tuple[Floats, Floats | None]]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -14,10 +15,12 @@ from numpy.typing import NDArray
 from torch_geometric.data import Batch
 
 from ionbridge.models.encoder import HopEncoder
+from ionbridge.models.hop_graphs import graph_of
 from ionbridge.models.network import HopNetwork, HopNetworkConfig, network_of
 from ionbridge.models.training import pick_device
 from ionbridge.models.transforms import LogShift
 from ionbridge.structures.graph import HopData
+from ionbridge.structures.records import Hop
 
 ENCODER = Path(__file__).parent / "library" / "hop-encoder"
 BATCH_SIZE = 64
@@ -47,6 +50,9 @@ class LearnedEnergies:
 
     config: HopNetworkConfig
     networks: tuple[HopNetwork, ...]
+    _found: WeakKeyDictionary[Hop, Floats] = field(
+        default_factory=WeakKeyDictionary, init=False, repr=False
+    )
 
     @classmethod
     def of(cls, encoder: HopEncoder) -> LearnedEnergies:
@@ -89,6 +95,14 @@ class LearnedEnergies:
                 each = [torch.stack([o.start_eV, o.end_eV, o.kra_eV]) for o in outputs]
                 parts.append(torch.stack(each).mean(dim=0).double().cpu().numpy())
         start, end, saddle = np.concatenate(parts, axis=1)
+        return start, end, saddle
+
+    def energies_of(self, hops: Sequence[Hop]) -> tuple[Floats, Floats, Floats]:
+        """:meth:`energies` of (n_hops,) hops, found once for each."""
+        missing = [hop for hop in dict.fromkeys(hops) if hop not in self._found]
+        found = np.stack(self.energies([graph_of(hop) for hop in missing]), axis=1)
+        self._found.update(zip(missing, found, strict=True))
+        start, end, saddle = np.array([self._found[hop] for hop in hops]).reshape(-1, 3).T
         return start, end, saddle
 
     def weights(self) -> list[Mapping[str, torch.Tensor]]:

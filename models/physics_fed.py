@@ -17,7 +17,7 @@ from ionbridge.models.checkpoint import IncompatibleModelError
 from ionbridge.models.domain import Domain
 from ionbridge.models.ensemble import HopEnergies
 from ionbridge.models.gaussian_process import PathProcess
-from ionbridge.models.hop_graphs import graph_of, on_path, one_way
+from ionbridge.models.hop_graphs import features_of, graph_of, on_path, one_way
 from ionbridge.models.learned_energies import (
     HIGHEST_EV,
     LARGEST_DIFFERENCE_EV,
@@ -30,7 +30,7 @@ from ionbridge.models.network import HopNetworkConfig
 from ionbridge.models.prediction import Prediction
 from ionbridge.models.transforms import LogShift
 from ionbridge.models.trees import Forest
-from ionbridge.structures.descriptors import hop_features
+from ionbridge.structures.descriptors import HOP_FEATURES
 from ionbridge.structures.graph import PATH_SCALARS, HopData, migration_graph_data
 from ionbridge.structures.migration_graph import MigrationGraph
 from ionbridge.structures.records import Hop, UnusableStructureError
@@ -472,7 +472,7 @@ class Inputs:
         """
         views = [one_way(hop) for hop in hops]
         graphs = [graph_of(hop) for hop, _ in views]
-        energies = (learned or LearnedEnergies.shipped()).energies(graphs)
+        energies = (learned or LearnedEnergies.shipped()).energies_of([hop for hop, _ in views])
         inputs = cls.made([on_path(hop) for hop, _ in views], graphs, energies)
         own = np.array([same for _, same in views], dtype=bool)
         inputs.difference = np.where(own, inputs.difference, -inputs.difference)
@@ -493,7 +493,7 @@ class Inputs:
         band = np.array([band_of(hop) for hop in hops])
         short = np.array([short_of(hop) for hop in hops]).reshape(len(hops), 2)
         learned, difference = learned_view(energies, TARGET), site_difference(energies)
-        features = both_ways(*hop_features(hops))
+        features = both_ways(features_of(hops), HOP_FEATURES)
         return cls(scalars, features, view, learned, logarithm_of(band), short, difference)
 
     @property

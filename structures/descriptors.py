@@ -79,6 +79,8 @@ COMPOSITION_FEATURES: tuple[str, ...] = (
 )
 """The Magpie columns that go with a hop; all 132 make trees worse on unseen families."""
 ION_FEATURES: tuple[str, ...] = ("ion_radius_A", "ion_charge", "ion_mass", "ion_electronegativity")
+HOP_FEATURES = (*PATH_FEATURES, *ION_FEATURES, *COMPOSITION_FEATURES)
+"""Columns of :func:`hop_features`."""
 
 
 def path_descriptors(hop: Hop) -> NDArray[np.float64]:
@@ -181,7 +183,6 @@ def hop_features(hops: Sequence[Hop]) -> tuple[NDArray[np.float64], tuple[str, .
     Returns:
         (n_hops, n_features) and the names of the columns.
     """
-    names = (*PATH_FEATURES, *ION_FEATURES, *COMPOSITION_FEATURES)
     all_columns = composition_feature_names()
     columns = [all_columns.index(name) for name in COMPOSITION_FEATURES]
     rows = [
@@ -194,7 +195,7 @@ def hop_features(hops: Sequence[Hop]) -> tuple[NDArray[np.float64], tuple[str, .
         )
         for hop in hops
     ]
-    return np.array(rows, dtype=float).reshape(len(rows), len(names)), names
+    return np.array(rows, dtype=float).reshape(len(rows), len(HOP_FEATURES)), HOP_FEATURES
 
 
 def equally_spaced(path_A: NDArray[np.float64], n_points: int) -> NDArray[np.float64]:

@@ -1,11 +1,14 @@
 """Labels to a calibrated model: what is compared, what is chosen, how much is computed."""
 
+from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from ionbridge.models import learned_energies
 from ionbridge.models.adaptation import (
     AUTO_CANDIDATES,
     BATCH_SIZE,
@@ -15,13 +18,16 @@ from ionbridge.models.adaptation import (
     ensemble_config,
     folds_of,
     out_of_fold,
+    process_of,
 )
 from ionbridge.models.baselines import FamilyIonMean
 from ionbridge.models.finetuning import STRATEGIES
 from ionbridge.models.gaussian_process import GaussianProcessBaseline, PathProcess, path_scalars
+from ionbridge.models.hop_graphs import on_path
 from ionbridge.models.network import HopNetwork, HopNetworkConfig
 from ionbridge.models.physics_fed import PhysicsFed
 from ionbridge.models.transforms import LogShift
+from ionbridge.structures import descriptors, hop_profile
 from ionbridge.structures.records import Hop
 from ionbridge.structures.splits import GroupedKFold
 from tests.small_crystals import skew_hop
@@ -88,6 +94,64 @@ def test_auto_compares_all_and_says_so(base: Base) -> None:
     assert set(compared) == set(AUTO_CANDIDATES)
     assert model.card_["strategy"] == choose(compared)
     assert np.isfinite(model.predict(HOPS).mean).all()
+
+
+class Counted:
+    """Counts how often each record is handed to a function."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> None:
+        self.seen: list[str] = []
+        original = getattr(module, name)
+
+        def counted(first: Any, *others: Any, **named: Any) -> Any:
+            self.seen.append(getattr(first, "id", ""))
+            return original(first, *others, **named)
+
+        monkeypatch.setattr(module, name, counted)
+
+
+def test_paths_and_features_of_a_hop_are_computed_once(
+    base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many folds and candidates there are, and in whatever direction the hop came."""
+    published = [replace(hop, extra={}) for hop in HOPS[:6]]
+    relaxed = Counted(monkeypatch, hop_profile, "relax_path")
+    described = Counted(monkeypatch, descriptors, "path_descriptors")
+    asked = Counted(monkeypatch, learned_energies.HopNetwork, "forward")
+    fed = PhysicsFed(reads_energies=False, n_folds=0).fit(published[:2], BARRIERS[:2])
+    start = replace(base, process=process_of(fed), method="dft_neb", fed=fed)
+    asked.seen.clear()
+    labelled = [replace(hop, method="mlip_neb") for hop in published[2:]]
+    for strategy in ("physics_fed", "auto"):
+        adapt(labelled, BARRIERS[2:6], start, strategy, n_members=1, n_folds=2, device="cpu")
+        if strategy == "physics_fed":
+            assert len(asked.seen) == len(fed.learned.networks)
+    assert len(relaxed.seen) == len(published)
+    # on the path that was given, which trees look at, and on the relaxed one
+    assert max(Counter(described.seen).values()) <= 2
+
+
+def test_a_prediction_computes_paths_features_and_energies_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = PhysicsFed(reads_energies=False, n_folds=0).fit(HOPS[:4], BARRIERS[:4])
+    published = [replace(hop, extra={}) for hop in HOPS[4:7]]
+    relaxed = Counted(monkeypatch, hop_profile, "relax_path")
+    described = Counted(monkeypatch, descriptors, "path_descriptors")
+    asked = Counted(monkeypatch, learned_energies.HopNetwork, "forward")
+    model.interval(model.predict(published))
+    model.in_domain(published)
+    assert len(relaxed.seen) == len(described.seen) == len(published)
+    assert len(asked.seen) == len(model.learned.networks)
+
+
+def test_a_hop_and_its_reverse_share_one_path() -> None:
+    """The path is relaxed in one direction and run backwards in the other, to the last bit."""
+    hop = replace(HOPS[0], extra={})
+    there, back = on_path(hop), on_path(hop.reversed())
+    np.testing.assert_array_equal(there.path_frac[::-1], back.path_frac)
+    for one in (there, back):
+        assert one.extra["bvse_profile_eV"][0] == 0.0
 
 
 def test_out_of_fold_values_come_from_models_that_did_not_see_the_row() -> None:
