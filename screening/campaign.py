@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ from ionbridge.models.checkpoint import IncompatibleModelError, model_checksum, 
 from ionbridge.models.library import DEFAULTS, LIBRARY, find
 from ionbridge.screening.candidates import Candidate, checksum, collect, counted_sample, drawn
 from ionbridge.screening.conduction import Conditions
-from ionbridge.screening.errors import InputError
+from ionbridge.screening.errors import InputError, MissingExtraError
 from ionbridge.screening.execution import Executor, executor_from
 from ionbridge.screening.filters import Filters, read_known_formulas
 from ionbridge.screening.folder_lock import LOCK_FILE, locked_folder
@@ -235,6 +236,9 @@ class Campaign:
         """See `run`; the folder is there and held by this process alone."""
         self._check_inputs_lie_elsewhere(folder)
         check_objectives(self.settings.objectives)
+        left_out = self._cells_left_out()
+        if left_out:
+            print(f"ionbridge: {left_out}", file=sys.stderr)
         started = time.time()
         pool = executor_from(executor, workers)
         n_workers = pool.n_workers  # asks a cluster: one that does not answer is refused here
@@ -265,7 +269,7 @@ class Campaign:
         ranked = self._ranked(rows, folder, candidates, predictor, pool, decides)
         self.rows_ = with_role_ranks(ranked)
         write_atomically(folder / TABLE_FILE, csv_lines(self.rows_, self.columns))
-        cell = self._cell_stage(predictor, workers)
+        cell = None if left_out else self._cell_stage(predictor, workers)
         if cell is not None:
             self.rows_ = cell.rows
             write_json(folder / CURVES_FILE, cell.curves)
@@ -280,6 +284,7 @@ class Campaign:
             "crystals_per_s": round(n_computed / max(predicted - ready, 1e-6), 2),
             "counts": {s: sum(row["status"] == s for row in rows) for s in STATUSES},
             "reasons": reasons(rows),
+            **({"left_out": left_out} if left_out else {}),
         }
         write_atomically(folder / REPORT_FILE, render(self.rows_, record, cell))
         record["timings_s"] = {
@@ -383,6 +388,12 @@ class Campaign:
             ShardFolder(folder / "refined", decides),
             lambda message: print(f"refine: {message}", file=sys.stderr),
         )
+
+    def _cells_left_out(self) -> str:
+        """Why the cell stage that is asked for cannot be run here; empty where it can."""
+        if self.settings.cell is None or find_spec("pybamm") is not None:
+            return ""
+        return f"the table will have no cell columns: {MissingExtraError('cell', 'the cell stage')}"
 
     def _cell_stage(self, predictor: CrystalPredictor, workers: int | None) -> CellStage | None:
         """The ranked rows in cells, where that is asked for."""

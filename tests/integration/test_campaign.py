@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from ionbridge import Campaign
+from ionbridge.screening.cli import main
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.table import COLUMNS
 from ionbridge.structures.io import write_json_lines
@@ -147,3 +148,19 @@ def test_an_estimate_without_running(tmp_path: Path, tiny_model: Path) -> None:
     assert cost.n_candidates == 12
     assert cost.n_timed == 12
     assert cost.seconds == pytest.approx(12 * cost.seconds_each / 2)
+
+
+def test_cells_without_the_package_for_them_are_left_out_and_named(
+    tmp_path: Path,
+    tiny_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setitem(sys.modules, "pybamm", None)  # as where the wheel alone is installed
+    campaign = write_campaign(tmp_path, tiny_model, 4, cell="{top_n: 2}")
+    assert main(["screen", str(campaign), "--out", str(tmp_path / "out"), "--workers", "0"]) == 0
+    assert "no cell columns" in capsys.readouterr().err
+    assert "ok" in table(tmp_path / "out")
+    record = json.loads((tmp_path / "out" / "campaign.json").read_text(encoding="utf-8"))
+    assert record["status"] == "complete"
+    assert "ionbridge[cell]" in record["left_out"]
