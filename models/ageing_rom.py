@@ -356,11 +356,27 @@ class AgeingRom:
             mean, std = inside[name]
             median[name] = np.exp(mean + slope * beyond) - SHIFTS.get(name, 0.0)
             log_std[name] = std * self.spread_[c]
-        settings = np.array([_settings(c) for c in cyclings])
-        low, high = self.ranges_
-        margin = DOMAIN_MARGIN * (high - low)
-        within = ((settings >= low - margin) & (settings <= high + margin)).all(axis=1)
+        within = np.array([not self.far_settings(c) for c in cyclings], dtype=bool)
         return AgeingPrediction(cycle, median, log_std, within)
+
+    def far_settings(self, cycling: Cycling) -> str:
+        """What of a way of cycling lies outside the training runs, in words; empty where nothing.
+
+        Args:
+            cycling: How a cell is cycled.
+        """
+        margin = DOMAIN_MARGIN * (self.ranges_[1] - self.ranges_[0])
+        low, high = self.ranges_ + np.array([-margin, margin])
+        far = []
+        for i, name in enumerate(Cycling.__dataclass_fields__):
+            value = _settings(cycling)[i]
+            if not low[i] <= value <= high[i]:
+                ends = [float(np.exp(v)) if "rate" in name else float(v) for v in (low[i], high[i])]
+                far.append(
+                    f"{name} is {getattr(cycling, name):g}, the training runs' {ends[0]:.3g} to "
+                    f"{ends[1]:.3g}"
+                )
+        return "; ".join(far)
 
     def save(self, directory: str | Path, card: Mapping[str, Any] | None = None) -> None:
         """Write the model folder."""

@@ -155,9 +155,31 @@ class CycleLife:
 
     def in_domain(self, records: Sequence[EarlyCycles]) -> NDArray[np.bool_]:
         """(n,) True where the features are like those of the training cells."""
+        return np.array([not why for why in self.far_features(records)], dtype=bool)
+
+    def far_features(self, records: Sequence[EarlyCycles]) -> list[str]:
+        """Which features are unlike those of the training cells, in words; empty where none is."""
         self._check()
-        off = np.abs(self._features(records) - self.centre_)
-        return np.asarray((off <= FAR * self.width_ + 1e-9).all(axis=1), dtype=bool)
+        rows = self._features(records)
+        low, high = (self.centre_ + s * (FAR * self.width_ + 1e-9) for s in (-1.0, 1.0))
+        return [
+            "; ".join(
+                f"{name} is {value:.3g}, the training cells' lie in {a:.3g} to {b:.3g}"
+                for name, value, a, b in zip(FEATURES, row, low, high, strict=True)
+                if not a <= value <= b
+            )
+            for row in rows
+        ]
+
+    def trouble(self, record: EarlyCycles) -> str:
+        """Why a cell has no life to be predicted; empty where it has one."""
+        capacity = record.qmax_cycle2_Ah
+        if capacity is None or capacity > self.end_of_life_Ah:
+            return ""
+        return (
+            f"qmax_cycle2_Ah is {capacity:g}, at or below the {self.end_of_life_Ah:g} Ah at which "
+            "a life ends"
+        )
 
     def save(self, directory: str | Path, card: Mapping[str, Any] | None = None) -> None:
         """Write the model folder."""

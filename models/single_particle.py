@@ -48,6 +48,8 @@ SLOPE_STEP = 1e-3
 FLAT_V = 1e-4
 """Slopes of a potential below this are taken as this, V."""
 INITIAL_SALT = "Initial concentration in electrolyte [mol.m-3]"
+TRANSFERENCE = "Cation transference number"
+THERMODYNAMIC_FACTOR = "Thermodynamic factor"
 N_SECTIONS, N_ROUNDS = 32, 3
 """Of the search for the end of discharge."""
 _GRID = np.linspace(0.0, 1.0, N_SECTIONS + 1)
@@ -370,7 +372,9 @@ def make_cells(
         overrides: Parameter name -> (n,) values that replace the base cell's. Diffusivities and
             "Electrolyte conductivity [S.m-1]" are taken as they are, at any temperature and
             concentration; "... factor" multiplies the base cell's function; "<region> tortuosity
-            factor (electrolyte)" takes the place of the Bruggeman coefficient.
+            factor (electrolyte)" takes the place of the Bruggeman coefficient. Where a value is NaN
+            the base cell's stays. Exchange current densities go with the maximum concentration, as
+            sqrt(c (c_max - c)) does at one stoichiometry.
     """
     given = {k: np.atleast_1d(np.asarray(v, dtype=float)) for k, v in (overrides or {}).items()}
     rate = np.atleast_1d(np.asarray(c_rate, dtype=float))
@@ -390,7 +394,7 @@ def make_cells(
     efficiency = {k: values.efficiency(k, porosity[k]) for k in REGIONS}
     conductivity = values.of_salt("Electrolyte conductivity", "[S.m-1]", tables.conductivity)
     diffusivity = values.of_salt("Electrolyte diffusivity", "[m2.s-1]", tables.diffusivity)
-    salt_free = 1.0 - np.minimum(values("Cation transference number"), 1.0)
+    salt_free = 1.0 - np.minimum(values(TRANSFERENCE), 1.0)
     flux = density * salt_free / FARADAY_C_PER_MOL
     profile = steady_profile(diffusivity, start, flux, thickness, porosity, efficiency)
     initial = conductivity.at(start[:, None])[:, 0]
@@ -411,6 +415,7 @@ def make_cells(
         exchange = (
             values.by_temperature(own.log_exchange_factor)
             + np.log(values(f"{long} exchange-current density factor"))
+            + np.log(largest / tables.scalars[f"Maximum concentration in {long.lower()} [mol.m-3]"])
             + 0.5 * np.log(start / tables.scalars[INITIAL_SALT])
         )
         return ElectrodeState(
@@ -430,6 +435,11 @@ def make_cells(
     negative = electrode("Negative", tables.negative, -1.0, 0)
     positive = electrode("Positive", tables.positive, 1.0, 2)
     factor = values.by_temperature(tables.thermodynamic_factor)
+    if THERMODYNAMIC_FACTOR in tables.scalars:
+        factor = np.broadcast_to(values(THERMODYNAMIC_FACTOR)[:, None], factor.shape)
+        diffusing = salt_free
+    else:  # a law for (1 - t+) (1 + dlnf/dlnc), which were measured as one
+        diffusing = 1.0 - np.full(n, tables.scalars.get(TRANSFERENCE, np.nan))
     factors = PropertyRows(factor, tables.concentrations[1])
     factor = factors.at(start[:, None])[:, 0]
     return Cells(
@@ -445,7 +455,7 @@ def make_cells(
         ),
         relaxation=_column(profile.relaxation),
         separator=_column(drops[1]),
-        concentration=_column(2.0 * salt_free * factor * thermal),
+        concentration=_column(2.0 * diffusing * factor * thermal),
         curvature=_column((logs[0] - logs[2]) - (means[0] - means[2])),
         ohmic_steady=_column(ohmic_factor(conductivity, start, profile, drops)),
         lower_V=_column(values("Lower voltage cut-off [V]")),
@@ -480,11 +490,15 @@ class _Values:
 
     def __call__(self, name: str) -> Floats:
         """(n,) a number; a factor that is not given is 1."""
-        base = 1.0 if name.endswith(" factor") else None
+        base = self.tables.scalars.get(name, 1.0 if name.endswith(" factor") else np.nan)
+        return self.given_or(name, np.full(self.n, base, dtype=float))
+
+    def given_or(self, name: str, base: Floats) -> Floats:
+        """(n,) what was given of a parameter, the base cell's where nothing was."""
         value = self.given.get(name)
         if value is None:
-            return np.full(self.n, self.tables.scalars.get(name, base), dtype=float)
-        return value if len(value) == self.n else np.broadcast_to(value, self.n)
+            return base
+        return np.where(np.isnan(value), base, value)
 
     def by_temperature(self, values: Floats) -> Floats:
         """(n, ...) for (n_T, ...): interpolated in 1/T, exact for logarithms of Arrhenius laws."""
@@ -504,25 +518,24 @@ class _Values:
     def of_salt(self, name: str, unit: str, table: Floats) -> PropertyRows:
         """A property of the electrolyte as rows of one cell each."""
         given = self.given.get(f"{name} {unit}")
-        if given is not None:
+        if given is not None and not np.isnan(given).any():
             return PropertyRows(np.broadcast_to(given, self.n)[:, None], 1.0)
         rows = self.by_temperature(table) * self(f"{name} factor")[:, None]
+        if given is not None:
+            rows = np.where(np.isnan(given)[:, None], rows, given[:, None])
         return PropertyRows(rows, self.tables.concentrations[1])
 
     def efficiency(self, region: str, porosity: Floats) -> Floats:
         """(n,) effective over bulk transport in a region's electrolyte."""
-        tortuosity = self.given.get(f"{region} tortuosity factor (electrolyte)")
-        if tortuosity is not None:
-            return np.broadcast_to(porosity / tortuosity, self.n)
-        return np.asarray(porosity ** self(f"{region} Bruggeman coefficient (electrolyte)"))
+        pores = porosity ** self(f"{region} Bruggeman coefficient (electrolyte)")
+        name = f"{region} tortuosity factor (electrolyte)"
+        return np.asarray(porosity / self.given_or(name, porosity / pores))
 
     def diffusivity(self, part: str, own: ElectrodeTables) -> Floats:
         """(n,) in the particles, m2/s."""
-        given = self.given.get(f"{part} particle diffusivity [m2.s-1]")
-        if given is not None:
-            return np.broadcast_to(given, self.n)
         base = np.exp(self.by_temperature(own.log_diffusivity))
-        return np.asarray(base * self(f"{part} particle diffusivity factor"))
+        base = base * self(f"{part} particle diffusivity factor")
+        return self.given_or(f"{part} particle diffusivity [m2.s-1]", base)
 
 
 def _column(values: Floats) -> Floats:

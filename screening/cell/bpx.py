@@ -23,6 +23,7 @@ from ionbridge.screening.cell.base_cells import (
     import_pybamm,
     scalars,
 )
+from ionbridge.screening.cell.cell_model import solvable
 from ionbridge.screening.cell.designs import Design
 from ionbridge.screening.cell.full_charge import NoFullChargeError, full_charge, open_circuit
 from ionbridge.screening.cell.inputs import (
@@ -144,7 +145,7 @@ def document(
         )
         for domain in ELECTRODES
     }
-    electrolyte = _electrolyte(values, numbers, kelvin, notes)
+    electrolyte = _electrolyte(values, numbers, given, kelvin, notes)
     layers = numbers["Number of electrodes connected in parallel to make a cell"]
     area = electrode_area_m2(numbers) / layers
     depth = sum(numbers[f"{region} thickness [m]"] for region in REGIONS)
@@ -314,12 +315,13 @@ def _long_name(where: str, key: str) -> str:
 def _values(design: Design) -> Any:
     """The design's ``pybamm.ParameterValues``."""
     values = base_cell(design.base_cell).values
-    plain = {
-        name: value
-        for name, value in design.parameters.items()
-        if name not in FACTORS and name not in CURVE_CHANGES and "tortuosity" not in name
-    }
-    values.update(plain)
+    values.update(
+        {
+            name: value
+            for name, value in solvable(design.parameters).items()
+            if name not in FACTORS and name not in CURVE_CHANGES and "tortuosity" not in name
+        }
+    )
     return values
 
 
@@ -396,20 +398,25 @@ def _electrode(
 
 
 def _electrolyte(
-    values: Any, numbers: Mapping[str, float], kelvin: float, notes: list[str]
+    values: Any,
+    numbers: Mapping[str, float],
+    given: Mapping[str, float],
+    kelvin: float,
+    notes: list[str],
 ) -> dict[str, Any]:
     """The electrolyte of the document."""
     import pybamm
 
     symbols = pybamm.LithiumIonParameters()
     c = _CONCENTRATION
-    given = numbers
 
-    def function(name: str, symbol: Any, factor: str) -> Any:
+    def function(name: str, symbol: Any) -> Any:
+        factor = given.get(f"{name.split(' [')[0]} factor", 1.0)
+
         def at(temperature: float) -> Floats:
             found = values.process_symbol(symbol(pybamm.Vector(c), pybamm.Scalar(temperature)))
             value = np.asarray(found.evaluate(), dtype=float).ravel()
-            return np.array(np.broadcast_to(value, c.shape)) * given.get(factor, 1.0)
+            return np.array(np.broadcast_to(value, c.shape)) * factor
 
         here = at(kelvin)
         if np.ptp(here) <= 1e-9 * here.max():
@@ -427,8 +434,8 @@ def _electrolyte(
     )
     if np.abs(chi - 1.0).max() > 1e-6:
         notes.append("the electrolyte's thermodynamic factor is left out: BPX takes it as 1")
-    diffusivity = function(ELECTROLYTE_DIFFUSIVITY, symbols.D_e, "Electrolyte diffusivity factor")
-    conductivity = function(CONDUCTIVITY, symbols.kappa_e, "Electrolyte conductivity factor")
+    diffusivity = function(ELECTROLYTE_DIFFUSIVITY, symbols.D_e)
+    conductivity = function(CONDUCTIVITY, symbols.kappa_e)
     return {
         "Cation transference number": numbers[TRANSFERENCE],
         "Diffusivity [m2.s-1]": diffusivity[0],

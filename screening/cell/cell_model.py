@@ -27,6 +27,7 @@ from ionbridge.screening.cell.inputs import (
     ELECTROLYTE_DIFFUSIVITY,
     FACTORS,
     FUNCTIONS,
+    LAYERS,
     REGIONS,
     STEP_WIDTH,
     TRANSFERENCE,
@@ -43,6 +44,14 @@ RELATIVE_TOLERANCE, ABSOLUTE_TOLERANCE = 1e-5, 1e-6
 
 SINGLE_ION = 1.0 - 1e-9
 """Some sets divide by 1 - t+; at 1 - 1e-9 no salt gradient forms either."""
+
+
+def solvable(given: Mapping[str, float]) -> dict[str, float]:
+    """A design's parameters with a transference number that every set can be evaluated at."""
+    if TRANSFERENCE not in given:
+        return dict(given)
+    return {**given, TRANSFERENCE: min(given[TRANSFERENCE], SINGLE_ION)}
+
 
 _AS_THEY_ARE = (
     TRANSFERENCE,
@@ -81,7 +90,7 @@ class CellModel:
             concentrations: Initial ones of both electrodes by PyBaMM's names, mol/m3.
         """
         base = scalars(self.base)
-        full = {**base, **self.fixed, **given}
+        full = solvable({**base, **self.fixed, **given})
         area = electrode_area_m2(full) / electrode_area_m2(base)
         values = {
             "Current function [A]": current_A / area,
@@ -91,7 +100,6 @@ class CellModel:
         }
         for name in _AS_THEY_ARE:
             values[name] = full[name]
-        values[TRANSFERENCE] = min(values[TRANSFERENCE], SINGLE_ION)
         for name in FUNCTIONS:
             values[name] = given.get(name, 0.0)
             values[_share(name)] = 0.0 if name in given else 1.0
@@ -129,6 +137,7 @@ def cell_model(
     fixed: tuple[tuple[str, float], ...] = (),
     model: str = "DFN",
     mesh: RadialMesh = FITTED,
+    n_through: int = N_THROUGH,
 ) -> CellModel:
     """Build the model of a base cell.
 
@@ -137,6 +146,7 @@ def cell_model(
         fixed: Parameters that are no inputs (see ``split``), and their values.
         model: ``DFN``, ``SPMe`` or ``SPM``.
         mesh: Along the particle radius.
+        n_through: Mesh cells through each electrode and the separator.
     """
     pybamm = import_pybamm()
     values = base_cell(base).values
@@ -148,7 +158,7 @@ def cell_model(
     for electrode in ELECTRODES:
         radius = float(values[f"{electrode} particle radius [m]"])
         submeshes[f"{electrode.lower()} particle"] = mesh.generator(radius)
-    through = dict.fromkeys(("x_n", "x_s", "x_p"), N_THROUGH)
+    through = dict.fromkeys(("x_n", "x_s", "x_p"), n_through)
     simulation = pybamm.Simulation(
         equations,
         parameter_values=values,
@@ -181,17 +191,15 @@ def _is_input(name: str) -> bool:
     return (
         name in (*_AS_THEY_ARE, *FUNCTIONS, *FACTORS, *CURVE_CHANGES, CONTACT, *_STATE)
         or name.endswith(geometry)
-        or name in ("Electrode height [m]", "Electrode width [m]", _LAYERS)
+        or name in ("Electrode height [m]", "Electrode width [m]", LAYERS)
     )
 
 
-_LAYERS = "Number of electrodes connected in parallel to make a cell"
 _STATE = (
     "Initial concentration in negative electrode [mol.m-3]",
     "Initial concentration in positive electrode [mol.m-3]",
     "Nominal cell capacity [A.h]",
     "Upper voltage cut-off [V]",
-    "Open-circuit voltage at 100% SOC [V]",
 )
 """Decide where and how fast a discharge starts; the model sees them through its inputs."""
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ionbridge.screening.cell.base_cells import base_cell, import_pybamm, potentials, scalars
-from ionbridge.screening.cell.cell_model import CellModel, cell_model, split
+from ionbridge.screening.cell.cell_model import N_THROUGH, CellModel, cell_model, split
 from ionbridge.screening.cell.designs import Design
 from ionbridge.screening.cell.full_charge import NoFullChargeError, full_charge, open_circuit
 from ionbridge.screening.cell.radial_mesh import FITTED, RadialMesh
@@ -46,13 +46,16 @@ def failed(design: Design, reason: str) -> Row:
     return row_of(design, status="failed", reason=" ".join(reason.split()))
 
 
-def discharge(design: Design, model: str = "DFN", mesh: RadialMesh = FITTED) -> Row:
+def discharge(
+    design: Design, model: str = "DFN", mesh: RadialMesh = FITTED, n_through: int = N_THROUGH
+) -> Row:
     """Solve a design.
 
     Args:
         design: What to solve.
         model: ``DFN``, ``SPMe`` or ``SPM``.
         mesh: Along the particle radius.
+        n_through: Mesh cells through each electrode and the separator.
 
     Returns:
         The design's values and, where it could be solved, ``capacity_Ah``, ``energy_Wh``,
@@ -80,7 +83,7 @@ def discharge(design: Design, model: str = "DFN", mesh: RadialMesh = FITTED) -> 
     lower = {**scalars(design.base_cell), **given}["Lower voltage cut-off [V]"]
     pybamm = import_pybamm()
     try:
-        built = cell_model(design.base_cell, fixed, model, mesh)
+        built = cell_model(design.base_cell, fixed, model, mesh, n_through)
         solution = _solve(built, design, solved, current, start.concentrations, start.usable_Ah)
     except (pybamm.SolverError, pybamm.ModelError, ValueError, RuntimeError) as error:
         return failed(design, _in_short(error))
@@ -117,7 +120,7 @@ def discharge(design: Design, model: str = "DFN", mesh: RadialMesh = FITTED) -> 
         voltage_V=[round(float(v), 6) for v in volts],
         open_circuit_V=[round(float(v), 6) for v in rest],
         status="ok",
-        reason=_caution(design),
+        reason=caution(design),
     )
 
 
@@ -172,17 +175,32 @@ def _fourier(design: Design) -> float | None:
     diffusivity = values.get("Positive particle diffusivity [m2.s-1]")
     if diffusivity is None:
         return None
+    diffusivity *= values.get("Positive particle diffusivity factor", 1.0)
     radius = values["Positive particle radius [m]"]
     return SECONDS_PER_HOUR * diffusivity / (design.c_rate * radius**2)
 
 
-def _caution(design: Design) -> str:
-    """What to keep in mind of a solved design."""
+def caution(design: Design) -> str:
+    """What to keep in mind of a design that is discharged; empty where there is nothing."""
     cell = base_cell(design.base_cell)
     off = abs(design.temperature_K - scalars(design.base_cell)["Reference temperature [K]"])
-    if cell.temperature_dependent or off <= SAME_TEMPERATURE_K:
-        return ""
-    return f"electrolyte and diffusivities of {cell.name} do not depend on temperature"
+    said = []
+    if not cell.temperature_dependent and off > SAME_TEMPERATURE_K:
+        said.append(f"electrolyte and diffusivities of {cell.name} do not depend on temperature")
+    if overcharged(design):
+        said.append(
+            f"charged above the {scalars(cell.name)[_UPPER]:g} V of {cell.name}, where nothing "
+            "says that its open-circuit curves hold"
+        )
+    return "; ".join(said)
+
+
+def overcharged(design: Design) -> bool:
+    """Whether a discharge starts above the base cell's own upper cut-off."""
+    return bool(design.parameters.get(_UPPER, 0.0) > scalars(design.base_cell)[_UPPER])
+
+
+_UPPER = "Upper voltage cut-off [V]"
 
 
 def _in_short(error: BaseException) -> str:

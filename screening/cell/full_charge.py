@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from ionbridge.screening.cell.base_cells import electrode_capacity_Ah, potentials, scalars
+from ionbridge.screening.cell.base_cells import (
+    base_cell,
+    electrode_capacity_Ah,
+    import_pybamm,
+    potentials,
+    scalars,
+)
 from ionbridge.screening.cell.inputs import CURVE_CHANGES, ELECTRODES, STEP_WIDTH
 
 Floats = NDArray[np.float64]
@@ -53,12 +61,136 @@ class FullCharge:
 
 
 def open_circuit(
-    base: str, given: Mapping[str, float], negative: Floats, positive: Floats, kelvin: float
+    base: str, given: Mapping[str, Any], negative: Floats, positive: Floats, kelvin: float
 ) -> Floats:
     """Cell voltage at rest, V, with a design's change of the cathode's curve."""
     tilt, step, where = (given.get(name, default) for name, default in CURVE_CHANGES.items())
     change = tilt * (0.5 - positive) - step * np.tanh((positive - where) / STEP_WIDTH)
     return np.asarray(potentials(base).open_circuit(negative, positive, kelvin) + change)
+
+
+EDGE = 1e-5
+"""How near to empty and full the formulas of open-circuit curves are followed: beyond it PyBaMM's
+guard against their ends, 1e-6 V / x, adds more than a tenth of a volt to them."""
+N_PLACES, N_FINER = 2001, 65
+
+
+@cache
+def curve_limits(base: str) -> dict[str, tuple[float, float]]:
+    """``Negative`` and ``Positive`` -> stoichiometries between which their curve is known.
+
+    Those of the table where the set has one, EDGE from empty and full where it has a formula.
+    """
+    pybamm = import_pybamm()
+    shipped = pybamm.ParameterValues(base_cell(base).pybamm_set)
+    found = {}
+    for electrode in ELECTRODES:
+        curve = shipped[f"{electrode} electrode OCP [V]"]
+        symbol = curve(pybamm.StateVector(slice(0, 1))) if callable(curve) else curve
+        tables = [s.x[0] for s in symbol.pre_order() if isinstance(s, pybamm.Interpolant)]
+        found[electrode] = (
+            max(EDGE, *(float(x.min()) for x in tables), EDGE),
+            min(1.0 - EDGE, *(float(x.max()) for x in tables), 1.0 - EDGE),
+        )
+    return found
+
+
+def _charging(base: str, given: Mapping[str, Any], n: int) -> _Charging:
+    """What sharing the lithium of n designs is about."""
+    full: dict[str, Any] = {**scalars(base), **given}
+    capacity = {
+        e: np.broadcast_to(np.asarray(electrode_capacity_Ah(full, e), dtype=float), n)
+        for e in ELECTRODES
+    }
+
+    def lithium(electrode: str) -> Any:
+        name = f"concentration in {electrode.lower()} electrode [mol.m-3]"
+        return capacity[electrode] * full[f"Initial {name}"] / full[f"Maximum {name}"]
+
+    total = np.asarray(lithium("Negative") + lithium("Positive"), dtype=float)
+    limits = curve_limits(base)
+    low, high = limits["Positive"]
+    return _Charging(
+        base=base,
+        change={
+            k: np.broadcast_to(np.asarray(given.get(k, d), dtype=float), n)[:, None]
+            for k, d in CURVE_CHANGES.items()
+        },
+        capacity=capacity,
+        lithium=total,
+        upper_V=np.broadcast_to(np.asarray(full["Upper voltage cut-off [V]"], dtype=float), n),
+        least=np.maximum(
+            limits["Negative"][0], (total - high * capacity["Positive"]) / capacity["Negative"]
+        ),
+        greatest=np.minimum(
+            limits["Negative"][1], (total - low * capacity["Positive"]) / capacity["Negative"]
+        ),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Charging:
+    """Sharing the lithium of n designs; all (n,) but ``change``.
+
+    Attributes:
+        base: Base cell.
+        change: CURVE_CHANGES, (n, 1) each.
+        capacity: Electrode -> charge between empty and full, Ah.
+        lithium: In both electrodes, Ah.
+        upper_V: Voltage to reach.
+        least: Stoichiometry of the negative electrode within both known curves.
+        greatest: Likewise.
+    """
+
+    base: str
+    change: Mapping[str, Floats]
+    capacity: Mapping[str, Floats]
+    lithium: Floats
+    upper_V: Floats
+    least: Floats
+    greatest: Floats
+
+    def positive(self, negative: Floats) -> Floats:
+        """Stoichiometry of the positive electrode, (n, m)."""
+        held = self.lithium[:, None] - negative * self.capacity["Negative"][:, None]
+        return np.asarray(held / self.capacity["Positive"][:, None])
+
+    def voltage(self, negative: Floats) -> Floats:
+        """At rest at the reference temperature, V, (n, m)."""
+        kelvin = potentials(self.base).reference_K
+        return open_circuit(self.base, self.change, negative, self.positive(negative), kelvin)
+
+    def crossing(self) -> tuple[Floats, Floats]:
+        """Interval of the negative electrode's stoichiometry in which the voltage is reached."""
+        low, high = self.least, self.greatest
+        reached = low < high
+        for count in (N_PLACES, N_FINER, N_FINER):
+            x = np.linspace(low, high, count, axis=1)
+            over = self.voltage(x) - self.upper_V[:, None]
+            crosses = (over[:, :-1] <= 0.0) & (over[:, 1:] > 0.0)
+            reached = reached & crosses.any(axis=1)
+            # Ramadass2004's fitted curve has poles; where one makes it cross, it does so far more
+            # steeply
+            rise = np.where(crosses, over[:, 1:] - over[:, :-1], np.inf)
+            at = rise.argmin(axis=1)
+            rows = np.arange(len(low))
+            low, high = x[rows, at], x[rows, at + 1]
+        return np.where(reached, low, np.nan), np.where(reached, high, np.nan)
+
+
+def full_charge_stoichiometries(
+    base: str, given: Mapping[str, ArrayLike], n: int
+) -> tuple[Floats, Floats]:
+    """Negative and positive stoichiometry at full charge of n designs; NaN where there is none.
+
+    Args:
+        base: Base cell.
+        given: What the designs set, (n,) or scalars.
+        n: Number of designs.
+    """
+    charging = _charging(base, given, n)
+    negative = charging.crossing()[1]
+    return negative, charging.positive(negative[:, None])[:, 0]
 
 
 def full_charge(base: str, given: Mapping[str, float] | None = None) -> FullCharge:
@@ -72,56 +204,45 @@ def full_charge(base: str, given: Mapping[str, float] | None = None) -> FullChar
         given: What a design sets.
 
     Raises:
-        NoFullChargeError: No share of the lithium gives that voltage.
+        NoFullChargeError: No share of the lithium gives that voltage within the open-circuit
+            curves.
     """
     given = given or {}
+    charging = _charging(base, given, 1)
+    found = full_charge_stoichiometries(base, given, 1)
+    x, y = (float(s[0]) for s in found)
+    if not np.isfinite(x):
+        raise NoFullChargeError(_no_full_charge(charging))
     full = {**scalars(base), **given}
-    capacity = {e: electrode_capacity_Ah(full, e) for e in ELECTRODES}
     most = {
         e: full[f"Maximum concentration in {e.lower()} electrode [mol.m-3]"] for e in ELECTRODES
     }
-    lithium = sum(
-        capacity[e] * full[f"Initial concentration in {e.lower()} electrode [mol.m-3]"] / most[e]
-        for e in ELECTRODES
-    )
-    if "Upper voltage cut-off [V]" in given:
-        upper = given["Upper voltage cut-off [V]"]
-    else:
-        upper = full.get("Open-circuit voltage at 100% SOC [V]", full["Upper voltage cut-off [V]"])
-    reference = potentials(base).reference_K
-    least = max(0.0, (lithium - capacity["Positive"]) / capacity["Negative"])
-    greatest = min(1.0, lithium / capacity["Negative"])
-
-    def positive(x: Floats) -> Floats:
-        return np.asarray((lithium - x * capacity["Negative"]) / capacity["Positive"])
-
-    def excess(x: Floats) -> Floats:
-        return open_circuit(base, given, x, positive(x), reference) - upper
-
-    x = np.linspace(least, greatest, 2001)
-    over = excess(x)
-    crossings = np.flatnonzero((over[:-1] <= 0.0) & (over[1:] > 0.0))
-    if len(crossings) == 0:
-        raise NoFullChargeError(
-            f"the lithium in the electrodes ({lithium:.4g} Ah) does not give {upper:g} V at rest"
-        )
-    # Ramadass2004's fitted curve has poles; where one makes it cross, it does so far more steeply
-    at = min(crossings, key=lambda i: over[i + 1] - over[i])
-    low, high = float(x[at]), float(x[at + 1])
-    for _ in range(60):
-        middle = 0.5 * (low + high)
-        if excess(np.array(middle)) > 0.0:
-            high = middle
-        else:
-            low = middle
-    y = float(positive(np.array(high)))
     return FullCharge(
-        negative=high,
+        negative=x,
         positive=y,
-        negative_capacity_Ah=capacity["Negative"],
-        positive_capacity_Ah=capacity["Positive"],
+        negative_capacity_Ah=float(charging.capacity["Negative"][0]),
+        positive_capacity_Ah=float(charging.capacity["Positive"][0]),
         concentrations={
-            "Initial concentration in negative electrode [mol.m-3]": high * most["Negative"],
+            "Initial concentration in negative electrode [mol.m-3]": x * most["Negative"],
             "Initial concentration in positive electrode [mol.m-3]": y * most["Positive"],
         },
+    )
+
+
+def _no_full_charge(charging: _Charging) -> str:
+    """Why one design does not reach its upper voltage."""
+    upper, lithium = float(charging.upper_V[0]), float(charging.lithium[0])
+    low, high = float(charging.least[0]), float(charging.greatest[0])
+    if low >= high:
+        return f"the electrodes cannot share the lithium that is in them ({lithium:.4g} Ah)"
+    x = np.linspace(low, high, N_PLACES)[None]
+    volts, y = charging.voltage(x)[0], charging.positive(x)[0]
+    if volts[-1] < upper:
+        return (
+            f"at rest the cell reaches {volts[-1]:.3f} V, below the upper cut-off of {upper:g} V: "
+            f"there the negative electrode is filled to {x[0, -1]:.4g} and the positive to "
+            f"{y[-1]:.3g}, and an open-circuit curve or the lithium ends"
+        )
+    return (
+        f"at rest the cell lies at {volts[0]:.3f} V or more, above the upper cut-off of {upper:g} V"
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 
 from ionbridge.screening.cell.base_cells import scalars
 from ionbridge.screening.errors import InputError
@@ -65,6 +66,8 @@ RANGES: tuple[tuple[str, float, float, str], ...] = (
     (r"Bruggeman coefficient", 0.0, 10.0, "an exponent, 1.5 for spheres"),
     (r"tortuosity factor", 0.1, 1e3, "porosity over relative transport"),
     (r"Cation transference number", -0.5, 1.0, "1 for a single-ion conductor"),
+    (r"Thermodynamic factor", 0.01, 100.0, "1 + dlnf/dlnc"),
+    (r"Initial concentration in electrolyte", 10.0, 4000.0, "mol per m3"),
     (r"concentration in .*\[mol\.m-3\]", 1e-3, 1e6, "mol per m3"),
     (r"Contact resistance \[Ohm\]", 0.0, 1e3, "Ohm"),
     (r" factor$", 1e-12, 1e12, "a multiplier"),
@@ -74,16 +77,69 @@ RANGES: tuple[tuple[str, float, float, str], ...] = (
     (r"Electrode (height|width) \[m\]", 1e-4, 1e3, "m"),
     (r"capacity \[A\.h\]", 1e-7, 1e5, "Ah"),
     (r"cut-off \[V\]", 0.0, 6.0, "V"),
+    (r"Number of electrodes connected in parallel", 1.0, 1e5, "a count of layers"),
 )
 """Pattern of the name, least, greatest, and what the unit is about."""
 
-FIXED = ("Reference temperature [K]", "Ambient temperature [K]", "Initial temperature [K]")
-"""Set by ``temperature_K`` or by the base cell, never by a column."""
+LAYERS = "Number of electrodes connected in parallel to make a cell"
+
+SETTABLE = (
+    "Nominal cell capacity [A.h]",
+    "Lower voltage cut-off [V]",
+    "Upper voltage cut-off [V]",
+    "Electrode height [m]",
+    "Electrode width [m]",
+    LAYERS,
+    CONTACT,
+    TRANSFERENCE,
+    "Thermodynamic factor",
+    "Initial concentration in electrolyte [mol.m-3]",
+    *(f"{region} {what}" for region in REGIONS for what in ("thickness [m]", "porosity")),
+    *(f"{region} Bruggeman coefficient (electrolyte)" for region in REGIONS),
+    *(
+        f"{electrode} {what}"
+        for electrode in ELECTRODES
+        for what in (
+            "particle radius [m]",
+            "electrode active material volume fraction",
+            "electrode conductivity [S.m-1]",
+            "electrode Bruggeman coefficient (electrode)",
+        )
+    ),
+    *(
+        f"{which} concentration in {electrode.lower()} electrode [mol.m-3]"
+        for which in ("Maximum", "Initial")
+        for electrode in ELECTRODES
+    ),
+)
+"""Numbers of a base cell that a design may replace: all that an isothermal discharge at constant
+current depends on."""
+
+ELSEWHERE = {
+    "Reference temperature [K]": "use temperature_K",
+    "Ambient temperature [K]": "use temperature_K",
+    "Initial temperature [K]": "use temperature_K",
+    "Current function [A]": "use c_rate",
+    "Open-circuit voltage at 100% SOC [V]": "use 'Upper voltage cut-off [V]'",
+    "Open-circuit voltage at 0% SOC [V]": "use 'Lower voltage cut-off [V]'",
+    "Number of cells connected in series to make a battery": "results are those of one cell",
+}
+"""Parameters of PyBaMM that no design sets, and what to do instead."""
+
+ONE_OF_TWO = (
+    *((name, f"{name.split(' [')[0]} factor") for name in FUNCTIONS),
+    *(
+        (f"{region} Bruggeman coefficient (electrolyte)", tortuosity)
+        for region, tortuosity in zip(REGIONS, TORTUOSITIES, strict=True)
+    ),
+)
+"""Columns of which a design gives one at most: the second would change nothing beside the first."""
 
 
+@cache
 def known_names(base: str) -> tuple[str, ...]:
     """Every column that a design of a base cell may have."""
-    numbers = (name for name in scalars(base) if name not in FIXED)
+    numbers = (name for name in SETTABLE if name in scalars(base))
     return tuple(dict.fromkeys([*numbers, *FUNCTIONS, *FACTORS, *CURVE_CHANGES, *TORTUOSITIES]))
 
 
@@ -93,12 +149,19 @@ def check_names(names: Iterable[str], bases: Iterable[str]) -> None:
     Raises:
         InputError: The column, and the nearest known one.
     """
+    bases = list(bases)
     known = list(dict.fromkeys(n for base in bases for n in known_names(base)))
     for name in names:
-        if name in FIXED:
-            raise InputError(f"'{name}' is not a column of designs; use temperature_K")
-        if name not in known:
-            raise InputError(f"unknown parameter '{name}'; {_nearest_name(name, known)}")
+        if name in ELSEWHERE:
+            raise InputError(f"'{name}' is not a column of designs; {ELSEWHERE[name]}")
+        if name in known:
+            continue
+        if any(name in scalars(base) for base in bases):
+            raise InputError(
+                f"'{name}' is not a column of designs; it changes nothing in an isothermal "
+                "discharge, or belongs to the base cell's materials"
+            )
+        raise InputError(f"unknown parameter '{name}'; {_nearest_name(name, known)}")
 
 
 def problem(base: str, given: Mapping[str, float]) -> str | None:
@@ -112,7 +175,12 @@ def problem(base: str, given: Mapping[str, float]) -> str | None:
         trouble = out_of_range(name, value)
         if trouble:
             return trouble
+    for one, other in ONE_OF_TWO:
+        if one in given and other in given:
+            return f"give '{one}' or '{other}', not both"
     numbers = {**scalars(base), **given}
+    if numbers[LAYERS] != round(numbers[LAYERS]):
+        return f"'{LAYERS}' is {numbers[LAYERS]:g}, not a whole number"
     for region, electrode in zip(REGIONS[::2], ELECTRODES, strict=True):
         parts = (f"{region} porosity", f"{region} active material volume fraction")
         total = sum(numbers[p] for p in parts)
@@ -120,6 +188,9 @@ def problem(base: str, given: Mapping[str, float]) -> str | None:
             return (
                 f"{electrode.lower()} electrode: porosity and active fraction add up to {total:g}"
             )
+        name = f"concentration in {electrode.lower()} electrode [mol.m-3]"
+        if given.get(f"Initial {name}", 0.0) > numbers[f"Maximum {name}"]:
+            return f"'Initial {name}' is above the maximum, {numbers[f'Maximum {name}']:g}"
     if numbers["Lower voltage cut-off [V]"] >= numbers["Upper voltage cut-off [V]"]:
         return "the lower voltage cut-off is not below the upper one"
     return None
@@ -144,4 +215,4 @@ def _nearest_name(name: str, known: list[str]) -> str:
     found = nearest(name.lower(), list(by_lower))
     if found.startswith("did you mean '"):
         return f"did you mean '{by_lower[found.split(chr(39))[1]]}'?"
-    return "it is none of PyBaMM's numeric parameters of the base cell"
+    return "it is none of what a design can set"

@@ -50,6 +50,8 @@ AGEING_COLUMNS = (
     "reason",
 )
 """Fade, resistance and losses after 500 cycles; the end is at 80 % of the capacity."""
+DUPLICATE = "duplicate id"
+"""Of rows with one id the first is used."""
 
 
 def life_rows(path: Path, model: CycleLife) -> list[Row]:
@@ -65,27 +67,36 @@ def life_rows(path: Path, model: CycleLife) -> list[Row]:
     needed = [name for name in EARLY_COLUMNS if not name.startswith("qmax")]
     rows: list[Row] = []
     usable: list[tuple[int, EarlyCycles]] = []
+    seen: set[str] = set()
     for k, given in enumerate(_read(path, needed)):
-        row: Row = dict.fromkeys(LIFE_COLUMNS, "") | {"cell": given.get("cell") or f"#{k}"}
+        row: Row = dict.fromkeys(LIFE_COLUMNS, "") | {
+            "cell": (given.get("cell") or "").strip() or f"#{k}"
+        }
+        trouble = DUPLICATE if row["cell"] in seen else ""
+        seen.add(row["cell"])
         try:
-            usable.append((k, early_cycles({**given, "cycle_life": ""})))
-            row["status"] = "ok"
+            record = early_cycles({**given, "cycle_life": ""})
+            trouble = trouble or model.trouble(record)
         except ValueError as error:
-            row |= {"status": "failed", "reason": str(error)}
+            trouble = trouble or str(error)
+        if trouble:
+            row |= {"status": "failed", "reason": trouble}
+        else:
+            row["status"] = "ok"
+            usable.append((k, record))
         rows.append(row)
     if usable:
         records = [record for _, record in usable]
         ends = zip(*model.lives(records), strict=True)
-        spread, inside = model.predict(records).std, model.in_domain(records)
-        for (k, _), (life, low, high), std, within in zip(
-            usable, ends, spread, inside, strict=True
-        ):
+        spread, far = model.predict(records).std, model.far_features(records)
+        for (k, _), (life, low, high), std, why in zip(usable, ends, spread, far, strict=True):
             rows[k] |= {
                 "cycle_life": float(life),
                 "cycle_life_lower": float(low),
                 "cycle_life_upper": float(high),
                 "log10_cycle_life_std": float(std),
-                "in_domain": bool(within),
+                "in_domain": not why,
+                "reason": why,
             }
     return rows
 
@@ -102,17 +113,22 @@ def ageing_rows(path: Path) -> list[Row]:
     """
     models: dict[str, AgeingRom] = {}
     rows: list[Row] = []
+    seen: set[str] = set()
     for k, given in enumerate(_read(path, ["base_cell", *CYCLING_COLUMNS])):
         base = (given["base_cell"] or "").strip()
         row: Row = dict.fromkeys(AGEING_COLUMNS, "")
-        row |= {"id": given.get("id") or f"#{k}", "base_cell": base}
+        row |= {"id": (given.get("id") or "").strip() or f"#{k}", "base_cell": base}
         try:
+            if row["id"] in seen:
+                raise InputError(DUPLICATE)
+            seen.add(row["id"])
             numbers = {name: _number(given, name) for name in CYCLING_COLUMNS}
             row |= numbers
             per_day = _number(given, "cycles_per_day") if given.get("cycles_per_day") else None
             if base not in models:
                 models[base] = ageing_model(base)
-            found = ageing_kpis(models[base], Cycling(**numbers), cycles_per_day=per_day)
+            cycling = Cycling(**numbers)
+            found = ageing_kpis(models[base], cycling, cycles_per_day=per_day)
         except ValueError as error:
             rows.append(row | {"status": "failed", "reason": str(error)})
             continue
@@ -124,7 +140,8 @@ def ageing_rows(path: Path) -> list[Row]:
         row |= {name: value for name, value in (kpis | lost).items() if name in row}
         if per_day is not None:
             row["years_of_service"] = years_of_service(found.cycles_to_end, per_day)
-        rows.append(row | {"status": "ok", "reason": found.note})
+        reasons = (models[base].far_settings(cycling), found.note)
+        rows.append(row | {"status": "ok", "reason": "; ".join(filter(None, reasons))})
     return rows
 
 

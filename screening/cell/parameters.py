@@ -37,7 +37,7 @@ from ionbridge.screening.cell.base_cells import (
     potentials,
     scalars,
 )
-from ionbridge.screening.cell.full_charge import full_charge
+from ionbridge.screening.cell.full_charge import NoFullChargeError, full_charge
 from ionbridge.screening.cell.inputs import CONDUCTIVITY, TRANSFERENCE, problem
 from ionbridge.structures.transport import arrhenius
 from ionbridge.structures.units import BOLTZMANN_EV_PER_K, M2_PER_CM2, S_M_PER_S_CM
@@ -127,6 +127,7 @@ def candidate_parameters(
     temperature_K: float,
     reference_log10_diffusivity: float | None = None,
     absolute: bool = False,
+    design: Mapping[str, float] | None = None,
 ) -> CandidateParameters:
     """Put a candidate into a base cell.
 
@@ -140,6 +141,8 @@ def candidate_parameters(
             predicted by the same model at the row's temperature; needed where it separates into
             phases.
         absolute: Use the absolute value for such hosts too.
+        design: What the cell's design sets, by PyBaMM's names: its window of fillings is the one
+            over which the chemical diffusivity is a mean.
 
     Raises:
         NoCellError: The row has no such value, or the cell cannot take it.
@@ -181,7 +184,10 @@ def candidate_parameters(
             f"of the predicted diffusivities of candidate and {cell.cathode}",
         )
     else:
-        start = full_charge(base)
+        try:
+            start = full_charge(base, design)
+        except NoFullChargeError as error:
+            raise NoCellError(f"{base}: {error}") from error
         last = start.positive + start.usable_Ah / start.positive_capacity_Ah
         factor, spread = chemical_factor(
             potentials(base), (start.positive, min(last, 0.99)), temperature_K

@@ -13,9 +13,10 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from ionbridge.screening.cell.base_cells import base_cell, import_pybamm, scalars
+from ionbridge.screening.cell.cell_model import N_THROUGH, solvable
 from ionbridge.screening.cell.designs import Design
 from ionbridge.screening.cell.discharge import SAME_TEMPERATURE_K, failed, quiet, row_of
-from ionbridge.screening.cell.full_charge import NoFullChargeError
+from ionbridge.screening.cell.full_charge import NoFullChargeError, full_charge
 from ionbridge.screening.cell.inputs import CURVE_CHANGES, ELECTRODES, FACTORS
 from ionbridge.screening.cell.kpis import DUTY_CYCLE, PULSE_STATE
 from ionbridge.screening.cell.radial_mesh import N_CELLS, radial_submesh
@@ -74,34 +75,33 @@ class Cell:
                 f"refused at {design.temperature_K:g} K: electrolyte and diffusivities of "
                 f"{cell.name} do not depend on temperature; use Prada2013_thermal"
             )
-        current = design.c_rate * given.get("Nominal cell capacity [A.h]", cell.nominal_capacity_Ah)
+        numbers = {**scalars(design.base_cell), **given}
+        nominal = numbers["Nominal cell capacity [A.h]"]
+        lower, upper = numbers["Lower voltage cut-off [V]"], numbers["Upper voltage cut-off [V]"]
+        full_charge(design.base_cell, given)  # PyBaMM charges it below; this says why it could not
         values.update(
             {
-                **given,
-                "Current function [A]": current,
+                **solvable(given),
+                "Current function [A]": design.c_rate * nominal,
                 "Ambient temperature [K]": design.temperature_K,
                 "Initial temperature [K]": design.temperature_K,
+                "Open-circuit voltage at 0% SOC [V]": lower,
+                "Open-circuit voltage at 100% SOC [V]": upper,
             }
         )
-        numbers = {**scalars(design.base_cell), **given}
-        return cls(
-            values,
-            numbers["Nominal cell capacity [A.h]"],
-            design.c_rate,
-            numbers["Lower voltage cut-off [V]"],
-            numbers["Upper voltage cut-off [V]"],
-        )
+        return cls(values, nominal, design.c_rate, lower, upper)
 
     def simulation(self, **how: Any) -> Any:
         """A ``pybamm.Simulation`` of the cell with the mesh that diffusion needs."""
         import pybamm
 
-        model = pybamm.lithium_ion.DFN({"contact resistance": "true"})
+        options = {"contact resistance": "true", "calculate discharge energy": "true"}
+        model = pybamm.lithium_ion.DFN(options)
         submeshes = dict(model.default_submesh_types)
         for electrode in ELECTRODES:
             radius = float(self.values[f"{electrode} particle radius [m]"])
             submeshes[f"{electrode.lower()} particle"] = radial_submesh(radius)
-        through = dict.fromkeys(("x_n", "x_s", "x_p"), 20)
+        through = dict.fromkeys(("x_n", "x_s", "x_p"), N_THROUGH)
         return pybamm.Simulation(
             model,
             parameter_values=self.values,
@@ -122,16 +122,18 @@ class Cell:
 
 def _energy_Wh(part: Any) -> float:
     """Integral of V I dt of one step; positive when the cell gives."""
-    seconds = np.asarray(part["Time [s]"].entries, dtype=float)
-    power = np.asarray(part["Voltage [V]"].entries * part["Current [A]"].entries, dtype=float)
-    return float(np.trapezoid(power, seconds)) / SECONDS_PER_HOUR
+    return _gained(part, "Discharge energy [W.h]")
 
 
 def _charge_Ah(part: Any) -> float:
     """Integral of I dt of one step; positive when the cell gives."""
-    seconds = np.asarray(part["Time [s]"].entries, dtype=float)
-    current = np.asarray(part["Current [A]"].entries, dtype=float)
-    return float(np.trapezoid(current, seconds)) / SECONDS_PER_HOUR
+    return _gained(part, "Discharge capacity [A.h]")
+
+
+def _gained(part: Any, variable: str) -> float:
+    """By how much a variable of the model grew in a step."""
+    course = part[variable].entries
+    return float(course[-1] - course[0])
 
 
 def _parts(solution: Any, n: int) -> list[Any]:
@@ -149,6 +151,8 @@ def _parts(solution: Any, n: int) -> list[Any]:
 class Charge:
     """Constant current to the upper cut-off, constant voltage to C/20, from empty.
 
+    A charge at C/20 or below has no part at constant voltage.
+
     Attributes:
         cut_off_rate: C-rate at which the constant-voltage part ends.
     """
@@ -163,19 +167,24 @@ class Charge:
 
     def run(self, cell: Cell) -> dict[str, float]:
         """Charge at the design's rate."""
-        one, two = _parts(cell.steps(_charge_steps(cell, self.cut_off_rate), soc=0.0), 2)
-        charge = -_charge_Ah(one) - _charge_Ah(two)
+        steps = _charge_steps(cell, self.cut_off_rate)
+        parts = _parts(cell.steps(steps, soc=0.0), len(steps))
+        charge = -sum(_charge_Ah(p) for p in parts)
+        first, last = (parts[i]["Time [s]"].entries for i in (0, -1))
         return {
             "charge_capacity_Ah": charge,
-            "charge_energy_Wh": -_energy_Wh(one) - _energy_Wh(two),
-            "charge_time_s": float(two["Time [s]"].entries[-1] - one["Time [s]"].entries[0]),
-            "constant_current_share": -_charge_Ah(one) / charge,
+            "charge_energy_Wh": -sum(_energy_Wh(p) for p in parts),
+            "charge_time_s": float(last[-1] - first[0]),
+            "constant_current_share": -_charge_Ah(parts[0]) / charge,
         }
 
 
 @dataclass(frozen=True)
 class Cycle:
-    """Discharge, then CC-CV charge at the same rate: what comes back of what was put in.
+    """CC-CV charge, then discharge at the same rate: what comes back of what was put in.
+
+    The second cycle is taken, which starts and ends in the same state: without side reactions as
+    much charge comes back as was put in.
 
     Attributes:
         cut_off_rate: C-rate at which the charge ends.
@@ -190,27 +199,28 @@ class Cycle:
     )
 
     def run(self, cell: Cell) -> dict[str, float]:
-        """Cycle once from full charge."""
-        steps = [
+        """Cycle twice from full charge."""
+        one = [
             f"Discharge at {cell.c_rate:g}C until {cell.lower_V:g} V",
             *_charge_steps(cell, self.cut_off_rate),
         ]
-        out, one, two = _parts(cell.steps(steps, soc=1.0), 3)
-        put_in = -_energy_Wh(one) - _energy_Wh(two)
+        parts = _parts(cell.steps([*one, *one], soc=1.0), 2 * len(one))
+        charge, out = parts[1 : len(one)], parts[len(one)]
+        put_in = -sum(_energy_Wh(p) for p in charge)
         return {
             "capacity_Ah": _charge_Ah(out),
             "energy_Wh": _energy_Wh(out),
             "round_trip_efficiency": _energy_Wh(out) / put_in,
-            "coulombic_efficiency": _charge_Ah(out) / (-_charge_Ah(one) - _charge_Ah(two)),
+            "coulombic_efficiency": _charge_Ah(out) / -sum(_charge_Ah(p) for p in charge),
         }
 
 
 def _charge_steps(cell: Cell, cut_off_rate: float) -> list[str]:
     """CC-CV at the design's rate."""
-    return [
-        f"Charge at {cell.c_rate:g}C until {cell.upper_V:g} V",
-        f"Hold at {cell.upper_V:g} V until {cut_off_rate:g}C",
-    ]
+    steps = [f"Charge at {cell.c_rate:g}C until {cell.upper_V:g} V"]
+    if cell.c_rate > cut_off_rate:
+        steps.append(f"Hold at {cell.upper_V:g} V until {cut_off_rate:g}C")
+    return steps
 
 
 @dataclass(frozen=True)

@@ -17,14 +17,18 @@ from ionbridge.models.cell_transfer import STRATEGIES, Automatic
 from ionbridge.models.single_particle import (
     Cells,
     CellTables,
-    first_crossing,
     make_cells,
-    potential,
 )
 from ionbridge.screening.cell.base_cells import BASE_CELLS, base_cell
 from ionbridge.screening.cell.cell_tables import tabulate
 from ionbridge.screening.cell.designs import Design
-from ionbridge.screening.cell.discharge import END_STATES, failed, row_of
+from ionbridge.screening.cell.discharge import (
+    END_STATES,
+    caution,
+    failed,
+    overcharged,
+    row_of,
+)
 from ionbridge.screening.cell.experiment_spread import (
     CAPACITY,
     ENERGY,
@@ -32,6 +36,11 @@ from ionbridge.screening.cell.experiment_spread import (
     N_CELLS,
     unsupported,
     with_experiment,
+)
+from ionbridge.screening.cell.full_charge import (
+    NoFullChargeError,
+    full_charge,
+    full_charge_stoichiometries,
 )
 from ionbridge.screening.cell.inputs import CURVE_CHANGES, STEP_WIDTH
 from ionbridge.screening.cell.simulation import Simulations, load_simulations
@@ -77,6 +86,8 @@ def training_data(
 ) -> tuple[list[Cells], list[Curves], NDArray[np.intp]]:
     """Simulated discharges as cells and curves, one record an open-circuit curve.
 
+    A parameter that a design leaves to the base cell is NaN in its row, and the base cell's here.
+
     Args:
         simulations: Of one base cell.
         tables: That base cell; made with PyBaMM by default.
@@ -85,85 +96,33 @@ def training_data(
         Cells, curves, and the rows of the simulations that they are, in their order.
     """
     tables = tables or base_tables(simulations.base_cell)
-    changed = {k: v for k, v in simulations.parameters.items() if k in CURVE_CHANGES}
+    n = len(simulations)
+    given = {k: v for k, v in simulations.parameters.items() if k not in CURVE_CHANGES}
+    changes = {k: simulations.parameters.get(k, np.full(n, np.nan)) for k in CURVE_CHANGES}
+    curves: dict[tuple[float, ...], list[int]] = {}
+    for i in range(n):
+        of_row = zip(changes.values(), CURVE_CHANGES.values(), strict=True)
+        curve = tuple(float(v[i]) if np.isfinite(v[i]) else default for v, default in of_row)
+        curves.setdefault(curve, []).append(i)
     records: list[Cells] = []
     labels: list[Curves] = []
     rows: list[NDArray[np.intp]] = []
-    groups: Iterable[NDArray[np.intp]] = [np.arange(len(simulations))]
-    if changed:
-        groups = [np.array([i]) for i in range(len(simulations))]
-    for own in groups:
-        change = {k: float(v[own[0]]) for k, v in changed.items()}
+    for curve, members in curves.items():
+        own = np.array(members)
+        change = dict(zip(CURVE_CHANGES, curve, strict=True))
         records.append(
-            make_cells(
-                with_curve(tables, change) if changed else tables,
+            _cells(
+                tables if change == CURVE_CHANGES else with_curve(tables, change),
                 simulations.c_rate[own],
                 simulations.temperature_K[own],
-                {
-                    **{
-                        k: v[own]
-                        for k, v in simulations.parameters.items()
-                        if k not in CURVE_CHANGES and np.isfinite(v[own]).all()
-                    },
-                    **_start(
-                        tables,
-                        simulations.results["start_negative"][own],
-                        simulations.results["start_positive"][own],
-                    ),
-                },
+                {k: v[own] for k, v in given.items()},
+                simulations.results["start_negative"][own],
+                simulations.results["start_positive"][own],
             )
         )
         labels.append(Curves(simulations.results["capacity_Ah"][own], simulations.voltage_V[own]))
         rows.append(own)
     return records, labels, np.concatenate(rows)
-
-
-def full_charge_stoichiometries(
-    tables: CellTables, given: Mapping[str, Floats], n: int
-) -> tuple[Floats, Floats]:
-    """Negative and positive stoichiometry at the upper voltage at rest, (n,) each, NaN for none.
-
-    The vectorised twin of ``full_charge.full_charge``, which says what is meant.
-    """
-
-    def values(name: str) -> Floats:
-        value = given.get(name)
-        return np.full(n, tables.scalars.get(name, np.nan)) if value is None else value
-
-    def capacity(domain: str) -> Floats:
-        return np.asarray(
-            values(f"{domain} electrode thickness [m]")
-            * values(f"{domain} electrode active material volume fraction")
-            * values(f"Maximum concentration in {domain.lower()} electrode [mol.m-3]")
-        )
-
-    def lithium(domain: str) -> Floats:
-        name = f"{domain.lower()} electrode [mol.m-3]"
-        share = values(f"Initial concentration in {name}") / values(
-            f"Maximum concentration in {name}"
-        )
-        return share * capacity(domain)
-
-    own = "Upper voltage cut-off [V]"
-    at_rest = "Open-circuit voltage at 100% SOC [V]"
-    upper = values(at_rest if own not in given and at_rest in tables.scalars else own)
-    negative, positive = capacity("Negative"), capacity("Positive")
-    total = lithium("Negative") + lithium("Positive")
-    least = np.maximum(0.0, (total - positive) / negative)
-    most = np.minimum(1.0, total / negative)
-
-    def excess(emptied: Floats) -> Floats:
-        x = most[:, None] - emptied
-        y = (total[:, None] - x * negative[:, None]) / positive[:, None]
-        found = potential(tables.positive.potential, y) - potential(tables.negative.potential, x)
-        return np.asarray(found - upper[:, None])
-
-    span = np.maximum(most - least, 0.0)[:, None]
-    nothing = np.zeros((n, 1))
-    x = most - first_crossing(excess, nothing, nothing, span, n_rounds=2)[:, 0]
-    y = (total - x * negative) / positive
-    unreached = (excess(nothing)[:, 0] <= 0.0) | (excess(span)[:, 0] > 0.0)
-    return np.where(unreached, np.nan, x), np.where(unreached, np.nan, y)
 
 
 def unfit(base: str) -> str:
@@ -198,22 +157,21 @@ def predict_designs(
     for tables, names, own in _groups(designs, model):
         chosen = [designs[i] for i in own]
         given = {k: np.array([d.parameters[k] for d in chosen]) for k in names}
-        negative, positive = full_charge_stoichiometries(tables, given, len(own))
+        base, curve = chosen[0].base_cell, chosen[0].parameters
+        change = {k: curve[k] for k in CURVE_CHANGES if k in curve}
+        negative, positive = full_charge_stoichiometries(base, {**given, **change}, len(own))
         ok = np.flatnonzero(np.isfinite(negative))
         for i in set(range(len(own))) - set(ok.tolist()):
-            rows[own[i]] = failed(
-                chosen[i], "the electrodes' lithium does not give the upper voltage at rest"
-            )
+            rows[own[i]] = failed(chosen[i], _no_full_charge(chosen[i]))
         if not len(ok):
             continue
-        cells = make_cells(
+        cells = _cells(
             tables,
             np.array([chosen[i].c_rate for i in ok]),
             np.array([chosen[i].temperature_K for i in ok]),
-            {
-                **{k: v[ok] for k, v in given.items()},
-                **_start(tables, negative[ok], positive[ok]),
-            },
+            {k: v[ok] for k, v in given.items()},
+            negative[ok],
+            positive[ok],
         )
         found, known = model.predict(cells, uncertainty=uncertainty), model.in_domain(cells)
         short = cells.salt_is_short
@@ -221,6 +179,29 @@ def predict_designs(
             start = (float(negative[i]), float(positive[i]))
             rows[own[i]] = _row(chosen[i], cells, found, bool(known[j]), bool(short[j]), start, j)
     return rows
+
+
+def cell_of(design: Design) -> Cells:
+    """A design as a cell of its base cell's own tables, that starts at full charge."""
+    given = {k: np.array([v]) for k, v in design.parameters.items()}
+    change = {k: v for k, v in design.parameters.items() if k in CURVE_CHANGES}
+    tables = base_tables(design.base_cell)
+    return _cells(
+        with_curve(tables, change) if change else tables,
+        np.array([design.c_rate]),
+        np.array([design.temperature_K]),
+        {k: v for k, v in given.items() if k not in CURVE_CHANGES},
+        *full_charge_stoichiometries(design.base_cell, given, 1),
+    )
+
+
+def _no_full_charge(design: Design) -> str:
+    """Why a design does not reach its upper voltage."""
+    try:
+        full_charge(design.base_cell, design.parameters)
+    except NoFullChargeError as error:
+        return str(error)
+    raise AssertionError(f"{design.design_id} has a full charge")
 
 
 def _groups(
@@ -260,12 +241,13 @@ def _row(
     if not scalars["capacity_Ah"] > 0.0:
         return failed(design, "the voltage lies below the lower cut-off from the first moment")
     spreads = _with_experiment(scalars)
-    reason = ""
+    reasons = [caution(design)]
     if short:
-        reason = "the salt runs short: solved along the thickness, not learnt"
+        reasons.append("the salt runs short: solved along the thickness, not learnt")
         known = bool(cells.c_rate[j, 0] <= STEPPED_UP_TO)
     elif not known:
-        reason = "outside the range of the training simulations"
+        reasons.append("outside the range of the training simulations")
+    known = known and not overcharged(design)
     return row_of(
         design,
         **{k: v for k, v in {**scalars, **spreads}.items() if np.isfinite(v)},
@@ -278,7 +260,7 @@ def _row(
         voltage_V=found.voltage_V[j].tolist(),
         in_domain=known,
         status="ok",
-        reason=reason,
+        reason="; ".join(filter(None, reasons)),
     )
 
 
@@ -345,10 +327,19 @@ def transfer(source: CellRom, folder: Path, strategy: str = "auto") -> CellRom:
     return how.adapt(source, cells[0], curves[0])
 
 
-def _start(tables: CellTables, negative: Floats, positive: Floats) -> dict[str, Floats]:
-    """Initial concentrations from the stoichiometries of the full cell."""
-    found = {}
+def _cells(
+    tables: CellTables,
+    c_rate: Floats,
+    temperature_K: Floats,
+    given: Mapping[str, Floats],
+    negative: Floats,
+    positive: Floats,
+) -> Cells:
+    """Designs as cells that start at the stoichiometries of the full cell, all arrays (n,)."""
+    start = {}
     for domain, stoichiometry in (("negative", negative), ("positive", positive)):
-        most = tables.scalars[f"Maximum concentration in {domain} electrode [mol.m-3]"]
-        found[f"Initial concentration in {domain} electrode [mol.m-3]"] = stoichiometry * most
-    return found
+        name = f"Maximum concentration in {domain} electrode [mol.m-3]"
+        own = given.get(name, np.full(len(c_rate), np.nan))
+        most = np.where(np.isnan(own), tables.scalars[name], own)
+        start[f"Initial concentration in {domain} electrode [mol.m-3]"] = stoichiometry * most
+    return make_cells(tables, c_rate, temperature_K, {**given, **start})

@@ -264,18 +264,26 @@ def cell_columns(
                     settings.temperature_K,
                     reference_log10_diffusivity,
                     settings.absolute,
+                    settings.parameters,
                 )
             except NoCellError as error:
                 added.update(cell_status="failed", cell_reason=str(error))
         found.append((added, parameters))
     uncertain = dict.fromkeys(p.uncertain for _, p in found if p is not None)
-    responses = {name: response(name, settings, solve) for name in uncertain}
+    responses: dict[str, Response] = {}
+    for name in uncertain:
+        try:
+            responses[name] = response(name, settings, solve)
+        except NoCellError as error:
+            for added, parameters in found:
+                if parameters is not None and parameters.uncertain == name:
+                    added.update(cell_status="failed", cell_reason=str(error))
     ageing = ageing_columns(base, settings.duty, settings.temperature_K)
-    for added, parameters in found:
-        if parameters is not None:
-            _fill(added, parameters, settings, responses[parameters.uncertain])
-            added.update(ageing)
-    best = [(a, p) for a, p in found if p is not None][: settings.top_n]
+    filled = [(a, p) for a, p in found if p is not None and p.uncertain in responses]
+    for added, parameters in filled:
+        _fill(added, parameters, settings, responses[parameters.uncertain])
+        added.update(ageing)
+    best = filled[: settings.top_n]
     if settings.protocol != "discharge":
         _run_protocol(best, settings)
     return CellStage(

@@ -438,6 +438,8 @@ def _predict_lives(folder: Path, tables: Tables, context: StepContext) -> Mappin
 
     def life(row: Row) -> Row:
         record = early_cycles({k: str(v) for k, v in row.items()})
+        if model.trouble(record):
+            raise UnusableStructureError(f"{row['id']}: {model.trouble(record)}")
         prediction = model.predict([record])
         return {
             "id": row["id"],

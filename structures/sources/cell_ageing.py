@@ -95,6 +95,9 @@ class EarlyCycles:
         qmax_cycle2_Ah: Discharge capacity at cycle 2, where known.
         qmax_cycle100_Ah: Discharge capacity at cycle 100, where known.
         cycle_life: Cycles to 80 % of the nominal capacity, where known.
+
+    Raises:
+        ValueError: A capacity or a life that is not positive, or features that no curve has.
     """
 
     cell: str
@@ -105,12 +108,28 @@ class EarlyCycles:
     qmax_cycle100_Ah: float | None = None
     cycle_life: float | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("qmax_cycle2_Ah", "qmax_cycle100_Ah", "cycle_life"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ValueError(f"{name} must be positive, got {value:g}")
+        if self.min_dQ_100_10 >= self.mean_dQ_100_10:
+            raise ValueError(
+                f"min_dQ_100_10 ({self.min_dQ_100_10:g}) is not below mean_dQ_100_10 "
+                f"({self.mean_dQ_100_10:g})"
+            )
+        if self.qmax_cycle2_Ah is not None and self.min_dQ_100_10 < -self.qmax_cycle2_Ah:
+            raise ValueError(
+                f"min_dQ_100_10 ({self.min_dQ_100_10:g} Ah) takes more than the whole capacity "
+                f"({self.qmax_cycle2_Ah:g} Ah)"
+            )
+
 
 def early_cycles(row: Mapping[str, str]) -> EarlyCycles:
     """A row of a table with ``EARLY_COLUMNS``, ``cell`` and, where known, ``cycle_life``.
 
     Raises:
-        ValueError: A feature is missing or is not a number, or the life is not positive.
+        ValueError: A feature is missing or is not a number, or what `EarlyCycles` refuses.
     """
     values: dict[str, float | None] = {}
     for name in (*EARLY_COLUMNS, "cycle_life"):
@@ -126,9 +145,6 @@ def early_cycles(row: Mapping[str, str]) -> EarlyCycles:
         if not math.isfinite(value):
             raise ValueError(f"{name} is not finite: {text!r}")
         values[name] = value
-    life = values["cycle_life"]
-    if life is not None and life <= 0:
-        raise ValueError(f"cycle_life must be positive, got {life:g}")
     return EarlyCycles(cell=(row.get("cell") or "").strip(), **values)  # type: ignore[arg-type]
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ionbridge.models.cell_rom import FRACTIONS, CellRom
-from ionbridge.models.porous_cell import _modes, porous_discharge
+from ionbridge.models.porous_cell import N_NODES, _modes, porous_discharge
 from ionbridge.models.single_particle import (
     diffusion_lag,
     discharge,
@@ -49,6 +49,15 @@ def test_one_cell_is_the_batch():
     one = own.take(np.array([2]))
     alone = porous_discharge(one).curves(one.lower_V, FRACTIONS)[0]
     assert alone == pytest.approx(whole[2:3], rel=2e-4)  # Newton's tolerance
+
+
+def test_a_finer_mesh_changes_little():
+    own = slow_salt(2.0, 0.02)
+    ends = [porous_discharge(own, n).curves(own.lower_V, FRACTIONS)[0][0, 0] for n in MESHES]
+    assert ends[0] == pytest.approx(ends[1], rel=5e-3)
+
+
+MESHES = (N_NODES, (160, 8, 160))
 
 
 def test_slower_salt_ends_a_discharge_sooner():

@@ -15,7 +15,13 @@ from ionbridge.screening.cell.base_cells import (
     potentials,
     scalars,
 )
-from ionbridge.screening.cell.full_charge import NoFullChargeError, full_charge, open_circuit
+from ionbridge.screening.cell.full_charge import (
+    NoFullChargeError,
+    curve_limits,
+    full_charge,
+    full_charge_stoichiometries,
+    open_circuit,
+)
 from ionbridge.screening.errors import InputError
 
 SAME_STOICHIOMETRY = 2e-6
@@ -37,8 +43,42 @@ def test_a_full_cell_rests_at_its_upper_voltage() -> None:
 
 
 def test_no_full_charge_says_so() -> None:
-    with pytest.raises(NoFullChargeError, match=r"does not give 6 V"):
+    with pytest.raises(NoFullChargeError, match=r"below the upper cut-off of 6 V"):
         full_charge("Chen2020", {"Upper voltage cut-off [V]": 6.0})
+    little = {"Initial concentration in negative electrode [mol.m-3]": 0.01}
+    little["Initial concentration in positive electrode [mol.m-3]"] = 0.01
+    with pytest.raises(NoFullChargeError, match=r"cannot share the lithium"):
+        full_charge("Chen2020", little)
+
+
+def test_open_circuit_curves_are_followed_as_far_as_they_are_known() -> None:
+    """The table of Ai2020 begins at 0.4; a formula goes on to its guarded ends."""
+    assert curve_limits("Ai2020")["Positive"][0] == pytest.approx(0.4)
+    assert curve_limits("Ai2020_extended")["Positive"][0] == pytest.approx(0.4)
+    table = potentials("Ai2020_extended")
+    last = float(np.interp(0.4, table.stoichiometry, table.positive_V))
+    anode = float(np.interp(0.95, table.stoichiometry, table.negative_V))
+    full_charge("Ai2020_extended", {"Upper voltage cut-off [V]": last - anode - 0.05})
+    with pytest.raises(NoFullChargeError, match=r"the positive to 0\.4, "):
+        full_charge("Ai2020_extended", {"Upper voltage cut-off [V]": 4.5})
+    with pytest.raises(NoFullChargeError, match=r"the positive to 1e-05, "):
+        full_charge("Prada2013_balanced", {"Upper voltage cut-off [V]": 5.9})
+
+
+def test_many_designs_are_charged_as_one_is() -> None:
+    thick = np.array([7e-5, 8e-5, 9e-5])
+    upper = np.array([4.0, 4.1, 5.9])
+    tilt = "Positive electrode OCP tilt [V]"
+    given = {
+        "Positive electrode thickness [m]": thick,
+        "Upper voltage cut-off [V]": upper,
+        tilt: np.array([0.0, 0.05, 0.1]),
+    }
+    negative, positive = full_charge_stoichiometries("Chen2020", given, 3)
+    for i in (0, 1):
+        one = full_charge("Chen2020", {k: float(v[i]) for k, v in given.items()})
+        assert (negative[i], positive[i]) == (one.negative, one.positive)
+    assert np.isnan([negative[2], positive[2]]).all()
 
 
 def test_extended_curve_keeps_the_measured_one_and_falls_to_full_lithiation() -> None:

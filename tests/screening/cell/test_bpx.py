@@ -14,7 +14,7 @@ pytest.importorskip("bpx")
 import pybamm
 
 from ionbridge.screening.cell import bpx
-from ionbridge.screening.cell.base_cells import base_cell
+from ionbridge.screening.cell.base_cells import BASE_CELLS, base_cell
 from ionbridge.screening.cell.designs import Design, check
 from ionbridge.screening.cell.full_charge import full_charge
 from ionbridge.screening.errors import InputError
@@ -69,6 +69,26 @@ def test_notes_say_what_the_format_cannot() -> None:
     given = {"Contact resistance [Ohm]": 0.01}
     _, notes = bpx.to_bpx(check(Design("a", "Marquis2019", 1.0, 298.15, given)))
     assert any("contact resistance" in note for note in notes)
+
+
+@pytest.mark.parametrize("base", sorted(BASE_CELLS))
+def test_a_single_ion_conductor_goes_out_and_comes_back(base: str, tmp_path: Path) -> None:
+    design = check(Design("a", base, 1.0, 298.15, {"Cation transference number": 1.0}))
+    bpx.export(design, tmp_path / "cell.json")
+    assert bpx.read(tmp_path / "cell.json")["Cation transference number"] == 1.0
+
+
+def test_factors_multiply_the_base_cells_functions() -> None:
+    given = {"Negative particle diffusivity factor": 2.0, "Electrolyte conductivity factor": 3.0}
+    document, _ = bpx.to_bpx(check(Design("a", "Marquis2019", 1.0, 298.15, given)))
+    plain, _ = bpx.to_bpx(check(Design("a", "Marquis2019", 1.0)))
+    one, other = (d["Parameterisation"] for d in (document, plain))
+    key = "Diffusivity [m2.s-1]"
+    assert one["Negative electrode"][key] == pytest.approx(2.0 * other["Negative electrode"][key])
+    law = "Conductivity [S.m-1]"
+    assert one["Electrolyte"][law]["y"] == pytest.approx(
+        [3.0 * v for v in other["Electrolyte"][law]["y"]]
+    )
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("pybamm")
 
-from ionbridge.screening.cell.base_cells import scalars
+from ionbridge.screening.cell.base_cells import BASE_CELLS, scalars
 from ionbridge.screening.cell.designs import (
     Space,
     check,
@@ -15,6 +15,7 @@ from ionbridge.screening.cell.designs import (
     sobol_designs,
     to_table,
 )
+from ionbridge.screening.cell.inputs import ELSEWHERE, known_names, out_of_range
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.table import to_csv
 
@@ -48,6 +49,75 @@ def test_bad_rows_keep_their_place_with_a_reason(tmp_path: Path) -> None:
     assert "missing" in reasons[3]
     assert "outside 233 to 343" in reasons[4]
     assert reasons[5] == "duplicate id"
+
+
+LAYERS = "Number of electrodes connected in parallel to make a cell"
+AT_FIRST = "Initial concentration in negative electrode [mol.m-3]"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        (LAYERS, 0, "outside 1 to"),
+        (LAYERS, -1, "outside 1 to"),
+        (LAYERS, 1.4, "not a whole number"),
+        (AT_FIRST, 1e5, "above the maximum"),
+        ("Thermodynamic factor", 0.0, "outside 0.01 to 100"),
+        ("Initial concentration in electrolyte [mol.m-3]", 1e5, "outside 10 to 4000"),
+    ],
+)
+def test_a_bad_count_or_amount_is_a_row(tmp_path: Path, name: str, value: float, said: str) -> None:
+    header = f"design_id,base_cell,c_rate,{name}"
+    rows = (f"bad,Marquis2019,1,{value}", "good,Marquis2019,1,")
+    bad, good = read_designs(written(tmp_path / "d.csv", *rows, header=header))
+    assert said in bad.trouble
+    assert good.trouble == ""
+
+
+@pytest.mark.parametrize("base", sorted(BASE_CELLS))
+def test_every_column_has_a_range(base: str) -> None:
+    for name in known_names(base):
+        assert out_of_range(name, -1e9), name
+        assert out_of_range(name, 1e15), name
+
+
+def test_every_column_changes_a_discharge() -> None:
+    """What the equations of an isothermal discharge ask for, and no other parameter, can be set."""
+    pybamm = pytest.importorskip("pybamm")
+    model = pybamm.lithium_ion.DFN({"contact resistance": "true"})
+    asked = {*model.get_parameter_info(), "Nominal cell capacity [A.h]"}
+    for base in BASE_CELLS:
+        settable = set(known_names(base)) & set(scalars(base))
+        assert settable <= asked
+        left = (asked & set(scalars(base))) - settable - set(ELSEWHERE)
+        assert left <= {
+            "Negative electrode OCP entropic change [V.K-1]",
+            "Positive electrode OCP entropic change [V.K-1]",
+        }
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Current function [A]", "use c_rate"),
+        ("Ambient temperature [K]", "use temperature_K"),
+        ("Number of cells connected in series to make a battery", "results are those of one cell"),
+        ("Cell volume [m3]", "changes nothing in an isothermal discharge"),
+    ],
+)
+def test_a_column_without_effect_is_refused(tmp_path: Path, name: str, said: str) -> None:
+    header = f"design_id,base_cell,c_rate,{name}"
+    table = written(tmp_path / "d.csv", "a,Marquis2019,1,1", header=header)
+    with pytest.raises(InputError, match=said):
+        read_designs(table)
+
+
+def test_of_two_columns_that_exclude_each_other_one_is_given(tmp_path: Path) -> None:
+    header = f"{HEADER},Positive particle diffusivity factor"
+    rows = ("both,Marquis2019,1,298.15,1e-14,2", "one,Marquis2019,1,298.15,,2")
+    both, one = read_designs(written(tmp_path / "d.csv", *rows, header=header))
+    assert "not both" in both.trouble
+    assert one.trouble == ""
 
 
 def test_unknown_parameter_names_the_nearest(tmp_path: Path) -> None:

@@ -41,6 +41,44 @@ def test_lives_by_command(tmp_path: Path) -> None:
     assert low < life < high
 
 
+HEADER_OF_FEATURES = FEATURES.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("row", "status", "said"),
+    [
+        ("good,1.06,-4.0,-0.03,-0.012", "failed", "duplicate id"),
+        ("rises,1.06,-4.0,-0.012,-0.03", "failed", "not below mean_dQ"),
+        ("level,1.06,-4.0,-0.012,-0.012", "failed", "not below mean_dQ"),
+        ("empty,0,-4.0,-0.03,-0.012", "failed", "qmax_cycle2_Ah must be positive"),
+        ("more than all,1.06,-4.0,-1.5,-0.012", "failed", "more than the whole capacity"),
+        ("dead,0.8,-4.0,-0.03,-0.012", "failed", "at which a life ends"),
+        ("far,1.06,-9.0,-0.03,-0.012", "ok", "log10_var_dQ is -9"),
+        ("big,5.0,-4.0,-0.03,-0.012", "ok", "log10_reserve is 0.615"),
+    ],
+)
+def test_what_no_cell_has_and_what_no_training_cell_had(
+    tmp_path: Path, row: str, status: str, said: str
+) -> None:
+    given = tmp_path / "features.csv"
+    given.write_text(f"{HEADER_OF_FEATURES}\ngood,1.06,-4.0,-0.03,-0.012\n{row}\n")
+    first, second = life_rows(given, library.load("cycle-life"))
+    assert (first["status"], first["in_domain"], first["reason"]) == ("ok", True, "")
+    assert second["status"] == status
+    assert said in second["reason"]
+    assert second["in_domain"] in ("", False)
+
+
+def test_ways_of_cycling_far_from_the_runs_say_so(tmp_path: Path) -> None:
+    given = tmp_path / "cyclings.csv"
+    given.write_text(f"{HEADER}\na,LFP,0.5,0.5,298.15,0.7,\na,LFP,0.5,0.5,298.15,0.7,\n")
+    assert [row["reason"] for row in ageing_rows(given)][1] == "duplicate id"
+    given.write_text(f"{HEADER}\nfast,LFP,0.5,30,298.15,0.7,\n")
+    (row,) = ageing_rows(given)
+    assert (row["status"], row["in_domain"]) == ("ok", False)
+    assert "discharge_c_rate is 30, the training runs' " in row["reason"]
+
+
 def test_ageing_by_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given, out = tmp_path / "cyclings.csv", tmp_path / "ageing.csv"
     given.write_text(CYCLINGS)
