@@ -3,7 +3,7 @@
     python -m benchmarks.cell_ageing_runs --work DIR [--lco N] [--lfp N] [--ship]
 
 Resumable: what is in DIR is not solved again. Writes benchmarks/results/cell_ageing_runs.json and,
-with --ship, screening/data/ageing_runs.jsonl.gz.
+with --ship, benchmarks/data/ageing_runs.jsonl.gz.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from ionbridge.models.checkpoint import sha256
-from ionbridge.screening.cell.ageing_base import BASES
-from ionbridge.screening.cell.ageing_simulation import (
+from benchmarks.ageing_parameters import ADDITIONS
+from benchmarks.ageing_simulation import (
     CHANNELS,
     OPTIONS,
     SHIPPED_RUNS,
@@ -28,6 +27,8 @@ from ionbridge.screening.cell.ageing_simulation import (
     simulate_runs,
     training_design,
 )
+from ionbridge.models.checkpoint import sha256
+from ionbridge.screening.cell.ageing_base import BASES
 from ionbridge.screening.execution import LocalProcesses
 from ionbridge.screening.table import Row
 
@@ -95,7 +96,7 @@ def main() -> None:
     parser.add_argument("--ship", action="store_true", help="write the runs into the package")
     parser.add_argument("--no-check", action="store_true", help="leave out the more exact runs")
     args = parser.parse_args()
-    one = LocalProcesses(1, preload=("ionbridge.screening.cell.ageing_simulation",))
+    one = LocalProcesses(1, preload=("benchmarks.ageing_simulation",))
     runs = training_design(args.lco, args.lfp)
     rows = simulate_runs(runs, args.work / "runs", NUMERICS, one)
     results: dict[str, Any] = {"runs": summary(rows), "exactness_percent": {}}
@@ -119,9 +120,9 @@ def main() -> None:
         "added_parameters": {
             name: [
                 {"source": a.source, "reason": a.reason, "n": len(a.names or a.values or ())}
-                for a in base.additions
+                for a in additions
             ]
-            for name, base in BASES.items()
+            for name, additions in ADDITIONS.items()
         },
     }
     RESULT.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")

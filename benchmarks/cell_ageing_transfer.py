@@ -20,6 +20,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.ageing_parameters import added, graphite_side
+from benchmarks.ageing_simulation import RANGES, SHIPPED_RUNS, histories, load_runs
 from ionbridge.models.ageing_rom import (
     CHANNELS,
     DIFFERENCES,
@@ -34,9 +36,7 @@ from ionbridge.models.ageing_rom import (
 from ionbridge.models.checkpoint import sha256
 from ionbridge.models.graphite import Graphite
 from ionbridge.models.library import LIBRARY
-from ionbridge.screening.cell.ageing_base import BASES, LCO, LFP, graphite_side
-from ionbridge.screening.cell.ageing_kpis import histories
-from ionbridge.screening.cell.ageing_simulation import RANGES, SHIPPED_RUNS, load_runs
+from ionbridge.screening.cell.ageing_base import BASES, LCO, LFP
 
 RESULT = Path(__file__).parent / "results" / "cell_ageing_transfer.json"
 N_RUNS = (2, 4, 8, 16)
@@ -303,7 +303,7 @@ def card(base_cell: str, n_runs: int, results: dict[str, Any]) -> dict[str, Any]
         "trained_on": {
             "data": f"{n_runs} simulated lives of 500 cycles, {base_cell}",
             "method": "PyBaMM, single-particle model with electrolyte, coupled ageing submodels",
-            "added_parameters": len(base.added),
+            "added_parameters": len(added(base_cell)),
         },
         "validation": {
             "protocol": "mean absolute error at 500 cycles, percent of the loss "

@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.cell_designs import sobol_designs
 from ionbridge.models.cell_rom import CellRom
 from ionbridge.models.library import load
-from ionbridge.screening.cell.designs import Design, sobol_designs
+from ionbridge.screening.cell.designs import Design
 from ionbridge.screening.cell.discharge import discharge
 from ionbridge.screening.cell.rom import predict_designs
 from ionbridge.screening.shards import write_json

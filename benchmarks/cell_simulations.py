@@ -22,7 +22,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ionbridge.screening.cell.designs import Design, Space, sobol_designs
+from benchmarks.cell_designs import Space, sobol_designs
+from ionbridge.screening.cell.designs import Design
 from ionbridge.screening.cell.discharge import discharge
 from ionbridge.screening.cell.simulation import DESIGNS_FILE, processes, simulate, stored_rows
 from ionbridge.screening.shards import write_json

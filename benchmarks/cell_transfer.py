@@ -28,8 +28,8 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from benchmarks.cell_meta import Reptile
 from ionbridge.models.cell_correction import Curves, Training
-from ionbridge.models.cell_meta import Reptile
 from ionbridge.models.cell_rom import CellRom
 from ionbridge.models.cell_transfer import CAREFUL, STRATEGIES, Automatic, Strategy
 from ionbridge.models.library import load

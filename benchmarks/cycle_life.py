@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.ageing_simulation import SHIPPED_RUNS, load_runs
 from ionbridge.models.cycle_life import ONE_FEATURE, SCALING, SIMULATED, CycleLife, SlopePrior
 from ionbridge.screening.cell.ageing_base import LCO, LFP
-from ionbridge.screening.cell.ageing_simulation import SHIPPED_RUNS, load_runs
 from ionbridge.screening.table import Row
 from ionbridge.structures.sources import cell_ageing
 from ionbridge.structures.sources.cell_ageing import CapacitySeries

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.physics_fed import seen, without
+from benchmarks.protocols import FewShotSplit, LeaveFamilyOut
 from ionbridge.models.physics_fed import Inputs
 from ionbridge.structures.descriptors import hop_features
 from ionbridge.structures.records import Hop
 from ionbridge.structures.sources import neb_barriers
-from ionbridge.structures.splits import FewShotSplit, LeaveFamilyOut
 
 SHOTS = (0, 1, 2, 4, 8, 16)
 MIN_TEST = 8

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.protocols import LeaveFamilyAndIonOut, LeaveFamilyOut, LeaveIonOut
 from ionbridge.models.adaptation import Base, ensemble_config, out_of_fold
 from ionbridge.models.baselines import BASELINES
 from ionbridge.models.checkpoint import sha256
@@ -32,14 +33,7 @@ from ionbridge.models.prediction import Prediction
 from ionbridge.structures.family_names import canonical_family
 from ionbridge.structures.records import Hop
 from ionbridge.structures.sources import neb_barriers
-from ionbridge.structures.splits import (
-    GroupedKFold,
-    LeaveFamilyAndIonOut,
-    LeaveFamilyOut,
-    LeaveIonOut,
-    RandomKFold,
-    Split,
-)
+from ionbridge.structures.splits import GroupedKFold, RandomKFold, Split
 
 RESULTS = Path(__file__).parent / "results" / "hop_barriers"
 PROTOCOLS: dict[str, Any] = {

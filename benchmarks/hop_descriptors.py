@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.protocols import LeaveFamilyOut, LeaveIonOut
 from ionbridge.models.checkpoint import sha256
 from ionbridge.models.few_label_model import SCALE, FewLabelModel
 from ionbridge.models.metrics import bootstrap, mae, spearman
@@ -29,7 +30,7 @@ from ionbridge.models.validation import (
 from ionbridge.structures.family_names import canonical_family
 from ionbridge.structures.hop_profile import profiled
 from ionbridge.structures.sources import neb_barriers
-from ionbridge.structures.splits import GroupedKFold, LeaveFamilyOut, LeaveIonOut
+from ionbridge.structures.splits import GroupedKFold
 
 RESULT = Path(__file__).parent / "results" / "hop_descriptors.json"
 PROTOCOLS: dict[str, Any] = {

@@ -18,13 +18,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.frozen_host import frozen_host_relaxed_barrier
 from benchmarks.json_lines import read
 from ionbridge.screening.labelling.calculators import CalculatorChoice
 from ionbridge.screening.labelling.checked_calculator import BrokenCalculationError
-from ionbridge.screening.labelling.frozen_host import (
-    frozen_host_barrier,
-    frozen_host_relaxed_barrier,
-)
+from ionbridge.screening.labelling.frozen_host import frozen_host_barrier
 from ionbridge.screening.labelling.hop_cell import hop_cell_of_hop
 from ionbridge.structures.hop_profile import profiled
 from ionbridge.structures.records import Hop, UnusableStructureError

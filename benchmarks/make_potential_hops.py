@@ -34,12 +34,18 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.batched_bands import Budget, relaxed_bands
 from benchmarks.json_lines import read
 from ionbridge.models.hop_signals import Sampling, choose_crystals, signal_hops
 from ionbridge.models.pretraining import POOL, PretrainingConfig, evaluation_formulas
 from ionbridge.models.training import pick_device
-from ionbridge.screening.labelling.batch_bands import Budget, frozen_profiles, relaxed_bands
-from ionbridge.screening.labelling.chgnet_batch import Cell, Topology, joined, topology
+from ionbridge.screening.labelling.chgnet_batch import (
+    Cell,
+    Topology,
+    frozen_profiles,
+    joined,
+    topology,
+)
 from ionbridge.screening.labelling.hop_cell import HopCell, hop_cell_of_crystal, hop_cell_of_hop
 from ionbridge.structures.graph import N_PROBES
 from ionbridge.structures.hop_profile import profiled

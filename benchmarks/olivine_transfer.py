@@ -32,12 +32,12 @@ from benchmarks.few_shot_choice import CANDIDATES, least, values
 from benchmarks.few_shot_runs import HELD_OUT, TEST, Answers, complete, load, n_draws
 from benchmarks.few_shot_strategies import FEWEST_FRAMEWORKS
 from benchmarks.few_shot_tasks import Floats, Table, Task
+from benchmarks.protocols import FewShotSplit, LeaveFamilyOut
 from ionbridge.models.checkpoint import sha256
 from ionbridge.models.metrics import bootstrap, mae
 from ionbridge.screening.shards import write_json
 from ionbridge.structures.family_names import canonical_family
 from ionbridge.structures.sources import neb_barriers
-from ionbridge.structures.splits import FewShotSplit, LeaveFamilyOut
 
 RESULT = Path(__file__).parent / "results" / "olivine_transfer.json"
 FIGURE = Path(__file__).parents[1] / "docs" / "olivine_transfer.svg"

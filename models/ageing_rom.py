@@ -75,19 +75,6 @@ class AgeingPrediction:
     log_std: Mapping[str, Floats]
     in_domain: NDArray[np.bool_]
 
-    def lithium_lost_Ah(self, n_draws: int = 400, seed: int = 0) -> tuple[Floats, Floats]:
-        """Median and one sigma of the sum of ``LOSSES``, (n, k) each, by sampling.
-
-        A draw shifts a channel's ln by one amount at all cycles; channels are independent.
-        """
-        rng = np.random.default_rng(seed)
-        total = sum(
-            self.median[name]
-            * np.exp(self.log_std[name] * rng.standard_normal((n_draws, len(self.in_domain), 1)))
-            for name in LOSSES
-        )
-        return np.median(total, axis=0), np.std(total, axis=0)
-
 
 def closed_forms(
     graphite: Graphite, cyclings: Sequence[Cycling], cycles: Sequence[float]

@@ -9,7 +9,7 @@ curves, held by a prior that was learnt on other measured cells.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,10 +110,6 @@ class Prior:
             "electrolyte_transport": 0.3, "heat_loss": 0.5,
         }
     )  # fmt: skip
-
-    def widened(self, by: float) -> Prior:
-        """All standard deviations times a factor."""
-        return replace(self, std={k: v * by for k, v in self.std.items()})
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 from typing import Literal
@@ -24,13 +24,11 @@ from ionbridge.screening.labelling.hop_cell import HopCell, hop_cell_of_crystal,
 from ionbridge.screening.labelling.neb import NebSettings
 from ionbridge.screening.labelling.neb_labels import NebLabeller, NebTask, shared_calculator
 from ionbridge.screening.labelling.short_relaxation import (
-    MAX_STEPS,
     NO_BARRIER_EV,
     short_relaxation,
 )
 from ionbridge.screening.refine_settings import RefineSettings
 from ionbridge.screening.table import Row
-from ionbridge.structures.hop_profile import profiled
 from ionbridge.structures.records import Crystal, Hop
 
 Floats = NDArray[np.float64]
@@ -167,38 +165,6 @@ def barrier_by(
     found = frozen_host_barrier(cell, profile, calculator)
     note = f"no band: {labels[-1]['reason']}" if method == "neb" else ""
     return HopBarrier("energies", found.barrier_eV, found.barrier_backward_eV, found.n_calls, note)
-
-
-def with_short_relaxation(hop: Hop, settings: RefineSettings | None = None) -> Hop:
-    """The hop record with the barriers of a short relaxation, there and back, and their provenance.
-
-    Args:
-        hop: Any hop; one that brings such barriers keeps them.
-        settings: Calculator and limits.
-
-    Raises:
-        BrokenCalculationError: The calculator failed.
-        UnusableStructureError: The path touches the host, or the cell is too large.
-        InputError: The calculator cannot be made.
-    """
-    if SHORT in hop.extra and SHORT_BACKWARD in hop.extra:
-        return hop
-    settings = settings or RefineSettings()
-    found = barrier_by("short", profiled(hop), None, settings, np.inf, [])
-    choice = choice_of("short", settings)
-    brought = {
-        SHORT: round(found.forward_eV, 4),
-        SHORT_BACKWARD: round(found.backward_eV, 4),
-        "short_relaxation": {
-            "calculator": choice.name,
-            "calculator_version": choice.version,
-            "calculator_arguments": dict(choice.arguments),
-            "max_steps": MAX_STEPS,
-            "n_calls": found.n_calls,
-            "note": found.note,
-        },
-    }
-    return replace(hop, extra={**hop.extra, **brought})
 
 
 def _cell(hop: Hop, crystal: Crystal | None, settings: RefineSettings) -> HopCell:

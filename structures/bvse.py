@@ -501,17 +501,3 @@ def _nearest_off_axis(around: _Environment, start: Floats, end: Floats) -> Float
         across, width, order = np.eye(3) - np.outer(axis, axis), np.ones(3), np.abs(axis).argsort()
     vector = across[order[0]]
     return vector / np.linalg.norm(vector)
-
-
-def path_profile(field: BondValenceField, path_cart: ArrayLike) -> Floats:
-    """Energies along a path relative to its first point.
-
-    Args:
-        field: The field.
-        path_cart: (n, 3) points, angstrom.
-
-    Returns:
-        (n,) energies in eV; the first is zero.
-    """
-    energy = field.energy(path_cart)
-    return energy - energy[0]

@@ -317,13 +317,13 @@ class Recipe:
         return Crystal(**{**crystal.__dict__, "role": role(crystal)})
 
 
-def generate(
+def recipes(
     families: Iterable[str] | None = None,
     working_ions: Sequence[str] = ("Li", "Na"),
     max_count: int | None = 5000,
     seed: int = 0,
-) -> list[Crystal]:
-    """Charge-balanced substitution candidates, each composition of a framework once.
+) -> Iterator[Recipe]:
+    """Charge-balanced substitution candidates, each composition of a framework once, unbuilt.
 
     Args:
         families: Families to use; all by default.
@@ -333,18 +333,11 @@ def generate(
         seed: Of the order among candidates of equal complexity.
 
     Returns:
-        Crystals with unique ids ``<framework>-<formula>``, family, working ion and role.
+        Recipes of crystals with unique ids ``<framework>-<formula>``, family, working ion and role.
+
+    Raises:
+        ValueError: Unknown family, or an ion that cannot replace Li or Na.
     """
-    return [recipe.build() for recipe in recipes(families, working_ions, max_count, seed)]
-
-
-def recipes(
-    families: Iterable[str] | None = None,
-    working_ions: Sequence[str] = ("Li", "Na"),
-    max_count: int | None = 5000,
-    seed: int = 0,
-) -> Iterator[Recipe]:
-    """The candidates of :func:`generate` one after the other, none of them built yet."""
     known = {p.family for p in PROTOTYPES.values()}
     chosen = known if families is None else set(families)
     if chosen - known:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ionbridge.models.ageing_rom import (
-    CHANNELS,
     KNOTS,
     LOSSES,
-    AgeingHistory,
     AgeingPrediction,
     AgeingRom,
 )
 from ionbridge.models.graphite import CRACK_SEI_START_M, SEI_START_M, Cycling, sei_growth_m
-from ionbridge.screening.cell.ageing_base import BASES, LCO, LFP, ageing_base
+from ionbridge.screening.cell.ageing_base import BASES, LCO, LFP
 from ionbridge.screening.errors import InputError
-from ionbridge.screening.table import Row
 
 MODELS = {LCO: "ageing-lco", LFP: "ageing-lfp"}
 """The shipped model of each base cell that ages."""
@@ -68,30 +64,6 @@ class AgeingKpis:
         if self.extrapolated:
             return f"life beyond the {KNOTS[-1]:g} cycles that were simulated: no knee is foreseen"
         return ""
-
-
-def histories(rows: Sequence[Row], base_cell: str) -> list[AgeingHistory]:
-    """Simulated runs of a base cell as what an ageing model learns from; failed ones left out.
-
-    Args:
-        rows: From `ionbridge.screening.cell.ageing_simulation.simulate_runs`.
-        base_cell: One of ``BASES``.
-    """
-    ageing_base(base_cell)
-    found = []
-    for row in rows:
-        if row["base_cell"] != base_cell or row["status"] != "ok":
-            continue
-        cycle = np.array(row["cycle"], dtype=float)
-        channels = {name: np.array(row[name], dtype=float) for name in CHANNELS if name in row}
-        capacity = np.array(row["capacity_Ah"], dtype=float)
-        channels["capacity_lost"] = 1 - capacity / capacity[0]
-        later = cycle > 0
-        cycling = Cycling(**{key: row[key] for key in Cycling.__dataclass_fields__})
-        found.append(
-            AgeingHistory(cycling, cycle[later], {k: v[later] for k, v in channels.items()})
-        )
-    return found
 
 
 def ageing_kpis(

@@ -164,12 +164,3 @@ def masses(base: str, given: Mapping[str, float], cathode_g_per_mol: float | Non
         separator=separator * (1.0 - values["Separator porosity"]) * SEPARATOR_KG_M3,
         collectors=area * sum(COLLECTORS_KG_M2.values()),
     )
-
-
-def energy_density(base: str, given: Mapping[str, float], energy_Wh: float) -> dict[str, float]:
-    """``areal_energy_Wh_m2`` (of one electrode pair) and ``specific_energy_Wh_kg`` of the stack."""
-    area = electrode_area_m2({**scalars(base), **given})
-    return {
-        "areal_energy_Wh_m2": energy_Wh / area,
-        "specific_energy_Wh_kg": energy_Wh / masses(base, given).total,
-    }

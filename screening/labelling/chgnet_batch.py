@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -23,6 +23,8 @@ from chgnet.model.model import BatchedGraph, CHGNet
 from numpy.typing import NDArray
 from pymatgen.core import Lattice, Structure
 from torch import Tensor
+
+from ionbridge.screening.labelling.hop_cell import HopCell
 
 Floats = NDArray[np.float64]
 
@@ -193,3 +195,32 @@ def _model(device: str) -> CHGNet:
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     return model.eval()
+
+
+Neighbours = Callable[[Sequence[Cell]], Topology]
+"""Finds the neighbours of some cells, in another process perhaps."""
+
+
+def frozen_profiles(
+    hops: Sequence[HopCell], n_images: int, neighbours: Neighbours, device: str
+) -> list[Floats]:
+    """Energies with the ion at equally spaced points of its path, the host as it stands.
+
+    Returns:
+        (n_images + 2,) eV above the first image for each hop.
+    """
+    cells = [cell_of(hop, image) for hop in hops for image in hop.images(n_images)]
+    batch = ChgnetBatch(neighbours(cells), device)
+    energies = batch.energies(positions_of(cells, device)).double().cpu().numpy()
+    return list(energies.reshape(len(hops), -1) - energies.reshape(len(hops), -1)[:, :1])
+
+
+def cell_of(hop: HopCell, positions_A: Floats) -> Cell:
+    """The cell of a hop with its atoms, the moving ion last, at (n_atoms, 3) positions."""
+    return Cell((*hop.symbols, hop.working_ion), hop.lattice, positions_A)
+
+
+def positions_of(cells: Sequence[Cell], device: str) -> Tensor:
+    """(n_atoms, 3) positions of all atoms of some cells, angstrom, in single precision."""
+    joined = np.concatenate([cell.positions_A for cell in cells])
+    return torch.as_tensor(joined, dtype=torch.float32, device=device)

@@ -33,8 +33,7 @@ def with_potential_profile(hop: Hop) -> Hop:
     except UnusableStructureError:
         return hop
     try:
-        from ionbridge.screening.labelling.batch_bands import frozen_profiles
-        from ionbridge.screening.labelling.chgnet_batch import topology
+        from ionbridge.screening.labelling.chgnet_batch import frozen_profiles, topology
     except ImportError as error:
         raise MissingExtraError("chgnet", "a model that reads CHGNet energies") from error
     (energies,) = frozen_profiles([cell], N_PROBES - 2, topology, "cpu")

@@ -11,7 +11,6 @@ from ionbridge.structures.configuration import nearest
 
 Row = dict[str, Any]
 Carrier = Literal["hop", "crystal", "electrode", "cell", "application"]
-CARRIERS: tuple[Carrier, ...] = ("hop", "crystal", "electrode", "cell", "application")
 
 
 @dataclass(frozen=True)

@@ -3,19 +3,17 @@
 import numpy as np
 import pytest
 
-from ionbridge.structures.records import Hop
-from ionbridge.structures.splits import (
+from benchmarks.protocols import (
     SPLITTERS,
     FewShotSplit,
-    GroupedKFold,
     LeaveFamilyAndIonOut,
     LeaveFamilyOut,
     LeaveIonOut,
-    RandomKFold,
-    canonical_family,
-    framework,
     leak_report,
 )
+from ionbridge.structures.family_names import canonical_family
+from ionbridge.structures.records import Hop
+from ionbridge.structures.splits import GroupedKFold, RandomKFold, framework
 
 ANIONS = ("O", "S", "Se")
 METALS = ("Fe", "Mn", "Co", "Ni", "Ti", "V")

@@ -12,7 +12,6 @@ from ionbridge.structures.bvse import (
     bond_valence_field,
     hop_field,
     landscape,
-    path_profile,
     relax_path,
 )
 from ionbridge.structures.records import Crystal, Hop, UnusableStructureError
@@ -312,7 +311,6 @@ def test_a_path_through_a_symmetric_tunnel_is_straight(tunnel):
     np.testing.assert_allclose(path[:, 2], np.linspace(1.5, 4.5, 9), atol=0.01)
     np.testing.assert_allclose(energy, energy[::-1], atol=MEV)
     np.testing.assert_allclose(energy, field.energy(path))
-    np.testing.assert_allclose(path_profile(field, path), energy - energy[0])
 
 
 def test_a_path_goes_round_an_atom_in_its_way(tunnel):

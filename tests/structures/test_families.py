@@ -1,4 +1,5 @@
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -6,7 +7,11 @@ import pytest
 from ionbridge.structures.families import family, framework
 from ionbridge.structures.prototypes import PROTOTYPES
 from ionbridge.structures.records import Crystal
-from ionbridge.structures.substitution import generate
+from ionbridge.structures.substitution import recipes
+
+
+def generate(**asked: Any) -> list[Crystal]:
+    return [recipe.build() for recipe in recipes(**asked)]
 
 
 def with_sites(crystal: Crystal, **changes: object) -> Crystal:

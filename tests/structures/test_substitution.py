@@ -1,5 +1,6 @@
 import time
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +9,11 @@ from pymatgen.core import Composition
 from ionbridge.structures.composition import formula_oxidation_states, is_charge_balanced
 from ionbridge.structures.prototypes import PROTOTYPES
 from ionbridge.structures.records import Crystal
-from ionbridge.structures.substitution import METAL_STATES, generate
+from ionbridge.structures.substitution import METAL_STATES, recipes
+
+
+def generate(**asked: Any) -> list[Crystal]:
+    return [recipe.build() for recipe in recipes(**asked)]
 
 
 @pytest.fixture(scope="module")

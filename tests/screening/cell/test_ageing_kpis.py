@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from benchmarks.ageing_simulation import histories, load_runs
 from ionbridge.models.ageing_rom import KNOTS, AgeingRom
 from ionbridge.models.graphite import Cycling
 from ionbridge.screening.cell.ageing_base import LCO, LFP
@@ -11,10 +12,8 @@ from ionbridge.screening.cell.ageing_kpis import (
     LONGEST_CYCLES,
     ageing_kpis,
     ageing_model,
-    histories,
     years_of_service,
 )
-from ionbridge.screening.cell.ageing_simulation import load_runs
 from ionbridge.screening.errors import InputError
 
 GENTLE = Cycling(0.5, 0.5, 298.15, 0.7)

@@ -7,12 +7,11 @@ import pytest
 
 pytest.importorskip("pybamm")
 
+from benchmarks.cell_designs import Space, sobol_designs
 from ionbridge.screening.cell.base_cells import BASE_CELLS, scalars
 from ionbridge.screening.cell.designs import (
-    Space,
     check,
     read_designs,
-    sobol_designs,
     to_table,
 )
 from ionbridge.screening.cell.inputs import ELSEWHERE, known_names, out_of_range

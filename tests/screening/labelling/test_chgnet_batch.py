@@ -8,8 +8,15 @@ pytest.importorskip("chgnet")
 
 from ase.build import bulk
 
-from ionbridge.screening.labelling.batch_bands import Budget, frozen_profiles, relaxed_bands
-from ionbridge.screening.labelling.chgnet_batch import Cell, ChgnetBatch, joined, topology
+from benchmarks.batched_bands import Budget, relaxed_bands
+from ionbridge.screening.labelling.chgnet_batch import (
+    Cell,
+    ChgnetBatch,
+    frozen_profiles,
+    joined,
+    positions_of,
+    topology,
+)
 from ionbridge.screening.labelling.chgnet_calculator import ChgnetCalculator
 from ionbridge.screening.labelling.hop_cell import HopCell, hop_cell_of_crystal
 from ionbridge.screening.starter import starter_crystals, starter_neb_hops
@@ -29,13 +36,11 @@ def cells() -> list[Cell]:
     return found
 
 
-def positions_of(batch: list[Cell]) -> torch.Tensor:
-    return torch.tensor(np.concatenate([c.positions_A for c in batch]), dtype=torch.float32)
-
-
 def test_energy_differences_and_forces_are_those_of_the_calculator():
     batch = cells()
-    energies, forces = ChgnetBatch(topology(batch), "cpu").energies_and_forces(positions_of(batch))
+    energies, forces = ChgnetBatch(topology(batch), "cpu").energies_and_forces(
+        positions_of(batch, "cpu")
+    )
     calculator = ChgnetCalculator(device="cpu")
     theirs = []
     for cell, mine in zip(batch, torch.split(forces, [len(c.symbols) for c in batch]), strict=True):
@@ -54,17 +59,17 @@ def test_energy_differences_and_forces_are_those_of_the_calculator():
 
 def test_a_batch_is_its_parts():
     batch = cells()
-    whole = ChgnetBatch(topology(batch), "cpu").energies(positions_of(batch))
+    whole = ChgnetBatch(topology(batch), "cpu").energies(positions_of(batch, "cpu"))
     parts = joined([topology(batch[:1]), topology(batch[1:])])
     np.testing.assert_allclose(
-        ChgnetBatch(parts, "cpu").energies(positions_of(batch)), whole, atol=1e-5
+        ChgnetBatch(parts, "cpu").energies(positions_of(batch, "cpu")), whole, atol=1e-5
     )
 
 
 def test_neighbours_may_stay_while_atoms_move_by_little():
     batch = cells()
-    moved = positions_of(batch) + 0.05 * torch.randn(
-        positions_of(batch).shape, generator=torch.Generator().manual_seed(0)
+    moved = positions_of(batch, "cpu") + 0.05 * torch.randn(
+        positions_of(batch, "cpu").shape, generator=torch.Generator().manual_seed(0)
     )
     sizes = [len(c.symbols) for c in batch]
     anew = [

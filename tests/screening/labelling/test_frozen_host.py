@@ -3,11 +3,8 @@
 import numpy as np
 import pytest
 
-from ionbridge.screening.labelling.frozen_host import (
-    frozen_host_barrier,
-    frozen_host_relaxed_barrier,
-    saddle_point,
-)
+from benchmarks.frozen_host import frozen_host_relaxed_barrier
+from ionbridge.screening.labelling.frozen_host import frozen_host_barrier, saddle_point
 from tests.screening.labelling.washboard import ACROSS_EV_A2, PERIOD_A, Washboard, washboard_cell
 
 PROFILE = np.sin(np.linspace(0, np.pi, 13)) ** 2

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
+from benchmarks.cell_meta import Reptile
 from ionbridge.models.cell_correction import Training
-from ionbridge.models.cell_meta import Reptile
 from ionbridge.models.cell_rom import CellRom
 from tests.models.small_cells import cells, curves_with_resistance, tables
 

@@ -27,7 +27,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import qmc
 
-from ionbridge.screening.cell.ageing_base import LCO, LFP, ageing_parameters
+from benchmarks.ageing_parameters import ageing_parameters
+from ionbridge.models.ageing_rom import AgeingHistory
+from ionbridge.models.graphite import Cycling
+from ionbridge.screening.cell.ageing_base import LCO, LFP
 from ionbridge.screening.cell.base_cells import import_pybamm
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.execution import Executor, TimeLimitExceededError, time_limit
@@ -47,7 +50,7 @@ SETTLING_CYCLES = 2
 """Cycles solved before a recorded one when the cycles between are skipped."""
 FARADAY_AH_PER_MOL = FARADAY_C_PER_MOL / 3600.0
 
-SHIPPED_RUNS = Path(__file__).parents[1] / "data" / "ageing_runs.jsonl.gz"
+SHIPPED_RUNS = Path(__file__).parent / "data" / "ageing_runs.jsonl.gz"
 
 OPTIONS = {
     "SEI": "solvent-diffusion limited",
@@ -539,6 +542,29 @@ def _short(value: Any) -> Any:
 def load_runs(path: Path = SHIPPED_RUNS) -> list[Row]:
     """Rows written by `save_runs`; by default the shipped training runs."""
     return [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
+
+
+def histories(rows: Sequence[Row], base_cell: str) -> list[AgeingHistory]:
+    """Simulated runs of a base cell as what an ageing model learns from; failed ones left out.
+
+    Args:
+        rows: From `simulate_runs`.
+        base_cell: One of ``BASES``.
+    """
+    found = []
+    for row in rows:
+        if row["base_cell"] != base_cell or row["status"] != "ok":
+            continue
+        cycle = np.array(row["cycle"], dtype=float)
+        channels = {name: np.array(row[name], dtype=float) for name in CHANNELS if name in row}
+        capacity = np.array(row["capacity_Ah"], dtype=float)
+        channels["capacity_lost"] = 1 - capacity / capacity[0]
+        later = cycle > 0
+        cycling = Cycling(**{key: row[key] for key in Cycling.__dataclass_fields__})
+        found.append(
+            AgeingHistory(cycling, cycle[later], {k: v[later] for k, v in channels.items()})
+        )
+    return found
 
 
 @lru_cache(maxsize=4)

@@ -7,7 +7,7 @@ FIRE: E. Bitzek et al., Phys. Rev. Lett. 97, 170201 (2006).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,13 +15,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ionbridge.screening.labelling.chgnet_batch import Cell, ChgnetBatch, Topology
+from ionbridge.screening.labelling.chgnet_batch import (
+    Cell,
+    ChgnetBatch,
+    Neighbours,
+    cell_of,
+    positions_of,
+)
 from ionbridge.screening.labelling.hop_cell import HopCell
 from ionbridge.screening.labelling.neb import MAX_STEP_A, SPRING_EV_A2
 
 Floats = NDArray[np.float64]
-Neighbours = Callable[[Sequence[Cell]], Topology]
-"""Finds the neighbours of some cells, in another process perhaps."""
 
 START_STEP, LONGEST_STEP = 0.1, 1.0
 PATIENCE, SLOWER, FASTER, ALPHA, LESS_ALPHA = 5, 0.5, 1.1, 0.1, 0.99
@@ -71,20 +75,6 @@ class BatchedBand:
         return float(self.energies_eV.max() - self.energies_eV[-1])
 
 
-def frozen_profiles(
-    hops: Sequence[HopCell], n_images: int, neighbours: Neighbours, device: str
-) -> list[Floats]:
-    """Energies with the ion at equally spaced points of its path, the host as it stands.
-
-    Returns:
-        (n_images + 2,) eV above the first image for each hop.
-    """
-    cells = [_cell(hop, image) for hop in hops for image in hop.images(n_images)]
-    batch = ChgnetBatch(neighbours(cells), device)
-    energies = batch.energies(_positions(cells, device)).double().cpu().numpy()
-    return list(energies.reshape(len(hops), -1) - energies.reshape(len(hops), -1)[:, :1])
-
-
 def relaxed_bands(
     hops: Sequence[HopCell], budget: Budget, neighbours: Neighbours, device: str
 ) -> list[BatchedBand]:
@@ -95,14 +85,16 @@ def relaxed_bands(
     """
     images = [hop.images(budget.n_images) for hop in hops]
     ends = [
-        _cell(hop, image) for hop, band in zip(hops, images, strict=True) for image in band[[0, -1]]
+        cell_of(hop, image)
+        for hop, band in zip(hops, images, strict=True)
+        for image in band[[0, -1]]
     ]
     end_energies, end_forces, moved = _relaxed_ends(ends, budget.end_steps, neighbours, device)
     share = np.linspace(0.0, 1.0, budget.n_images + 2)[:, None, None]
     cells: list[Cell] = []
     for k, (hop, band) in enumerate(zip(hops, images, strict=True)):
         first, last = moved[2 * k] - band[0], moved[2 * k + 1] - band[-1]
-        cells += [_cell(hop, image) for image in band + (1 - share) * first + share * last]
+        cells += [cell_of(hop, image) for image in band + (1 - share) * first + share * last]
     band_forces, inner = _relaxed_inner(cells, end_energies, budget, neighbours, device)
     found = []
     for k in range(len(hops)):
@@ -117,7 +109,7 @@ def _relaxed_ends(
     ends: list[Cell], n_steps: int, neighbours: Neighbours, device: str
 ) -> tuple[Floats, Floats, list[Floats]]:
     """Energies (n_hops, 2), largest force of each hop's ends, and the positions."""
-    positions = _positions(ends, device)
+    positions = positions_of(ends, device)
     owners = _owners(ends, device)
     fire = _Fire(positions, owners)
     for batch in _renewed(ends, fire, n_steps, neighbours, device):
@@ -144,7 +136,7 @@ def _relaxed_inner(
     )
     step = np.concatenate([np.full(sizes[k], sizes[k]) for k in range(len(cells)) if is_inner[k]])
     inner = [cell for cell, is_in in zip(cells, is_inner, strict=True) if is_in]
-    everywhere = _positions(cells, device)
+    everywhere = positions_of(cells, device)
     row = torch.as_tensor(rows, device=device)
     before, after = (
         row - torch.as_tensor(step, device=device),
@@ -255,15 +247,6 @@ def _largest(forces: Tensor, of: Tensor, n: int) -> Tensor:
     """(n,) largest force on an atom."""
     zeros = torch.zeros(n, device=forces.device)
     return zeros.scatter_reduce_(0, of, forces.norm(dim=1), "amax")
-
-
-def _cell(hop: HopCell, positions_A: Floats) -> Cell:
-    return Cell((*hop.symbols, hop.working_ion), hop.lattice, positions_A)
-
-
-def _positions(cells: Sequence[Cell], device: str) -> Tensor:
-    joined = np.concatenate([cell.positions_A for cell in cells])
-    return torch.as_tensor(joined, dtype=torch.float32, device=device)
 
 
 def _owners(cells: Sequence[Cell], device: str) -> Tensor:
