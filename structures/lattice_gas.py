@@ -430,24 +430,8 @@ def _walk(
     tree = np.zeros(2 * n_leaves)
     rate = np.zeros(len(hop_end))
     flow = np.zeros((n_sites, 3))
-    for i in range(n_sites):
-        _set_rate(
-            i,
-            ion_on,
-            energy,
-            field,
-            hop_first,
-            hop_end,
-            kra,
-            own,
-            steps,
-            rate,
-            flow,
-            tree,
-            n_leaves,
-        )
     moved = np.zeros((n_ions, 3))
-    total_flow, integral = flow.sum(axis=0), np.zeros(3)
+    total_flow, integral = np.zeros(3), np.zeros(3)
     square, time = 0.0, 0.0
     since, occupied = np.zeros(n_sites), np.zeros(n_sites)
     ion_out = np.zeros((n_records + 1, n_ions, 3))
@@ -455,7 +439,28 @@ def _walk(
     square_out, time_out = np.zeros(n_records + 1), np.zeros(n_records + 1)
     record = 0
     jump = -1
+    outdated = np.arange(n_sites)
     while True:
+        for s in outdated:
+            for axis in range(3):
+                total_flow[axis] -= flow[s, axis]
+            _set_rate(
+                int(s),
+                ion_on,
+                energy,
+                field,
+                hop_first,
+                hop_end,
+                kra,
+                own,
+                steps,
+                rate,
+                flow,
+                tree,
+                n_leaves,
+            )
+            for axis in range(3):
+                total_flow[axis] += flow[s, axis]
         jump += 1
         if jump >= n_before and (jump - n_before) % every == 0:
             if record == 0:
@@ -508,28 +513,9 @@ def _walk(
             field[pair_end[p]] -= pair_energy[p]
         for p in range(pair_first[j], pair_first[j + 1]):
             field[pair_end[p]] += pair_energy[p]
-        for site in (i, j):
-            for r in range(reach_first[site], reach_first[site + 1]):
-                s = reach_end[r]
-                for axis in range(3):
-                    total_flow[axis] -= flow[s, axis]
-                _set_rate(
-                    s,
-                    ion_on,
-                    energy,
-                    field,
-                    hop_first,
-                    hop_end,
-                    kra,
-                    own,
-                    steps,
-                    rate,
-                    flow,
-                    tree,
-                    n_leaves,
-                )
-                for axis in range(3):
-                    total_flow[axis] += flow[s, axis]
+        near_i = reach_end[reach_first[i] : reach_first[i + 1]]
+        near_j = reach_end[reach_first[j] : reach_first[j + 1]]
+        outdated = np.concatenate((near_i, near_j))
     for i in range(n_sites):
         if ion_on[i] >= 0:
             occupied[i] += time - since[i]

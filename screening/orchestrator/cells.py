@@ -204,17 +204,10 @@ def _material_in_cell(tables: Tables, context: StepContext) -> Mapping[str, list
     from ionbridge.screening.cell.base_cells import base_cell
     from ionbridge.screening.cell.parameters import candidate_parameters
 
-    cells = {row["id"]: row for row in tables["base_cell"]}
-    only = tables["base_cell"][0] if len(tables["base_cell"]) == 1 else None
     kelvin = context.at.temperature_K
 
-    def design(row: Row) -> Row:
-        cell = cells.get(row["id"], only)
-        if cell is None:
-            raise UnusableStructureError(f"{row['id']}: no base cell")
-        if cell.get("status") != "ok":
-            raise UnusableStructureError(cell.get("reason", ""))
-        base = base_cell(cell["base_cell"])
+    def put(row: Row, name: str) -> Row:
+        base = base_cell(name)
         measured = row["id"] == GIVEN
         reference = None
         if base.phase_separating and not measured:
@@ -227,40 +220,59 @@ def _material_in_cell(tables: Tables, context: StepContext) -> Mapping[str, list
             absolute=measured,
         )
         return {
-            "id": row["id"],
-            "base_cell": base.name,
             "parameters": dict(found.values),
             "log10_diffusivity_std": found.log10_std,
-            "in_domain": row.get("in_domain", True),
             "diffusivity_kind": found.kind,
             "from_material": list(found.from_candidate),
             "from_base": list(found.from_base),
-            "status": "ok",
         }
 
-    return {"cell_design": row_by_row(tables["diffusivity"], design)}
+    return into_cells(tables["diffusivity"], tables["base_cell"], put)
 
 
 def _measured_in_cell(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
     from ionbridge.screening.cell.parameters import CATHODE_DIFFUSIVITY
 
-    cell = tables["base_cell"][0]
+    def put(row: Row, base: str) -> Row:
+        value = 10.0 ** row["log10_chemical_diffusivity_cm2_s"] * M2_PER_CM2
+        return {
+            "parameters": {CATHODE_DIFFUSIVITY: value},
+            "log10_diffusivity_std": float(row.get("std") or 0.0),
+            "diffusivity_kind": "chemical",
+        }
+
+    return into_cells(tables["chemical_diffusivity"], tables["base_cell"], put)
+
+
+def into_cells(
+    rows: Sequence[Row], cells: Sequence[Row], put: Callable[[Row, str], Row]
+) -> Mapping[str, list[Row]]:
+    """Cell designs: each row put into the base cell of its id, or into the only usable one.
+
+    Args:
+        rows: What changes a cell, such as diffusivities or designs of an electrode.
+        cells: Rows of ``base_cell``.
+        put: A row and the name of its base cell to the further columns of its design.
+    """
+    by_id = {cell["id"]: cell for cell in cells}
+    usable = [cell for cell in cells if cell.get("status", "ok") == "ok"]
+    other = usable[0] if len(usable) == 1 else cells[0] if len(cells) == 1 else None
 
     def design(row: Row) -> Row:
-        if cell.get("status") != "ok":
+        cell = by_id.get(row["id"], other)
+        if cell is None:
+            raise UnusableStructureError(f"{row['id']}: none of {len(cells)} base cells is its own")
+        if cell.get("status", "ok") != "ok":
             raise UnusableStructureError(cell.get("reason", ""))
-        value = 10.0 ** row["log10_chemical_diffusivity_cm2_s"] * M2_PER_CM2
         return {
             "id": row["id"],
             "base_cell": cell["base_cell"],
-            "parameters": {CATHODE_DIFFUSIVITY: value},
-            "log10_diffusivity_std": float(row.get("std") or 0.0),
-            "in_domain": True,
-            "diffusivity_kind": "chemical",
+            "in_domain": row.get("in_domain", True),
             "status": "ok",
+            **put(row, cell["base_cell"]),
         }
 
-    return {"cell_design": row_by_row(tables["chemical_diffusivity"], design)}
+    return {"cell_design": row_by_row(rows, design)}
 
 
 @lru_cache(maxsize=8)

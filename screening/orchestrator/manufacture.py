@@ -23,6 +23,7 @@ from ionbridge.screening.cell.electrode_design import (
 )
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.orchestrator.catalogue import Entry, StepContext, Tables
+from ionbridge.screening.orchestrator.cells import into_cells
 from ionbridge.screening.orchestrator.quantities import Row
 from ionbridge.screening.orchestrator.records import row_by_row
 from ionbridge.screening.orchestrator.settings_files import HEAD_KEYS
@@ -171,12 +172,8 @@ def _electrode(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
 def _electrode_in_cell(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
     from ionbridge.screening.cell.base_cells import base_cell
 
-    cell = next((row for row in tables["base_cell"] if row.get("status", "ok") == "ok"), None)
-
-    def put(row: Row) -> Row:
-        if cell is None:
-            raise UnusableStructureError("no usable base cell")
-        base = base_cell(cell["base_cell"])
+    def put(row: Row, name: str) -> Row:
+        base = base_cell(name)
         share = float(row["active_fraction"])
         density = row.get("density_g_cm3")
         if density is not None:  # the same mass of the base cell's own material
@@ -188,15 +185,9 @@ def _electrode_in_cell(tables: Tables, context: StepContext) -> Mapping[str, lis
             porosity=float(row["porosity"]),
             active_fraction=(1.0 - float(row["porosity"])) * share,
         )
-        return {
-            "id": row["id"],
-            "base_cell": base.name,
-            "parameters": design.parameters(base.name, "Positive"),
-            "in_domain": row.get("in_domain", True),
-            "status": "ok",
-        }
+        return {"parameters": design.parameters(base.name, "Positive")}
 
-    return {"cell_design": row_by_row(tables["electrode_design"], put)}
+    return into_cells(tables["electrode_design"], tables["base_cell"], put)
 
 
 def _number(row: Row, **values: float) -> Row:
