@@ -29,7 +29,15 @@ from tqdm import tqdm
 from ionbridge import models, screening, structures
 from ionbridge.models.checkpoint import IncompatibleModelError, model_checksum, sha256
 from ionbridge.models.library import DEFAULTS, LIBRARY, find
-from ionbridge.screening.candidates import Candidate, checksum, collect, counted_sample, drawn
+from ionbridge.screening.candidates import (
+    Candidate,
+    checksum,
+    collect,
+    counted_sample,
+    drawn,
+    read_crystals,
+    without_duplicates,
+)
 from ionbridge.screening.conduction import Conditions
 from ionbridge.screening.errors import InputError, MissingExtraError
 from ionbridge.screening.execution import Executor, executor_from
@@ -40,6 +48,7 @@ from ionbridge.screening.machine import machine
 from ionbridge.screening.predict import CrystalPredictor, loaded_model
 from ionbridge.screening.provenance import write_cells, write_crate
 from ionbridge.screening.ranking import check_objectives, rank, with_role_ranks
+from ionbridge.screening.reference_hull import Entry, ReferenceHull, reference_entries
 from ionbridge.screening.report.report import render
 from ionbridge.screening.settings import EMBEDDED_CAMPAIGN, CampaignSettings
 from ionbridge.screening.shards import ShardFolder, fingerprint, write_atomically, write_json
@@ -240,11 +249,12 @@ class Campaign:
         if left_out:
             print(f"ionbridge: {left_out}", file=sys.stderr)
         started = time.time()
+        references = self._stability_references()
         pool = executor_from(executor, workers)
         n_workers = pool.n_workers  # asks a cluster: one that does not answer is refused here
         predictor = self.predictor(device)
         candidates = self.candidates()
-        record = self._record(predictor, candidates)
+        record = self._record(predictor, candidates, references)
         changed = changes(folder, record)
         if changed and not renew:
             raise InputError(
@@ -258,6 +268,7 @@ class Campaign:
         write_json(folder / CAMPAIGN_FILE, record)
         ready = time.time()
         decides = record["fingerprint"]
+        predictor = dataclasses.replace(predictor, hull=self._hull(folder, references, decides))
         if self.settings.active is not None:
             rounds = self._rounds(folder / "rounds", candidates, predictor, pool, progress, decides)
             predictor = dataclasses.replace(predictor, model=rounds[-1].model)
@@ -301,19 +312,25 @@ class Campaign:
         in_cells = (row for row in self.rows_ if row.get("cell_status") == "ok")
         write_cells(folder, ({"id": row["candidate_id"], **row} for row in in_cells))
         counts = ", ".join(f"{n} {status}" for status, n in record["counts"].items())
-        known = self.settings.filters.known_compounds
         write_crate(
             folder,
             self.settings.name,
             f"a screening campaign of IonBridge: {counts}",
             record,
-            [Path(f) for f in (*self.settings.candidates.files, *([known] if known else []))],
+            [Path(f) for f in self._files()],
         )
+
+    def _files(self) -> list[str]:
+        """All files and folders that the settings name as input."""
+        settings = self.settings
+        known = settings.filters.known_compounds
+        competing = () if settings.stability is None else settings.stability.references
+        return [*settings.candidates.files, *([known] if known else []), *competing]
 
     def _check_inputs_lie_elsewhere(self, folder: Path) -> None:
         """Refuse a folder that holds what the campaign reads: it is written to, and emptied."""
         settings = self.settings
-        given = [*settings.candidates.files, settings.filters.known_compounds, settings.model]
+        given = [*self._files(), settings.model]
         for name in given:
             if (
                 name
@@ -321,6 +338,36 @@ class Campaign:
                 and Path(name).resolve().is_relative_to(folder.resolve())
             ):
                 raise InputError(f"{name}: lies in the output folder {folder}; move one of them")
+
+    def _stability_references(self) -> list[Crystal]:
+        """The crystals that energies above hull are counted from; none where not asked for.
+
+        Raises:
+            InputError: A file or a record cannot be used.
+        """
+        if self.settings.stability is None:
+            return []
+        records = without_duplicates(
+            read_crystals([Path(f) for f in self.settings.stability.references])
+        )
+        for record in records:
+            if not isinstance(record, Crystal):
+                raise InputError(f"stability: reference {record.id}: {record.reason}")
+        return [record for record in records if isinstance(record, Crystal)]
+
+    def _hull(
+        self, folder: Path, references: Sequence[Crystal], decides: str
+    ) -> ReferenceHull | None:
+        """The hull of the references, relaxed once for the folder."""
+        settings = self.settings.stability
+        if settings is None:
+            return None
+        kept, ids = ShardFolder(folder / "stability", decides), [r.id for r in references]
+        if not kept.kept({0: ids})[0]:
+            print(f"stability: relaxing {len(ids)} references", file=sys.stderr)
+            entries = reference_entries(references, settings)
+            kept.write(0, ids, [dataclasses.asdict(entry) for entry in entries])
+        return ReferenceHull(settings, tuple(Entry(**row) for row in kept.read(0, ids)))
 
     def _predicted_rows(
         self,
@@ -458,7 +505,10 @@ class Campaign:
         return rounds
 
     def _record(
-        self, predictor: CrystalPredictor, candidates: Sequence[Candidate]
+        self,
+        predictor: CrystalPredictor,
+        candidates: Sequence[Candidate],
+        references: Sequence[Crystal],
     ) -> dict[str, Any]:
         """What ``campaign.json`` says before anything is run."""
         settings = {**self.settings.to_dict(), "limit": self.limit}
@@ -466,7 +516,11 @@ class Campaign:
         decides = {
             "settings": settings,
             "model": {"name": predictor.model, "sha256": model_checksum(folder)},
-            "data": {"n_candidates": len(candidates), "sha256": checksum(candidates)},
+            "data": {
+                "n_candidates": len(candidates),
+                "sha256": checksum(candidates),
+                **({"references_sha256": checksum(references)} if references else {}),
+            },
             "versions": {
                 **{name: installed_version(name) for name in VERSIONED},
                 "code_sha256": code_checksum(),
@@ -560,7 +614,7 @@ def changes(folder: Path, record: dict[str, Any]) -> str:
 
 def discard(folder: Path) -> None:
     """Remove what a campaign wrote into its folder, and nothing else."""
-    for name in ("shards", "paths", "rounds", "refined"):
+    for name in ("shards", "paths", "rounds", "refined", "stability"):
         shutil.rmtree(folder / name, ignore_errors=True)
     for name in (CAMPAIGN_FILE, TABLE_FILE, REPORT_FILE, CURVES_FILE):
         (folder / name).unlink(missing_ok=True)

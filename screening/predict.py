@@ -23,6 +23,7 @@ from ionbridge.screening.estimate import composition_row, estimated_rows
 from ionbridge.screening.execution import TimeLimitExceededError, time_limit
 from ionbridge.screening.filters import Filters
 from ionbridge.screening.labelling.potential_profile import with_potential_profile
+from ionbridge.screening.reference_hull import ReferenceHull
 from ionbridge.screening.stability import with_stability
 from ionbridge.screening.table import Row, carried_fault, crystal_row, failed_row
 from ionbridge.structures import composition, families
@@ -45,6 +46,8 @@ class CrystalPredictor:
         filters: What a crystal must be; others become ``filtered`` rows.
         device: Where the networks run: ``auto`` (CUDA where there is one), ``cpu`` or ``cuda``.
         time_limit_s: Longest time for one crystal in any step.
+        hull: Of the references that energies above hull are counted from; None for the shipped
+            model of them.
     """
 
     model: str
@@ -53,6 +56,7 @@ class CrystalPredictor:
     filters: Filters = field(default_factory=Filters)
     device: str = "auto"
     time_limit_s: float = 120.0
+    hull: ReferenceHull | None = None
 
     def __call__(self, candidates: Sequence[Candidate]) -> list[Row]:
         """One row a candidate, in their order."""
@@ -123,7 +127,9 @@ class CrystalPredictor:
                 working_ion=composition.working_ion(crystal),
                 role=crystal.role or composition.role(crystal),
                 family=crystal.family or families.family(crystal),
-            )
+            ),
+            self.hull,
+            0.5 * self.time_limit_s,
         )
 
     def _other_ion(self, crystal: Crystal) -> str | None:

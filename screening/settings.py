@@ -64,8 +64,8 @@ class FilterSettings:
         elements_excluded: None of these may occur.
         role: ``electrode`` or ``electrolyte``: keeps mixed conductors out of electrolyte rankings.
         families: Framework families to keep.
-        max_energy_above_hull_eV_atom: Largest energy above hull: of the record, else by the shipped
-            model (0.04 eV/atom in error).
+        max_energy_above_hull_eV_atom: Largest energy above hull: of the record, else as
+            ``stability`` says, else by the shipped model (0.04 eV/atom in error).
         min_band_gap_eV: Smallest ``band_gap_eV``, which records must bring.
         known_compounds: Text file, one formula a line; a candidate of a listed reduced formula is
             not novel and is refused. Relative to the campaign file.
@@ -127,6 +127,25 @@ class ActiveSettings:
 
 
 @dataclass(frozen=True)
+class StabilitySettings:
+    """Energies above hull by a potential, for records that bring none.
+
+    Attributes:
+        references: Files or folders of ordered crystals, the competing phases, relative to the
+            campaign file; relaxed once, with the same calculator as the candidates.
+        calculator: ``chgnet``, ``sevennet``, or an ASE calculator, ``package.module:Class``.
+        calculator_arguments: Its keyword arguments.
+        max_atoms: Largest cell that is relaxed; a larger candidate, a disordered one, or one that
+            no mixture of the references can make gets its energy by the shipped model.
+    """
+
+    references: tuple[str, ...] = ()
+    calculator: str = "chgnet"
+    calculator_arguments: dict[str, Any] = field(default_factory=dict)
+    max_atoms: int = 60
+
+
+@dataclass(frozen=True)
 class CampaignSettings:
     """Everything that decides what a campaign's table contains.
 
@@ -150,6 +169,8 @@ class CampaignSettings:
         shard_size: Crystals of one batch, and of one file of the campaign folder.
         n_paths: Number of top candidates whose hop paths are written out.
         active: Rounds of labelling and fine-tuning before the final screen; none by default.
+        stability: Energies above hull by a potential against named references; by default those of
+            the record, else of the shipped model.
         refine: The best rows again with an interatomic potential; not by default.
         cell: The cell that candidates are put into; none by default.
     """
@@ -170,6 +191,7 @@ class CampaignSettings:
     shard_size: int = 16
     n_paths: int = 10
     active: ActiveSettings | None = None
+    stability: StabilitySettings | None = None
     refine: RefineSettings | None = None
     cell: CellSettings | None = None
 
@@ -226,6 +248,12 @@ class CampaignSettings:
         if self.active is not None:
             for key in ("rounds", "batch", "max_hops", "max_atoms", "time_limit_min"):
                 positive[f"active: {key}"] = getattr(self.active, key)
+        if self.stability is not None:
+            positive["stability: max_atoms"] = self.stability.max_atoms
+            if not self.stability.references:
+                raise ConfigurationError(
+                    f"{where}: stability: references: expected files of the competing phases"
+                )
         for key, value in positive.items():
             if not 0 < value < float("inf"):
                 raise ConfigurationError(f"{where}: {key}: expected a positive number, got {value}")
@@ -253,10 +281,16 @@ class CampaignSettings:
         filters = dataclasses.replace(
             self.filters, known_compounds=None if known is None else str(folder / known)
         )
+        stability = self.stability
+        if stability is not None:
+            references = tuple(str(folder / f) for f in stability.references)
+            stability = dataclasses.replace(stability, references=references)
         model = self.model
         if model is not None and (folder / model).is_dir():
             model = str(folder / model)
-        return dataclasses.replace(self, candidates=candidates, filters=filters, model=model)
+        return dataclasses.replace(
+            self, candidates=candidates, filters=filters, model=model, stability=stability
+        )
 
     def ranking_objectives(self) -> tuple[Objective, ...]:
         """The objectives as given, or the default one for the role that is screened."""

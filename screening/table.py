@@ -78,10 +78,11 @@ COLUMN_MEANINGS = {
     "n_sites": "atoms in the cell as given",
     "n_hops": "symmetry-unique hops",
     "energy_above_hull_eV_atom": (
-        "distance to the most stable mixture of phases: of the record, or by the shipped model"
+        "distance to the most stable mixture of phases: of the record, by a potential against "
+        "named references, or by the shipped model"
     ),
     "energy_above_hull_std_eV_atom": "its spread, where a model gave it",
-    "energy_above_hull_source": "which of the two",
+    "energy_above_hull_source": "which of the three",
     "global_instability_index_vu": (
         "root mean square deviation of bond-valence sums from oxidation states; above 0.2 "
         "look at the crystal twice"

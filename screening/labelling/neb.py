@@ -204,23 +204,38 @@ def relaxed_crystal(crystal: Crystal, calculator: Calculator, settings: NebSetti
     """The ordered crystal with the positions of its atoms relaxed, and its cell where asked.
 
     Raises:
+        BrokenCalculationError: See :func:`relaxed_atoms`.
+    """
+    atoms = relaxed_atoms(crystal, calculator, settings)
+    lattice = np.array(atoms.cell)
+    return replace(crystal, lattice=lattice, frac=atoms.positions @ np.linalg.inv(lattice))
+
+
+def relaxed_atoms(
+    crystal: Crystal, calculator: Calculator, settings: NebSettings, time_limit_s: float = np.inf
+) -> Atoms:
+    """The same as atoms that know their energy.
+
+    Raises:
         BrokenCalculationError: The calculator failed, or the forces did not fall below the limit.
     """
     symbols = [next(iter(site)) for site in crystal.species]
     atoms = Atoms(symbols, crystal.frac @ crystal.lattice, cell=crystal.lattice, pbc=True)
-    atoms.calc = CheckedCalculator(calculator, Watch(np.inf), with_stress=settings.relax_cell)
+    watch = Watch(time.monotonic() + time_limit_s)
+    atoms.calc = CheckedCalculator(calculator, watch, with_stress=settings.relax_cell)
     target = FrechetCellFilter(atoms) if settings.relax_cell else atoms
     optimizer = _silent(LBFGS, target, maxstep=MAX_STEP_A)
     fmax, steps = 0.5 * settings.fmax_eV_A, 2 * settings.max_steps
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "logm result may be inaccurate")  # by 1e-13
-        done = optimizer.run(fmax=fmax, steps=steps)
-    if not done:
-        raise BrokenCalculationError(
-            f"the crystal does not relax: not below {fmax:g} eV/angstrom in {steps} steps"
-        )
-    lattice = np.array(atoms.cell)
-    return replace(crystal, lattice=lattice, frac=atoms.positions @ np.linalg.inv(lattice))
+        for done in optimizer.irun(fmax=fmax, steps=steps):
+            if done:
+                return atoms
+            if watch.is_over:
+                raise BrokenCalculationError(f"the crystal does not relax in {time_limit_s:g} s")
+    raise BrokenCalculationError(
+        f"the crystal does not relax: not below {fmax:g} eV/angstrom in {steps} steps"
+    )
 
 
 class _MirrorImage(Calculator):
