@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
+from ionbridge.models.baseline import HALF_WIDTH_90
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.orchestrator.quantities import QUANTITIES, Row, quantity
 from ionbridge.structures.configuration import nearest
@@ -53,11 +55,27 @@ class ValidatedError:
         std: In the unit of the quantity.
         n_rows: Validation rows that it rests on; 0 where it is a stated property of a formula.
         basis: How it was found.
+        half_90: Half of the 90 % interval; None for that of a normal distribution.
     """
 
     std: float
     n_rows: int
     basis: str
+    half_90: float | None = None
+
+    @property
+    def tail(self) -> float:
+        """How much wider the 90 % interval is than that of a normal distribution."""
+        if self.half_90 is None or not self.std:
+            return 1.0
+        return self.half_90 / (HALF_WIDTH_90 * self.std)
+
+    def beside(self, other_std: float) -> ValidatedError:
+        """The error where an independent one, normally distributed, comes on top."""
+        half = None
+        if self.half_90 is not None:
+            half = math.hypot(self.half_90, HALF_WIDTH_90 * other_std)
+        return replace(self, std=math.hypot(self.std, other_std), half_90=half)
 
 
 @dataclass(frozen=True)

@@ -255,7 +255,10 @@ def _estimate_errors() -> Mapping[str, Mapping[str, ValidatedError]]:
     if DEFAULTS["conduction"] not in folders():
         return {}
     found = errors_by_domain(find(DEFAULTS["conduction"]))
-    own = {s: ValidatedError(e.std, e.n_rows, "measured, unseen") for s, e in found.items()}
+    own = {
+        scope: ValidatedError(e.std, e.n_rows, "measured, unseen", e.half_90)
+        for scope, e in found.items()
+    }
     return {"conductivity": own, "diffusivity": own}
 
 

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ionbridge.models.baseline import HALF_WIDTH_90
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.orchestrator.catalogue import Catalogue, Conditions, Entry, ValidatedError
 from ionbridge.screening.orchestrator.conditions import (
@@ -175,12 +176,14 @@ class Chain:
     Attributes:
         steps: The steps.
         error: One standard deviation of the goal in its unit; None where not validated.
+        error_90: Half of the goal's 90 % interval: the tails of the errors of every step counted.
         cost_s: Seconds on one core.
         warnings: What to know before trusting it.
     """
 
     steps: tuple[Step, ...]
     error: float | None
+    error_90: float | None
     cost_s: float
     warnings: tuple[str, ...]
 
@@ -204,6 +207,7 @@ class Chain:
         return {
             "steps": [step.to_dict() for step in self.steps],
             "error_std": self.error,
+            "error_90": self.error_90,
             "cost_s": round(self.cost_s, 3),
             "in_domain": self.is_inside,
             "available": self.is_available,
@@ -326,7 +330,7 @@ def plan(
     unit = quantity(goal).unit
     if goal in tables:
         stands = (f"{goal} is given and stands as it is", *unused({}, at))
-        chain = Chain((), 0.0, 0.0, ())
+        chain = Chain((), 0.0, 0.0, 0.0, ())
         return Plan(goal, unit, found, tables, at, chain, (), stands[0], warnings=stands[1:])
     survey = _Survey(catalogue, tables, at)
     chains = [survey.chain(goal, choice) for choice in survey.choices(goal)]
@@ -457,7 +461,8 @@ def _why(ordered: Sequence[Chain], unit: str, max_cost_s: float) -> str:
 def _error_words(chain: Chain, unit: str) -> str:
     if chain.error is None:
         return "error not validated"
-    return f"expected error {chain.error:.2g} {unit} (one sigma)"
+    within = f"; 90 % within {chain.error_90:.2g}" if chain.error_90 else ""
+    return f"expected error {chain.error:.2g} {unit} (one sigma{within})"
 
 
 def duration(seconds: float) -> str:
@@ -552,6 +557,7 @@ class _Survey:
         assert order is not None
         sources: dict[str, dict[str, float] | None] = {name: {} for name in self.tables}
         steps: list[Step] = []
+        tails: dict[str, float] = {}
         n_records = {name: len(rows) for name, rows in self.tables.items()}
         for entry in order:
             used = tuple(o for o in entry.outputs if choice.get(o) == entry.name)
@@ -572,6 +578,7 @@ class _Survey:
                     sources[output] = None
                 else:
                     found = {**joined, f"{entry.name}:{output}": error.std}
+                    tails[f"{entry.name}:{output}"] = error.tail
                     sources[output] = _limited(found, entry.largest_errors.get(output))
                     basis.append(error.basis)
             steps.append(
@@ -594,6 +601,7 @@ class _Survey:
         return Chain(
             tuple(steps),
             _total(sources[goal]),
+            _half_90(sources[goal], tails),
             sum(step.cost_s for step in steps),
             tuple(_warnings(steps)),
         )
@@ -629,8 +637,7 @@ class _Survey:
             )
             own = label_error_eV(self.tables.get("hop_labels", ()))
             self._judgements[entry.name] = {
-                name: replace(error, std=math.hypot(error.std, own))
-                for name, error in found.items()
+                name: error.beside(own) for name, error in found.items()
             }
         return self._judgements[entry.name]
 
@@ -798,6 +805,13 @@ def _limited(errors: dict[str, float], largest: float | None) -> dict[str, float
 
 def _total(errors: Mapping[str, float] | None) -> float | None:
     return None if errors is None else math.sqrt(sum(e**2 for e in errors.values()))
+
+
+def _half_90(errors: Mapping[str, float] | None, tails: Mapping[str, float]) -> float | None:
+    """Half of the 90 % interval of a sum of errors, each with its own tail."""
+    if errors is None:
+        return None
+    return HALF_WIDTH_90 * math.sqrt(sum((tails[name] * e) ** 2 for name, e in errors.items()))
 
 
 def _warnings(steps: Sequence[Step]) -> Iterator[str]:

@@ -92,7 +92,7 @@ def potential_entries() -> tuple[Entry, ...]:
 def neb_errors() -> dict[str, ValidatedError]:
     """Errors of CHGNet bands by scope, from the stored rows."""
     return {
-        scope: ValidatedError(e.std, e.n_rows, f"{e.n_rows} published DFT-NEB hops")
+        scope: ValidatedError(e.std, e.n_rows, f"{e.n_rows} published DFT-NEB hops", e.half_90)
         for scope, e in errors_by_domain(NEB_VALIDATION).items()
     }
 

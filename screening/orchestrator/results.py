@@ -166,7 +166,13 @@ def plan_answer(data: dict[str, Any]) -> Answer:
     return Answer(
         summary=summary,
         warnings=tuple(warnings),
-        units={"error_std": unit, "cost_s": "s", "predicted_eV": "eV", "std_eV": "eV"},
+        units={
+            "error_std": unit,
+            "error_90": unit,
+            "cost_s": "s",
+            "predicted_eV": "eV",
+            "std_eV": "eV",
+        },
         data={
             "goal": data["goal"],
             "given": short(data["given"]),
@@ -183,6 +189,7 @@ def _chain_words(chain: dict[str, Any], unit: str) -> str:
     names = " + ".join(step["entry"] for step in chain["steps"]) or "given"
     error = chain["error_std"]
     words = f"{names}, " + ("error not validated" if error is None else f"± {error:.2g} {unit}")
+    words += f" (90 % within {chain['error_90']:.2g})" if chain.get("error_90") else ""
     words += f", {chain['cost_s']:.3g} s"
     words += "" if chain["in_domain"] else f", {EXTRAPOLATION}"
     return words if chain["available"] else f"{words}, cannot run here"

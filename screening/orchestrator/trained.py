@@ -176,7 +176,7 @@ def _refused(folder: Path, reason: str) -> IncompatibleModelError:
 def validated_errors(folder: Path, card: Mapping[str, Any]) -> dict[str, ValidatedError]:
     """Errors by scope: from the validation rows beside the card, else the one the card states."""
     scopes = {
-        scope: ValidatedError(e.std, e.n_rows, f"{e.n_rows} rows, {e.protocol}")
+        scope: ValidatedError(e.std, e.n_rows, f"{e.n_rows} rows, {e.protocol}", e.half_90)
         for scope, e in errors_by_domain(folder).items()
     }
     stated = card.get("validation")

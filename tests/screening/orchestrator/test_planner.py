@@ -336,3 +336,38 @@ def test_a_plan_can_be_written_as_json():
     stored = json.loads(json.dumps(made.to_dict()))
     assert stored["chosen"]["steps"][0]["entry"] == "m"
     assert stored["chosen"]["steps"][0]["outputs"][0]["unit"] == "decades of cm2/s"
+
+
+class TestNinetyPercent:
+    def test_it_is_that_of_the_validation_rows_not_of_a_normal_distribution(self):
+        error = ValidatedError(0.2, 100, "test", half_90=0.5)
+        made = plan("migration_barrier", HOPS, catalogue(barriers(error)))
+        assert (made.chosen.error, made.chosen.error_90) == (0.2, pytest.approx(0.5))
+        plain = plan(
+            "migration_barrier", HOPS, catalogue(barriers(ValidatedError(0.2, 100, "test")))
+        )
+        assert plain.chosen.error_90 == pytest.approx(1.645 * 0.2)
+
+    def test_it_travels_with_the_slope_of_each_step_and_adds_in_squares(self):
+        first = barriers(ValidatedError(0.1, 9, "test", half_90=0.4))
+        second = entry(
+            "second",
+            ("migration_barrier",),
+            ("voltage",),
+            slopes={("voltage", "migration_barrier"): 3.0},
+            errors={"voltage": {"all": ValidatedError(0.2, 9, "test", half_90=0.6)}},
+        )
+        made = plan("voltage", HOPS, catalogue(first, second))
+        assert made.chosen.error == pytest.approx(math.hypot(0.3, 0.2))
+        assert made.chosen.error_90 == pytest.approx(math.hypot(1.2, 0.6))
+        assert made.to_dict()["chosen"]["error_90"] == made.chosen.error_90
+
+    def test_an_error_on_top_widens_both(self):
+        error = ValidatedError(0.3, 9, "test", half_90=0.6).beside(0.4)
+        assert error.std == pytest.approx(0.5)
+        assert error.half_90 == pytest.approx(math.hypot(0.6, 1.645 * 0.4))
+
+
+def barriers(error):
+    return entry("model", ("hop",), ("migration_barrier",),
+                 errors={"migration_barrier": {"all": error}})  # fmt: skip
