@@ -8,6 +8,7 @@
     ib.plan("conductivity", "LiFePO4.cif")   # the chain of models with the least error
     ib.Campaign("campaign.yaml").run("results/mine").results   # thousands of candidates, ranked
     ib.load_model("hop-barrier")       # a shipped model, or your own, by name or folder
+    ib.plots.hop_network("LiFePO4.cif").show()   # and ranking, against_stability, ...
 
 The folders ``structures``, ``models`` and ``screening`` of the repository are the subpackages
 ``ionbridge.structures``, ``ionbridge.models`` and ``ionbridge.screening``: links beside this file
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from ionbridge.models.library import load as load_model
     from ionbridge.screening.api import adapt, evaluate, plan, predict
     from ionbridge.screening.campaign import Campaign
+    from ionbridge.screening.report import plots
 
 __all__ = [
     "Campaign",
@@ -33,15 +35,17 @@ __all__ = [
     "evaluate",
     "load_model",
     "plan",
+    "plots",
     "predict",
 ]
 
-_HOMES = {
+_HOMES: dict[str, tuple[str, str | None]] = {
     "Campaign": ("ionbridge.screening.campaign", "Campaign"),
     "adapt": ("ionbridge.screening.api", "adapt"),
     "evaluate": ("ionbridge.screening.api", "evaluate"),
     "load_model": ("ionbridge.models.library", "load"),
     "plan": ("ionbridge.screening.api", "plan"),
+    "plots": ("ionbridge.screening.report.plots", None),
     "predict": ("ionbridge.screening.api", "predict"),
 }
 
@@ -54,8 +58,9 @@ except PackageNotFoundError:  # a checkout that is not installed
 def __getattr__(name: str) -> Any:
     """Import the public names, and with them torch, on first use."""
     if name in _HOMES:
-        module, attribute = _HOMES[name]
-        return getattr(import_module(module), attribute)
+        home, attribute = _HOMES[name]
+        module = import_module(home)
+        return module if attribute is None else getattr(module, attribute)
     raise AttributeError(f"module 'ionbridge' has no attribute {name!r}")
 
 

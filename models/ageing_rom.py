@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from ionbridge.models.checkpoint import IncompatibleModelError, load_model, save_model
+from ionbridge.models.estimator import Estimator
 from ionbridge.models.graphite import Cycling, Graphite, drivers
 from ionbridge.structures.units import FARADAY_C_PER_MOL, GAS_CONSTANT_J_MOL_K
 
@@ -218,7 +219,7 @@ def _evidence(theta: Floats, x: torch.Tensor, y: torch.Tensor) -> tuple[float, F
 
 
 @dataclass
-class AgeingRom:
+class AgeingRom(Estimator):
     """The ageing of one chemistry: for every channel a closed form plus a sum of processes.
 
     Attributes:

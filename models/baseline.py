@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ionbridge.models.checkpoint import load_arrays, save_model
 from ionbridge.models.domain import LONGEST_HOP_A
+from ionbridge.models.estimator import Estimator
 from ionbridge.models.prediction import Prediction
 from ionbridge.models.training import pick_device
 from ionbridge.structures.records import Hop
@@ -24,7 +25,7 @@ HALF_WIDTH_90 = 1.645
 """Half width of a normal distribution's 90 % interval in standard deviations."""
 
 
-class Baseline(ABC):
+class Baseline(Estimator, ABC):
     """A model of hop barriers; subclasses say what fitting finds and how it is stored."""
 
     kind: ClassVar[str]

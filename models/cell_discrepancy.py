@@ -22,6 +22,7 @@ from scipy.linalg import cho_solve, cholesky
 from scipy.optimize import minimize
 
 from ionbridge.models.checkpoint import load_arrays, save_model
+from ionbridge.models.estimator import Estimator
 
 Floats = NDArray[np.float64]
 
@@ -215,7 +216,7 @@ class DiscrepancyCurve:
     supported: bool
 
 
-class CellDiscrepancy:
+class CellDiscrepancy(Estimator):
     """Gaussian process over displacements of curves, shared by cells in grades.
 
     Args:

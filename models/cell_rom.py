@@ -32,6 +32,7 @@ from ionbridge.models.cell_features import NAMES, electrode_features
 from ionbridge.models.cell_residual import ResidualCurves
 from ionbridge.models.checkpoint import IncompatibleModelError, load_model, save_model
 from ionbridge.models.domain import Domain
+from ionbridge.models.estimator import Estimator
 from ionbridge.models.porous_cell import porous_discharge
 from ionbridge.models.single_particle import (
     Cells,
@@ -207,7 +208,7 @@ def _between(values: Floats, index: NDArray[np.intp], part: Floats) -> Floats:
 
 
 @dataclass
-class CellRom:
+class CellRom(Estimator):
     """Reduced-order model of constant-current discharges.
 
     Physics first: ``ionbridge.models.single_particle`` in closed form, whose local states an

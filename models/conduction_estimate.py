@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from ionbridge.models.checkpoint import load_arrays, save_model
+from ionbridge.models.estimator import Estimator
 from ionbridge.models.transforms import LogShift
 from ionbridge.structures.transport import decades_per_eV, nernst_einstein
 
@@ -120,7 +121,7 @@ class Estimate:
 
 
 @dataclass
-class ConductionEstimate:
+class ConductionEstimate(Estimator):
     """Combines what measured compositions and what hops say; see the module.
 
     Attributes:

@@ -16,6 +16,7 @@ from ionbridge.models.calibration import Calibration
 from ionbridge.models.checkpoint import load_arrays, save_model
 from ionbridge.models.committee import Committee, CommitteeSettings
 from ionbridge.models.domain import Domain
+from ionbridge.models.estimator import Estimator
 from ionbridge.models.held_out import Rows, held_out
 from ionbridge.models.prediction import Prediction
 from ionbridge.models.transforms import LogShift
@@ -82,7 +83,7 @@ class Spread:
 
 
 @dataclass
-class ConductivityTrees:
+class ConductivityTrees(Estimator):
     """Trees, boosting and a Gaussian process on composition statistics and, where known, the cell.
 
     One :class:`ionbridge.models.committee.Committee` an ion and set of blocks; a row is predicted

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from ionbridge.models.checkpoint import IncompatibleModelError, load_model, save_model
+from ionbridge.models.estimator import Estimator
 from ionbridge.models.prediction import Prediction
 from ionbridge.structures.sources.cell_ageing import EarlyCycles
 
@@ -75,7 +76,7 @@ ONE_FEATURE = SlopePrior(0.0, 1e6, 0.0, 0.0, "none: least squares on the varianc
 
 
 @dataclass
-class CycleLife:
+class CycleLife(Estimator):
     """Bayesian line on two features, for log10 of the cycle life.
 
     The offset is free, the slopes have a normal prior, the noise an inverse-gamma one worth

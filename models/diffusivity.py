@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ionbridge.models.checkpoint import load_arrays, save_model
 from ionbridge.models.domain import Domain
+from ionbridge.models.estimator import Estimator
 from ionbridge.models.evidence import most_likely
 from ionbridge.models.few_label import SAME_ROW
 from ionbridge.models.gaussian_process import CLIP
@@ -76,7 +77,7 @@ class ArrheniusPrediction:
     reference_K: float
 
 
-class DiffusivityProcess:
+class DiffusivityProcess(Estimator):
     r"""A Gaussian process whose every composition is an Arrhenius line.
 
     .. math:: \log_{10} D(x, T) = a(x) + w(T)\, E(x) + \epsilon, \quad

@@ -10,10 +10,11 @@ from typing import Any
 from torch import Tensor
 
 from ionbridge.models.checkpoint import load_model, save_model
+from ionbridge.models.estimator import Estimator
 from ionbridge.models.network import HopNetworkConfig, network_of
 
 
-class HopEncoder:
+class HopEncoder(Estimator):
     """Weights to start a fine-tuning from.
 
     Args:

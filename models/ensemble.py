@@ -17,6 +17,7 @@ from torch_geometric.data import Batch
 from ionbridge.models.calibration import ENOUGH_GROUPS, Calibration
 from ionbridge.models.checkpoint import load_model, save_model
 from ionbridge.models.domain import LONGEST_HOP_A, Domain
+from ionbridge.models.estimator import Estimator
 from ionbridge.models.finetuning import (
     FromScratch,
     HeadsOnly,
@@ -171,7 +172,7 @@ class HopEnsembleConfig:
         )
 
 
-class HopEnsemble:
+class HopEnsemble(Estimator):
     """Migration barriers of hops with their spread; site energies that close every loop.
 
     Args:

@@ -15,11 +15,13 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from ionbridge.models.calibration import Calibration
 from ionbridge.models.checkpoint import load_arrays, save_model
 from ionbridge.models.conductivity import SCALE, SIDE, ConductivityTrees, source_group
 from ionbridge.models.domain import Domain
+from ionbridge.models.estimator import Estimator
 from ionbridge.models.few_label import Source, strategy_named
 from ionbridge.models.held_out import Rows, held_out
 from ionbridge.models.prediction import Prediction
@@ -51,7 +53,7 @@ _ARRAYS = ("source", "source_target", "labels", "label_target")
 
 
 @dataclass
-class FewLabelConductivity:
+class FewLabelConductivity(Estimator):
     """One strategy of :mod:`ionbridge.models.few_label` on rows of a conductivity table.
 
     Attributes:
@@ -167,6 +169,7 @@ def adapt_conductivity(
     base_name: str,
     strategy: str = "auto",
     seed: int = 0,
+    progress: bool = False,
 ) -> tuple[FewLabelConductivity, dict[str, Any]]:
     """A calibrated model and its card.
 
@@ -180,6 +183,7 @@ def adapt_conductivity(
         base_name: Of it, for the card.
         strategy: A name of :data:`CANDIDATES`, or ``auto``.
         seed: Of everything drawn.
+        progress: Show a progress bar.
 
     Raises:
         ValueError: Unknown strategy or too few labels.
@@ -193,9 +197,10 @@ def adapt_conductivity(
     value = np.array([label.value for label in labels])
     side = np.array([SIDE[label.bound] for label in labels])
     source = Source(*known.composition_rows(), CORE, seed=seed).without(x)
+    names = CANDIDATES if strategy == "auto" else (strategy,)
     found = {
         name: _out_of_fold(rows, x, t, source, name, seed)
-        for name in (CANDIDATES if strategy == "auto" else (strategy,))
+        for name in tqdm(names, desc="compare", disable=not progress)
     }
     errors = {
         name: float(_errors(predicted, value, side).mean()) for name, predicted in found.items()

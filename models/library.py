@@ -183,7 +183,7 @@ def load(name: str | Path) -> Any:
             weights that do not belong together.
     """
     folder = find(name)
-    _, config, _ = load_model(folder)
+    _, config, card = load_model(folder)
     kind = config.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
         raise IncompatibleModelError(
@@ -200,6 +200,7 @@ def load(name: str | Path) -> Any:
         ) from error
     if str(name) in ALIASES:
         model.asks_for_profile = True
+    model.card_ = card
     return model
 
 

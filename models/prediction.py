@@ -34,6 +34,16 @@ class Prediction:
         """(n,) total one sigma: sqrt(aleatoric^2 + epistemic^2)."""
         return np.hypot(self.aleatoric_std, self.epistemic_std)
 
+    def _repr_html_(self) -> str:
+        import pandas as pd
+
+        columns = {"mean": self.mean, "std": self.std}
+        parts = {name: getattr(self, name) for name in ("aleatoric_std", "epistemic_std")}
+        shown: str = pd.DataFrame({**columns, **parts}).to_html(
+            max_rows=20, float_format="{:.4g}".format
+        )
+        return f"<b>Prediction of {len(self)} values</b>{shown}"
+
     def __len__(self) -> int:
         return len(self.mean)
 

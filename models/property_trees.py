@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ionbridge.models.checkpoint import load_arrays, save_model
 from ionbridge.models.domain import Domain
+from ionbridge.models.estimator import Estimator
 from ionbridge.models.held_out import Rows, held_out
 from ionbridge.models.prediction import Prediction
 from ionbridge.models.trees import Forest
@@ -41,7 +42,7 @@ def host_group(row: ConductivityRow) -> str:
 
 
 @dataclass
-class PropertyTrees:
+class PropertyTrees(Estimator):
     """Extremely randomised trees (Geurts et al., Mach. Learn. 63, 3 (2006)) on host descriptors.
 
     Two forests, one for rows with a cell and one for rows that are a composition alone. Their

@@ -105,12 +105,17 @@ def label_of(row: ValidationRow) -> float | None:
     ends = [row.prediction + sign * row.absolute_error for sign in (1.0, -1.0)]
     for end in ends:
         for label in (*(round(end, n) for n in range(6)), *_near(end)):
-            is_near = abs(label - end) <= ROUNDED_TWICE
+            is_near = abs(label - end) <= ROUNDED_TWICE + _half_of_sixth_digit(end)
             if is_near and label_checksum(row.id, label) == row.label_sha256:
                 return label
     if min(map(abs, ends)) < SMALLEST_FOUND_LABEL:
         return None
     raise ValueError(f"{row.id}: prediction and error do not lead to the label of the checksum")
+
+
+def _half_of_sixth_digit(value: float) -> float:
+    """How far a number lies from the same with six significant digits, at most."""
+    return 0.5 * 10.0 ** (math.floor(math.log10(abs(value))) - 5) if value else 0.0
 
 
 def _near(value: float) -> Iterator[float]:

@@ -32,7 +32,7 @@ from ionbridge.structures.records import Crystal, FailedRecord, Hop
 from ionbridge.structures.tables import ConductivityRow
 
 STRUCTURE_COLUMNS = ("structure", "crystal", "atoms")
-"""Columns of a DataFrame that may hold structures."""
+"""Columns of a DataFrame that hold structures; under another name, the only one that does."""
 
 
 def predict(
@@ -49,7 +49,7 @@ def predict(
 
     Args:
         given: A pymatgen Structure, ASE Atoms, a Crystal or Hop of this package, a path to a file
-            or folder, a list of any of these, or a DataFrame with a column ``structure``.
+            or folder, a list of any of these, or a DataFrame with a column of structures.
         quantity: ``migration_barrier``, ``diffusivity`` or ``conductivity``; by default what the
             input is good for.
         model: Name of a model or a model folder; by default the best shipped one.
@@ -140,7 +140,7 @@ def adapt(
         if not isinstance(known, ConductivityTrees):
             raise InputError(f"base {name}: a {type(known).__name__} knows no conductivities")
         own = [row.label for row in rows if row.label is not None]
-        return adapt_conductivity(rows, own, known, name, strategy, seed)
+        return adapt_conductivity(rows, own, known, name, strategy, seed, progress)
     hops = [r for r in data.records if isinstance(r, Hop) and r.barrier_eV is not None]
     if not hops:
         raise InputError("no hop with a barrier_eV to learn from")
@@ -184,12 +184,26 @@ def plan(goal: str, given: str | PathLike[str] | Sequence[str | PathLike[str]], 
     return made(goal, read_givens([str(t) for t in texts]), default_catalogue(), conditions)
 
 
+def crystal_of(given: Any) -> Crystal:
+    """The one crystal in a Structure, Atoms, Crystal, path or a list of one of them.
+
+    Raises:
+        InputError: Nothing that can be read, or not one crystal.
+    """
+    records = _input(given, None).records
+    if len(records) == 1 and isinstance(records[0], FailedRecord):
+        raise InputError(records[0].reason)
+    if len(records) != 1 or not isinstance(records[0], Crystal):
+        raise InputError(f"expected one crystal, got {len(records)} records")
+    return records[0]
+
+
 def _input(given: Any, cifs: Path | None) -> Input:
     """Records of whatever was given."""
     if isinstance(given, str | PathLike):
         return read_input([Path(given)], cifs)
     if isinstance(given, pd.DataFrame):
-        column = next((c for c in STRUCTURE_COLUMNS if c in given), None)
+        column = _structure_column(given)
         if column is None:
             raise InputError(
                 f"a DataFrame needs a column {' or '.join(STRUCTURE_COLUMNS)} (columns: "
@@ -203,6 +217,19 @@ def _input(given: Any, cifs: Path | None) -> Input:
             return read_input([Path(item) for item in given], cifs)
         return _records([_record(item, str(i)) for i, item in enumerate(given)])
     return _records([_record(given, "0")])
+
+
+def _structure_column(table: pd.DataFrame) -> Any:
+    """The column that holds structures: by its name, else the only one with nothing but them."""
+    for name in STRUCTURE_COLUMNS:
+        if name in table:
+            return name
+    whole = [c for c in table if len(table) and all(map(_is_structure, table[c]))]
+    return whole[0] if len(whole) == 1 else None
+
+
+def _is_structure(item: Any) -> bool:
+    return isinstance(item, Structure | Crystal) or hasattr(item, "get_chemical_symbols")
 
 
 def _records(records: list[Any]) -> Input:

@@ -27,7 +27,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from ionbridge import models, screening, structures
+from ionbridge.models.barrier_energies import crystal_energies
 from ionbridge.models.checkpoint import IncompatibleModelError, model_checksum, sha256
+from ionbridge.models.estimator import table_html
 from ionbridge.models.library import DEFAULTS, LIBRARY, find
 from ionbridge.screening.candidates import (
     Candidate,
@@ -49,7 +51,7 @@ from ionbridge.screening.predict import CrystalPredictor, loaded_model
 from ionbridge.screening.provenance import write_cells, write_crate
 from ionbridge.screening.ranking import check_objectives, rank, with_role_ranks
 from ionbridge.screening.reference_hull import Entry, ReferenceHull, reference_entries
-from ionbridge.screening.report.report import render
+from ionbridge.screening.report.report import Network, render
 from ionbridge.screening.settings import EMBEDDED_CAMPAIGN, CampaignSettings
 from ionbridge.screening.shards import ShardFolder, fingerprint, write_atomically, write_json
 from ionbridge.screening.table import COLUMNS, Row, checked_row, csv_lines, failed_row
@@ -60,10 +62,23 @@ if TYPE_CHECKING:
     from ionbridge.screening.cell.stage import CellStage
 
 CAMPAIGN_FILE, TABLE_FILE, REPORT_FILE = "campaign.json", "ranked.csv", "report.html"
-CURVES_FILE = "cell_curves.json"
+SETTINGS_FILE, CURVES_FILE = "campaign.yaml", "cell_curves.json"
 VERSIONED = ("ionbridge", "torch", "torch-geometric", "pymatgen", "numpy", "scipy")
 STATUSES = ("ok", "filtered", "failed")
 CODE = (".py", ".yaml", ".json")
+BEST = (
+    "rank",
+    "candidate_id",
+    "formula",
+    "role",
+    "log10_conductivity_S_cm",
+    "log10_conductivity_std",
+    "log10_diffusivity_cm2_s",
+    "log10_diffusivity_std",
+    "in_domain",
+)
+"""What a notebook shows of the first rows."""
+N_BEST = 10
 N_TIMED = 16
 """Candidates that a dry run predicts to estimate the cost of all."""
 
@@ -133,6 +148,24 @@ class Campaign:
         if not hasattr(self, "rows_"):
             raise InputError("this campaign has not been run; call run(folder) first")
         return pd.DataFrame(self.rows_, columns=list(self.columns))
+
+    def _repr_html_(self) -> str:
+        settings = self.settings
+        asked = {
+            "working ions": settings.working_ions,
+            "temperature": f"{settings.temperature_K:g} K",
+            "ranked by": settings.rank_by,
+            "objectives": [f"{o.goal} {o.column}" for o in settings.ranking_objectives()],
+        }
+        head = table_html(f"Campaign {settings.name}", asked)
+        if not hasattr(self, "rows_"):
+            return f"{head}<p>Not run yet; run(folder) runs it.</p>"
+        counts = Counter(row["status"] for row in self.rows_)
+        found = ", ".join(f"{n} {status}" for status, n in counts.items())
+        best: str = (
+            self.results[list(BEST)].head(N_BEST).to_html(index=False, float_format="{:.3g}".format)
+        )
+        return f"{head}<p>{found}; the first of <code>results</code>:</p>{best}"
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -266,6 +299,7 @@ class Campaign:
             discard(folder)
         record["started"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started))
         write_json(folder / CAMPAIGN_FILE, record)
+        write_atomically(folder / SETTINGS_FILE, self.settings.to_yaml())
         ready = time.time()
         decides = record["fingerprint"]
         predictor = dataclasses.replace(predictor, hull=self._hull(folder, references, decides))
@@ -285,7 +319,7 @@ class Campaign:
             self.rows_ = cell.rows
             write_json(folder / CURVES_FILE, cell.curves)
             write_atomically(folder / TABLE_FILE, csv_lines(self.rows_, self.columns))
-        write_hop_paths(folder / "paths", self.rows_, candidates, self.settings.n_paths)
+        tops = write_hop_paths(folder / "paths", self.rows_, candidates, self.settings.n_paths)
         record |= {
             "status": "complete",
             "executor": executor,
@@ -297,7 +331,11 @@ class Campaign:
             "reasons": reasons(rows),
             **({"left_out": left_out} if left_out else {}),
         }
-        write_atomically(folder / REPORT_FILE, render(self.rows_, record, cell))
+        model = loaded_model(predictor.model, device)
+        energies = crystal_energies(model, [top.graph for top in tops]) if tops else []
+        networks = [Network(*pair) for pair in zip(tops, energies, strict=True)]
+        page = render(self.rows_, record, cell, networks, self.columns)
+        write_atomically(folder / REPORT_FILE, page)
         record["timings_s"] = {
             "candidates": round(ready - started, 1),
             "prediction": round(predicted - ready, 1),
@@ -616,7 +654,7 @@ def discard(folder: Path) -> None:
     """Remove what a campaign wrote into its folder, and nothing else."""
     for name in ("shards", "paths", "rounds", "refined", "stability"):
         shutil.rmtree(folder / name, ignore_errors=True)
-    for name in (CAMPAIGN_FILE, TABLE_FILE, REPORT_FILE, CURVES_FILE):
+    for name in (CAMPAIGN_FILE, SETTINGS_FILE, TABLE_FILE, REPORT_FILE, CURVES_FILE):
         (folder / name).unlink(missing_ok=True)
 
 

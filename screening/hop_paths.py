@@ -1,29 +1,52 @@
-"""Hop paths of the best candidates as files: CIF to look at, extxyz and JSON to compute on."""
+"""The best candidates and their hops as files: CIF to look at, extxyz and JSON to compute on."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from ionbridge.screening.candidates import Candidate
 from ionbridge.screening.table import Row
 from ionbridge.structures.io import write_cif, write_extxyz, write_json_lines
-from ionbridge.structures.records import Crystal, Hop
+from ionbridge.structures.migration_graph import MigrationGraph
+from ionbridge.structures.records import Crystal
 from ionbridge.structures.sites import find_hops
 
 MOST_HOPS = 6
 """Hops written of one crystal, the shortest first."""
 
 
+class TopHops(NamedTuple):
+    """One of the best rows with its hops.
+
+    Attributes:
+        row: Of the ranked table.
+        crystal: As it was given.
+        graph: Its sites and hops.
+        conducting: The unique hops that carry conduction.
+        files: Written for it, names in the folder of the paths, the crystal's CIF first.
+    """
+
+    row: Row
+    crystal: Crystal
+    graph: MigrationGraph
+    conducting: tuple[int, ...]
+    files: tuple[str, ...]
+
+
 def write_hop_paths(
     folder: Path, ranked: Sequence[Row], candidates: Sequence[Candidate], n_top: int
-) -> None:
-    """Write the hops that carry conduction in the first rows of a table.
+) -> list[TopHops]:
+    """Write the first rows of a table, and the hops that carry conduction in them.
+
+    A row whose hops are not known (its crystal has too many of them) is passed over.
 
     Args:
-        folder: Where ``<rank>_<id>_hop<k>.cif`` and ``.extxyz``, and ``hops.jsonl``, go.
+        folder: Where ``<rank>_<id>.cif``, ``<rank>_<id>_hop<k>.cif`` and ``.extxyz``, and
+            ``hops.jsonl`` go.
         ranked: The table, best first.
         candidates: The crystals of its rows.
         n_top: Number of rows.
@@ -32,25 +55,26 @@ def write_hop_paths(
     for candidate in candidates:
         if isinstance(candidate, Crystal):
             crystals.setdefault(candidate.id, candidate)
-    written = []
-    for row in ranked[:n_top]:
-        if row["rank"] is None:
-            break
-        for hop in _percolating_hops(row, crystals[row["candidate_id"]]):
-            crystal_id, _, number = hop.id.rpartition("#hop")
-            name = f"{row['rank']:03d}_{file_name(crystal_id)}_hop{number}"
-            write_cif(hop, folder / f"{name}.cif")
-            write_extxyz(hop, folder / f"{name}.extxyz")
-            written.append(hop)
-    if written:
-        write_json_lines(folder / "hops.jsonl", written)
+    best = [row for row in ranked[:n_top] if row["rank"] is not None and row["percolating_hops"]]
+    tops = [_written(folder, row, crystals[row["candidate_id"]]) for row in best]
+    hops = [top.graph.hops[k] for top in tops for k in top.conducting[:MOST_HOPS]]
+    if hops:
+        write_json_lines(folder / "hops.jsonl", hops)
+    return tops
 
 
-def _percolating_hops(row: Row, crystal: Crystal) -> Iterator[Hop]:
-    """The hops of a crystal that its row names."""
+def _written(folder: Path, row: Row, crystal: Crystal) -> TopHops:
+    """The files of one row."""
     graph = find_hops(replace(crystal, working_ion=row["working_ion"]))
-    for k in row["percolating_hops"].split()[:MOST_HOPS]:
-        yield graph.hops[int(k)]
+    conducting = tuple(int(k) for k in row["percolating_hops"].split())
+    stem = f"{row['rank']:03d}_{file_name(crystal.id)}"
+    write_cif(crystal, folder / f"{stem}.cif")
+    files = [f"{stem}.cif"]
+    for k in conducting[:MOST_HOPS]:
+        write_cif(graph.hops[k], folder / f"{stem}_hop{k}.cif")
+        write_extxyz(graph.hops[k], folder / f"{stem}_hop{k}.extxyz")
+        files += [f"{stem}_hop{k}.cif", f"{stem}_hop{k}.extxyz"]
+    return TopHops(row, crystal, graph, conducting, tuple(files))
 
 
 def file_name(id: str, longest: int = 120) -> str:

@@ -26,7 +26,7 @@ from scipy.stats import norm, rankdata
 
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.settings import Objective
-from ionbridge.screening.table import NUMERIC_COLUMNS, STD_COLUMN, Row
+from ionbridge.screening.table import NUMERIC_COLUMNS, STD_COLUMN, Row, with_spread
 from ionbridge.structures.configuration import nearest
 from ionbridge.structures.ties import ranks
 
@@ -200,9 +200,10 @@ def _standing(row: Row, objective: Objective, ranked: Sequence[Row]) -> str:
     value = float(row[objective.column])
     values = np.array([float(r[objective.column]) for r in ranked])
     difference = value - float(np.median(values))
-    std = row.get(STD_COLUMN.get(objective.column, ""))
-    spread = f" ± {std:.2g}" if std else ""
-    text = f"{objective.column} {value:.3g}{spread} ({difference:+.2g} from the pool's median)"
+    std = float(row.get(STD_COLUMN.get(objective.column, "")) or 0.0)
+    shown, spread = with_spread(value, std)
+    stated = f"{shown} ± {spread}" if std else shown
+    text = f"{objective.column} {stated} ({difference:+.2g} from the pool's median)"
     if objective.target is not None:
         reached = utility(row, objective, "probability")
         text += f", P({'>' if objective.goal == 'max' else '<'} {objective.target:g}) {reached:.2f}"

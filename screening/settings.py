@@ -6,6 +6,7 @@ The keys of the YAML file are the fields of these classes; every one but ``name`
 from __future__ import annotations
 
 import dataclasses
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -303,3 +304,9 @@ class CampaignSettings:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return dataclasses.asdict(self)
+
+    def to_yaml(self) -> str:
+        """A campaign file with these settings, every key stated, its paths absolute."""
+        here = self.with_files_relative_to(Path.cwd())
+        plain = json.loads(json.dumps(here.to_dict()))
+        return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)

@@ -228,6 +228,14 @@ def failed_row(record: Crystal | FailedRecord, reason: str) -> Row:
     return row
 
 
+def with_spread(value: float, std: float) -> tuple[str, str]:
+    """A value and its spread as text: the spread to two digits, the value as far as that goes."""
+    if not 0.0 < std < math.inf:
+        return f"{value:.3g}", f"{std:.3g}"
+    n_decimals = max(0, 1 - math.floor(math.log10(std)))
+    return f"{value:.{n_decimals}f}", f"{std:.{n_decimals}f}"
+
+
 def to_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
     """The rows as CSV text, see :func:`csv_lines`."""
     return "".join(csv_lines(rows, columns))
@@ -241,7 +249,7 @@ def csv_lines(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> Iter
     """
     yield ",".join(map(_quoted, columns)) + "\n"
     for row in rows:
-        yield ",".join(_quoted(_cell(row.get(c))) for c in columns) + "\n"
+        yield ",".join(_quoted(written(row.get(c))) for c in columns) + "\n"
 
 
 def cell_text(cell: str) -> str:
@@ -253,8 +261,8 @@ def _quoted(cell: str) -> str:
     return '"' + cell.replace('"', '""') + '"' if CELL_BREAK.search(cell) else cell
 
 
-def _cell(value: Any) -> str:
-    """One value as text; floats with six significant digits."""
+def written(value: Any) -> str:
+    """One value as it stands in a table, before quotes; floats with six significant digits."""
     if value is None:
         return ""
     if isinstance(value, bool):

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ionbridge.models.baseline import HALF_WIDTH_90
+from ionbridge.models.estimator import table_html
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.orchestrator.catalogue import Catalogue, Conditions, Entry, ValidatedError
 from ionbridge.screening.orchestrator.conditions import (
@@ -270,6 +271,23 @@ class Plan:
     warnings: tuple[str, ...] = ()
     wanted: tuple[WantedLabel, ...] = ()
     conditions: Mapping[str, list[float]] = field(default_factory=dict)
+
+    def _repr_html_(self) -> str:
+        chains = ([self.chosen] if self.chosen else []) + list(self.runners_up)
+        rows = {
+            f"{place}. {chain.words}": ", ".join(
+                (
+                    "error unknown" if chain.error is None else f"± {chain.error:.2g} {self.unit}",
+                    duration(chain.cost_s),
+                    "in domain" if chain.is_inside else "outside its domain",
+                    *([] if chain.is_available else ["cannot run here"]),
+                )
+            )
+            for place, chain in enumerate(chains, start=1)
+        }
+        missing = {f"missing: {m.quantity}": m.given_by for m in self.missing}
+        said = {"why": self.why, **({"warnings": self.warnings} if self.warnings else {})}
+        return table_html(f"Plan for {self.goal} ({self.unit})", {**rows, **missing, **said})
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON, without the rows given."""

@@ -1,4 +1,4 @@
-"""Plots of the cell stage as inline SVG."""
+"""Plots of the cell stage."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import plotly.graph_objects as go
 
-from ionbridge.screening.report.plots import BLUE, GREY, INK, ORANGE, new_axes, to_svg
+from ionbridge.screening.report.style import GREY, INK, SERIES, new_figure, plain
 from ionbridge.screening.table import Row
 
 if TYPE_CHECKING:
@@ -19,40 +20,41 @@ SHOWN_KPIS = {
     "capacity_retained_3C": "capacity at 3C",
     "pulse_power": "pulse power",
 }
-COLORS = (INK, BLUE, ORANGE, "#7a5fb0")
 AXIS = {
-    "electrode": ("log$_{10}$ diffusivity in the cathode (cm²/s)", 4.0),
-    "electrolyte": ("log$_{10}$ conductivity of the electrolyte (S/cm)", -2.0),
+    "electrode": ("log<sub>10</sub> diffusivity in the cathode (cm²/s)", 4.0),
+    "electrolyte": ("log<sub>10</sub> conductivity of the electrolyte (S/cm)", -2.0),
 }
 """Role -> axis label, and decades from SI to the unit shown."""
 N_CURVES = 6
 
 
-def discharge_curves(curves: Mapping[str, Mapping[str, Sequence[float]]], base_cell: str) -> str:
-    """Voltage against charge: the base cell dashed, the best candidates in colour.
+def discharge_curves(
+    curves: Mapping[str, Mapping[str, Sequence[float]]], base_cell: str | None = None
+) -> go.Figure:
+    """Voltage against charge: the best candidates, and the base cell dashed.
 
     Args:
-        curves: Name -> ``charge_Ah`` and ``voltage_V``, best first.
+        curves: Name -> ``charge_Ah`` and ``voltage_V``, best first; ``cell_curves.json`` of a
+            campaign.
         base_cell: Name of the base cell among them.
     """
-    figure, axes = new_axes(6.4, 3.6)
+    figure = new_figure("discharged charge (Ah)", "voltage (V)", height=400)
     candidates = [name for name in curves if name != base_cell][:N_CURVES]
-    for k, name in enumerate(candidates):
-        color = f"C{k}"
-        axes.plot(
-            curves[name]["charge_Ah"], curves[name]["voltage_V"], lw=1.5, color=color, label=name
-        )
+    lines = [(name, {"color": SERIES[k], "width": 2}) for k, name in enumerate(candidates)]
     if base_cell in curves:
-        own = curves[base_cell]
-        axes.plot(own["charge_Ah"], own["voltage_V"], "--", lw=1.5, color=INK, label=base_cell)
-    axes.set_xlabel("discharged charge (Ah)")
-    axes.set_ylabel("voltage (V)")
-    if curves:
-        axes.legend(fontsize=7.5, frameon=False, loc="lower left")
-    return to_svg(figure, "discharge curves of the best candidates at 1C")
+        lines.append((str(base_cell), {"color": INK, "width": 2, "dash": "dash"}))
+    for name, line in lines:
+        figure.add_scatter(
+            x=np.asarray(curves[name]["charge_Ah"], dtype=np.float32),
+            y=np.asarray(curves[name]["voltage_V"], dtype=np.float32),
+            mode="lines",
+            name=plain(name),
+            line=line,
+        )
+    return figure
 
 
-def sensitivity(role: str, response: Response, rows: Sequence[Row]) -> str:
+def sensitivity(role: str, response: Response, rows: Sequence[Row]) -> go.Figure:
     """Figures of merit against the transport property: where a better material stops mattering.
 
     Args:
@@ -61,21 +63,26 @@ def sensitivity(role: str, response: Response, rows: Sequence[Row]) -> str:
         rows: Candidates; those of this role are marked on the axis.
     """
     name, shift = AXIS[role]
-    figure, axes = new_axes(6.4, 3.6)
+    figure = new_figure(name, "share of the best possible", height=400)
     x = response.log10 + shift
-    for (kpi, title), color in zip(SHOWN_KPIS.items(), COLORS, strict=True):
+    for (kpi, title), color in zip(SHOWN_KPIS.items(), SERIES, strict=False):
         values = np.asarray(response.kpis[kpi])
         top = float(np.nanmax(values))
         if top > 0:
-            axes.plot(x, values / top, lw=1.5, color=color, label=title)
+            figure.add_scatter(x=x, y=values / top, mode="lines", name=title, line={"color": color})
     own = [
-        float(np.log10(row["cell_value"])) + shift
+        (plain(str(row["candidate_id"])), float(np.log10(row["cell_value"])) + shift)
         for row in rows
         if row.get("cell_status") == "ok" and row["cell_value_kind"].endswith(response.parameter)
     ]
-    inside = [value for value in own if x[0] <= value <= x[-1]]
-    axes.plot(inside, [0.0] * len(inside), "|", color=GREY, ms=9, label="candidates")
-    axes.set_xlabel(name)
-    axes.set_ylabel("share of the best possible")
-    axes.legend(fontsize=7.5, frameon=False, loc="center right")
-    return to_svg(figure, f"sensitivity of the cell to the {role}")
+    inside = [(id, value) for id, value in own if x[0] <= value <= x[-1]]
+    figure.add_scatter(
+        x=[value for _, value in inside],
+        y=[0.0] * len(inside),
+        mode="markers",
+        name="candidates",
+        marker={"symbol": "line-ns", "size": 12, "line": {"width": 2, "color": GREY}},
+        customdata=[id for id, _ in inside],
+        hovertemplate="%{customdata}<extra></extra>",
+    )
+    return figure

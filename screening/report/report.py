@@ -1,27 +1,51 @@
-"""The report of a campaign: one self-contained page made from its table and its record."""
+"""The report of a campaign: one self-contained page made from its table and its record.
+
+The page holds all rows, packed, in the text of ``ranked.csv``, so that what is downloaded from it
+is the same to the letter. It holds plotly.js (the bundle with scatter plots in two and three
+dimensions, ``vendor/``), which draws the figures of :mod:`ionbridge.screening.report.plots`; the
+table is plain HTML and a page of script, so that keyboards, screen readers and printers know it.
+"""
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
 
 import numpy as np
+import plotly.graph_objects as go
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from ionbridge.models.checkpoint import IncompatibleModelError
+from ionbridge.models.ensemble import HopEnergies
+from ionbridge.models.library import DEFAULTS, card
 from ionbridge.models.metrics import spearman
 from ionbridge.screening.estimate import REFERENCE_SOURCE
+from ionbridge.screening.hop_paths import TopHops
 from ionbridge.screening.ranking import ROLE_COLUMN
-from ionbridge.screening.report import cell_plots, plots
-from ionbridge.screening.table import Row
+from ionbridge.screening.report import plots
+from ionbridge.screening.report.cell_plots import AXIS, SHOWN_KPIS
+from ionbridge.screening.report.network_plot import network_figure
+from ionbridge.screening.report.style import axis_label, subscripts
+from ionbridge.screening.table import (
+    COLUMN_MEANINGS,
+    COLUMNS,
+    STD_COLUMN,
+    Row,
+    with_spread,
+    written,
+)
 
 if TYPE_CHECKING:
     from ionbridge.screening.cell.stage import CellStage
 
+HERE = Path(__file__).parent
 PLOTTED = ("log10_diffusivity_cm2_s", "log10_conductivity_S_cm")
 """Columns that the plots can show; the first objective among them is taken."""
 
@@ -33,69 +57,145 @@ FEWEST_MEASURED = 4
 N_CELLS = 15
 """Candidates whose cells are shown."""
 
-N_SHOWN = 50
-"""Rows of the ranked table on the page; the whole table is beside it as CSV."""
+N_EXPLAINED = 10
+"""Rows whose place is explained."""
+
+SHOWN = {
+    "rank": "place",
+    "rank_in_role": "in role",
+    "candidate_id": "candidate",
+    "formula": "formula",
+    "working_ion": "ion",
+    "family": "family",
+    "role": "role",
+    "percolation_barrier_eV": "barrier (eV)",
+    "percolation_dimensionality": "percolates in",
+    "log10_diffusivity_cm2_s": "log D (cm²/s)",
+    "log10_conductivity_S_cm": "log σ (S/cm)",
+    "activation_energy_eV": "Eₐ (eV)",
+    "energy_above_hull_eV_atom": "above hull (eV/atom)",
+    "conductivity_source": "σ from",
+    "in_domain": "in domain",
+    "status": "status",
+    "reason": "reason",
+}
+"""Columns that the table shows until others are chosen, and their headings."""
 
 
-def render(rows: Sequence[Row], record: Mapping[str, Any], cell: CellStage | None = None) -> str:
+class Network(NamedTuple):
+    """What is shown of one of the best candidates: its hops with their energies, and its files."""
+
+    top: TopHops
+    energies: HopEnergies
+
+
+def render(
+    rows: Sequence[Row],
+    record: Mapping[str, Any],
+    cell: CellStage | None = None,
+    networks: Sequence[Network] = (),
+    columns: Sequence[str] = COLUMNS,
+) -> str:
     """The page as HTML text.
 
     Args:
         rows: The ranked table, best first.
         record: What ``campaign.json`` says.
         cell: What the cell stage found, where there was one.
+        networks: Of the best rows, in their order.
+        columns: Columns of ``ranked.csv``.
     """
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(HERE),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    objectives = record["objectives"]
+    environment.filters["formula"] = lambda text: Markup(subscripts(text))
+    environment.filters["address"] = quote
+    objectives, limit = record["objectives"], record["settings"]["limit"]
     column = next((o["column"] for o in objectives if o["column"] in PLOTTED), PLOTTED[0])
     ranked = [row for row in rows if row["rank"] is not None]
     references = [row for row in rows if row["source"] == REFERENCE_SOURCE]
-    pictures = {
-        "top": plots.top_candidates(ranked, column),
+    lists = role_lists(rows)
+    measured = against_measured(references)
+    validated = validations(record["model"]["name"])
+    figures = {
+        "top": plots.ranking(ranked, column),
         "families": plots.by_family(ranked, column),
-        "barrier": plots.barrier_against(ranked, column),
-        "dimensions": plots.dimension_counts(ranked),
+        "barrier": plots.against_barrier(ranked, column),
+        **{f"stability_{one['role']}": plots.against_stability(rows, one["role"]) for one in lists},
+        **{f"validation_{k}": v["figure"] for k, v in enumerate(validated) if v["figure"]},
+        **{f"network_{k}": _network_figure(one) for k, one in enumerate(networks)},
     }
+    if measured["rows"]:
+        figures["measured"] = plots.against_measured(references)
     responses = {} if cell is None else cell.responses
     if cell is not None:
         base_cell = record["settings"]["cell"]["base_cell"]
-        pictures["curves"] = cell_plots.discharge_curves(cell.curves, base_cell)
+        figures["curves"] = plots.discharge_curves(cell.curves, base_cell)
         for role, response in responses.items():
-            pictures[f"cell_{role}"] = cell_plots.sensitivity(role, response, cell.rows)
+            figures[f"cell_{role}"] = plots.sensitivity(role, response, cell.rows)
     return environment.get_template("page.html").render(
         record=record,
+        style=_asset("page.css"),
+        script=_asset("page.js"),
+        plotly=_asset("vendor/plotly-gl3d.min.js"),
+        packed=packed(rows, columns, figures),
         n_rows=len(rows),
-        n_ranked=len(ranked),
-        top=ranked[:N_SHOWN],
-        lists=role_lists(rows),
-        measured=against_measured(references),
+        ranked=ranked,
+        n_explained=N_EXPLAINED,
+        column=column,
+        column_label=Markup(axis_label(column)),
+        std_column=STD_COLUMN,
+        lists=lists,
+        measured=measured,
         references=references,
         reference_source=REFERENCE_SOURCE,
-        plots={name: Markup(svg) for name, svg in pictures.items()},
+        failed=[row for row in rows if row["status"] == "failed"],
+        validated=validated,
+        networks=networks,
+        files={one.top.row["rank"]: f"paths/{quote(one.top.files[0])}" for one in networks},
+        again="ionbridge screen campaign.yaml --out again"
+        + ("" if limit is None else f" --limit {limit}"),
         settings=yaml.safe_dump(
             json.loads(json.dumps(record["settings"])), sort_keys=False, allow_unicode=True
         ).strip(),
         cell=None if cell is None else cell_table(cell, ranked),
         responses={
-            role: {kpi: response.enough(kpi) for kpi in cell_plots.SHOWN_KPIS}
+            role: {kpi: response.enough(kpi) for kpi in SHOWN_KPIS}
             for role, response in responses.items()
         },
-        shown_kpis=cell_plots.SHOWN_KPIS,
-        axis_shift={role: shift for role, (_, shift) in cell_plots.AXIS.items()},
+        shown_kpis=SHOWN_KPIS,
+        axis_shift={role: shift for role, (_, shift) in AXIS.items()},
         with_spread=with_spread,
-        several=len(objectives) > 1,
         n_in_domain=sum(row["in_domain"] is True for row in ranked),
     )
 
 
+def packed(rows: Sequence[Row], columns: Sequence[str], figures: Mapping[str, go.Figure]) -> str:
+    """All rows and figures as compressed JSON in base64; equal ones give equal text."""
+    described = [
+        {
+            "name": name,
+            "label": SHOWN.get(name, name),
+            "meaning": COLUMN_MEANINGS.get(name, ""),
+            "shown": name in SHOWN,
+            "std": STD_COLUMN.get(name),
+            "numeric": _is_numeric(row.get(name) for row in rows),
+        }
+        for name in columns
+    ]
+    cells = [[written(row.get(name)) for row in rows] for name in columns]
+    drawn = ",".join(f"{json.dumps(name)}:{figure.to_json()}" for name, figure in figures.items())
+    table = json.dumps({"columns": described, "cells": cells}, ensure_ascii=False)
+    content = f'{{"table":{table},"figures":{{{drawn}}}}}'.encode(errors="backslashreplace")
+    return base64.b64encode(gzip.compress(content, mtime=0)).decode()
+
+
 def role_lists(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Electrolytes and electrodes apart: the best of each family, then the first of all.
+    """Electrolytes and electrodes apart, the best of each family.
 
     Args:
         rows: The table, with places among the rows of a role.
@@ -109,13 +209,7 @@ def role_lists(rows: Sequence[Row]) -> list[dict[str, Any]]:
             best.setdefault(str(row["family"] or "other"), row)
         if own:
             lists.append(
-                {
-                    "role": role,
-                    "column": column,
-                    "n": len(own),
-                    "families": list(best.values()),
-                    "top": own[:N_SHOWN],
-                }
+                {"role": role, "column": column, "n": len(own), "families": list(best.values())}
             )
     return lists
 
@@ -138,12 +232,35 @@ def against_measured(references: Sequence[Row]) -> dict[str, Any]:
     return {"rows": rows, "spearman": correlation, "weak": WEAK_CORRELATION}
 
 
-def with_spread(value: float, std: float) -> tuple[str, str]:
-    """A value and its spread as text: the spread to two digits, the value as far as that goes."""
-    if not 0.0 < std < math.inf:
-        return f"{value:.3g}", f"{std:.3g}"
-    n_decimals = max(0, 1 - math.floor(math.log10(std)))
-    return f"{value:.{n_decimals}f}", f"{std:.{n_decimals}f}"
+def validations(hop_model: str) -> list[dict[str, Any]]:
+    """How far the models of this campaign were off on rows that they had not seen.
+
+    Args:
+        hop_model: Name or folder of the model of hops.
+    """
+    found = []
+    for name in (DEFAULTS["conduction"], hop_model):
+        try:
+            figure = plots.validation(name)
+            stated = card(name)
+        except (ValueError, IncompatibleModelError) as error:
+            found.append({"name": name, "figure": None, "why": str(error)})
+            continue
+        said = stated.get("validation") or {}
+        coverage = said.get("interval_coverage_90")
+        if coverage is None:
+            coverage = said.get("all rows", {}).get("estimate", {}).get("interval_coverage_90")
+        found.append(
+            {
+                "name": name,
+                "figure": figure,
+                "why": "",
+                "predicts": stated.get("predicts", ""),
+                "protocol": said.get("protocol") or said.get("split") or "",
+                "coverage": coverage,
+            }
+        )
+    return found
 
 
 def cell_table(cell: CellStage, ranked: Sequence[Row]) -> dict[str, Any]:
@@ -158,3 +275,19 @@ def cell_table(cell: CellStage, ranked: Sequence[Row]) -> dict[str, Any]:
     if any(row[VOLTAGE_COLUMNS[0]] is not None for row in rows):
         kpis.append((*VOLTAGE_COLUMNS, "V"))
     return {"kpis": kpis, "base": cell.base, "rows": rows, "ageing": cell.ageing}
+
+
+def _network_figure(network: Network) -> go.Figure:
+    top = network.top
+    return network_figure(top.graph, network.energies, top.conducting)
+
+
+def _asset(name: str) -> Markup:
+    """A file of the page, as it is."""
+    return Markup((HERE / name).read_text(encoding="utf-8"))
+
+
+def _is_numeric(values: Any) -> bool:
+    """Whether a column holds numbers and nothing else, at least one."""
+    kinds = {type(value) for value in values if value is not None}
+    return bool(kinds) and kinds <= {int, float, np.float64, np.int64}

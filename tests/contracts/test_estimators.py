@@ -2,16 +2,39 @@
 
 import numpy as np
 import pytest
+from sklearn.base import clone
+from sklearn.model_selection import GroupKFold, cross_val_score
 
 from ionbridge.models.baselines import BASELINES, ExtraTreesBaseline
+from ionbridge.models.cell_discrepancy import CellDiscrepancy
+from ionbridge.models.cell_rom import CellRom
 from ionbridge.models.checkpoint import IncompatibleModelError
+from ionbridge.models.conduction_estimate import ConductionEstimate
+from ionbridge.models.conductivity import ConductivityTrees
+from ionbridge.models.cycle_life import CycleLife
+from ionbridge.models.diffusivity import DiffusivityProcess
+from ionbridge.models.ensemble import HopEnsemble
+from ionbridge.models.few_label_conductivity import FewLabelConductivity
+from ionbridge.models.library import load
 from ionbridge.models.prediction import Prediction
+from ionbridge.models.property_trees import PropertyTrees
 from ionbridge.structures.records import Hop
 
 ESTIMATORS = {
     name: (lambda: ExtraTreesBaseline(n_trees=20)) if name == "trees" else cls
     for name, cls in BASELINES.items()
 }
+OTHERS = (
+    CellDiscrepancy,
+    CellRom,
+    ConductionEstimate,
+    ConductivityTrees,
+    CycleLife,
+    DiffusivityProcess,
+    FewLabelConductivity,
+    HopEnsemble,
+    PropertyTrees,
+)
 METALS = ("Fe", "Mn", "Co", "Ni", "Ti", "Al")
 FAMILIES = ("SPINEL", "LAYERED", None)
 
@@ -50,6 +73,17 @@ class TestEveryEstimator:
         for values in (prediction.mean, prediction.aleatoric_std, prediction.epistemic_std):
             assert np.isfinite(values).all()
             assert (values >= 0).all()
+
+    def test_a_clone_has_the_parameters_and_is_not_fitted(self, name):
+        hops, barriers = data()
+        model = ESTIMATORS[name]().fit(hops, barriers)
+        copy = clone(model)
+        ours, theirs = model.get_params(), copy.get_params()
+        assert ours.keys() == theirs.keys()
+        assert all(theirs[key] is value for key, value in ours.items())
+        with pytest.raises(ValueError, match="not fitted"):
+            copy.predict(hops)
+        assert_same(copy.fit(hops, barriers).predict(hops), model.predict(hops))
 
     def test_prediction_does_not_depend_on_the_batch(self, name):
         hops, barriers = data()
@@ -123,3 +157,45 @@ class TestEveryEstimator:
 
 def _fields(record):
     return {name: getattr(record, name) for name in record.__dataclass_fields__}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_every_constructor_stores_what_it_is_given(kind):
+    model = kind()
+    copy = clone(model)
+    assert all(value is copy.get_params()[name] for name, value in model.get_params().items())
+    with pytest.raises(ValueError, match="Invalid parameter 'colour'"):
+        model.set_params(colour="red")
+    for name, value in model.get_params().items():
+        assert model.set_params(**{name: value}).get_params()[name] is value
+
+
+def test_scikit_learn_validates_by_groups():
+    hops, barriers = data()
+    groups = [h.family or "none" for h in hops]
+
+    def negative_mae(model, hops, barriers):
+        return -np.abs(model.predict(hops).mean - barriers).mean()
+
+    scores = cross_val_score(
+        ExtraTreesBaseline(n_trees=20),
+        hops,
+        barriers,
+        groups=groups,
+        cv=GroupKFold(3),
+        scoring=negative_mae,
+    )
+    for (train, test), score in zip(GroupKFold(3).split(hops, groups=groups), scores, strict=True):
+        model = ExtraTreesBaseline(n_trees=20).fit([hops[i] for i in train], barriers[train])
+        found = negative_mae(model, [hops[i] for i in test], barriers[test])
+        assert score == pytest.approx(found)
+
+
+def test_a_model_shows_its_card_in_a_notebook():
+    model = load("hop-descriptors")
+    html = model._repr_html_()
+    assert model.card_["predicts"] in html
+    assert "mae" in html
+    model.card_ = {"name": "<b>", "predicts": "<script>"}
+    assert "<script>" not in model._repr_html_()
+    assert "GlobalMean" in BASELINES["global_mean"]()._repr_html_()

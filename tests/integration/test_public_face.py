@@ -9,6 +9,7 @@ from pymatgen.io.ase import AseAtomsAdaptor
 
 import ionbridge as ib
 from ionbridge.screening.errors import InputError
+from ionbridge.screening.table import COLUMNS as TABLE
 from ionbridge.structures.io import write_cif, write_json_lines
 from ionbridge.structures.prototypes import PROTOTYPES
 from tests.screening.tiny import tiny_hops
@@ -85,3 +86,26 @@ def test_importing_it_loads_nothing_heavy_and_says_what_there_is():
     for name in ib.__all__:
         assert name in found.stdout
         assert name in ib.__doc__ or name == "__version__"
+
+
+def test_structures_are_found_in_any_column(structure):
+    table = pd.DataFrame({"id": ["mine"], "final_cell": [structure], "e": [1.0]})
+    assert ib.predict(table)["id"].tolist() == ["mine"]
+    with pytest.raises(InputError, match="needs a column"):
+        ib.predict(pd.DataFrame({"a": [structure], "b": [structure]}))
+
+
+def test_everything_shows_itself_in_a_notebook(structure, tmp_path):
+    campaign = ib.Campaign({"name": "<b>mine", "candidates": {"references": True}})
+    html = campaign._repr_html_()
+    assert "&lt;b&gt;mine" in html
+    assert "Not run yet" in html
+    campaign.rows_ = [dict.fromkeys(TABLE, None) | {"status": "ok", "candidate_id": "<i>x"}]
+    assert "&lt;i&gt;x" in campaign._repr_html_()
+    assert "1 ok" in campaign._repr_html_()
+    prediction = ib.load_model("hop-descriptors").predict(tiny_hops())
+    assert f"{prediction.mean[0]:.4g}" in prediction._repr_html_()
+    write_cif(PROTOTYPES["LiFePO4-olivine"].build(), tmp_path / "c.cif")
+    plan = ib.plan("conductivity", str(tmp_path / "c.cif"))
+    assert plan.chosen.words.replace(">", "&gt;") in plan._repr_html_()
+    assert "S/cm" in plan._repr_html_()

@@ -128,7 +128,7 @@ def test_scalarised_scores_by_hand() -> None:
 def test_the_reason_names_value_spread_and_doubt() -> None:
     rows = [row("a", -6.0, std=0.8, in_domain=False), row("b", -9.0)]
     why = rank(rows, [FAST], "mean")[0]["why"]
-    assert "-6 ± 0.8" in why
+    assert "-6.00 ± 0.80" in why
     assert "+1.5 from the pool's median" in why
     assert "[0 1 0]" in why
     assert "outside the domain" in why

@@ -1,11 +1,16 @@
 """The page is whole, shows what is in the table, and loads nothing from elsewhere."""
 
+import base64
+import gzip
+import json
 import re
 from html.parser import HTMLParser
 from typing import Any
 
 import numpy as np
+import pytest
 
+from ionbridge.models.ensemble import HopEnergies
 from ionbridge.screening.cell.service import AGEING_COLUMNS
 from ionbridge.screening.cell.stage import (
     CELL_COLUMNS,
@@ -15,10 +20,14 @@ from ionbridge.screening.cell.stage import (
     Response,
     column,
 )
-from ionbridge.screening.ranking import rank
-from ionbridge.screening.report.report import render, with_spread
+from ionbridge.screening.hop_paths import TopHops
+from ionbridge.screening.ranking import rank, with_role_ranks
+from ionbridge.screening.report.report import Network, render
+from ionbridge.screening.report.style import subscripts
 from ionbridge.screening.settings import CampaignSettings
-from ionbridge.screening.table import COLUMNS, Row
+from ionbridge.screening.table import COLUMNS, Row, to_csv, with_spread
+from ionbridge.structures.sites import find_hops
+from tests.screening.tiny import layered
 
 BASE = "Prada2013_balanced"
 
@@ -43,7 +52,22 @@ def row(k: int, **values: Any) -> Row:
     return {**dict.fromkeys(COLUMNS), **filled}
 
 
-def page(rows: list[Row], cell: CellStage | None = None) -> str:
+def ranked(rows: list[Row]) -> list[Row]:
+    return with_role_ranks(rank(rows, CampaignSettings("x").ranking_objectives(), "lcb"))
+
+
+def network(row: Row) -> Network:
+    """A layered oxide with barriers that rise from hop to hop."""
+    graph = find_hops(layered())
+    n = len(graph.hops)
+    zero = np.zeros((1, n))
+    kra = 0.3 + 0.1 * np.arange(n)[None]
+    energies = HopEnergies(zero, zero, kra, np.full(n, 0.05), np.ones(n, dtype=bool))
+    files = ("001_<i>a.cif", "001_<i>a_hop0.cif", "001_<i>a_hop0.extxyz")
+    return Network(TopHops(row, graph.crystal, graph, (0,), files), energies)
+
+
+def page(rows: list[Row], cell: CellStage | None = None, networks: int = 0) -> str:
     settings = CampaignSettings(
         "garnets & more", rank_by="lcb", cell=None if cell is None else CellSettings(BASE)
     )
@@ -57,11 +81,19 @@ def page(rows: list[Row], cell: CellStage | None = None) -> str:
         "versions": {"ionbridge": "0"},
         "started": "2026-01-01T00:00:00Z",
         "counts": {"ok": len(rows), "filtered": 0, "failed": 0},
-        "reasons": {"failed": {"no working ion": 2}, "filtered": {}},
+        "reasons": {"failed": {"no working ion": 2}, "filtered": {"N atoms": 7}},
         "crystals_per_s": 3.0,
         "n_workers": 2,
     }
-    return render(rank(rows, objectives, "lcb"), record, cell)
+    table = ranked(rows)
+    return render(table, record, cell, [network(row) for row in table[:networks]])
+
+
+def unpacked(html: str) -> dict[str, Any]:
+    """The rows and figures inside of a page."""
+    (text,) = re.findall(r'id="packed">([^<]*)<', html)
+    content: dict[str, Any] = json.loads(gzip.decompress(base64.b64decode(text)))
+    return content
 
 
 def in_cell(rows: list[Row], **ageing: Any) -> CellStage:
@@ -81,36 +113,118 @@ def in_cell(rows: list[Row], **ageing: Any) -> CellStage:
 
 
 class Tags(HTMLParser):
-    """Open tags, and the addresses they load from."""
+    """Open tags, what is loaded, and what is linked to."""
 
     def __init__(self) -> None:
         super().__init__()
         self.open: list[str] = []
         self.loaded: list[str] = []
+        self.linked: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag not in ("meta", "br", "link", "img"):
             self.open.append(tag)
-        self.loaded += [v or "" for k, v in attrs if k in ("src", "href", "xlink:href")]
+        found = self.linked if tag == "a" else self.loaded
+        found += [v or "" for k, v in attrs if k in ("src", "href", "xlink:href")]
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
 
 
 def test_self_contained_and_well_formed() -> None:
-    html = page([row(k) for k in range(60)] + [row(99, source="reference")])
+    html = page([row(k) for k in range(60)] + [row(99, source="reference")], networks=2)
     tags = Tags()
     tags.feed(html)
     assert tags.open == []
-    assert all(address.startswith("#") for address in tags.loaded)
-    assert "@import" not in html
-    assert not re.search(r"url\((?!['\"]?#)", html)
-    assert html.count("<svg") == 4
+    assert tags.loaded == ["data:,"]
+    assert all(re.match(r"(paths/|ranked|campaign)", address) for address in tags.linked)
+    assert "paths/001_%3Ci%3Ea_hop0.extxyz" in tags.linked
+    style = html[html.index("<style>") : html.index("</style>")]
+    assert "@import" not in style
+    assert "url(" not in style
+    drawn = set(re.findall(r'data-(?:figure|network)="(\w+)"', html))
+    assert drawn == set(unpacked(html)["figures"])
+
+
+def test_the_page_holds_every_row_in_the_text_of_the_table() -> None:
+    rows = [row(k, note="=1+1" if k else 'a "quoted", long\nnote') for k in range(70)]
+    table = unpacked(page(rows))["table"]
+    assert [c["name"] for c in table["columns"]] == list(COLUMNS)
+    cells = dict(zip(COLUMNS, table["cells"], strict=True))
+    assert cells["note"][1] == "'=1+1"
+    again = [",".join(line) for line in zip(*table["cells"], strict=True)]
+    plain = [r for r in ranked(rows) if r["note"] == "=1+1"]
+    assert again[1:] == to_csv(plain, COLUMNS).splitlines()[1:]
+
+
+def test_equal_tables_give_equal_pages() -> None:
+    assert page([row(0), row(1)], networks=1) == page([row(0), row(1)], networks=1)
+
+
+def test_five_thousand_rows_are_less_than_5_MB() -> None:
+    rng = np.random.default_rng(0)
+    text = {"why": "log10_diffusivity_cm2_s -7.33 ± 0.4 (+2.4 from the pool's median); percolates"}
+    numbers = [c for c in COLUMNS if re.search(r"log10|_eV|_std|_q\d\d|score|density|_vu", c)]
+    numbers = [c for c in numbers if not c.startswith("measured")]
+    rows = [
+        row(
+            k,
+            **{c: float(v) for c, v in zip(numbers, rng.normal(size=len(numbers)), strict=True)},
+            **text,
+            candidate_id=f"prototype-{k}-{rng.integers(1e9)}",
+            role="electrode" if k % 3 else "electrolyte",
+            note=f"occupancies of site {k} read as {rng.integers(1e6)}",
+        )
+        for k in range(5000)
+    ]
+    assert len(page(rows, networks=3).encode()) < 5e6
+
+
+def test_rows_of_each_role_and_outside_the_domain_stand_apart() -> None:
+    html = page([row(k, role=("electrode", "electrolyte")[k % 2]) for k in range(4)])
+    assert "Electrolytes, by conductivity" in html
+    assert "Electrodes, by diffusivity" in html
+    assert len(re.findall(r'<tr class="\s*outside">', html)) == 1  # k = 1, the best electrolyte
+    assert "stability_electrolyte" in unpacked(html)["figures"]
+
+
+def test_failed_rows_are_listed_whole() -> None:
+    reason = "no path through the crystal: " + "x" * 400
+    html = page([row(0), row(1, status="failed", reason=reason)])
+    assert reason in html
+    assert "<td>N atoms</td>" in html
+
+
+def test_three_sentences_say_what_was_asked_and_found() -> None:
+    known = {"source": "reference", "measured_source": "10.1/x", "role": "electrolyte"}
+    rows = [row(k, **known, measured_log10_conductivity_S_cm=-3.0 - k) for k in range(6)]
+    html = page([*rows, row(7, role="electrode", formula="Li2FeO3")])
+    assert re.search(r"Asked: which of 7\s+candidates", " ".join(html.split()))
+    assert "Li<sub>2</sub>FeO<sub>3</sub>" in html
+    assert re.search(r"rank\s+correlation of 1\.00", html)
+    assert "10.1/x" in html
+    assert "measured" in unpacked(html)["figures"]
+    assert "ionbridge screen campaign.yaml --out again" in html
+
+
+@pytest.mark.parametrize(
+    ("formula", "shown"),
+    [
+        ("Li10GeP2S12", "Li<sub>10</sub>GeP<sub>2</sub>S<sub>12</sub>"),
+        ("Na3V2(PO4)3", "Na<sub>3</sub>V<sub>2</sub>(PO<sub>4</sub>)<sub>3</sub>"),
+        ("Li0.5CoO2", "Li<sub>0.5</sub>CoO<sub>2</sub>"),
+        ("<b>\"'x", "&lt;b&gt;\"'x"),
+        (None, ""),
+    ],
+)
+def test_amounts_stand_below_the_line(formula: str | None, shown: str) -> None:
+    assert subscripts(formula) == shown
 
 
 def test_names_are_escaped_and_references_marked() -> None:
     html = page([row(0), row(1, source="reference")])
     assert "<b>c0</b>" not in html
+    assert "<b>c0</b>" not in json.dumps(unpacked(html)["figures"])
     assert "&lt;b&gt;c0&lt;/b&gt;" in html
     assert "garnets &amp; more" in html
     assert "Where known materials stand" in html
@@ -119,7 +233,7 @@ def test_names_are_escaped_and_references_marked() -> None:
 def test_a_table_without_results_still_has_a_page() -> None:
     html = page([row(0, status="failed", reason="no working ion", percolation_barrier_eV=None)])
     assert "no working ion" in html
-    assert "Best candidates" in html
+    assert unpacked(html)["figures"]["top"]["layout"]
 
 
 def test_a_cell_shows_its_ageing_and_the_voltage_where_there_is_one() -> None:
@@ -143,7 +257,7 @@ def test_a_cell_shows_its_ageing_and_the_voltage_where_there_is_one() -> None:
     assert "average voltage (V)" in html
     assert re.search(r"3\.46 <span[^>]*>± 0\.36", html)
     assert "no ageing model" in html
-    assert "years" not in html
+    assert "years" not in html[: html.index("<script")]
     tags = Tags()
     tags.feed(html)
     assert tags.open == []

@@ -77,3 +77,23 @@ def test_the_embedded_campaign_is_valid() -> None:
     assert settings.candidates.prototypes is not None
     assert settings.candidates.prototypes.max_count >= 2000
     assert set(settings.working_ions) == {"Li", "Na"}
+
+
+def test_settings_as_run_are_a_campaign_file(tmp_path: Path) -> None:
+    given = {
+        "name": "all",
+        "seed": 3,
+        "working_ions": ["Na"],
+        "candidates": {"files": ["own.cif"], "prototypes": {"families": ["garnet"]}},
+        "filters": {"role": "electrolyte", "known_compounds": "known.txt", "max_atoms": 80},
+        "objectives": [{"column": "log10_conductivity_S_cm", "target": -4}],
+        "rank_by": "probability",
+        "cell": {"base_cell": "Ai2020_extended", "duty": {"cycles_per_day": 2}},
+        "active": {"calculator_arguments": {"a": 1}},
+        "refine": {},
+    }
+    settings = CampaignSettings.from_mapping(given, tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    again = tmp_path / "elsewhere" / "campaign.yaml"
+    again.write_text(settings.to_yaml(), encoding="utf-8")
+    assert CampaignSettings.from_yaml(again) == settings
