@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from ionbridge.models import library
 from ionbridge.models.baselines import BASELINES, ExtraTreesBaseline, FamilyIonMean
@@ -284,7 +285,7 @@ def adapt(
         if strategy == "auto":
             compared = {
                 name: mae(barrier_eV, validated(Settings(name), n_members=1).mean)
-                for name in candidates
+                for name in tqdm(candidates, desc="compare", disable=not progress)
             }
         settings = Settings(best_of(compared) if compared else strategy)
     validation = validated(settings, min(n_members, VALIDATION_MEMBERS))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ from ionbridge.structures.tables import ConductivityRow
 Floats = NDArray[np.float64]
 
 N_FOLDS = 5
+FEWEST_FOR_TREES = max(N_FOLDS, FEWEST_ROWS)
 SMALLEST_FAMILY = 3
 """Families with fewer rows are not listed on their own."""
 HOP_BASELINES = {
@@ -55,6 +56,7 @@ class Scored:
         families: (n,) families.
         baselines: (n,) out-of-fold predictions of simple models, by name.
         trained_on: Base systems that the model learnt from; None where its card does not say.
+        baselines_missing: Why a simple model predicts nothing, by name.
     """
 
     quantity: str
@@ -67,6 +69,7 @@ class Scored:
     families: list[str]
     baselines: dict[str, Floats]
     trained_on: frozenset[str] | None = None
+    baselines_missing: dict[str, str] = field(default_factory=dict)
 
 
 def evaluate(data: Input, predictions: Predictions) -> dict[str, Any]:
@@ -108,6 +111,7 @@ def report(scored: Scored) -> dict[str, Any]:
         "baselines": {
             name: _scores(scored, values, compared) for name, values in scored.baselines.items()
         },
+        "baselines_missing": scored.baselines_missing,
         "baselines_fitted_on": f"other base systems of this input, {N_FOLDS} folds",
     }
     families = np.array(scored.families)
@@ -192,14 +196,23 @@ def _scored_hops(data: Input, predictions: Predictions) -> Scored:
         families=[canonical_family(hop.family) for hop in hops],
         baselines=_hop_baselines(hops, true),
         trained_on=_trained_on(predictions.model),
+        baselines_missing=_missing(
+            tuple(HOP_BASELINES), len({framework(hop) for hop in hops}), N_FOLDS, "host frameworks"
+        ),
     )
 
 
+def _missing(names: Sequence[str], n_groups: int, fewest: int, what: str) -> dict[str, str]:
+    """Why simple models cannot be fitted to the other groups, where there are too few."""
+    reason = f"labels of {n_groups} {what}; {fewest} are needed to fit it to the others"
+    return dict.fromkeys(names, reason) if n_groups < fewest else {}
+
+
 def _hop_baselines(hops: Sequence[Hop], true: Floats) -> dict[str, Floats]:
-    """Out-of-fold barriers of the simple models; none where the input is one base system."""
-    if len({framework(hop) for hop in hops}) < N_FOLDS:
-        return {}
+    """Out-of-fold barriers of the simple models; NaN where there are too few base systems."""
     result = {name: np.full(len(hops), np.nan) for name in HOP_BASELINES}
+    if len({framework(hop) for hop in hops}) < N_FOLDS:
+        return result
     for split in GroupedKFold(N_FOLDS).split(hops):
         training = [hops[i] for i in split.train]
         test = [hops[i] for i in split.test]
@@ -236,6 +249,15 @@ def _scored_table(data: Input, predictions: Predictions) -> Scored:
             "trees": _table_trees(rows, groups),
         },
         trained_on=_trained_on(predictions.model),
+        baselines_missing=_missing(
+            ("global_mean", "family_mean"), len(set(groups)), 2, "compositions"
+        )
+        | _missing(
+            ("trees",),
+            len({group for row, group in zip(rows, groups, strict=True) if _has_ion(row)}),
+            FEWEST_FOR_TREES,
+            "compositions with a working ion",
+        ),
     )
 
 
@@ -243,7 +265,7 @@ def _table_trees(rows: Sequence[ConductivityRow], groups: Sequence[str]) -> Floa
     """(n,) out-of-fold predictions of trees on the composition; NaN without a working ion."""
     result = np.full(len(rows), np.nan)
     usable = [i for i, row in enumerate(rows) if _has_ion(row)]
-    if len({groups[i] for i in usable}) < max(N_FOLDS, FEWEST_ROWS):
+    if len({groups[i] for i in usable}) < FEWEST_FOR_TREES:
         return result
     chosen = [rows[i] for i in usable]
     elements = sorted({str(e) for row in chosen for e in row.composition})

@@ -52,6 +52,8 @@ def _run(args: argparse.Namespace) -> int:
     result = evaluate(data, predictions)
     write_json(args.out, result)
     say(f"wrote {args.out} ({result['n_predicted']} of {result['n']} labelled rows predicted)")
+    for name, why in result["baselines_missing"].items():
+        say(f"no baseline {name}: {why}")
     if seen := result["n_in_training_set"]:
         say(
             f"ionbridge: {seen} of {result['n']} labelled rows are of base systems that "

@@ -101,9 +101,7 @@ def _run(args: argparse.Namespace) -> int:
     except (ValueError, InputError) as error:
         raise InputError(f"{args.labels}: {error}") from error
     model.save(args.out, card if not is_table else {"name": args.out.name, **card})
-    if is_table:
-        compared = ", ".join(f"{name} {mae:.2f}" for name, mae in card["compared_mae"].items())
-        say(f"{card['strategy']} chosen; errors in decades, out of fold: {compared}")
+    _say_choice(card, is_table)
     if tuning := card.get("tuning"):
         _say_tuning(tuning)
     trained = card["trained_on"]
@@ -116,6 +114,24 @@ def _run(args: argparse.Namespace) -> int:
         )
     say(f"wrote {args.out} (learnt from {args.labels})")
     return USABLE
+
+
+def _say_choice(card: dict[str, Any], is_table: bool) -> None:
+    """The errors of all strategies, which was chosen, and what it gains over the simplest rule."""
+    from ionbridge.models.baselines import FamilyIonMean
+
+    unit, simplest = ("decades", "mean") if is_table else ("eV", FamilyIonMean.kind)
+    compared = card.get("compared_mae" if is_table else "compared_mae_eV", {})
+    if not compared:
+        return
+    chosen = card["strategy"]
+    errors = ", ".join(f"{n} {e:.2f}" for n, e in sorted(compared.items(), key=lambda c: c[1]))
+    say(f"{chosen} chosen; errors in {unit}, out of fold: {errors}")
+    rule = compared.get(simplest)
+    if rule and chosen != simplest:
+        less = 100.0 * (1.0 - compared[chosen] / rule)
+        gain = f"{less:.0f} % less than" if less >= 0.5 else "no less than"
+        say(f"its error is {gain} that of the simplest rule ({simplest}, {rule:.2f} {unit})")
 
 
 def _say_tuning(tuning: dict[str, Any]) -> None:

@@ -214,6 +214,13 @@ def _simulate(args: argparse.Namespace) -> int:
         min_width_A=args.min_width_A,
         skip_ps=1.0 if args.skip_ps is None else args.skip_ps,
     )
+    simulated_fs = args.steps * args.timestep_fs - 1e3 * settings.skip_ps
+    if simulated_fs < settings.dynamics.frame_interval_fs:
+        raise InputError(
+            f"--steps {args.steps} of {args.timestep_fs:g} fs are "
+            f"{1e-3 * args.steps * args.timestep_fs:g} ps, nothing is left after the "
+            f"{settings.skip_ps:g} ps of equilibration; take more steps, or a shorter --skip-ps"
+        )
     _check_outputs(args, args.input)
     data = read_input(args.input)
     say(data.found)

@@ -104,6 +104,11 @@ def _models_list(args: argparse.Namespace) -> int:
         needs, gives_all = " + ".join(entry.inputs), " + ".join(entry.outputs)
         line = f"{entry.name:24s} {entry.kind:10s} {needs} -> {gives_all}{stated}{where}{missing}"
         print(for_terminal(line))
+    if any(entry.errors for entry in entries):
+        say(
+            "+-: one standard deviation of the errors on rows that the model had not seen (68 % of "
+            "them are smaller); of conductivities and diffusivities in decades"
+        )
     if gives is None:
         named = {entry.name for entry in catalogue.entries} | {name for name, _ in catalogue.broken}
         for line in _others(named):

@@ -71,9 +71,22 @@ def _run(args: argparse.Namespace) -> int:
     )
     write_atomically(args.out, csv_lines(predictions.rows, predictions.columns))
     counts = Counter(row["status"] for row in predictions.rows)
+    if len(predictions.rows) == 1 and predictions.n_ok:
+        _say_answer(predictions.rows[0])
     say(f"wrote {args.out} ({counted(counts)})")
     n_noted = sum(bool(row.get("note")) for row in predictions.rows)
     if n_noted or (data.kind == "crystals" and counts["failed"]):
         notes = f"{n_noted} rows have a note; " if n_noted else ""
         say(f"{notes}ionbridge inspect FILE shows what was read of a file")
     return status(predictions.n_ok, predictions.rows)
+
+
+def _say_answer(row: dict[str, Any]) -> None:
+    """The one answer in a sentence, where it is of a crystal or a hop."""
+    from ionbridge.screening.sentences import crystal_sentence, hop_sentence
+    from ionbridge.structures.plain_text import for_terminal
+
+    if row.get("migration_barrier_eV") is not None:
+        say(for_terminal(hop_sentence(row)))
+    elif row.get("temperature_K") is not None and row.get("formula"):
+        say(for_terminal(crystal_sentence(row)))

@@ -277,7 +277,7 @@ class Plan:
         rows = {
             f"{place}. {chain.words}": ", ".join(
                 (
-                    "error unknown" if chain.error is None else f"± {chain.error:.2g} {self.unit}",
+                    _error_words(chain, self.unit),
                     duration(chain.cost_s),
                     "in domain" if chain.is_inside else "outside its domain",
                     *([] if chain.is_available else ["cannot run here"]),
