@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
 import torch
@@ -32,8 +32,8 @@ from ionbridge.models.prediction import Prediction
 from ionbridge.structures.sources.cell_ageing import EarlyCycles
 
 Floats = NDArray[np.float64]
+Record = TypeVar("Record")
 
-FEATURES = ("log10_var_dQ", "log10_reserve")
 FAR = 4.0
 """A cell whose feature lies so many standard deviations off the training cells is out of domain."""
 
@@ -75,12 +75,161 @@ SIMULATED = SlopePrior(
 ONE_FEATURE = SlopePrior(0.0, 1e6, 0.0, 0.0, "none: least squares on the variance of dQ alone")
 
 
-@dataclass
-class CycleLife(Estimator):
-    """Bayesian line on two features, for log10 of the cycle life.
+class LifeLine(Estimator, Generic[Record]):
+    """Bayesian line for log10 of the cycle life, on features that its subclasses read.
 
     The offset is free, the slopes have a normal prior, the noise an inverse-gamma one worth
     ``noise_cells`` cells; predictions follow Student's t.
+
+    Attributes:
+        noise_dex: Expected scatter of log10 life about the line.
+        noise_cells: How many cells that expectation is worth.
+    """
+
+    kind: ClassVar[str]
+    feature_names: ClassVar[tuple[str, ...]]
+    noise_dex: float
+    noise_cells: float
+
+    numbers: ClassVar[tuple[str, ...]] = ()
+    """Further numbers that fitting finds."""
+
+    def settings(self) -> dict[str, Any]:
+        """What `from_settings` makes it again from."""
+        raise NotImplementedError
+
+    @classmethod
+    def from_settings(cls, settings: dict[str, Any]) -> Self:
+        """An unfitted model."""
+        raise NotImplementedError
+
+    def features(self, records: Sequence[Record]) -> Floats:
+        """(n, n_features) of cells."""
+        raise NotImplementedError
+
+    @property
+    def slopes(self) -> tuple[Floats, Floats]:
+        """(n_features,) means of the slopes' prior and one over its variances."""
+        raise NotImplementedError
+
+    def trouble(self, record: Record) -> str:
+        """Why a cell has no life to be predicted; empty where it has one."""
+        return ""
+
+    def fit(self, records: Sequence[Record], labels: Sequence[float]) -> Self:
+        """Learn from cells that lived to their end.
+
+        Args:
+            records: (n,) at least two cells.
+            labels: (n,) cycle lives.
+
+        Raises:
+            ValueError: Fewer than two cells, numbers that differ, or a life that is not positive.
+        """
+        life = np.asarray(labels, dtype=float)
+        if life.shape != (len(records),) or len(records) < 2:
+            raise ValueError(f"expected 2 or more cells with a life each, got {len(records)} cells")
+        if not (np.isfinite(life).all() and (life > 0).all()):
+            raise ValueError("cycle lives must be positive numbers")
+        x, y = self.features(records), np.log10(life)
+        self.centre_, self.width_ = x.mean(axis=0), x.std(axis=0)
+        n = len(y)
+        rows = np.c_[np.ones(n), x - self.centre_]
+        prior_mean, prior_precision = self.slopes
+        mean = np.r_[0.0, prior_mean]
+        # slopes' spreads are stated in units of the expected noise, as conjugacy wants
+        precision = np.diag(np.r_[0.0, prior_precision]) * self.noise_dex**2
+        self.information_ = rows.T @ rows + precision
+        self.weights_ = np.linalg.solve(self.information_, rows.T @ y + precision @ mean)
+        gap = self.weights_ - mean
+        squares = float(np.sum((y - rows @ self.weights_) ** 2) + gap @ precision @ gap)
+        self.freedom_ = n - 1 + self.noise_cells
+        expected = self.noise_cells * self.noise_dex**2
+        self.noise_ = float(np.sqrt((squares + expected) / self.freedom_))
+        return self
+
+    def predict(self, records: Sequence[Record]) -> Prediction:
+        """Log10 of the cycle life of cells; aleatoric is the scatter about the line."""
+        self._check()
+        x = self.features(records) - self.centre_
+        rows = np.c_[np.ones(len(x)), x]
+        leverage = np.einsum("ij,ij->i", rows @ np.linalg.inv(self.information_), rows)
+        wide = np.sqrt(self.freedom_ / (self.freedom_ - 2)) if self.freedom_ > 2 else 2.0
+        noise = self.noise_ * wide
+        return Prediction(
+            rows @ self.weights_, np.full(len(rows), noise), noise * np.sqrt(leverage)
+        )
+
+    def lives(self, records: Sequence[Record], level: float = 0.9) -> tuple[Floats, ...]:
+        """Median, lower and upper end of the cycle life, (n,) cycles each, within 1 and 10^9.
+
+        Args:
+            records: Cells.
+            level: Of the interval.
+        """
+        prediction = self.predict(records)
+        wide = np.sqrt(self.freedom_ / (self.freedom_ - 2)) if self.freedom_ > 2 else 2.0
+        half = student.ppf((1 + level) / 2, self.freedom_) * prediction.std / wide
+        ends = (prediction.mean - half, prediction.mean + half)
+        return tuple(10 ** np.clip(x, 0.0, 9.0) for x in (prediction.mean, *ends))
+
+    def in_domain(self, records: Sequence[Record]) -> NDArray[np.bool_]:
+        """(n,) True where the features are like those of the training cells."""
+        return np.array([not why for why in self.far_features(records)], dtype=bool)
+
+    def far_features(self, records: Sequence[Record]) -> list[str]:
+        """Which features are unlike those of the training cells, in words; empty where none is."""
+        self._check()
+        rows = self.features(records)
+        low, high = (self.centre_ + s * (FAR * self.width_ + 1e-9) for s in (-1.0, 1.0))
+        return [
+            "; ".join(
+                f"{name} is {value:.3g}, the training cells' lie in {a:.3g} to {b:.3g}"
+                for name, value, a, b in zip(self.feature_names, row, low, high, strict=True)
+                if not a <= value <= b
+            )
+            for row in rows
+        ]
+
+    def save(self, directory: str | Path, card: Mapping[str, Any] | None = None) -> None:
+        """Write the model folder."""
+        self._check()
+        names = ("centre_", "width_", "information_", "weights_")
+        numbers = {n: getattr(self, n) for n in (*self.numbers, "freedom_", "noise_")}
+        save_model(
+            Path(directory),
+            {name: torch.tensor(getattr(self, name)) for name in names},
+            {"kind": self.kind, "settings": self.settings(), "fitted": numbers},
+            card or {"name": self.kind, "quantity": "cycle_life"},
+        )
+
+    @classmethod
+    def load(cls, directory: str | Path) -> Self:
+        """Read a model folder; see ``models.checkpoint.load_model`` for what is refused."""
+        tensors, config, _ = load_model(Path(directory))
+        if config.get("kind") != cls.kind:
+            raise IncompatibleModelError(
+                f"{directory} holds a {config.get('kind')!r}, not a {cls.kind!r}"
+            )
+        model = cls.from_settings(dict(config["settings"]))
+        for name, tensor in tensors.items():
+            if not name.endswith("_") or name.startswith("_"):
+                raise ValueError(f"{name[:60]!r} is nothing that fitting finds")
+            setattr(model, name, tensor.numpy())
+        for name, value in config["fitted"].items():
+            if not name.endswith("_") or name.startswith("_"):
+                raise ValueError(f"{name[:60]!r} is nothing that fitting finds")
+            setattr(model, name, float(value))
+        return model
+
+    def _check(self) -> None:
+        if not hasattr(self, "weights_"):
+            raise ValueError(f"{type(self).__name__} is not fitted; call fit(records, labels)")
+
+
+@dataclass
+class CycleLife(LifeLine[EarlyCycles]):
+    """The line on two features of the first hundred cycles.
 
     Attributes:
         prior: Of the slopes; `ONE_FEATURE` gives the published model.
@@ -95,82 +244,28 @@ class CycleLife(Estimator):
     noise_cells: float = 3.0
 
     kind: ClassVar[str] = "cycle_life"
+    feature_names: ClassVar[tuple[str, ...]] = ("log10_var_dQ", "log10_reserve")
+    numbers: ClassVar[tuple[str, ...]] = ("usual_reserve_",)
+
+    def settings(self) -> dict[str, Any]:
+        """See `LifeLine`."""
+        return asdict(self)
+
+    @classmethod
+    def from_settings(cls, settings: dict[str, Any]) -> Self:
+        """See `LifeLine`."""
+        return cls(SlopePrior(**settings.pop("prior")), **settings)
+
+    @property
+    def slopes(self) -> tuple[Floats, Floats]:
+        """See `LifeLine`."""
+        return self.prior.mean, self.prior.precision
 
     def fit(self, records: Sequence[EarlyCycles], labels: Sequence[float]) -> Self:
-        """Learn from cells that lived to their end.
-
-        Args:
-            records: (n,) early cycles of at least two cells.
-            labels: (n,) cycle lives.
-
-        Raises:
-            ValueError: Fewer than two cells, numbers that differ, or a life that is not positive.
-        """
-        life = np.asarray(labels, dtype=float)
-        if life.shape != (len(records),) or len(records) < 2:
-            raise ValueError(f"expected 2 or more cells with a life each, got {len(records)} cells")
-        if not (np.isfinite(life).all() and (life > 0).all()):
-            raise ValueError("cycle lives must be positive numbers")
+        """See `LifeLine`; an unknown reserve counts as the mean of the known ones."""
         reserves = np.array([self._reserve(r) for r in records])
         self.usual_reserve_ = float(np.nanmean(reserves)) if np.isfinite(reserves).any() else -0.75
-        x, y = self._features(records), np.log10(life)
-        self.centre_, self.width_ = x.mean(axis=0), x.std(axis=0)
-        n = len(y)
-        rows = np.c_[np.ones(n), x - self.centre_]
-        mean = np.r_[0.0, self.prior.mean]
-        # slopes' spreads are stated in units of the expected noise, as conjugacy wants
-        precision = np.diag(np.r_[0.0, self.prior.precision]) * self.noise_dex**2
-        self.information_ = rows.T @ rows + precision
-        self.weights_ = np.linalg.solve(self.information_, rows.T @ y + precision @ mean)
-        gap = self.weights_ - mean
-        squares = float(np.sum((y - rows @ self.weights_) ** 2) + gap @ precision @ gap)
-        self.freedom_ = n - 1 + self.noise_cells
-        expected = self.noise_cells * self.noise_dex**2
-        self.noise_ = float(np.sqrt((squares + expected) / self.freedom_))
-        return self
-
-    def predict(self, records: Sequence[EarlyCycles]) -> Prediction:
-        """Log10 of the cycle life of cells; aleatoric is the scatter about the line."""
-        self._check()
-        x = self._features(records) - self.centre_
-        rows = np.c_[np.ones(len(x)), x]
-        leverage = np.einsum("ij,ij->i", rows @ np.linalg.inv(self.information_), rows)
-        wide = np.sqrt(self.freedom_ / (self.freedom_ - 2)) if self.freedom_ > 2 else 2.0
-        noise = self.noise_ * wide
-        return Prediction(
-            rows @ self.weights_, np.full(len(rows), noise), noise * np.sqrt(leverage)
-        )
-
-    def lives(self, records: Sequence[EarlyCycles], level: float = 0.9) -> tuple[Floats, ...]:
-        """Median, lower and upper end of the cycle life, (n,) cycles each, within 1 and 10^9.
-
-        Args:
-            records: Early cycles.
-            level: Of the interval.
-        """
-        prediction = self.predict(records)
-        wide = np.sqrt(self.freedom_ / (self.freedom_ - 2)) if self.freedom_ > 2 else 2.0
-        half = student.ppf((1 + level) / 2, self.freedom_) * prediction.std / wide
-        ends = (prediction.mean - half, prediction.mean + half)
-        return tuple(10 ** np.clip(x, 0.0, 9.0) for x in (prediction.mean, *ends))
-
-    def in_domain(self, records: Sequence[EarlyCycles]) -> NDArray[np.bool_]:
-        """(n,) True where the features are like those of the training cells."""
-        return np.array([not why for why in self.far_features(records)], dtype=bool)
-
-    def far_features(self, records: Sequence[EarlyCycles]) -> list[str]:
-        """Which features are unlike those of the training cells, in words; empty where none is."""
-        self._check()
-        rows = self._features(records)
-        low, high = (self.centre_ + s * (FAR * self.width_ + 1e-9) for s in (-1.0, 1.0))
-        return [
-            "; ".join(
-                f"{name} is {value:.3g}, the training cells' lie in {a:.3g} to {b:.3g}"
-                for name, value, a, b in zip(FEATURES, row, low, high, strict=True)
-                if not a <= value <= b
-            )
-            for row in rows
-        ]
+        return super().fit(records, labels)
 
     def trouble(self, record: EarlyCycles) -> str:
         """Why a cell has no life to be predicted; empty where it has one."""
@@ -182,50 +277,14 @@ class CycleLife(Estimator):
             "a life ends"
         )
 
-    def save(self, directory: str | Path, card: Mapping[str, Any] | None = None) -> None:
-        """Write the model folder."""
-        self._check()
-        names = ("centre_", "width_", "information_", "weights_")
-        numbers = {n: getattr(self, n) for n in ("usual_reserve_", "freedom_", "noise_")}
-        save_model(
-            Path(directory),
-            {name: torch.tensor(getattr(self, name)) for name in names},
-            {"kind": self.kind, "settings": asdict(self), "fitted": numbers},
-            card or {"name": self.kind, "quantity": "cycle_life"},
-        )
-
-    @classmethod
-    def load(cls, directory: str | Path) -> Self:
-        """Read a model folder; see ``models.checkpoint.load_model`` for what is refused."""
-        tensors, config, _ = load_model(Path(directory))
-        if config.get("kind") != cls.kind:
-            raise IncompatibleModelError(
-                f"{directory} holds a {config.get('kind')!r}, not a {cls.kind!r}"
-            )
-        settings = dict(config["settings"])
-        model = cls(SlopePrior(**settings.pop("prior")), **settings)
-        for name, tensor in tensors.items():
-            if not name.endswith("_") or name.startswith("_"):
-                raise ValueError(f"{name[:60]!r} is nothing that fitting finds")
-            setattr(model, name, tensor.numpy())
-        for name, value in config["fitted"].items():
-            if not name.endswith("_") or name.startswith("_"):
-                raise ValueError(f"{name[:60]!r} is nothing that fitting finds")
-            setattr(model, name, float(value))
-        return model
-
-    def _check(self) -> None:
-        if not hasattr(self, "weights_"):
-            raise ValueError("CycleLife is not fitted; call fit(records, labels)")
-
     def _reserve(self, record: EarlyCycles) -> float:
         """Log10 of the capacity above the end of life, Ah; not a number where unknown."""
         if record.qmax_cycle2_Ah is None or record.qmax_cycle2_Ah <= self.end_of_life_Ah:
             return float("nan")
         return float(np.log10(record.qmax_cycle2_Ah - self.end_of_life_Ah))
 
-    def _features(self, records: Sequence[EarlyCycles]) -> Floats:
-        """(n, 2) of ``FEATURES``; an unknown reserve counts as that of the training cells."""
+    def features(self, records: Sequence[EarlyCycles]) -> Floats:
+        """(n, 2); an unknown reserve counts as that of the training cells."""
         reserve = np.array([self._reserve(r) for r in records])
         reserve = np.where(np.isfinite(reserve), reserve, self.usual_reserve_)
         return np.c_[[r.log10_var_dQ_100_10 for r in records], reserve]

@@ -36,6 +36,7 @@ from ionbridge.models.encoder import HopEncoder
 from ionbridge.models.ensemble import HopEnsemble
 from ionbridge.models.few_label_conductivity import FewLabelConductivity
 from ionbridge.models.few_label_model import FewLabelModel
+from ionbridge.models.formation_life import FormationLife
 from ionbridge.models.physics_fed import PhysicsFed
 from ionbridge.models.property_trees import PropertyTrees
 from ionbridge.structures.worker_server import in_worker
@@ -56,6 +57,7 @@ KINDS: dict[str, Any] = {
     FewLabelConductivity.kind: FewLabelConductivity,
     AgeingRom.kind: AgeingRom,
     CycleLife.kind: CycleLife,
+    FormationLife.kind: FormationLife,
     DiffusivityProcess.kind: DiffusivityProcess,
     **BASELINES,
 }

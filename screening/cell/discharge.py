@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ionbridge.screening.cell.base_cells import base_cell, import_pybamm, potentials, scalars
 from ionbridge.screening.cell.cell_model import N_THROUGH, CellModel, cell_model, split
 from ionbridge.screening.cell.designs import Design
+from ionbridge.screening.cell.experiment_spread import stated_spreads, unsupported
 from ionbridge.screening.cell.full_charge import NoFullChargeError, full_charge, open_circuit
 from ionbridge.screening.cell.radial_mesh import FITTED, RadialMesh
 from ionbridge.screening.table import Row
@@ -46,16 +47,26 @@ def failed(design: Design, reason: str) -> Row:
     return row_of(design, status="failed", reason=" ".join(reason.split()))
 
 
+FINER = 80
+"""Mesh cells through each electrode and the separator where the salt runs short."""
+SHORT_OF_SALT = 0.1
+"""Least concentration of the electrolyte anywhere, over the initial one, below which it does."""
+MESH, COARSE_MESH, FINER_MESH = (0.0005, 0.0005), (0.05, 0.02), (0.004, 0.004)
+"""Standard deviations by the mesh, of capacity and energy relatively and of the mean voltage in V:
+while the salt lasts; where it runs short, and then on the finer mesh, too
+(benchmarks/results/cell_salt.json)."""
+
+
 def discharge(
-    design: Design, model: str = "DFN", mesh: RadialMesh = FITTED, n_through: int = N_THROUGH
+    design: Design, model: str = "DFN", mesh: RadialMesh = FITTED, n_through: int | None = None
 ) -> Row:
-    """Solve a design.
+    """Solve a design, where its salt runs short once more on a finer mesh.
 
     Args:
         design: What to solve.
         model: ``DFN``, ``SPMe`` or ``SPM``.
         mesh: Along the particle radius.
-        n_through: Mesh cells through each electrode and the separator.
+        n_through: Mesh cells through each electrode and the separator, whatever the salt does.
 
     Returns:
         The design's values and, where it could be solved, ``capacity_Ah``, ``energy_Wh``,
@@ -63,19 +74,39 @@ def discharge(
         ``fourier`` (3600 D / (C R^2) of the cathode, None where its diffusivity is a function),
         ``start_negative``, ``start_positive`` and the END_STATES (stoichiometries),
         ``voltage_V`` and ``open_circuit_V`` (N_POINTS at even shares of the capacity);
-        ``status`` and ``reason``.
+        ``..._std_...`` (``..._surrogate_...``: by the mesh alone) and ``experiment``, as a
+        prediction has them; ``status`` and ``reason``.
 
         Irreversible heat is what the cell at rest would have given more:
         integral of (U(q) - V) I dt, heat of mixing included.
     """
     if design.trouble:
         return failed(design, design.trouble)
+    found, least = _discharge(design, model, mesh, n_through or N_THROUGH)
+    if found["status"] != "ok":
+        return found
+    short, (share, volts) = least < SHORT_OF_SALT, MESH
+    if short:
+        share, volts = COARSE_MESH
+        finer = found if n_through else _discharge(design, model, mesh, FINER)[0]
+        if finer["status"] == "ok" and n_through in (None, FINER):
+            found, (share, volts) = finer, FINER_MESH
+    capacity, energy = found["capacity_Ah"], found["energy_Wh"]
+    about = unsupported(
+        design.base_cell, design.c_rate, design.temperature_K, design.parameters, short
+    )
+    spreads = stated_spreads(about, (capacity, share * capacity), (energy, share * energy), volts)
+    return {**found, **spreads}
+
+
+def _discharge(design: Design, model: str, mesh: RadialMesh, n_through: int) -> tuple[Row, float]:
+    """The row of a design, and its least concentration of salt over the initial one."""
     given = dict(design.parameters)
     solved, fixed = split(given)
     try:
         start = full_charge(design.base_cell, given)
     except NoFullChargeError as error:
-        return failed(design, str(error))
+        return failed(design, str(error)), 1.0
     nominal = given.get(
         "Nominal cell capacity [A.h]", scalars(design.base_cell)["Nominal cell capacity [A.h]"]
     )
@@ -86,13 +117,14 @@ def discharge(
         built = cell_model(design.base_cell, fixed, model, mesh, n_through)
         solution = _solve(built, design, solved, current, start.concentrations, start.usable_Ah)
     except (pybamm.SolverError, pybamm.ModelError, ValueError, RuntimeError) as error:
-        return failed(design, _in_short(error))
+        return failed(design, _in_short(error)), 1.0
     if "Minimum voltage" not in str(solution.termination):
-        return failed(design, f"the lower cut-off was not reached ({solution.termination})")
+        reason = f"the lower cut-off was not reached ({solution.termination})"
+        return failed(design, reason), 1.0
     seconds = np.linspace(0.0, float(solution.t[-1]), N_POINTS)
     volts = np.asarray(solution["Voltage [V]"](seconds), dtype=float)
     if not np.isfinite(volts).all():
-        return failed(design, "the solution is not finite")
+        return failed(design, "the solution is not finite"), 1.0
     volts[-1] = lower
     charge = current * seconds / SECONDS_PER_HOUR
     negative, positive = start.stoichiometries(charge)
@@ -102,7 +134,8 @@ def discharge(
     energy = _energy(solution, steps, current)
     at_rest = float(np.trapezoid(rest, charge))
     capacity = float(charge[-1])
-    return row_of(
+    salt = np.asarray(solution["Electrolyte concentration [mol.m-3]"].entries, dtype=float)
+    row = row_of(
         design,
         capacity_Ah=capacity,
         energy_Wh=energy,
@@ -122,6 +155,7 @@ def discharge(
         status="ok",
         reason=caution(design),
     )
+    return row, float(salt.min() / salt[:, 0].mean())
 
 
 def _solve(

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from ionbridge.models.ageing_rom import AgeingRom
-from ionbridge.models.cycle_life import CycleLife
+from ionbridge.models.cycle_life import CycleLife, LifeLine
+from ionbridge.models.formation_life import FormationLife
 from ionbridge.models.graphite import Cycling
 from ionbridge.screening.cell.ageing_kpis import ageing_kpis, ageing_model, years_of_service
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.table import Row
 from ionbridge.structures.configuration import nearest
-from ionbridge.structures.sources.cell_ageing import EARLY_COLUMNS, EarlyCycles, early_cycles
+from ionbridge.structures.sources.cell_ageing import EARLY_COLUMNS, early_cycles
+from ionbridge.structures.sources.formation import LIFE, SIGNALS, formed_cell
 
 LIFE_COLUMNS = (
     "cell",
@@ -54,28 +57,47 @@ DUPLICATE = "duplicate id"
 """Of rows with one id the first is used."""
 
 
-def life_rows(path: Path, model: CycleLife) -> list[Row]:
-    """Cycle lives of the cells of a table of early-cycle features.
+EARLY_NEEDED = tuple(name for name in EARLY_COLUMNS if not name.startswith("qmax"))
+LIFE_TABLES: dict[str, tuple[tuple[str, ...], Callable[[dict[str, str]], Any]]] = {
+    CycleLife.kind: (EARLY_NEEDED, lambda row: early_cycles({**row, "cycle_life": ""})),
+    FormationLife.kind: (SIGNALS, lambda row: formed_cell({**row, LIFE: ""})),
+}
+"""Kind of model -> columns that its table needs, and what reads a row."""
+SHIPPED = {CycleLife.kind: "cycle-life", FormationLife.kind: "formation-life"}
+
+
+def life_model(path: Path) -> str:
+    """Name of the shipped model that reads a table.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    known = set(_read(path, ())[0])
+    formed = known >= set(SIGNALS) and not known >= set(EARLY_NEEDED)
+    return SHIPPED[FormationLife.kind if formed else CycleLife.kind]
+
+
+def life_rows(path: Path, model: LifeLine[Any]) -> list[Row]:
+    """Cycle lives of the cells of a table of early cycles, or of their formation.
 
     Args:
-        path: CSV with ``EARLY_COLUMNS``; the capacities may be missing.
+        path: CSV with the columns that LIFE_TABLES names for the model; capacities may be missing.
         model: A fitted model.
 
     Raises:
         InputError: The file cannot be read, or lacks a column.
     """
-    needed = [name for name in EARLY_COLUMNS if not name.startswith("qmax")]
+    needed, read = LIFE_TABLES[model.kind]
     rows: list[Row] = []
-    usable: list[tuple[int, EarlyCycles]] = []
+    usable: list[tuple[int, Any]] = []
     seen: set[str] = set()
     for k, given in enumerate(_read(path, needed)):
-        row: Row = dict.fromkeys(LIFE_COLUMNS, "") | {
-            "cell": (given.get("cell") or "").strip() or f"#{k}"
-        }
+        name = (given.get("cell") or given.get("cellid") or "").strip() or f"#{k}"
+        row: Row = dict.fromkeys(LIFE_COLUMNS, "") | {"cell": name}
         trouble = DUPLICATE if row["cell"] in seen else ""
         seen.add(row["cell"])
         try:
-            record = early_cycles({**given, "cycle_life": ""})
+            record = read(given)
             trouble = trouble or model.trouble(record)
         except ValueError as error:
             trouble = trouble or str(error)

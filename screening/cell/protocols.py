@@ -15,7 +15,14 @@ import numpy as np
 from ionbridge.screening.cell.base_cells import base_cell, import_pybamm, scalars
 from ionbridge.screening.cell.cell_model import N_THROUGH, solvable
 from ionbridge.screening.cell.designs import Design
-from ionbridge.screening.cell.discharge import SAME_TEMPERATURE_K, failed, quiet, row_of
+from ionbridge.screening.cell.discharge import (
+    SAME_TEMPERATURE_K,
+    caution,
+    failed,
+    quiet,
+    row_of,
+)
+from ionbridge.screening.cell.experiment_spread import ONLY_DISCHARGES
 from ionbridge.screening.cell.full_charge import NoFullChargeError, full_charge
 from ionbridge.screening.cell.inputs import CURVE_CHANGES, ELECTRODES, FACTORS
 from ionbridge.screening.cell.kpis import DUTY_CYCLE, PULSE_STATE
@@ -348,4 +355,6 @@ class ProtocolRuns:
             return failed(design, f"solver: {str(error).strip().splitlines()[0][:160]}")
         if not np.isfinite(list(found.values())).all():
             return failed(design, "the solution is not finite")
-        return row_of(design, **found, status="ok", reason="")
+        return row_of(
+            design, **found, experiment=ONLY_DISCHARGES, status="ok", reason=caution(design)
+        )

@@ -29,14 +29,7 @@ from ionbridge.screening.cell.discharge import (
     overcharged,
     row_of,
 )
-from ionbridge.screening.cell.experiment_spread import (
-    CAPACITY,
-    ENERGY,
-    MEAN_VOLTAGE_V,
-    N_CELLS,
-    unsupported,
-    with_experiment,
-)
+from ionbridge.screening.cell.experiment_spread import stated_spreads, unsupported
 from ionbridge.screening.cell.full_charge import (
     NoFullChargeError,
     full_charge,
@@ -240,7 +233,15 @@ def _row(
     }  # fmt: skip
     if not scalars["capacity_Ah"] > 0.0:
         return failed(design, "the voltage lies below the lower cut-off from the first moment")
-    spreads = _with_experiment(scalars)
+    about = unsupported(
+        design.base_cell, design.c_rate, design.temperature_K, design.parameters, short
+    )
+    spreads = stated_spreads(
+        about,
+        (scalars["capacity_Ah"], scalars["capacity_std_Ah"]),
+        (scalars["energy_Wh"], scalars["energy_std_Wh"]),
+        scalars["mean_voltage_std_V"],
+    )
     reasons = [caution(design)]
     if short:
         reasons.append("the salt runs short: solved along the thickness, not learnt")
@@ -250,9 +251,7 @@ def _row(
     known = known and not overcharged(design)
     return row_of(
         design,
-        **{k: v for k, v in {**scalars, **spreads}.items() if np.isfinite(v)},
-        experiment=unsupported(design.base_cell, design.c_rate, design.temperature_K)
-        or f"spreads include model against experiment ({N_CELLS} cells)",
+        **{**{k: v for k, v in scalars.items() if np.isfinite(v)}, **spreads},
         fourier=float(SECONDS_PER_HOUR / cells.c_rate[j, 0] / cells.positive.diffusion_time[j, 0]),
         start_negative=start[0],
         start_positive=start[1],
@@ -262,18 +261,6 @@ def _row(
         status="ok",
         reason="; ".join(filter(None, reasons)),
     )
-
-
-def _with_experiment(scalars: Mapping[str, float]) -> dict[str, float]:
-    """Spreads with that of the model against experiment, and what the surrogate's alone is."""
-    capacity, energy = scalars["capacity_std_Ah"], scalars["energy_std_Wh"]
-    return {
-        "capacity_std_surrogate_Ah": capacity,
-        "energy_std_surrogate_Wh": energy,
-        "capacity_std_Ah": with_experiment(capacity, scalars["capacity_Ah"], CAPACITY),
-        "energy_std_Wh": with_experiment(energy, scalars["energy_Wh"], ENERGY),
-        "mean_voltage_std_V": with_experiment(scalars["mean_voltage_std_V"], 1.0, MEAN_VOLTAGE_V),
-    }
 
 
 def train(folders: Sequence[Path], training: Training | None = None, seed: int = 0) -> CellRom:

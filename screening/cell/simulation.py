@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ionbridge.screening.cell.base_cells import import_pybamm
-from ionbridge.screening.cell.cell_model import cell_model
+from ionbridge.screening.cell.cell_model import N_THROUGH, cell_model
 from ionbridge.screening.cell.designs import KEYS, Design, to_table
-from ionbridge.screening.cell.discharge import END_STATES, N_POINTS, discharge, failed
+from ionbridge.screening.cell.discharge import END_STATES, FINER, N_POINTS, discharge, failed
+from ionbridge.screening.cell.experiment_spread import SPREADS
 from ionbridge.screening.cell.protocols import ProtocolRuns
 from ionbridge.screening.cell.radial_mesh import FITTED, RadialMesh
 from ionbridge.screening.errors import InputError
@@ -143,7 +144,7 @@ def _simulated(
     """See `simulate`; the folder is held by this process alone."""
     rows, columns = to_table(designs)
     table = to_csv(rows, columns)
-    settings = {**asdict(work), "n_points": N_POINTS}
+    settings = {**asdict(work), "n_points": N_POINTS, "n_through": [N_THROUGH, FINER]}
     del settings["time_limit_s"]
     shards = ShardFolder(folder / SHARDS_FOLDER, fingerprint([settings, table]))
     if resume and (folder / DESIGNS_FILE).exists():
@@ -238,7 +239,7 @@ def load_simulations(folder: Path) -> Simulations:
     bases = sorted({row["base_cell"] for row in solved})
     if len(bases) > 1:
         raise InputError(f"{folder}: several base cells ({', '.join(bases)}); keep one a folder")
-    known = {*KEYS, *RESULTS, "voltage_V", "open_circuit_V", "status", "reason"}
+    known = {*KEYS, *RESULTS, *SPREADS, "voltage_V", "open_circuit_V", "status", "reason"}
     names = dict.fromkeys(name for row in solved for name in row if name not in known)
 
     def column(name: str) -> Floats:

@@ -19,7 +19,12 @@ from numpy.typing import NDArray
 from ionbridge.screening.cell.base_cells import base_cell, potentials, scalars
 from ionbridge.screening.cell.designs import Design, check
 from ionbridge.screening.cell.electrode_design import ElectrodeDesign, masses
-from ionbridge.screening.cell.experiment_spread import OF_KPI, note, with_experiment
+from ionbridge.screening.cell.experiment_spread import (
+    OF_KPI,
+    note,
+    unsupported,
+    with_experiment,
+)
 from ionbridge.screening.cell.full_charge import full_charge, open_circuit
 from ionbridge.screening.cell.inputs import CONDUCTIVITY, TRANSFERENCE
 from ionbridge.screening.cell.kpis import (
@@ -442,7 +447,7 @@ def _fill(
         cell_value=value,
         cell_value_kind=f"{parameters.kind}, {parameters.uncertain}",
         cell_from_candidate="; ".join(taken),
-        cell_from_base="; ".join((*parameters.from_base, note(tuple(KPIS)))),
+        cell_from_base="; ".join((*parameters.from_base, note(_unmeasured(settings), tuple(KPIS)))),
         cell_in_domain=on.covers(log10),
         cell_status="ok",
         cell_reason="; ".join(filter(None, (_table_caution(added), on.caution(log10)))),
@@ -459,6 +464,11 @@ def _table_caution(row: Mapping[str, Any]) -> str:
     return "; ".join(
         filter(None, (outside if row.get("in_domain") is False else "", row.get("note")))
     )
+
+
+def _unmeasured(settings: CellSettings) -> str:
+    """Why no measured cell supports the settings' cell; empty where one does."""
+    return unsupported(settings.base_cell, SHOWN_RATE, settings.temperature_K, settings.parameters)
 
 
 def _at_own_voltage(added: Row, settings: CellSettings) -> str:

@@ -33,8 +33,8 @@ KPI_COLUMNS = (
     "status",
     "reason",
 )
-"""A solver's answer has no spread and no domain: those columns stay empty. A surrogate's spreads
-are the sums of its own and of the model against experiment; ``experiment`` says by what."""
+"""Spreads are the sums of the surrogate's own (a simulation's: its mesh's) and of the model against
+experiment; ``experiment`` says by what. A simulation has no domain: that column stays empty."""
 
 CURVE_COLUMNS = ("design_id", "discharge_capacity_Ah", "voltage_V")
 
@@ -70,7 +70,7 @@ def write_fitted_tables(rows: Sequence[Row], folder: Path) -> None:
 
 def protocol_columns(protocol: CellProtocol) -> tuple[str, ...]:
     """Columns of ``kpis.csv`` for another protocol than the discharge."""
-    return (*KPI_COLUMNS[:4], *protocol.columns, "status", "reason")
+    return (*KPI_COLUMNS[:4], *protocol.columns, "experiment", "status", "reason")
 
 
 def write_tables(rows: Sequence[Row], folder: Path, columns: Sequence[str] | None = None) -> None:

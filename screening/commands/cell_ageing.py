@@ -30,14 +30,18 @@ def add_verbs(verbs: Any) -> None:
         verbs,
         "life",
         _life,
-        "cycle life of real LFP cells from their first hundred cycles",
+        "cycle life of real cells: LFP from the first hundred cycles, NMC from their formation",
         "ionbridge cell life features.csv --out lives.csv\n\n"
         "features.csv: cell,log10_var_dQ_100_10,min_dQ_100_10,mean_dQ_100_10 and, where known,\n"
-        "qmax_cycle2_Ah; dQ is the change of the discharge curve Q(V) from cycle 10 to 100, Ah",
+        "qmax_cycle2_Ah; dQ is the change of the discharge curve Q(V) from cycle 10 to 100, Ah.\n"
+        "Or: cell,form_first_cycle_efficiency,form_c20_charge_right_peak_v_per_ah, what formation\n"
+        "shows of NMC/graphite pouch cells",
     )
     life.add_argument("features", type=Path, metavar="FEATURES.csv", help="one cell a row")
     life.add_argument(
-        "--model", default="cycle-life", metavar="NAME|DIR", help="default: cycle-life"
+        "--model",
+        metavar="NAME|DIR",
+        help="default: cycle-life or formation-life, by the columns of the table",
     )
     life.add_argument("--out", type=Path, required=True, metavar="FILE.csv", help="table of lives")
 
@@ -51,13 +55,13 @@ def _age(args: argparse.Namespace) -> int:
 
 def _life(args: argparse.Namespace) -> int:
     from ionbridge.models import library
-    from ionbridge.models.cycle_life import CycleLife
-    from ionbridge.screening.cell.life_tables import LIFE_COLUMNS, life_rows
+    from ionbridge.models.cycle_life import LifeLine
+    from ionbridge.screening.cell.life_tables import LIFE_COLUMNS, life_model, life_rows
     from ionbridge.screening.errors import InputError
 
     check_output(args.out, args.features, args.model)
-    model = library.load(args.model)
-    if not isinstance(model, CycleLife):
+    model = library.load(args.model or life_model(args.features))
+    if not isinstance(model, LifeLine):
         raise InputError(f"--model {args.model}: a model of cycle life is wanted (cycle-life)")
     return _write(life_rows(args.features, model), args.out, LIFE_COLUMNS)
 

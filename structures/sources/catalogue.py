@@ -10,6 +10,7 @@ from ionbridge.structures.sources import (
     bvse_barriers,
     cell_ageing,
     conductivity_extra,
+    formation,
     materials_project,
     na_conductivity,
     neb_barriers,
@@ -29,6 +30,7 @@ SOURCES: dict[str, Source] = {
         amorphous_diffusivity.SOURCE,
         argyrodite_aimd.SOURCE,
         *cell_ageing.SOURCES,
+        formation.SOURCE,
     )
 }
 

@@ -27,6 +27,9 @@ def test_what_no_measured_cell_supports_is_said():
     assert "LiNi0.8Mn0.1Co0.1O2" in unsupported("Chen2020", 1.0, 298.15)
     assert "2C" in unsupported("Ai2020", 4.0, 298.15)
     assert "25 C" in unsupported("Ai2020", 1.0, 273.15)
+    assert "ran short of salt" in unsupported("Ai2020", 1.0, 298.15, {}, True)
+    thin = {"Positive electrode thickness [m]": 1e-5}
+    assert "coatings so thin" in unsupported("Ai2020", 1.0, 298.15, thin)
 
 
 def test_predicted_kpis_carry_the_sum_and_keep_the_surrogates_own():

@@ -69,6 +69,29 @@ def test_what_no_cell_has_and_what_no_training_cell_had(
     assert second["in_domain"] in ("", False)
 
 
+FORMED = """cellid,form_first_cycle_efficiency,form_c20_charge_right_peak_v_per_ah
+baseline,0.84,0.37
+fast,0.18,0.42
+fast,0.18,0.42
+bad,1.4,0.42
+odd,0.84,0.9
+"""
+
+
+def test_lives_from_formation_by_command(tmp_path: Path) -> None:
+    given, out = tmp_path / "formed.csv", tmp_path / "lives.csv"
+    given.write_text(FORMED)
+    assert main(["cell", "life", str(given), "--out", str(out)]) == 0
+    rows = list(csv.DictReader(out.open()))
+    assert [r["cell"] for r in rows] == ["baseline", "fast", "fast", "bad", "odd"]
+    assert [r["status"] for r in rows] == ["ok", "ok", "failed", "failed", "ok"]
+    assert float(rows[1]["cycle_life"]) > float(rows[0]["cycle_life"]) > 200.0
+    assert rows[2]["reason"] == "duplicate id"
+    assert "a share between 0 and 1" in rows[3]["reason"]
+    assert rows[4]["in_domain"] == "false"
+    assert "c20_right_peak" in rows[4]["reason"]
+
+
 def test_ways_of_cycling_far_from_the_runs_say_so(tmp_path: Path) -> None:
     given = tmp_path / "cyclings.csv"
     given.write_text(f"{HEADER}\na,LFP,0.5,0.5,298.15,0.7,\na,LFP,0.5,0.5,298.15,0.7,\n")

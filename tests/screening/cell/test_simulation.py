@@ -1,5 +1,6 @@
 """Simulated discharges: the scaled model is PyBaMM's, folders resume, bad rows stay rows."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,13 @@ pytest.importorskip("pybamm")
 
 import pybamm
 
+from ionbridge.models.porous_cell import porous_discharge
 from ionbridge.screening.cell.base_cells import base_cell, scalars
 from ionbridge.screening.cell.designs import Design, check
 from ionbridge.screening.cell.discharge import discharge
+from ionbridge.screening.cell.experiment_spread import CAPACITY
 from ionbridge.screening.cell.radial_mesh import N_CELLS, radial_submesh
+from ionbridge.screening.cell.rom import cell_of
 from ionbridge.screening.cell.simulation import Discharges, load_simulations, simulate, stored_rows
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.execution import ThisProcess
@@ -89,6 +93,31 @@ def test_charge_is_conserved() -> None:
         * values["Maximum concentration in positive electrode [mol.m-3]"]
     )
     assert moved * 26.8015 == pytest.approx(row["capacity_Ah"], rel=1e-4)
+
+
+def test_where_the_salt_runs_short_a_finer_mesh_and_a_second_route_agree() -> None:
+    """The stepped cell of the reduced-order model solves the same equations by other means."""
+    design = check(Design("a", "Chen2020", 3.0))
+    row = discharge(design)
+    end, _ = porous_discharge(cell_of(design)).curves(np.array([[2.5]]), np.array([0.0, 1.0]))
+    stepped = 3.0 * 5.0 * float(end[0, 0]) / 3600.0
+    coarse = discharge(design, n_through=20)
+    assert row["capacity_Ah"] == pytest.approx(stepped, rel=0.01)
+    assert coarse["capacity_Ah"] < 0.99 * row["capacity_Ah"]
+    off = abs(coarse["capacity_Ah"] - row["capacity_Ah"])
+    assert off < 1.65 * coarse["capacity_std_surrogate_Ah"]
+    assert row["capacity_std_surrogate_Ah"] < coarse["capacity_std_surrogate_Ah"]
+
+
+def test_a_simulation_states_both_spreads() -> None:
+    row = discharge(check(Design("a", "Prada2013_balanced", 1.0)))
+    assert row["capacity_std_Ah"] == pytest.approx(
+        math.hypot(row["capacity_std_surrogate_Ah"], CAPACITY * row["capacity_Ah"])
+    )
+    assert "model against experiment" in row["experiment"]
+    thick = {"Positive electrode thickness [m]": 2e-4}
+    row = discharge(check(Design("a", "Prada2013_balanced", 0.2, 298.15, thick)))
+    assert "no measured cell supports it: none has coatings so thick" in row["experiment"]
 
 
 def test_folders_resume_and_refuse_other_designs(tmp_path: Path) -> None:
