@@ -28,7 +28,12 @@ from ionbridge.screening.stability import with_stability
 from ionbridge.screening.table import Row, carried_fault, crystal_row, failed_row
 from ionbridge.structures import composition, families
 from ionbridge.structures.migration_graph import MigrationGraph
-from ionbridge.structures.records import Crystal, TooManyHopsError, UnusableStructureError
+from ionbridge.structures.records import (
+    Crystal,
+    FailedRecord,
+    TooManyHopsError,
+    UnusableStructureError,
+)
 from ionbridge.structures.sites import find_hops
 
 T = TypeVar("T")
@@ -59,7 +64,17 @@ class CrystalPredictor:
     hull: ReferenceHull | None = None
 
     def __call__(self, candidates: Sequence[Candidate]) -> list[Row]:
-        """One row a candidate, in their order."""
+        """One row a candidate, in their order.
+
+        Raises:
+            InputError: Not a list of candidates: `ionbridge.predict` takes structures as well.
+        """
+        others = [type(c).__name__ for c in candidates if not isinstance(c, Crystal | FailedRecord)]
+        if others:
+            raise InputError(
+                f"expected a list of Crystals, got a {others[0]} in a {type(candidates).__name__}; "
+                "ionbridge.predict takes pymatgen and ASE structures, paths and tables"
+            )
         rows: list[Row | None] = [None] * len(candidates)
         ready: dict[int, _Prepared] = {}
         for i, candidate in enumerate(candidates):

@@ -8,6 +8,7 @@ import pytest
 
 from ionbridge.screening import predict as module
 from ionbridge.screening.conduction import Conditions
+from ionbridge.screening.errors import InputError
 from ionbridge.screening.filters import Filters
 from ionbridge.screening.predict import CrystalPredictor
 from ionbridge.screening.settings import FilterSettings
@@ -119,3 +120,10 @@ def test_a_slow_crystal_is_a_row(tiny_model: Path, monkeypatch: pytest.MonkeyPat
     assert [r["status"] for r in rows] == ["ok", "ok"]
     assert rows[0]["note"].startswith("took longer than 2 s; conductivity from measured")
     assert rows[0]["percolation_barrier_eV"] is None
+
+
+def test_what_is_no_list_of_crystals_is_one_line(tiny_model: Path) -> None:
+    structure = layered().to_pymatgen()
+    for given, what in ((structure, "PeriodicSite in a Structure"), ([structure], "Structure")):
+        with pytest.raises(InputError, match=f"got a {what}.*ionbridge.predict takes"):
+            CrystalPredictor(str(tiny_model))(given)
