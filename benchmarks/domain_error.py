@@ -33,7 +33,7 @@ from ionbridge.models.calibration import Calibration
 from ionbridge.models.checkpoint import sha256
 from ionbridge.models.domain import LONGEST_HOP_A, Domain
 from ionbridge.models.metrics import bootstrap, mae, spearman
-from ionbridge.models.physics_fed import LARGEST_STD_EV, TARGET, Inputs, elements_of
+from ionbridge.models.physics_fed import LARGEST_STD_EV, TARGET, Inputs
 from ionbridge.models.prediction import Prediction
 from ionbridge.structures.records import Hop
 from ionbridge.structures.sources import neb_barriers
@@ -100,11 +100,11 @@ def placed(
     for fold in folds:
         rows, new = inputs.rows(fold.train).known, inputs.rows(fold.test).known
         frameworks = [hops[i].framework for i in fold.train]
-        elements = frozenset(e for i in fold.train for e in elements_of(hops[i]))
+        elements = frozenset(e for i in fold.train for e in hops[i].elements)
         ions = {hops[i].working_ion for i in fold.train}
         table["distance"][fold.test] = Domain.fit(rows, frameworks, elements).distance(new)
         table["seen"][fold.test] = [
-            elements_of(hops[i]) <= elements and hops[i].working_ion in ions for i in fold.test
+            hops[i].elements <= elements and hops[i].working_ion in ions for i in fold.test
         ]
     narrow = found.std <= LARGEST_STD_EV
     table["inside"] = (narrow & (table["seen"] > 0) & short).astype(float)

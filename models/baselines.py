@@ -11,8 +11,6 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.ensemble import ExtraTreesRegressor
-from sklearn.linear_model import QuantileRegressor
 
 from ionbridge.models.baseline import Arrays, Baseline, Floats
 from ionbridge.models.gaussian_process import GaussianProcessBaseline
@@ -126,6 +124,8 @@ class ExtraTreesBaseline(Baseline):
         self.residual_ = self._unexplained(hops, features, target)
 
     def _grow(self, features: Floats, target: Floats) -> Forest:
+        from sklearn.ensemble import ExtraTreesRegressor  # seconds that predictions do not need
+
         regressor = ExtraTreesRegressor(
             n_estimators=self.n_trees,
             min_samples_leaf=self.min_leaf,
@@ -190,6 +190,8 @@ class BondValenceBarrier(Baseline):
         self.median_ = float(np.median(barriers))
         self.offset_, self.slope_ = self.median_, 0.0
         if known.sum() > 1 and np.ptp(energy[known]) > 0:
+            from sklearn.linear_model import QuantileRegressor
+
             line = QuantileRegressor(quantile=0.5, alpha=0.0)
             line.fit(energy[known, None], barriers[known])
             self.offset_, self.slope_ = float(line.intercept_), float(line.coef_[0])

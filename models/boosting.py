@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.tree import DecisionTreeRegressor
 
 from ionbridge.models.trees import Forest
 
@@ -54,6 +53,8 @@ class Boosting:
             depth: Deepest tree.
             seed: Of the draws of rows and columns.
         """
+        from sklearn.tree import DecisionTreeRegressor  # seconds that predictions do not need
+
         rng = np.random.default_rng(seed)
         exact = side == 0
         start = float(target[exact].mean() if exact.any() else target.mean())

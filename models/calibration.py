@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from ionbridge.models.prediction import Prediction
 from ionbridge.models.transforms import LogShift
@@ -80,7 +80,7 @@ class Calibration:
         n_rows, weights = len(scores), np.ones(len(scores))
         if source is not None and n_groups < ENOUGH_GROUPS:
             rank = (np.arange(N_BORROWED) + 0.5) / N_BORROWED
-            borrowed = source.inflation * norm.ppf(0.5 + 0.5 * rank)
+            borrowed = source.inflation * ndtri(0.5 + 0.5 * rank)
             lacking = n_rows * (ENOUGH_GROUPS - n_groups) / n_groups
             scores = np.concatenate([scores, borrowed])
             weights = np.append(weights, np.full(N_BORROWED, lacking / N_BORROWED))
@@ -105,7 +105,7 @@ class Calibration:
 
     @property
     def _normal_half_width(self) -> float:
-        return float(norm.ppf(0.5 * (1.0 + self.level)))
+        return float(ndtri(0.5 * (1.0 + self.level)))
 
     def interval(
         self, prediction: Prediction, transform: LogShift

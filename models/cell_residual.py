@@ -11,9 +11,6 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
 Floats = NDArray[np.float64]
 
@@ -56,6 +53,10 @@ class ResidualCurves:
             log_ratio: (n,) ln of true over predicted capacity.
             seed: Of the optimisation of the kernels.
         """
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.gaussian_process import GaussianProcessRegressor
+        from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
+
         center, scale = inputs.mean(axis=0), inputs.std(axis=0) + 1e-3
         scaled = (inputs - center) / scale
         _, _, axes = np.linalg.svd(residual, full_matrices=False)

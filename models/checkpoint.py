@@ -8,13 +8,16 @@ import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+import numpy as np
 import yaml
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.numpy import load_file
+
+if TYPE_CHECKING:  # seconds that those who read a card do not need
+    import torch
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "card.yaml"
 FORMAT_VERSION = 1
@@ -64,6 +67,8 @@ def save_model(
         config: JSON object with at least ``kind``.
         card: What the model predicts, was trained on and how well it does.
     """
+    from safetensors.torch import save_file
+
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
 
@@ -88,22 +93,32 @@ def load_arrays(directory: Path, kind: str) -> tuple[dict[str, NDArray[Any]], di
         IncompatibleModelError: As :func:`load_model`.
         ValueError: A folder of another kind.
     """
-    tensors, config, _ = load_model(Path(directory))
+    arrays, config, _ = read_model(Path(directory))
     if config.get("kind") != kind:
         raise ValueError(f"{directory} holds a {config.get('kind')!r}, not a {kind!r}")
-    return {name: tensor.numpy() for name, tensor in tensors.items()}, config
+    return arrays, config
 
 
 def load_model(
     directory: Path,
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any], dict[str, Any]]:
+    """Tensors, config and card of a model folder; see :func:`read_model`."""
+    import torch
+
+    arrays, config, card = read_model(directory)
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}, config, card
+
+
+def read_model(
+    directory: Path,
+) -> tuple[dict[str, NDArray[Any]], dict[str, Any], dict[str, Any]]:
     """Read a model folder back; no code in it is run.
 
     Args:
         directory: A folder written by :func:`save_model`.
 
     Returns:
-        Tensors, config and card.
+        Arrays, config and card.
 
     Raises:
         IncompatibleModelError: A file is missing, altered, of a newer format, or not what it
@@ -126,16 +141,16 @@ def load_model(
     if not isinstance(checksums, dict):
         raise IncompatibleModelError(f"{directory / CARD}: checksums_sha256 is missing")
     try:
-        tensors = load_file(directory / WEIGHTS)
+        arrays = load_file(directory / WEIGHTS)
     except SafetensorError as error:
         raise IncompatibleModelError(
             f"{directory / WEIGHTS}: not a safetensors file ({error}); pickled weights are refused"
         ) from None
-    for name, tensor in tensors.items():
-        bad = tensor.isinf() if name in MAY_BE_UNKNOWN else ~tensor.isfinite()
+    for name, array in arrays.items():
+        bad = np.isinf(array) if name in MAY_BE_UNKNOWN else ~np.isfinite(array)
         if bad.any():
             raise IncompatibleModelError(
-                f"{directory / WEIGHTS}: {int(bad.sum())} of {bad.numel()} values of {name[:60]!r} "
+                f"{directory / WEIGHTS}: {int(bad.sum())} of {bad.size} values of {name[:60]!r} "
                 "are NaN or infinite; the model was saved broken, fit it again"
             )
     for name in (WEIGHTS, CONFIG):
@@ -144,7 +159,7 @@ def load_model(
                 f"{directory / name}: checksum differs from the one in {CARD}; the file was "
                 "altered after the model was saved"
             )
-    return tensors, config, card
+    return arrays, config, card
 
 
 def _no_number(name: str) -> float:

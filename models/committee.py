@@ -102,7 +102,7 @@ class Committee:
         """(4, n): the members, and the spread of the trees."""
         trees = np.asarray(self.forest.predict(features), dtype=float)
         low, high = self.process.target.min(), self.process.target.max()
-        process = np.clip(self.process.predict(features)[0], low, high)
+        process = np.clip(self.process.mean_of(features), low, high)
         return np.array(
             [trees.mean(axis=0), self.boosting.predict(features), process, trees.std(axis=0)]
         )

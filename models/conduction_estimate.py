@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri
 
 from ionbridge.models.checkpoint import load_arrays, save_model
 from ionbridge.models.estimator import Estimator
@@ -35,7 +35,7 @@ SCALE = LogShift(0.1)
 CARRIES = 2 / 3
 """A source with this weight carries the estimate; less, and both do."""
 N_FOLDS = 10
-_SIGMAS_90 = float(norm.ppf(0.95))
+_SIGMAS_90 = float(ndtri(0.95))
 
 
 @dataclass(frozen=True)
@@ -283,8 +283,8 @@ class ConductionEstimate(Estimator):
         """
         grid = np.linspace(LOWEST_EV, HIGHEST_EV, N_GRID)
         error = np.hypot(std_eV, self.barrier_error_eV)
-        log = norm.logpdf(np.log(grid), np.log(self.barrier_median_eV), self.barrier_log_std)
-        log = log - np.log(grid) + norm.logpdf(barrier_eV, grid, error)
+        prior = (np.log(grid) - np.log(self.barrier_median_eV)) / self.barrier_log_std
+        log = -0.5 * prior**2 - np.log(grid) - 0.5 * ((barrier_eV - grid) / error) ** 2
         weight = np.exp(log - log.max())
         weight /= weight.sum()
         mean = float(weight @ grid)
@@ -411,5 +411,5 @@ def _least_absolute(x: Floats, y: Floats) -> tuple[float, float]:
 
 def _robust_std(values: Floats) -> float:
     """Half the width of the middle 68.27 % of the values."""
-    low, high = np.quantile(values, norm.cdf([-1.0, 1.0]))
+    low, high = np.quantile(values, ndtr([-1.0, 1.0]))
     return float(0.5 * (high - low))

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import norm
+from scipy.special import ndtri
 from torch import Tensor
 
 from ionbridge.models.checkpoint import load_arrays, save_model
@@ -215,7 +215,7 @@ class DiffusivityProcess(Estimator):
 
     def interval(self, prediction: Prediction) -> tuple[Floats, Floats]:
         """Lower and upper end of the 90 % interval, log10 D."""
-        half = norm.ppf(0.95) * prediction.std
+        half = ndtri(0.95) * prediction.std
         return prediction.mean - half, prediction.mean + half
 
     def in_domain(self, records: Sequence[ConductivityRow]) -> NDArray[np.bool_]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from copy import copy
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,8 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import norm
-from torch_geometric.data import Batch
+from scipy.special import ndtri
 
 from ionbridge.models.calibration import ENOUGH_GROUPS, Calibration
 from ionbridge.models.checkpoint import load_model, save_model
@@ -301,7 +299,7 @@ class HopEnsemble(Estimator):
         rows: list[list[NDArray[np.float64]]] = [[] for _ in range(5)]
         with torch.no_grad():
             for first in range(0, len(graphs), BATCH_SIZE):
-                batch = Batch.from_data_list(list(graphs[first : first + BATCH_SIZE])).to(device)
+                batch = HopData.batch_of(graphs[first : first + BATCH_SIZE]).to(device)
                 outputs = [HopOutput(*(x.cpu() for x in net(batch))) for net in self.networks_]
                 start = np.stack([o.start_eV.double().numpy() for o in outputs])
                 end = np.stack([o.end_eV.double().numpy() for o in outputs])
@@ -340,7 +338,7 @@ class HopEnsemble(Estimator):
         weight, target = self.config.process_weight, self.config.target
         mean, spread = self.process_.predict(scalars)
         n = len(kra_eV)
-        quantile = norm.ppf((np.arange(n) + 0.5) / n)[:, None]
+        quantile = ndtri((np.arange(n) + 0.5) / n)[:, None]
         t = (1.0 - weight) * target.forward(kra_eV) + weight * (mean + quantile * spread)
         return np.asarray(np.maximum(target.inverse(t), 0.5 * np.abs(difference_eV)))
 
@@ -439,7 +437,7 @@ class HopEnsemble(Estimator):
         parts = []
         with torch.no_grad():
             for first in range(0, len(graphs), BATCH_SIZE):
-                batch = Batch.from_data_list(list(graphs[first : first + BATCH_SIZE]))
+                batch = HopData.batch_of(graphs[first : first + BATCH_SIZE])
                 parts.append(self.networks_[0](batch).embedding.double().numpy())
         return np.concatenate(parts)
 
@@ -486,12 +484,11 @@ def with_encoded_host(network: HopNetwork, graph: HopData) -> HopData:
     """
     with torch.no_grad():
         device = next(network.parameters()).device
-        encoded = network.encode(copy(graph).to(device)).cpu()  # Data.to moves the graph itself
+        encoded = network.encode(graph.to(device)).cpu()
     atoms, local = torch.unique(graph.probe_index[0], return_inverse=True)
     small = graph.clone()
     small.x, small.encoded, small.weight = graph.x[atoms], encoded[atoms], graph.weight[atoms]
     small.probe_index = torch.stack([local, graph.probe_index[1]])
     small.edge_index = torch.zeros((2, 0), dtype=torch.long)
     small.edge_length = torch.zeros(0)
-    small.num_nodes = len(atoms)
     return small

@@ -15,17 +15,19 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
-from sklearn.ensemble import ExtraTreesRegressor
-from sklearn.linear_model import RidgeCV
 from torch import Tensor, nn
 
 from ionbridge.models.gaussian_process import PathProcess
 from ionbridge.structures.configuration import nearest
+
+if TYPE_CHECKING:  # a second that those who fit nothing do not need
+    from sklearn.ensemble import ExtraTreesRegressor
 
 Floats = NDArray[np.float64]
 Predictor = Callable[[Floats], Floats]
@@ -229,6 +231,8 @@ def _thinned(n: int, most: int, seed: int) -> NDArray[np.intp]:
 
 
 def _trees(x: Floats, y: Floats, weight: Floats | None, seed: int) -> ExtraTreesRegressor:
+    from sklearn.ensemble import ExtraTreesRegressor
+
     leaf = 2 if len(y) >= 12 else 1
     trees = ExtraTreesRegressor(N_TREES, min_samples_leaf=leaf, max_features=0.4, random_state=seed)
     return trees.fit(x, y, sample_weight=weight)
@@ -264,6 +268,8 @@ def _offset(source: Source, x: Floats, y: Floats) -> Predictor:
 
 
 def _line(source: Source, x: Floats, y: Floats) -> Predictor:
+    from sklearn.linear_model import RidgeCV
+
     found = RidgeCV(RIDGE_ALPHAS).fit(source.predict(x)[:, None], y)
     return lambda new: found.predict(source.predict(new)[:, None])
 
@@ -295,6 +301,7 @@ def _residual(source: Source, x: Floats, y: Floats) -> Predictor:
 
 
 def _stacked(source: Source, x: Floats, y: Floats) -> Predictor:
+
     def seen(rows: Floats) -> Floats:
         return np.column_stack([rows, *(s.predict(rows) for s in (source, *source.others))])
 
@@ -321,6 +328,8 @@ def _last(source: Source, x: Floats, y: Floats) -> Predictor:
 def _embedded(networks: Sequence[Network], x: Floats, y: Floats) -> Predictor:
     def seen(rows: Floats) -> Floats:
         return np.concatenate([network.embed(rows) for network in networks], axis=1)
+
+    from sklearn.linear_model import RidgeCV
 
     center = seen(x).mean(axis=0)
     scale = seen(x).std(axis=0) + 1e-6

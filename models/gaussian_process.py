@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -110,13 +111,26 @@ class PathProcess:
         Returns:
             Two arrays (n,).
         """
-        signal = _kernels(self._parts(inputs, self.inputs), self.theta)
-        cross = np.sum([value for value, _ in signal], axis=0)
-        half = solve_triangular(self.root.astype(float), cross.T, lower=True)
+        cross = self._cross(inputs)
+        half = self._inverse_root @ cross.T
         trends = self._scaled(inputs)[:, : self.n_trends]
         prior = _prior((trends**2).sum(axis=1) + 1.0, self.theta)
         variance = np.maximum(prior - (half**2).sum(axis=0), 0.0)
         return self.mean + self.std * (cross @ self.weights), self.std * np.sqrt(variance)
+
+    def mean_of(self, inputs: Floats) -> Floats:
+        """(n,) the mean of :meth:`predict` alone, at a fraction of its cost."""
+        return np.asarray(self.mean + self.std * (self._cross(inputs) @ self.weights))
+
+    def _cross(self, inputs: Floats) -> Floats:
+        """(n, n_labelled) covariance with the labelled rows."""
+        signal = _kernels(self._parts(inputs, self.inputs), self.theta)
+        return np.asarray(np.sum([value for value, _ in signal], axis=0))
+
+    @cached_property
+    def _inverse_root(self) -> Floats:
+        root = self.root.astype(float)
+        return np.asarray(solve_triangular(root, np.eye(len(root)), lower=True))
 
     def _parts(self, inputs: Floats, others: Floats | None = None) -> list[Floats]:
         """Distances and products of the trends, distances of the further columns if any."""

@@ -258,5 +258,5 @@ def read_shard(path: Path) -> Iterator[Example]:
     for k, (group, hops) in enumerate(zip(groups, ids, strict=True)):
         fields: dict[str, Tensor] = {n: tensors[f"{k}.{n}"] for n in GRAPH_FIELDS}
         targets = {n: tensors[f"{k}.target.{n}"] for n in TARGETS}
-        graph = HopData(**fields, num_nodes=len(fields["x"]))
+        graph = HopData(**fields)
         yield Example(graph, targets, group, tuple(hops))

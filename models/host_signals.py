@@ -17,9 +17,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch_geometric.nn import global_mean_pool
 
-from ionbridge.models.layers import mlp
+from ionbridge.models.layers import mlp, summed
 from ionbridge.models.losses import masked_l1
 from ionbridge.models.network import HopNetwork
 from ionbridge.models.training import Example
@@ -81,7 +80,8 @@ class HostNetwork(nn.Module):
         source, target = data.edge_index  # type: ignore[attr-defined]
         basis = self.network.host_basis(data.edge_length)  # type: ignore[attr-defined]
         bonds = torch.cat([h[source] + h[target], basis], dim=-1)
-        pooled = global_mean_pool(h, data.batch)  # type: ignore[attr-defined]
+        crystal, n_atoms = data.batch.unique(return_counts=True)  # type: ignore[attr-defined]
+        pooled = summed(h, data.batch, len(crystal)) / n_atoms[:, None]  # type: ignore[attr-defined]
         return HostOutput(self.property_head(pooled), self.length_head(bonds).squeeze(-1))
 
 

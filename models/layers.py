@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch_geometric.utils import scatter
 
 
 class GaussianBasis(nn.Module):
@@ -66,7 +65,7 @@ class HostInteraction(nn.Module):
         """Features after one round of messages."""
         src, dst = edge_index
         message = (self.value(h) * weight[:, None])[dst] * self.filter(basis)
-        return h + self.update(scatter(message, src, dim=0, dim_size=h.shape[0], reduce="sum"))
+        return h + self.update(summed(message, src, h.shape[0]))
 
 
 class ProbeMessage(nn.Module):
@@ -92,7 +91,7 @@ class ProbeMessage(nn.Module):
         """Features of the probes."""
         atom, probe = probe_index
         message = (self.value(h) * weight[:, None])[atom] * self.filter(basis)
-        return self.update(scatter(message, probe, dim=0, dim_size=n_probes, reduce="sum"))
+        return self.update(summed(message, probe, n_probes))
 
 
 class PathConvolution(nn.Module):
@@ -114,6 +113,11 @@ class PathConvolution(nn.Module):
         ahead = torch.cat([p[:, 1:], p[:, -1:]], dim=1)
         behind = torch.cat([p[:, :1], p[:, :-1]], dim=1)
         return p + self.update(torch.cat([p, ahead + behind], dim=-1))
+
+
+def summed(values: Tensor, index: Tensor, n: int) -> Tensor:
+    """(n, n_features) sums of (n_values, n_features) rows that have one index."""
+    return values.new_zeros(n, values.shape[1]).index_add(0, index, values)
 
 
 def mlp(n_in: int, n_hidden: int, n_out: int) -> nn.Sequential:

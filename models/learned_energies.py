@@ -12,7 +12,6 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch_geometric.data import Batch
 
 from ionbridge.models.encoder import HopEncoder
 from ionbridge.models.hop_graphs import graph_of
@@ -90,8 +89,8 @@ class LearnedEnergies:
         parts: list[Floats] = [np.zeros((3, 0))]
         with torch.no_grad():
             for first in range(0, len(graphs), BATCH_SIZE):
-                batch = Batch.from_data_list(list(graphs[first : first + BATCH_SIZE]))
-                outputs = [network(batch.to(self.device)) for network in self.networks]
+                batch = HopData.batch_of(graphs[first : first + BATCH_SIZE]).to(self.device)
+                outputs = [network(batch) for network in self.networks]
                 each = [torch.stack([o.start_eV, o.end_eV, o.kra_eV]) for o in outputs]
                 parts.append(torch.stack(each).mean(dim=0).double().cpu().numpy())
         start, end, saddle = np.concatenate(parts, axis=1)

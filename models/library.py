@@ -11,56 +11,72 @@ from __future__ import annotations
 import difflib
 import os
 import sys
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from ionbridge.models.ageing_rom import AgeingRom
-from ionbridge.models.baselines import BASELINES
-from ionbridge.models.cell_discrepancy import CellDiscrepancy
-from ionbridge.models.cell_rom import CellRom
 from ionbridge.models.checkpoint import (
     CARD,
     CONFIG,
     WEIGHTS,
     IncompatibleModelError,
-    load_model,
     read_mapping,
+    read_model,
 )
-from ionbridge.models.conduction_estimate import ConductionEstimate
-from ionbridge.models.conductivity import ConductivityTrees
-from ionbridge.models.cycle_life import CycleLife
-from ionbridge.models.diffusivity import DiffusivityProcess
-from ionbridge.models.encoder import HopEncoder
-from ionbridge.models.ensemble import HopEnsemble
-from ionbridge.models.few_label_conductivity import FewLabelConductivity
-from ionbridge.models.few_label_model import FewLabelModel
-from ionbridge.models.formation_life import FormationLife
-from ionbridge.models.physics_fed import PhysicsFed
-from ionbridge.models.property_trees import PropertyTrees
 from ionbridge.structures.worker_server import in_worker
 
 LIBRARY = Path(__file__).parent / "library"
 LIBRARY_VARIABLE = "IONBRIDGE_LIBRARY"
 ENTRY_POINTS = "ionbridge.models"
-KINDS: dict[str, Any] = {
-    HopEnsemble.kind: HopEnsemble,
-    HopEncoder.kind: HopEncoder,
-    ConductivityTrees.kind: ConductivityTrees,
-    ConductionEstimate.kind: ConductionEstimate,
-    CellRom.kind: CellRom,
-    CellDiscrepancy.kind: CellDiscrepancy,
-    PropertyTrees.kind: PropertyTrees,
-    FewLabelModel.kind: FewLabelModel,
-    PhysicsFed.kind: PhysicsFed,
-    FewLabelConductivity.kind: FewLabelConductivity,
-    AgeingRom.kind: AgeingRom,
-    CycleLife.kind: CycleLife,
-    FormationLife.kind: FormationLife,
-    DiffusivityProcess.kind: DiffusivityProcess,
-    **BASELINES,
-}
+
+
+class _Kinds(Mapping[str, Any]):
+    """Classes by the kind that a model folder names; imported, and with it torch, when asked for.
+
+    Args:
+        homes: The module of ``ionbridge.models`` and the class of each.
+    """
+
+    def __init__(self, homes: Mapping[str, tuple[str, str]]) -> None:
+        self._homes = homes
+
+    def __getitem__(self, kind: str) -> Any:
+        module, name = self._homes[kind]
+        return getattr(import_module(f"ionbridge.models.{module}"), name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._homes)
+
+    def __len__(self) -> int:
+        return len(self._homes)
+
+
+KINDS = _Kinds(
+    {
+        "hop_ensemble": ("ensemble", "HopEnsemble"),
+        "hop_encoder": ("encoder", "HopEncoder"),
+        "conductivity_trees": ("conductivity", "ConductivityTrees"),
+        "conduction_estimate": ("conduction_estimate", "ConductionEstimate"),
+        "cell_rom": ("cell_rom", "CellRom"),
+        "cell-discrepancy": ("cell_discrepancy", "CellDiscrepancy"),
+        "property_trees": ("property_trees", "PropertyTrees"),
+        "few_label": ("few_label_model", "FewLabelModel"),
+        "physics_fed": ("physics_fed", "PhysicsFed"),
+        "few_label_conductivity": ("few_label_conductivity", "FewLabelConductivity"),
+        "ageing_rom": ("ageing_rom", "AgeingRom"),
+        "cycle_life": ("cycle_life", "CycleLife"),
+        "formation_life": ("formation_life", "FormationLife"),
+        "diffusivity_process": ("diffusivity", "DiffusivityProcess"),
+        "global_mean": ("baselines", "GlobalMean"),
+        "family_mean": ("baselines", "FamilyIonMean"),
+        "trees": ("baselines", "ExtraTreesBaseline"),
+        "bond_valence": ("baselines", "BondValenceBarrier"),
+        "gaussian_process": ("gaussian_process", "GaussianProcessBaseline"),
+    }
+)
 DEFAULTS = {
     "migration_barrier": "hop-barrier",
     "conductivity": "conductivity-trees",
@@ -185,7 +201,7 @@ def load(name: str | Path) -> Any:
             weights that do not belong together.
     """
     folder = find(name)
-    _, config, card = load_model(folder)
+    _, config, card = read_model(folder)
     kind = config.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
         raise IncompatibleModelError(
@@ -212,7 +228,7 @@ def card(name: str | Path) -> dict[str, Any]:
     Raises:
         IncompatibleModelError: Unknown name, missing or altered file.
     """
-    return load_model(find(name))[2]
+    return read_model(find(name))[2]
 
 
 def read_card(folder: Path) -> dict[str, Any]:

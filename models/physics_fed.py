@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from ionbridge.models.baseline import Arrays, Baseline, Floats
 from ionbridge.models.calibration import Calibration
@@ -30,7 +30,7 @@ from ionbridge.models.network import HopNetworkConfig
 from ionbridge.models.prediction import Prediction
 from ionbridge.models.transforms import LogShift
 from ionbridge.models.trees import Forest
-from ionbridge.structures.descriptors import HOP_FEATURES
+from ionbridge.structures.descriptors import HOP_FEATURES, migration_graph_features
 from ionbridge.structures.graph import PATH_SCALARS, HopData, migration_graph_data
 from ionbridge.structures.migration_graph import MigrationGraph
 from ionbridge.structures.records import Hop, UnusableStructureError
@@ -156,7 +156,9 @@ class PhysicsFed(Baseline):
         hops = [hop for graph in graphs for hop in graph.hops]
         data = [migration_graph_data(graph) for graph in graphs]
         start, end, _ = energies = self.learned.energies(data)
-        inputs = Inputs.made(hops, data, energies)
+        none = np.zeros((0, len(HOP_FEATURES)))
+        features = np.concatenate([none, *map(migration_graph_features, graphs)])
+        inputs = Inputs.made(hops, data, energies, features)
         whole = self._energies(hops, inputs, SITE_SHARE * start, SITE_SHARE * end)
         return whole.divided([len(graph.hops) for graph in graphs])
 
@@ -184,7 +186,7 @@ class PhysicsFed(Baseline):
         forward, noise, doubt = self._joined(inputs)
         saddle_eV = above_mean(forward, end - start)
         t = TARGET.forward(saddle_eV)
-        quantile = norm.ppf((np.arange(N_MEMBERS) + 0.5) / N_MEMBERS)[:, None]
+        quantile = ndtri((np.arange(N_MEMBERS) + 0.5) / N_MEMBERS)[:, None]
         saddle = np.maximum(TARGET.inverse(t + quantile * doubt), 0.5 * np.abs(end - start))
         spread = TARGET.inverse_std(saddle_eV, noise)
         same = np.ones((N_MEMBERS, 1))
@@ -200,7 +202,7 @@ class PhysicsFed(Baseline):
         own = self.inputs_of(hops)
         others, other_eV = self.beside or ((), np.zeros(0))
         every = [*others, *hops]
-        elements = frozenset(symbol for hop in every for symbol in elements_of(hop))
+        elements = frozenset(symbol for hop in every for symbol in hop.elements)
         groups = [hop.framework for hop in every]
         more = (self.inputs_of(others), other_eV) if others else None
         self._learn(own, barriers, more)
@@ -286,7 +288,7 @@ class PhysicsFed(Baseline):
         return self.calibration_.calibrated(self.predict_inputs(self.inputs_of(hops)))
 
     def _inside(self, hops: Sequence[Hop], std_eV: Floats) -> NDArray[np.bool_]:
-        seen = [elements_of(hop) <= self.domain_.elements for hop in hops]
+        seen = [hop.elements <= self.domain_.elements for hop in hops]
         return super().in_domain(hops) & (std_eV <= LARGEST_STD_EV) & np.array(seen, dtype=bool)
 
     def fit_inputs(
@@ -473,7 +475,8 @@ class Inputs:
         views = [one_way(hop) for hop in hops]
         graphs = [graph_of(hop) for hop, _ in views]
         energies = (learned or LearnedEnergies.shipped()).energies_of([hop for hop, _ in views])
-        inputs = cls.made([on_path(hop) for hop, _ in views], graphs, energies)
+        ready = [on_path(hop) for hop, _ in views]
+        inputs = cls.made(ready, graphs, energies, features_of(ready))
         own = np.array([same for _, same in views], dtype=bool)
         inputs.difference = np.where(own, inputs.difference, -inputs.difference)
         inputs.short = np.where(own[:, None], inputs.short, inputs.short[:, ::-1])
@@ -485,15 +488,23 @@ class Inputs:
         hops: Sequence[Hop],
         graphs: Sequence[HopData],
         energies: tuple[Floats, Floats, Floats],
+        features: Floats,
     ) -> Inputs:
-        """From hops on their bond-valence paths, graphs that hold them in this order, energies."""
+        """From hops on their bond-valence paths, and what is known of them in this order.
+
+        Args:
+            hops: (n,) hops.
+            graphs: Graphs that hold them.
+            energies: Of :meth:`LearnedEnergies.energies`.
+            features: (n, n_features) of :func:`ionbridge.structures.descriptors.hop_features`.
+        """
         none = np.zeros((0, len(PATH_SCALARS)))
         scalars = np.concatenate([none, *(graph.scalars.double().numpy() for graph in graphs)])
         view = np.array([view_of(hop) for hop in hops]).reshape(len(hops), N_VIEW)
         band = np.array([band_of(hop) for hop in hops])
         short = np.array([short_of(hop) for hop in hops]).reshape(len(hops), 2)
         learned, difference = learned_view(energies, TARGET), site_difference(energies)
-        features = both_ways(features_of(hops), HOP_FEATURES)
+        features = both_ways(features, HOP_FEATURES)
         return cls(scalars, features, view, learned, logarithm_of(band), short, difference)
 
     @property
@@ -581,11 +592,6 @@ def both_ways(features: Floats, names: Sequence[str]) -> Floats:
     found[:, start] = 0.5 * (features[:, start] + features[:, end])
     found[:, end] = np.abs(features[:, start] - features[:, end])
     return found
-
-
-def elements_of(hop: Hop) -> set[str]:
-    """Elements of host and moving ion."""
-    return {hop.working_ion, *(symbol for site in hop.host_species for symbol in site)}
 
 
 def logarithm_of(energy_eV: Floats) -> Floats:

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch_geometric.data import Batch
 from tqdm import tqdm
 
 from ionbridge.structures.graph import HopData
@@ -65,7 +64,7 @@ Loss = Callable[[Any, Mapping[str, Tensor]], Tensor]
 
 def collate(examples: Sequence[Example], device: torch.device) -> tuple[Any, dict[str, Tensor]]:
     """One batch of graphs and their targets, on a device."""
-    batch = Batch.from_data_list([e.graph for e in examples]).to(device)
+    batch = HopData.batch_of([e.graph for e in examples]).to(device)
     names = examples[0].targets.keys()
     return batch, {n: torch.cat([e.targets[n] for e in examples]).to(device) for n in names}
 

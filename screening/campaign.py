@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 
 CAMPAIGN_FILE, TABLE_FILE, REPORT_FILE = "campaign.json", "ranked.csv", "report.html"
 SETTINGS_FILE, CURVES_FILE = "campaign.yaml", "cell_curves.json"
-VERSIONED = ("ionbridge", "torch", "torch-geometric", "pymatgen", "numpy", "scipy")
+VERSIONED = ("ionbridge", "torch", "pymatgen", "numpy", "scipy")
 STATUSES = ("ok", "filtered", "failed")
 CODE = (".py", ".yaml", ".json")
 BEST = (

@@ -17,7 +17,7 @@ from math import gcd
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from ionbridge.models.ensemble import HopEnergies
 from ionbridge.screening.estimate import estimated_rows
@@ -29,6 +29,7 @@ from ionbridge.structures.hop_network import (
     carrier_network,
     diffusion_tensor,
     percolation_barriers,
+    sampled_percolation_barriers,
 )
 from ionbridge.structures.migration_graph import MigrationGraph
 from ionbridge.structures.records import UnusableStructureError
@@ -114,8 +115,7 @@ def hop_network_row(
             f"{graph.crystal.id}: no path through the crystal: {len(graph.hops)} unique hops "
             f"between {graph.n_sites} sites of {graph.working_ion} connect it in no direction"
         )
-    sampled = _sampled_network(graph, site, energies, at)
-    barriers = percolation_barriers(sampled)[:, 0]
+    barriers = _sampled_barriers(graph, site, energies, at)
     tensor = diffusion_tensor(central, at.temperature_K, at.attempt_frequency_THz)
     dimensions = int((centre <= centre[0] + at.dimensionality_margin_eV).sum())
     deciding = _hops_up_to(graph, central, centre[0], at.dimensionality_margin_eV)
@@ -145,14 +145,14 @@ def one_sigma(samples: NDArray[np.float64]) -> float:
 
     A few draws far out, as barriers drawn on a logarithmic scale have them, do not rule it.
     """
-    low, high = np.quantile(samples, norm.cdf([-1.0, 1.0]))
+    low, high = np.quantile(samples, ndtr([-1.0, 1.0]))
     return float(0.5 * (high - low))
 
 
-def _sampled_network(
+def _sampled_barriers(
     graph: MigrationGraph, site: NDArray[np.float64], energies: HopEnergies, at: Conditions
-) -> JumpNetwork:
-    """The network with (n_draws,) samples of its energies.
+) -> NDArray[np.float64]:
+    """(n_draws,) samples of the percolation barrier, eV.
 
     Hops take their variables in the order of their barriers (equal ones as they stand), so that
     the order in which atoms and hops came changes nothing.
@@ -163,8 +163,8 @@ def _sampled_network(
     noise[:, np.argsort(barriers, kind="stable")] = normal
     log = energies.target  # errors of barriers are alike there, and none is driven to zero
     spread = log.forward_std(energies.kra_eV, energies.aleatoric_std_eV)[member]
-    kra = log.inverse(log.forward(energies.kra_eV[member]) + noise * spread)
-    return carrier_network(graph, site[member], kra)
+    kra = log.inverse(log.forward(energies.kra_eV)[member] + noise * spread)
+    return sampled_percolation_barriers(graph, site, member, kra)
 
 
 def _hops_up_to(

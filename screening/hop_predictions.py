@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from ionbridge.models.library import load
 from ionbridge.models.physics_fed import SHORT, SHORT_BACKWARD, PhysicsFed
@@ -42,7 +42,7 @@ POTENTIAL_COLUMNS = (
 )
 """With a potential: which method stands beside the model, what it says alone, and what it took."""
 TARGET = LogShift()
-SIGMAS_90 = float(norm.ppf(0.95))
+SIGMAS_90 = float(ndtri(0.95))
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ A disordered site counts with the occupancy of each of its species.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,28 +20,29 @@ from itertools import product
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ionbridge.structures.compiled import compiled
 from ionbridge.structures.energy_grid import Landscape
 from ionbridge.structures.minimum_energy_path import (
     lowest_path_on_a_grid,
     relax_string,
     resample,
 )
-from ionbridge.structures.neighbors import neighbors_within
+from ionbridge.structures.neighbors import images_within
 from ionbridge.structures.pair_energy import (
     MIN_DISTANCE_A,
     SWITCH_WIDTH_A,
     PairEnergy,
-    RadialTable,
-    coulomb,
-    morse,
-    radial_table,
-    switched,
+    pair_energy,
+    radial_tables,
+    reach_A,
+    slope_tables,
 )
 from ionbridge.structures.records import Crystal, Hop, Occupancy, UnusableStructureError
 from ionbridge.structures.softbv import coulomb_pair, ion_charge, morse_pair
-from ionbridge.structures.ties import TIE_A, TIE_EV, first_of, ranks, sorted_points
+from ionbridge.structures.ties import TIE_A, TIE_EV
 
 Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
 
 NEGLIGIBLE_PAIR_EV = 2e-4
 """Pair energies below this are left out of landscapes and string relaxations."""
@@ -54,6 +56,9 @@ PATH_SLACK_A = 1.0
 
 SHORTEST_PATH_A = 0.1
 """Ends closer than this are one site."""
+
+OFF_AXIS_A = 0.3
+"""An atom so far from the line between the ends tells the directions across it apart."""
 
 _FINE_TABLE, _ROUGH_TABLE = 1 << 16, 1 << 13
 
@@ -89,12 +94,7 @@ class BondValenceField:
         Returns:
             (n,) energies in eV.
         """
-        points = np.asarray(points_cart, dtype=np.float64).reshape(-1, 3)
-        center, entry, _, distance = neighbors_within(
-            self.lattice, self.frac, points, self.cutoff_A
-        )
-        value, _, _ = self._pair(distance, entry)
-        return _sum_by(center, value, len(points))
+        return self.derivatives(points_cart)[0]
 
     def derivatives(self, points_cart: ArrayLike) -> tuple[Floats, Floats, Floats]:
         """Energy, gradient and Hessian at arbitrary cartesian points.
@@ -105,126 +105,65 @@ class BondValenceField:
         Returns:
             (n,) energies in eV, (n, 3) gradients in eV/angstrom, (n, 3, 3) in eV/angstrom^2.
         """
-        points = np.asarray(points_cart, dtype=np.float64).reshape(-1, 3)
-        center, entry, shift, distance = neighbors_within(
-            self.lattice, self.frac, points, self.cutoff_A
-        )
-        value, slope, curvature = self._pair(distance, entry)
-        r = np.maximum(distance, MIN_DISTANCE_A)
-        away = points[center] - (self.frac[entry] + shift) @ self.lattice
-        across = slope / r
-        along = (curvature - across) / r**2
-        hessian = along[:, None, None] * away[:, :, None] * away[:, None, :]
-        hessian += across[:, None, None] * np.eye(3)
-        columns = np.column_stack([value, across[:, None] * away, hessian.reshape(-1, 9)])
-        total = np.stack([_sum_by(center, c, len(points)) for c in columns.T], axis=1)
-        return total[:, 0], total[:, 1:4], total[:, 4:].reshape(-1, 3, 3)
+        points = np.ascontiguousarray(np.asarray(points_cart, dtype=np.float64).reshape(-1, 3))
+        if not np.isfinite(points).all():
+            raise ValueError("energies need finite coordinates, got NaN or infinity")
+        total = _sums(points, *self._host, self._parameters, self.cutoff_A)
+        return total[:, 0], total[:, 1:4], total[:, _FULL].reshape(-1, 3, 3)
 
     @cached_property
-    def _parameters(self) -> tuple[Floats, Floats, Floats, int]:
-        """Strength (occupancy-weighted), inverse length and r_min by entry; number of anions."""
-        table = np.array([(s.strength, s.inverse_length, s.r_min_A) for s in self.species])
-        strength, inverse_length, r_min = table[self.kind].T
-        n_anions = int(sum(self.species[k].is_anion for k in self.kind))
-        return strength * self.weight, inverse_length, r_min, n_anions
-
-    def _pair(self, distance: Floats, entry: NDArray[np.int64]) -> tuple[Floats, Floats, Floats]:
-        """Pair energy and its first two radial derivatives, (n,) each."""
-        strength, inverse_length, r_min, n_anions = self._parameters
-        r = np.maximum(distance, MIN_DISTANCE_A)
-        out = np.empty((3, len(r)))
-        anion = entry < n_anions
-        for select, form in ((anion, morse), (~anion, coulomb)):
-            e = entry[select]
-            out[:, select] = form(r[select], strength[e], inverse_length[e], r_min[e])
-        return switched(r, out, self.cutoff_A)
-
-    def _environment(self, center: Floats, radius_A: float) -> _Environment:
-        """The atoms within a radius of a point, as a finite cluster."""
-        _, entry, shift, _ = neighbors_within(self.lattice, self.frac, center[None], radius_A)
-        order = np.argsort(entry, kind="stable")
-        entry = entry[order]
-        return _Environment(self, (self.frac[entry] + shift[order]) @ self.lattice, entry)
+    def _host(self) -> tuple[Floats, Floats, Floats, Floats, Integers]:
+        """Lattice, its inverse, fractional coordinates, weights and kinds, as loops take them."""
+        lattice = np.ascontiguousarray(self.lattice)
+        frac = np.ascontiguousarray(self.frac)
+        return lattice, np.asarray(np.linalg.inv(lattice)), frac, self.weight, self.kind
 
     @cached_property
-    def _tables(self) -> tuple[RadialTable, ...]:
-        """Tabulated pair energies of every species, cut where they are negligible."""
-        return tuple(
-            radial_table(s, self.cutoff_A, NEGLIGIBLE_PAIR_EV, _FINE_TABLE) for s in self.species
-        )
-
-    @cached_property
-    def _rough_tables(self) -> tuple[RadialTable, ...]:
-        return tuple(
-            radial_table(s, self.cutoff_A, ROUGH_PAIR_EV, _ROUGH_TABLE) for s in self.species
-        )
+    def _parameters(self) -> Floats:
+        """(n_species, 4) of :func:`ionbridge.structures.pair_energy.pair_energy`."""
+        return np.array([species.parameters for species in self.species])
 
 
-def _sum_by(group: NDArray[np.int64], values: Floats, n_groups: int) -> Floats:
-    return np.bincount(group, weights=values, minlength=n_groups).astype(np.float64, copy=False)
+_FULL = [4, 7, 8, 7, 5, 9, 8, 9, 6]
+"""Where the elements of a Hessian stand in a row of `_sums`."""
 
 
-@dataclass(frozen=True, eq=False)
-class _Environment:
-    """A finite cluster of host atoms: the field near one hop without neighbour lists.
-
-    Attributes:
-        field: Where the parameters are.
-        position: (n_atoms, 3) cartesian, angstrom; anions first.
-        entry: (n_atoms,) index into the field's entries.
-    """
-
-    field: BondValenceField
-    position: Floats
-    entry: NDArray[np.int64]
-
-    def near(self, path: Floats, radius_A: float) -> _Environment:
-        """The atoms within a radius of any point of a path."""
-        keep = (_squared_distance(path, self.position) < radius_A**2).any(axis=0)
-        return _Environment(self.field, self.position[keep], self.entry[keep])
-
-    def rough_energy(self, points: Floats) -> Floats:
-        """(n,) tabulated energies without tails, good enough to choose a route."""
-        energy = np.zeros(len(points), dtype=np.float32)
-        kind = self.field.kind[self.entry]
-        origin = points.mean(axis=0)
-        p, atoms = points - origin, self.position - origin
-        p_squared = np.einsum("pk,pk->p", p, p)
-        left = np.column_stack([p, p_squared, np.ones(len(p))]).astype(np.float32)
-        a_squared = np.einsum("ak,ak->a", atoms, atoms)
-        right = np.column_stack([-2 * atoms, np.ones(len(atoms)), a_squared])
-        for k, table in enumerate(self.field._rough_tables):
-            mine = np.flatnonzero(kind == k)
-            index = left @ (right[mine] * table.scale).astype(np.float32).T
-            weight = self.field.weight[self.entry[mine]].astype(np.float32)
-            energy += table(np.maximum(index, 0, out=index)) @ weight
-        return energy.astype(np.float64)
-
-    def derivatives(self, points: Floats) -> tuple[Floats, Floats, Floats]:
-        """Energy (n,), gradient (n, 3) and Hessian (n, 3, 3) at points."""
-        strength, inverse_length, r_min, n_anions = self.field._parameters
-        away = points[:, None] - self.position
-        r = np.maximum(np.sqrt(np.einsum("pak,pak->pa", away, away)), MIN_DISTANCE_A)
-        n = int(np.searchsorted(self.entry, n_anions))
-        e = self.entry
-        parts = [
-            form(r[:, s], strength[e[s]], inverse_length[e[s]], r_min[e[s]])
-            for form, s in ((morse, slice(0, n)), (coulomb, slice(n, None)))
-        ]
-        v, v1, v2 = switched(r, np.concatenate(parts, axis=2), self.field.cutoff_A)
-        across = v1 / r
-        along = (v2 - across) / r**2
-        hessian = np.einsum("pa,pak,pal->pkl", along, away, away, optimize=True)
-        hessian += across.sum(1)[:, None, None] * np.eye(3)
-        return v.sum(1), np.einsum("pa,pak->pk", across, away), hessian
-
-
-def _squared_distance(points: Floats, atoms: Floats) -> Floats:
-    return (
-        np.einsum("pk,pk->p", points, points)[:, None]
-        + np.einsum("ak,ak->a", atoms, atoms)
-        - 2 * points @ atoms.T
-    )
+@compiled
+def _sums(
+    points: Floats,
+    lattice: Floats,
+    inverse: Floats,
+    frac: Floats,
+    weight: Floats,
+    kind: Integers,
+    parameters: Floats,
+    cutoff_A: float,
+) -> Floats:
+    """(n, 10) energies, gradients, and Hessians (xx, yy, zz, xy, xz, yz) at (n, 3) points."""
+    total = np.zeros((len(points), 10))
+    for p in range(len(points)):
+        position, entry = images_within(points[p], cutoff_A, lattice, inverse, frac)
+        for a in range(len(position)):
+            x = points[p, 0] - position[a, 0]
+            y = points[p, 1] - position[a, 1]
+            z = points[p, 2] - position[a, 2]
+            r = math.sqrt(x * x + y * y + z * z)
+            e = entry[a]
+            v, v1, v2 = pair_energy(r, parameters, kind[e], cutoff_A)
+            r = max(r, MIN_DISTANCE_A)
+            across = weight[e] * v1 / r
+            along = (weight[e] * v2 - across) / (r * r)
+            total[p, 0] += weight[e] * v
+            total[p, 1] += across * x
+            total[p, 2] += across * y
+            total[p, 3] += across * z
+            total[p, 4] += across + along * x * x
+            total[p, 5] += across + along * y * y
+            total[p, 6] += across + along * z * z
+            total[p, 7] += along * x * y
+            total[p, 8] += along * x * z
+            total[p, 9] += along * y * z
+    return total
 
 
 def bond_valence_field(
@@ -369,27 +308,29 @@ def landscape(field: BondValenceField, resolution_A: float = 0.2) -> Landscape:
     shape = np.maximum(np.ceil(lengths / resolution_A - 1e-9).astype(int), 1)
     steps = field.lattice / shape[:, None]
     slack = 0.5 * float(np.linalg.norm(np.abs(steps).sum(0)))
-    reach = np.array([table.reach_A + slack for table in field._tables])
+    tables = radial_tables(field.species, field.cutoff_A, NEGLIGIBLE_PAIR_EV, _FINE_TABLE)
+    reach = tables.reach_A + slack
     offset = _offsets_within(steps, float(reach.max()))
     point = steps.T @ offset.astype(np.float64)
     squared = np.einsum("kp,kp->p", point, point)
     point = point.astype(np.float32)
     place = _wrapped(offset, shape)
     energy = np.zeros(shape, dtype=np.float32)
-    for k, table in enumerate(field._tables):
+    for k, (values, scale) in enumerate(zip(tables.energy_eV, tables.scale, strict=True)):
         near = squared <= reach[k] ** 2
         at = place[near]
-        slope = np.compress(near, point, axis=1) * np.float32(-2 * table.scale)
-        base = (squared[near] * table.scale).astype(np.float32)
+        slope = np.compress(near, point, axis=1) * np.float32(-2 * scale)
+        base = (squared[near] * scale).astype(np.float32)
         for entry in np.flatnonzero(field.kind == k):
             on_grid = field.frac[entry] * shape
             home = np.rint(on_grid).astype(int)
             within = (on_grid - home) @ steps
             index = within.astype(np.float32) @ slope
             index += base
-            index += np.float32(within @ within * table.scale)
+            index += np.float32(within @ within * scale)
             np.maximum(index, 0, out=index)
-            cell = np.bincount(at, weights=table(index), minlength=energy.size).reshape(shape)
+            there = values.take(index.astype(np.intp), mode="clip")
+            cell = np.bincount(at, weights=there, minlength=energy.size).reshape(shape)
             _add_rolled(energy, cell, field.weight[entry], home % shape)
     return Landscape(energy, field.lattice)
 
@@ -435,10 +376,10 @@ def _add_rolled(
         total[x[0], y[0], z[0]] += weight * part[x[1], y[1], z[1]]
 
 
-def relax_path(
-    field: BondValenceField, start_cart: ArrayLike, end_cart: ArrayLike, n_images: int = 7
+def relax_paths(
+    field: BondValenceField, starts_cart: ArrayLike, ends_cart: ArrayLike, n_images: int = 7
 ) -> tuple[Floats, Floats]:
-    """Minimum-energy path of the ion between two points.
+    """Minimum-energy paths of the ion between pairs of points.
 
     The path of least ``integral exp(E/kT) ds`` on a local grid (`lowest_path_on_a_grid`) finds the
     way round what stands between the points; a string relaxes it (`relax_string`). In an open
@@ -446,58 +387,204 @@ def relax_path(
     from B to A is that from A to B reversed.
 
     Args:
-        field: The field, usually `hop_field`.
-        start_cart: (3,) start, angstrom.
-        end_cart: (3,) end (unwrapped), angstrom.
+        field: The field, usually without working ions.
+        starts_cart: (n, 3) starts, angstrom.
+        ends_cart: (n, 3) ends (unwrapped), angstrom.
         n_images: Number of images, ends included.
 
     Returns:
-        (n_images, 3) images equally spaced along the path, and their energies (n_images,) in eV.
+        (n, n_images, 3) images equally spaced along each path, and their energies (n, n_images) in
+        eV.
     """
-    start, end = (np.asarray(p, dtype=np.float64).reshape(3) for p in (start_cart, end_cart))
-    distance = float(np.linalg.norm(end - start))
+    starts, ends = (
+        np.ascontiguousarray(np.asarray(p, dtype=np.float64).reshape(-1, 3))
+        for p in (starts_cart, ends_cart)
+    )
     if n_images < 2:
         raise ValueError(f"a path needs 2 or more images, got n_images={n_images}")
-    if not SHORTEST_PATH_A < distance < np.inf:
-        raise UnusableStructureError(
-            f"the ends of the hop are {distance:.3f} angstrom apart; expected two distinct sites"
-        )
-    ends = field.energy(np.stack([start, end]))
-    swapped = _comes_first(end, start, ends[1] - ends[0])
-    if swapped:
-        start, end = end, start
-    half_width = 0.5 * PATH_STRETCH * distance + 0.5 * PATH_SLACK_A
-    reach = max(table.reach_A for table in field._tables)
-    rough_reach = max(table.reach_A for table in field._rough_tables)
-    around = field._environment(0.5 * (start + end), half_width + rough_reach)
-    rough = lowest_path_on_a_grid(
-        around.rough_energy, start, end, 2 * half_width, _nearest_off_axis(around, start, end)
+    for distance in np.linalg.norm(ends - starts, axis=1):
+        if not SHORTEST_PATH_A < distance < np.inf:
+            raise UnusableStructureError(
+                f"the ends of the hop are {distance:.3f} angstrom apart; expected two distinct "
+                "sites"
+            )
+    cutoff_A, species = field.cutoff_A, field.species
+    rough = radial_tables(species, cutoff_A, ROUGH_PAIR_EV, _ROUGH_TABLE)
+    paths = _relaxed(
+        starts,
+        ends,
+        field.energy(starts) - field.energy(ends),
+        n_images,
+        *field._host,
+        rough.energy_eV,
+        rough.scale,
+        float(rough.reach_A.max()),
+        slope_tables(species, cutoff_A),
+        max(reach_A(pair, cutoff_A, NEGLIGIBLE_PAIR_EV) for pair in species),
     )
-    around = field._environment(0.5 * (start + end), half_width + reach)
-    local = around.near(rough, reach + 0.5)
-    path = resample(relax_string(local.derivatives, rough), n_images)
-    if swapped:
-        path = path[::-1].copy()
-    return path, field.energy(path)
+    return paths, field.energy(paths.reshape(-1, 3)).reshape(paths.shape[:2])
 
 
-def _comes_first(a: Floats, b: Floats, energy_difference_eV: float) -> bool:
-    """Order of the two ends of a path that does not depend on which is called the start."""
-    if abs(energy_difference_eV) > TIE_EV:
-        return energy_difference_eV < 0
-    return first_of(np.stack([b, a]), TIE_A) == 0
+@compiled
+def _relaxed(
+    starts: Floats,
+    ends: Floats,
+    fall_eV: Floats,
+    n_images: int,
+    lattice: Floats,
+    inverse: Floats,
+    frac: Floats,
+    weight: Floats,
+    kind: Integers,
+    rough_table: NDArray[np.float32],
+    rough_scale: Floats,
+    rough_reach_A: float,
+    slopes: Floats,
+    longest_A: float,
+) -> Floats:
+    """(n, n_images, 3) paths of :func:`relax_paths`, one after the other.
+
+    Args:
+        starts: (n, 3).
+        ends: (n, 3).
+        fall_eV: (n,) energy of the starts above the ends.
+        n_images: Of a path.
+        lattice: (3, 3) rows; this and what follows of `BondValenceField`.
+        inverse: Of the lattice.
+        frac: (n_entries, 3).
+        weight: (n_entries,).
+        kind: (n_entries,).
+        rough_table: (n_species, size + 1) energies for the first path.
+        rough_scale: (n_species,) entries per angstrom^2.
+        rough_reach_A: Farthest atom that counts in it.
+        slopes: (n_species, n, 2) for the string.
+        longest_A: Farthest atom that counts in it.
+    """
+    paths = np.empty((len(starts), n_images, 3))
+    start, end, middle = np.empty(3), np.empty(3), np.empty(3)
+    for h in range(len(starts)):
+        swapped = _end_comes_first(starts[h], ends[h], fall_eV[h])
+        square = 0.0
+        for c in range(3):
+            start[c] = ends[h, c] if swapped else starts[h, c]
+            end[c] = starts[h, c] if swapped else ends[h, c]
+            middle[c] = 0.5 * (start[c] + end[c])
+            square += (end[c] - start[c]) ** 2
+        half_width = 0.5 * PATH_STRETCH * math.sqrt(square) + 0.5 * PATH_SLACK_A
+        position, entry = images_within(middle, half_width + rough_reach_A, lattice, inverse, frac)
+        across = _nearest_off_axis(position, start, end)
+        kinds, weights = _of_entries(entry, kind, weight)
+        rough = lowest_path_on_a_grid(
+            position,
+            kinds,
+            weights,
+            rough_table,
+            rough_scale,
+            start,
+            end,
+            2 * half_width,
+            across,
+        )
+        position, entry = images_within(middle, half_width + longest_A, lattice, inverse, frac)
+        n_near = _nearest_first(position, entry, rough, longest_A + 0.5)
+        position, entry = position[:n_near], entry[:n_near]
+        kinds, weights = _of_entries(entry, kind, weight)
+        path = resample(relax_string(position, kinds, weights, slopes, rough), n_images)
+        for m in range(n_images):
+            for c in range(3):
+                paths[h, m, c] = path[n_images - 1 - m if swapped else m, c]
+    return paths
 
 
-def _nearest_off_axis(around: _Environment, start: Floats, end: Floats) -> Floats:
-    """Unit vector across the hop, towards the atom nearest to its middle that is off its axis."""
-    axis = (end - start) / np.linalg.norm(end - start)
-    away = around.position - 0.5 * (start + end)
-    across = away - np.outer(away @ axis, axis)
-    width = np.linalg.norm(across, axis=1)
-    near = ranks(np.linalg.norm(away, axis=1), TIE_A), ranks(width, TIE_A)
-    order = sorted_points(around.position, TIE_A, *near)
-    order = order[width[order] > 0.3]
-    if len(order) == 0:
-        across, width, order = np.eye(3) - np.outer(axis, axis), np.ones(3), np.abs(axis).argsort()
-    vector = across[order[0]]
-    return vector / np.linalg.norm(vector)
+@compiled
+def _of_entries(entry: Integers, kind: Integers, weight: Floats) -> tuple[Integers, Floats]:
+    kinds, weights = np.empty(len(entry), np.int64), np.empty(len(entry))
+    for a in range(len(entry)):
+        kinds[a], weights[a] = kind[entry[a]], weight[entry[a]]
+    return kinds, weights
+
+
+@compiled
+def _nearest_first(position: Floats, entry: Integers, path: Floats, radius_A: float) -> int:
+    """Bring the atoms within a radius of any point of a path to the front; how many there are."""
+    n = 0
+    for a in range(len(position)):
+        for m in range(len(path)):
+            x = position[a, 0] - path[m, 0]
+            y = position[a, 1] - path[m, 1]
+            z = position[a, 2] - path[m, 2]
+            if x * x + y * y + z * z < radius_A * radius_A:
+                for c in range(3):
+                    position[n, c] = position[a, c]
+                entry[n] = entry[a]
+                n += 1
+                break
+    return n
+
+
+@compiled
+def _end_comes_first(start: Floats, end: Floats, fall_eV: float) -> bool:
+    """Order of the two ends of a path that does not depend on which is called the start.
+
+    The lower one comes first; of equal ones that with the smaller coordinates.
+    """
+    if abs(fall_eV) > TIE_EV:
+        return fall_eV > 0
+    for k in range(3):
+        if abs(start[k] - end[k]) >= TIE_A:
+            return bool(start[k] > end[k])
+    return True
+
+
+@compiled
+def _nearest_off_axis(position: Floats, start: Floats, end: Floats) -> Floats:
+    """Unit vector across the hop, towards the atom nearest to its middle that is off its axis.
+
+    Of several the one nearest to the axis, then that with the smallest coordinates.
+    """
+    n = len(position)
+    axis, vector, keys = np.empty(3), np.zeros(3), np.empty((n, 5))
+    square = 0.0
+    for c in range(3):
+        axis[c] = end[c] - start[c]
+        square += axis[c] ** 2
+    for c in range(3):
+        axis[c] /= math.sqrt(square)
+    left = np.zeros(n, np.bool_)
+    found = False
+    for a in range(n):
+        along, square = 0.0, 0.0
+        for c in range(3):
+            away = position[a, c] - 0.5 * (start[c] + end[c])
+            along += away * axis[c]
+            square += away * away
+            keys[a, 2 + c] = position[a, c]
+        keys[a, 0], keys[a, 1] = math.sqrt(square), math.sqrt(max(square - along * along, 0.0))
+        left[a] = keys[a, 1] > OFF_AXIS_A
+        found = found or left[a]
+    for k in range(5):
+        least = np.inf
+        for a in range(n):
+            if left[a]:
+                least = min(least, keys[a, k])
+        for a in range(n):
+            left[a] = left[a] and keys[a, k] < least + TIE_A
+    for a in range(n - 1, -1, -1):
+        for c in range(3):
+            if left[a]:
+                vector[c] = keys[a, 2 + c] - 0.5 * (start[c] + end[c])
+    if not found:
+        least_axis = 0
+        for c in range(1, 3):
+            if abs(axis[c]) < abs(axis[least_axis]):
+                least_axis = c
+        vector[least_axis] = 1.0
+    along, square = 0.0, 0.0
+    for c in range(3):
+        along += vector[c] * axis[c]
+    for c in range(3):
+        vector[c] -= along * axis[c]
+        square += vector[c] ** 2
+    for c in range(3):
+        vector[c] /= math.sqrt(square)
+    return vector

@@ -13,13 +13,13 @@ coordinates (:func:`_likeness`). Coordinates are the mean over the space group, 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from pymatgen.core import Lattice
 
-from ionbridge.structures.neighbors import neighbors_within
-from ionbridge.structures.records import Crystal
+from ionbridge.structures.compiled import compiled
+from ionbridge.structures.records import Crystal, SameContent
 from ionbridge.structures.symmetry import (
     Group,
     SiteImages,
@@ -90,6 +90,17 @@ def canonical_cell(crystal: Crystal) -> CanonicalCell:
     Args:
         crystal: Ordered or disordered, in any cell.
     """
+    cell = _canonical_cell(SameContent(crystal))
+    own = cell.crystal
+    return replace(
+        cell,
+        crystal=replace(crystal, lattice=own.lattice, species=own.species, frac=own.frac),
+    )
+
+
+@lru_cache(maxsize=256)
+def _canonical_cell(given: SameContent) -> CanonicalCell:
+    crystal = given.crystal
     crystal, images = symmetrised(crystal)
     kind, _ = site_kinds(crystal)
     rare = np.flatnonzero(kind == _rarest(kind))
@@ -162,10 +173,12 @@ def symmetrised(crystal: Crystal) -> tuple[Crystal, SiteImages]:
     frac = wrapped(crystal.frac @ np.linalg.inv(short), lattice)
     crystal = replace(crystal, lattice=lattice, frac=frac)
     for tolerance_A in TOLERANCES_A:
-        primitive = primitive_cell(crystal, tolerance_A)
-        group = space_group(primitive, tolerance_A)
-        images = _images(primitive, group)
-        if images is None:
+        primitive, group = crystal, space_group(crystal, tolerance_A)
+        if _has_translations(group):
+            primitive = primitive_cell(crystal, tolerance_A)
+            group = space_group(primitive, tolerance_A)
+        images = site_images(group, primitive.lattice, primitive.frac, site_kinds(primitive)[0])
+        if len(images.rotation) != len(group[0]):
             continue
         mean = _mean(primitive, images)
         if _is_near(crystal, primitive, mean):
@@ -173,17 +186,9 @@ def symmetrised(crystal: Crystal) -> tuple[Crystal, SiteImages]:
     return crystal, SiteImages.of_identity(crystal.n_sites)
 
 
-def _images(crystal: Crystal, group: Group) -> SiteImages | None:
-    """Where a group takes the sites, each kind by itself; None where it does not map them."""
-    kind, _ = site_kinds(crystal)
-    index = np.zeros((len(group[0]), crystal.n_sites), dtype=np.int64)
-    cell = np.zeros((*index.shape, 3), dtype=np.int64)
-    for mine in (np.flatnonzero(kind == k) for k in np.unique(kind)):
-        found = site_images(group, crystal.lattice, crystal.frac[mine])
-        if len(found.rotation) != len(group[0]):
-            return None
-        index[:, mine], cell[:, mine] = mine[found.index], found.cell
-    return SiteImages(rotation=found.rotation, index=index, cell=cell)
+def _has_translations(group: Group) -> bool:
+    """Whether a group holds translations by a part of the cell, so that a smaller one will do."""
+    return int((group[0] == np.eye(3, dtype=np.int64)).all(axis=(1, 2)).sum()) > 1
 
 
 def _mean(crystal: Crystal, images: SiteImages) -> Crystal:
@@ -206,12 +211,50 @@ def _is_near(crystal: Crystal, primitive: Crystal, mean: Crystal) -> bool:
     strain = np.linalg.inv(primitive.lattice) @ mean.lattice - np.eye(3)
     if np.abs(strain).max() > MAX_STRAIN:
         return False
-    points = crystal.frac @ crystal.lattice @ np.linalg.inv(primitive.lattice) @ mean.lattice
-    kind, (own, _) = site_kinds(crystal)[0], site_kinds(mean)
-    for k in np.unique(kind):
-        there = mean.frac[own == k], points[kind == k]
-        found = neighbors_within(mean.lattice, *there, ROUGHNESS_A)[0]
-        if len(np.unique(found)) < len(there[1]):
+    change = crystal.lattice @ np.linalg.inv(primitive.lattice)
+    own, (kind, _) = site_kinds(crystal)[0], site_kinds(mean)
+    sites = np.ascontiguousarray(mean.frac), kind, np.ascontiguousarray(mean.lattice)
+    return bool(_all_found(np.ascontiguousarray(crystal.frac @ change), own, *sites, ROUGHNESS_A))
+
+
+@compiled
+def _all_found(
+    frac: Floats,
+    kind: Integers,
+    sites: Floats,
+    site_kind: Integers,
+    lattice: Floats,
+    radius_A: float,
+) -> bool:
+    """Whether every point has a site of its kind within a radius that is small beside the cell.
+
+    Args:
+        frac: (n, 3) points.
+        kind: (n,) of the points.
+        sites: (n_sites, 3) fractional, in the same cell.
+        site_kind: (n_sites,).
+        lattice: (3, 3) rows, angstrom.
+        radius_A: Radius.
+    """
+    offset = np.empty(3)
+    for i in range(len(frac)):
+        found = False
+        for j in range(len(sites)):
+            if found or kind[i] != site_kind[j]:
+                continue
+            for a in range(3):
+                offset[a] = frac[i, a] - sites[j, a]
+                offset[a] -= np.rint(offset[a])
+            square = 0.0
+            for c in range(3):
+                x = (
+                    offset[0] * lattice[0, c]
+                    + offset[1] * lattice[1, c]
+                    + offset[2] * lattice[2, c]
+                )
+                square += x * x
+            found = square < radius_A * radius_A
+        if not found:
             return False
     return True
 
@@ -237,8 +280,7 @@ def compact_bases(lattice: Floats) -> Integers:
     Returns:
         Integer rows; the vectors are ``rows @ lattice``.
     """
-    start = Lattice(lattice).get_lll_reduced_lattice().matrix @ np.linalg.inv(lattice)
-    steps = _STEPS @ np.rint(start).astype(np.int64)
+    steps = _STEPS @ _reduced(np.ascontiguousarray(lattice, dtype=np.float64))
     length = np.linalg.norm(steps @ lattice, axis=1)
     a, b, c = (steps[length < longest + TIE_A] for longest in _minima(steps, length))
     a, b, c = a[:, None, None], b[None, :, None], c[None, None, :]
@@ -260,13 +302,41 @@ def compact_bases(lattice: Floats) -> Integers:
     return np.asarray(bases[left[np.lexsort(along[::-1])]])
 
 
+@compiled
+def _reduced(lattice: Floats) -> Integers:
+    """(3, 3) integer rows of a basis whose vectors no whole steps along the others make shorter."""
+    rows, vectors = np.zeros((3, 3), np.int64), np.zeros((3, 3))
+    for a in range(3):
+        rows[a, a] = 1
+        for c in range(3):
+            vectors[a, c] = lattice[a, c]
+    other = np.empty(3)
+    changed = True
+    while changed:
+        changed = False
+        for a in range(3):
+            b, c = (a + 1) % 3, (a + 2) % 3
+            for m in range(-1, 2):
+                for n in range(-1, 2):
+                    along, square, own = 0.0, 0.0, 0.0
+                    for k in range(3):
+                        other[k] = m * vectors[b, k] + n * vectors[c, k]
+                        along += vectors[a, k] * other[k]
+                        square += other[k] ** 2
+                        own += vectors[a, k] ** 2
+                    count = -np.rint(along / square) if square > 0.0 else 0.0
+                    if (2.0 * along + count * square) * count < -1e-9 * own:
+                        for k in range(3):
+                            vectors[a, k] += count * other[k]
+                            rows[a, k] += int(count) * (m * rows[b, k] + n * rows[c, k])
+                        changed = True
+    return rows
+
+
 def _minima(steps: Integers, length: Floats) -> list[float]:
     """The three successive minima of a lattice, angstrom."""
     order = np.argsort(length, kind="stable")
-    basis = steps[order[:1]]
-    found = [float(length[order[0]])]
-    for k in order:
-        if len(found) < 3 and np.linalg.matrix_rank([*basis, steps[k]]) > len(found):
-            basis = np.vstack([basis, steps[k]])
-            found.append(float(length[k]))
-    return found
+    first = steps[order[0]]
+    second = order[np.cross(first, steps[order]).any(axis=1)][0]
+    third = order[steps[order] @ np.cross(first, steps[second]) != 0][0]
+    return [float(length[k]) for k in (order[0], second, third)]

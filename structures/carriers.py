@@ -10,13 +10,11 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from ionbridge.structures.hops import EXCLUSION_A
+from ionbridge.structures.hops import EXCLUSION_A, MIN_OCCUPANCY
 from ionbridge.structures.migration_graph import Carrier
 from ionbridge.structures.neighbors import periodic_edges
 from ionbridge.structures.records import Crystal
 
-MIN_OCCUPANCY = 1e-3
-"""A site with less of the working ion holds none."""
 FULL = 0.99
 """A site is full from this occupancy on."""
 

@@ -20,7 +20,7 @@ from ionbridge.structures.canonical_cell import canonical_cell
 from ionbridge.structures.composition import formula_oxidation_states
 from ionbridge.structures.descriptors import ANIONS
 from ionbridge.structures.radii import ionic_radius
-from ionbridge.structures.records import WORKING_IONS, Crystal, UnusableStructureError
+from ionbridge.structures.records import WORKING_IONS, Crystal, SameContent, UnusableStructureError
 from ionbridge.structures.symmetry import conventional_cell, from_spglib
 from ionbridge.structures.tables import ConductivityRow
 
@@ -83,7 +83,7 @@ def table_row(crystal: Crystal) -> ConductivityRow:
     space group. The same crystal in another cell or setting gives the same row.
     """
     composition = crystal.composition
-    found = conventional_cell(canonical_cell(crystal).crystal)
+    found = _standard_setting(SameContent(crystal))
     if found is None:
         return ConductivityRow(crystal.id, crystal.formula, composition, family=crystal.family)
     number, lattice = found
@@ -97,6 +97,12 @@ def table_row(crystal: Crystal) -> ConductivityRow:
         space_group=number,
         family=crystal.family,
     )
+
+
+@lru_cache(maxsize=256)
+def _standard_setting(given: SameContent) -> tuple[int, NDArray[np.float64]] | None:
+    """Space group number and cell of the standard setting; None where spglib finds no group."""
+    return conventional_cell(canonical_cell(given.crystal).crystal)
 
 
 def conductor_ion(row: ConductivityRow) -> str:
@@ -135,13 +141,20 @@ def conductor_descriptors(
     """
     parts = [
         composition_block(row),
-        np.array([row.composition.get_atomic_fraction(symbol) for symbol in elements]),
+        atomic_fractions(row.composition, elements),
     ]
     if "space_group" in blocks:
         parts.append(_space_group_block(row))
     if "cell" in blocks:
         parts.append(_cell_block(row))
     return np.concatenate(parts)
+
+
+def atomic_fractions(composition: Composition, elements: Sequence[str]) -> NDArray[np.float64]:
+    """(n_elements,) shares of elements in a composition."""
+    amounts = composition.get_el_amt_dict()
+    shares = np.array([amounts.get(symbol, 0.0) for symbol in elements], dtype=float)
+    return shares / sum(amounts.values())
 
 
 def composition_block(row: ConductivityRow) -> NDArray[np.float64]:
@@ -289,10 +302,10 @@ def _moments(prop: Mapping[str, float], amounts: Mapping[str, float]) -> list[fl
     """Mean and spread weighted by amounts; zeros of an empty group."""
     if not amounts:
         return [0.0, 0.0]
-    value = np.array([prop[s] for s in amounts])
-    weight = np.array(list(amounts.values()))
-    mean = float(np.average(value, weights=weight))
-    return [mean, float(np.sqrt(np.average((value - mean) ** 2, weights=weight)))]
+    total = sum(amounts.values())
+    mean = sum(n * prop[s] for s, n in amounts.items()) / total
+    square = sum(n * (prop[s] - mean) ** 2 for s, n in amounts.items()) / total
+    return [mean, math.sqrt(square)]
 
 
 def _extremes(prop: Mapping[str, float]) -> list[float]:
@@ -300,8 +313,8 @@ def _extremes(prop: Mapping[str, float]) -> list[float]:
 
 
 def _mixing(amounts: Mapping[str, float]) -> float:
-    share = np.array(list(amounts.values())) / max(sum(amounts.values()), 1e-12)
-    return float(-np.sum(share * np.log(share)))
+    total = max(sum(amounts.values()), 1e-12)
+    return -sum(n / total * math.log(n / total) for n in amounts.values())
 
 
 @lru_cache(maxsize=4096)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import reduce
+from functools import lru_cache, reduce
 
 from pymatgen.core import Element
 
@@ -37,13 +37,18 @@ def conventional_formula(species: Sequence[Mapping[str, float]]) -> str:
     Args:
         species: One ``{symbol: occupancy}`` a site.
     """
+    return _formula(tuple(tuple(site.items()) for site in species))
+
+
+@lru_cache(maxsize=1024)
+def _formula(species: tuple[tuple[tuple[str, float], ...], ...]) -> str:
     total: dict[str, float] = {}
     count: dict[tuple[tuple[str, float], ...], int] = {}
     for site in species:
-        for symbol, amount in site.items():
+        for symbol, amount in site:
             total[symbol] = total.get(symbol, 0.0) + amount
-        if sum(site.values()) >= FULL:
-            content = tuple(sorted((k, round(v, 3)) for k, v in site.items()))
+        if sum(amount for _, amount in site) >= FULL:
+            content = tuple(sorted((k, round(v, 3)) for k, v in site))
             count[content] = count.get(content, 0) + 1
     units = reduce(math.gcd, count.values()) if count else len(species)
     amounts = {symbol: n / units for symbol, n in total.items() if n > 1e-8}

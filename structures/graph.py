@@ -1,4 +1,4 @@
-"""A hop as a PyG graph: the periodic framework, and probe nodes at the images of the path.
+"""A hop as a graph: the periodic framework, and probe nodes at the images of the path.
 
 Every field a network may read is defined here, with its shape. The framework (everything but the
 working ion) exchanges messages along periodic edges, so that its features do not depend on which
@@ -8,20 +8,18 @@ which is read from the framework, is one number for all the hops that start or e
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import KeysView, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pymatgen.core import Element
 from torch import Tensor
-from torch_geometric.data import Data
 
 from ionbridge.structures.composition import formula_oxidation_states
-from ionbridge.structures.hops import EXCLUSION_A, SAME_POINT_A, passed_sites
+from ionbridge.structures.hops import EXCLUSION_A, SAME_POINT_A, emptied_sites
 from ionbridge.structures.neighbors import neighbors_within, periodic_edges
 from ionbridge.structures.records import (
     Crystal,
@@ -73,10 +71,11 @@ BVSE_CAP_EV = 6.0
 """Bond-valence energies above this carry no more information for the network."""
 
 
-class HopData(Data):
+class HopData:
     """A host and one or more hops in it, or a batch of such.
 
-    Fields (n_host framework and working-ion atoms, n_hops hops of N_PROBES probes each):
+    Fields (n_host framework and working-ion atoms, n_hops hops of N_PROBES probes each), named as
+    in PyTorch Geometric:
         x: (n_host, len(SPECIES_FEATURES)) occupancy-weighted species features.
         weight: (n_host,) total occupancy of the site.
         edge_index: (2, n_edges) framework to framework, periodic, within HOST_CUTOFF_A.
@@ -86,21 +85,72 @@ class HopData(Data):
         probe_from_ion: (n_probe_edges,) bool, True where the host atom is a working ion.
         ion: (n_hops, len(SPECIES_FEATURES)) features of the moving ion.
         scalars: (n_hops, len(PATH_SCALARS)) path geometry and bond-valence numbers.
+        encoded: (n_host, n_features) where a network's answer for the framework is kept.
+        batch: (n_host,) of a batch: the graph of each atom.
     """
 
-    def __inc__(self, key: str, value: Any, *args: Any, **kwargs: Any) -> Any:
-        """Host indices shift by the number of host atoms, probe indices by the number of probes."""
-        if key == "probe_index":
-            return torch.tensor([[self.x.shape[0]], [self.ion.shape[0] * N_PROBES]])
-        if key == "edge_index":
-            return self.x.shape[0]
-        return super().__inc__(key, value, *args, **kwargs)
+    x: Tensor
+    weight: Tensor
+    edge_index: Tensor
+    edge_length: Tensor
+    probe_index: Tensor
+    probe_length: Tensor
+    probe_from_ion: Tensor
+    ion: Tensor
+    scalars: Tensor
+    encoded: Tensor
+    batch: Tensor
 
-    def __cat_dim__(self, key: str, value: Any, *args: Any, **kwargs: Any) -> Any:
-        """Edge indices are joined along their second axis."""
-        if key in ("probe_index", "edge_index"):
-            return 1
-        return super().__cat_dim__(key, value, *args, **kwargs)
+    def __init__(self, **fields: Tensor) -> None:
+        self.__dict__.update(fields)
+
+    @classmethod
+    def batch_of(cls, graphs: Sequence[HopData]) -> HopData:
+        """Graphs side by side: host indices count on, and so do those of probes."""
+        n_host = [graph.num_nodes for graph in graphs]
+        n_probes = [len(graph.ion) * N_PROBES if "ion" in graph else 0 for graph in graphs]
+        host, probe = (torch.tensor([0, *n]).cumsum(0)[:-1] for n in (n_host, n_probes))
+        offsets = {
+            "edge_index": torch.stack([host, host]),
+            "probe_index": torch.stack([host, probe]),
+        }
+        fields = {}
+        for name in graphs[0].keys():  # noqa: SIM118
+            parts = [graph[name] for graph in graphs]
+            if name in offsets:
+                shift = offsets[name].T[:, :, None]
+                fields[name] = torch.cat([p + s for p, s in zip(parts, shift, strict=True)], 1)
+            else:
+                fields[name] = torch.cat(parts)
+        fields["batch"] = torch.arange(len(graphs)).repeat_interleave(torch.tensor(n_host))
+        return cls(**fields)
+
+    @property
+    def num_nodes(self) -> int:
+        """Number of host atoms."""
+        return len(self.x)
+
+    def keys(self) -> KeysView[str]:
+        """Names of its fields."""
+        return self.__dict__.keys()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.__dict__
+
+    def __getitem__(self, name: str) -> Tensor:
+        found: Tensor = self.__dict__[name]
+        return found
+
+    def __setitem__(self, name: str, value: Tensor) -> None:
+        self.__dict__[name] = value
+
+    def clone(self) -> HopData:
+        """A copy that shares nothing."""
+        return HopData(**{name: value.clone() for name, value in self.__dict__.items()})
+
+    def to(self, device: torch.device | str) -> HopData:
+        """The graph on a device."""
+        return HopData(**{name: value.to(device) for name, value in self.__dict__.items()})
 
 
 def hop_graph(hop: Hop) -> HopData:
@@ -116,8 +166,7 @@ def hop_graph(hop: Hop) -> HopData:
         UnusableStructureError: No framework atom lies within reach of the path.
     """
     host = _Host.of(hop.id, hop.lattice, hop.host_species, hop.host_frac, hop)
-    passed = np.array(hop.extra.get("passed_sites_A", ()), dtype=float).reshape(-1, 3)
-    return host.with_hops([hop], [passed])
+    return host.with_hops([hop])
 
 
 def migration_graph_data(graph: MigrationGraph) -> HopData:
@@ -137,8 +186,7 @@ def migration_graph_data(graph: MigrationGraph) -> HopData:
     """
     crystal, hops = graph.crystal, graph.hops
     host = _Host.of(crystal.id, crystal.lattice, crystal.species, crystal.frac, hops[0])
-    passed = [passed_sites(crystal.lattice, graph.site_frac, hop.path_A) for hop in hops]
-    return host.with_hops(hops, passed)
+    return host.with_hops(hops)
 
 
 def crystal_graph(crystal: Crystal, displacement_A: NDArray[np.float64]) -> tuple[HopData, Tensor]:
@@ -174,7 +222,6 @@ def crystal_graph(crystal: Crystal, displacement_A: NDArray[np.float64]) -> tupl
         weight=torch.tensor([sum(p.values()) for p in crystal.species], dtype=torch.float32),
         edge_index=torch.tensor(np.stack([src, dst]), dtype=torch.long),
         edge_length=torch.tensor(np.linalg.norm(vectors, axis=1), dtype=torch.float32),
-        num_nodes=crystal.n_sites,
     )
     return graph, torch.tensor(length, dtype=torch.float32)
 
@@ -214,7 +261,7 @@ class _Host:
             id=id,
             lattice=lattice,
             frac=frac,
-            x=np.stack([species_features(part, states) for _, part in sites]),
+            x=_features_of_sites([part for _, part in sites], states),
             weight=weight,
             is_ion=is_ion,
             edge_index=np.stack([framework[src[keep]], framework[dst[keep]]]),
@@ -222,35 +269,29 @@ class _Host:
             states=states,
         )
 
-    def with_hops(self, hops: Sequence[Hop], passed_A: Sequence[NDArray[np.float64]]) -> HopData:
-        """Add the probes of every hop (whose own cell may be a supercell of this one).
-
-        Args:
-            hops: The hops.
-            passed_A: For each hop (n, 3) cartesian sites, emptied with both of its ends.
-        """
-        paths = [resample_path(hop.path_A, N_PROBES) for hop in hops]
+    def with_hops(self, hops: Sequence[Hop]) -> HopData:
+        """Add the probes of every hop (whose own cell may be a supercell of this one)."""
+        paths = np.stack([resample_path(hop.path_A, N_PROBES) for hop in hops])
         probe, atom, shift, distance = neighbors_within(
-            self.lattice, self.frac, np.concatenate(paths), PROBE_CUTOFF_A
+            self.lattice, self.frac, paths.reshape(-1, 3), PROBE_CUTOFF_A
         )
         position = (self.frac[atom] + shift) @ self.lattice
-        keep = np.ones(len(probe), dtype=bool)
-        for k, (path, passed) in enumerate(zip(paths, passed_A, strict=True)):
-            mine = probe // N_PROBES == k
-            sites = np.concatenate([path[[0, -1]], passed])
-            distance_A = np.linalg.norm(position[mine, None] - sites, axis=-1)
-            keep[mine] = ~_emptied(distance_A, self.is_ion[atom[mine]], probe[mine] % N_PROBES)
-        probe, atom, distance = probe[keep], atom[keep], distance[keep]
-        scalars = []
-        for k, (hop, path) in enumerate(zip(hops, paths, strict=True)):
-            mine = probe // N_PROBES == k
-            if not np.any(~self.is_ion[atom[mine]]):
-                raise UnusableStructureError(
-                    f"{hop.id}: no framework atom within {PROBE_CUTOFF_A} angstrom of the path"
-                )
-            around = probe[mine] - k * N_PROBES, atom[mine], distance[mine]
-            scalars.append(_path_scalars(hop, path, self, *around))
+        hop_of, image = np.divmod(probe, N_PROBES)
+        sites = [emptied_sites(hop) for hop in hops]
+        emptied = np.full((len(hops), max(map(len, sites)), 3), np.inf)
+        for k, own in enumerate(sites):
+            emptied[k, : len(own)] = own
+        distance_A = np.linalg.norm(position[:, None] - emptied[hop_of], axis=-1)
+        keep = ~_emptied(distance_A, self.is_ion[atom], image)
+        probe, atom, distance, hop_of = probe[keep], atom[keep], distance[keep], hop_of[keep]
+        seen = np.bincount(hop_of[~self.is_ion[atom]], minlength=len(hops))
+        if not seen.all():
+            raise UnusableStructureError(
+                f"{hops[int(np.argmin(seen))].id}: no framework atom within {PROBE_CUTOFF_A} "
+                "angstrom of the path"
+            )
         ion = species_features({hops[0].working_ion: 1.0}, self.states)
+        scalars = _path_scalars(hops, paths, self, probe, atom, distance)
         return HopData(
             x=torch.tensor(self.x, dtype=torch.float32),
             weight=torch.tensor(self.weight, dtype=torch.float32),
@@ -260,8 +301,7 @@ class _Host:
             probe_length=torch.tensor(distance, dtype=torch.float32),
             probe_from_ion=torch.tensor(self.is_ion[atom]),
             ion=torch.tensor(np.repeat(ion[None], len(hops), axis=0), dtype=torch.float32),
-            scalars=torch.tensor(np.stack(scalars), dtype=torch.float32),
-            num_nodes=len(self.x),
+            scalars=torch.tensor(scalars, dtype=torch.float32),
         )
 
 
@@ -281,6 +321,15 @@ def resample_path(path_A: NDArray[np.float64], n_images: int) -> NDArray[np.floa
         return np.repeat(path_A[:1], n_images, axis=0)
     target = np.linspace(0.0, arc[-1], n_images)
     return np.stack([np.interp(target, arc, path_A[:, k]) for k in range(3)], axis=1)
+
+
+def _features_of_sites(
+    parts: Sequence[Occupancy], states: Mapping[str, float]
+) -> NDArray[np.float64]:
+    """(n_sites, len(SPECIES_FEATURES)) features of sites, those of one content found once."""
+    kinds: dict[tuple[tuple[str, float], ...], int] = {}
+    number = [kinds.setdefault(tuple(part.items()), len(kinds)) for part in parts]
+    return np.stack([species_features(dict(kind), states) for kind in kinds])[number]
 
 
 def species_features(part: Occupancy, states: Mapping[str, float]) -> NDArray[np.float64]:
@@ -366,60 +415,63 @@ def _emptied(
 
 
 def _path_scalars(
-    hop: Hop,
-    path: NDArray[np.float64],
+    hops: Sequence[Hop],
+    paths: NDArray[np.float64],
     host: _Host,
     probe: NDArray[np.int64],
     atom: NDArray[np.int64],
     distance: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Numbers of the whole path, the same for the hop and its reverse (see PATH_SCALARS)."""
+    """(n_hops, len(PATH_SCALARS)) numbers of whole paths, the same for a hop and its reverse."""
     charge, weight, is_ion = host.x[:, 0] * OXIDATION_SCALE, host.weight, host.is_ion
     kinds = {
         "anion": (charge < 0) & ~is_ion,
         "cation": (charge >= 0) & ~is_ion,
         "ion": is_ion,
     }
-    nearest = {name: np.full(N_PROBES, PROBE_CUTOFF_A) for name in kinds}
+    n_hops = len(hops)
+    nearest = {}
     for name, mask in kinds.items():
         chosen = mask[atom] & (weight[atom] > 0.1)
-        np.minimum.at(nearest[name], probe[chosen], distance[chosen])
-    coordination = np.zeros(N_PROBES)
+        found = np.full(n_hops * N_PROBES, PROBE_CUTOFF_A)
+        np.minimum.at(found, probe[chosen], distance[chosen])
+        nearest[name] = found.reshape(n_hops, N_PROBES)
     anion = kinds["anion"][atom]
-    np.add.at(  # a smooth count of anion neighbours
-        coordination,
-        probe[anion],
-        weight[atom[anion]] / (1.0 + np.exp((distance[anion] - 2.9) / 0.15)),
-    )
-    profile = hop.extra.get("bvse_profile_eV")
-    kra = difference = 0.0
-    if profile is not None:
-        energy = np.asarray(profile, dtype=float)
-        energy = energy - 0.5 * (energy[0] + energy[-1])  # either way along the path
-        energy = np.clip(energy, -BVSE_CAP_EV, BVSE_CAP_EV)
-        kra = float(energy.max())
-        difference = abs(float(energy[-1] - energy[0]))
-    length = float(np.linalg.norm(np.diff(path, axis=0), axis=1).sum())
-    straight = float(np.linalg.norm(path[-1] - path[0]))
+    # a smooth count of anion neighbours
+    count = weight[atom[anion]] / (1.0 + np.exp((distance[anion] - 2.9) / 0.15))
+    coordination = np.bincount(probe[anion], weights=count, minlength=n_hops * N_PROBES)
+    coordination = coordination.reshape(n_hops, N_PROBES)
+    bond_valence = np.array([_bond_valence_scalars(hop) for hop in hops])
+    length = np.linalg.norm(np.diff(paths, axis=1), axis=2).sum(axis=1)
+    straight = np.linalg.norm(paths[:, -1] - paths[:, 0], axis=1)
     volume = float(abs(np.linalg.det(host.lattice)))
     framework = np.where(is_ion, 0.0, weight)
-    inner = slice(1, N_PROBES - 1)
-    return np.array(
+    inner, one = slice(1, N_PROBES - 1), np.ones(n_hops)
+    return np.column_stack(
         [
-            kra,
-            difference,
-            float(profile is None),
+            bond_valence,
             straight / 3.0,
-            length / max(straight, 0.5) - 1.0,
-            nearest["anion"].min(),
-            nearest["cation"][inner].min(),
-            0.5 * (nearest["anion"][0] + nearest["anion"][-1]),
-            0.5 * (nearest["cation"][0] + nearest["cation"][-1]),
-            nearest["ion"][inner].min(),
-            0.5 * (coordination[0] + coordination[-1]) / 4.0,
-            coordination[N_PROBES // 2] / 4.0,
-            volume / framework.sum() / 10.0,
-            host.states.get(hop.working_ion, 1.0),
-            float((np.clip(charge, 0, None) * framework).sum()) / volume * 10.0,
+            length / np.maximum(straight, 0.5) - 1.0,
+            nearest["anion"].min(axis=1),
+            nearest["cation"][:, inner].min(axis=1),
+            0.5 * (nearest["anion"][:, 0] + nearest["anion"][:, -1]),
+            0.5 * (nearest["cation"][:, 0] + nearest["cation"][:, -1]),
+            nearest["ion"][:, inner].min(axis=1),
+            0.5 * (coordination[:, 0] + coordination[:, -1]) / 4.0,
+            coordination[:, N_PROBES // 2] / 4.0,
+            volume / framework.sum() / 10.0 * one,
+            host.states.get(hops[0].working_ion, 1.0) * one,
+            float((np.clip(charge, 0, None) * framework).sum()) / volume * 10.0 * one,
         ]
     )
+
+
+def _bond_valence_scalars(hop: Hop) -> tuple[float, float, float]:
+    """Saddle above the mean of both ends, difference of the ends, and whether there is neither."""
+    profile = hop.extra.get("bvse_profile_eV")
+    if profile is None:
+        return 0.0, 0.0, 1.0
+    energy = np.asarray(profile, dtype=float)
+    energy = energy - 0.5 * (energy[0] + energy[-1])  # either way along the path
+    energy = np.clip(energy, -BVSE_CAP_EV, BVSE_CAP_EV)
+    return float(energy.max()), abs(float(energy[-1] - energy[0])), 0.0

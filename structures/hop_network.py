@@ -10,20 +10,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ionbridge.structures.compiled import compiled
 from ionbridge.structures.migration_graph import MigrationGraph
 from ionbridge.structures.resistor_network import effective_conductance
 from ionbridge.structures.units import BOLTZMANN_EV_PER_K, CM2_S_PER_A2_PS
 
-Vector = tuple[int, int, int]
-
 SAME_ENERGY_EV = 1e-9
 """Saddles this close are one level: symmetry makes them equal, rounding does not keep them so."""
-SAMPLES_AT_ONCE = 16
-"""Samples eliminated together: enough to share the overhead, few enough to stay in the cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,15 +141,38 @@ def percolation_barriers(network: JumpNetwork) -> NDArray[np.float64]:
     samples = saddle.shape[:-1]
     saddle = saddle.reshape(math.prod(samples), len(network.start))
     energy = np.reshape(network.site_energy_eV, (math.prod(samples), network.n_sites))
-    shifts = [(a, b, c) for a, b, c in np.asarray(network.shift, int).tolist()]
-    ends = np.asarray(network.start).tolist(), np.asarray(network.end).tolist()
-    hops = list(zip(*ends, shifts, strict=True))
-    order = np.argsort(saddle, axis=-1, kind="stable")
-    barriers = [
-        _open_in_order(hops, *rows)
-        for rows in zip(order.tolist(), saddle.tolist(), energy.tolist(), strict=True)
-    ]
-    return np.array(barriers, float).reshape(*samples, 3)
+    hops = _Hops.of(network.start, network.end, network.shift, np.arange(len(network.start)))
+    return _barriers(hops, saddle, energy, 3).reshape(*samples, 3)
+
+
+def sampled_percolation_barriers(
+    graph: MigrationGraph,
+    site_energy_eV: NDArray[np.float64],
+    member: NDArray[np.int_],
+    kra_eV: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Percolation barriers in one direction for many samples of the barriers.
+
+    The same as the first of :func:`percolation_barriers` of the :func:`carrier_network` of every
+    sample. A sample only changes the order in which orbits of hops open.
+
+    Args:
+        graph: Sites and hops of a crystal.
+        site_energy_eV: (n_members, n_sites) energy of the working ion, equal on sites that symmetry
+            makes equal, eV.
+        member: (n_samples,) whose site energies a sample has.
+        kra_eV: (n_samples, n_orbits) KRA of each symmetry-unique hop, eV.
+
+    Returns:
+        (n_samples,) eV, ``inf`` where nothing percolates.
+    """
+    energy = -site_energy_eV if graph.carrier == "vacancy" else site_energy_eV
+    unique = np.unique(graph.orbit, return_index=True)[1]
+    first, last = energy[:, graph.start[unique]], energy[:, graph.end[unique]]
+    half = np.abs(first - last)[member] / 2
+    saddle = ((first + last) / 2)[member] + np.maximum(kra_eV, half)
+    hops = _Hops.of(graph.start, graph.end, graph.shift, graph.orbit)
+    return _barriers(hops, saddle, energy[member], 1)[:, 0]
 
 
 def percolation_dimensionality(network: JumpNetwork, threshold_eV: ArrayLike) -> NDArray[np.int_]:
@@ -168,95 +189,158 @@ def percolation_dimensionality(network: JumpNetwork, threshold_eV: ArrayLike) ->
     return (percolation_barriers(network) <= threshold).sum(-1)
 
 
-class _Clusters:
-    """Union-find over the quotient graph that knows in which cell each site of a cluster lies.
+class _Hops(NamedTuple):
+    """Hops in the order of their kinds, as loops take them."""
 
-    ``cell[i]`` is the cell of the image of site i that hangs together with the cluster's first
-    site; a hop inside a cluster closes a loop, and what the cells lack is its winding vector.
+    start: NDArray[np.int64]
+    end: NDArray[np.int64]
+    shift: NDArray[np.int64]
+    first: NDArray[np.int64]
+    """(n_kinds + 1,) where the hops of each kind begin."""
+
+    @classmethod
+    def of(cls, start: ArrayLike, end: ArrayLike, shift: ArrayLike, kind: ArrayLike) -> _Hops:
+        kind = np.asarray(kind, np.int64)
+        order = np.argsort(kind, kind="stable")
+        start, end, shift = (np.asarray(a, np.int64)[order] for a in (start, end, shift))
+        first = np.searchsorted(kind[order], np.arange(kind.max(initial=-1) + 2))
+        return cls(start, end, shift.reshape(-1, 3), first)
+
+
+def _barriers(
+    hops: _Hops, saddle: NDArray[np.float64], energy: NDArray[np.float64], n_directions: int
+) -> NDArray[np.float64]:
+    """See :func:`_opened`."""
+    saddle, energy = np.ascontiguousarray(saddle), np.ascontiguousarray(energy)
+    return _opened(*hops, saddle, np.argsort(saddle, axis=1), energy, n_directions)
+
+
+@compiled
+def _opened(
+    start: NDArray[np.int64],
+    end: NDArray[np.int64],
+    shift: NDArray[np.int64],
+    first: NDArray[np.int64],
+    saddle: NDArray[np.float64],
+    order: NDArray[np.int64],
+    energy: NDArray[np.float64],
+    n_directions: int,
+) -> NDArray[np.float64]:
+    """(n_samples, 3) percolation barriers, eV; beyond n_directions upper bounds of them.
+
+    Union-find over the quotient graph that knows in which cell each site of a cluster lies: a hop
+    inside a cluster closes a loop, and what the cells lack is its winding vector.
+
+    Args:
+        start: (n_hops,) and what follows of `_Hops`.
+        end: (n_hops,).
+        shift: (n_hops, 3).
+        first: (n_kinds + 1,).
+        saddle: (n_samples, n_kinds), eV.
+        order: (n_samples, n_kinds) kinds by their saddles.
+        energy: (n_samples, n_sites), eV.
+        n_directions: How many of the barriers are looked for.
     """
+    n_samples, n_sites = energy.shape
+    barriers = np.full((n_samples, 3), np.inf)
+    above = np.empty(n_sites, np.int64)
+    cell, windings = np.empty((n_sites, 3), np.int64), np.empty((n_sites, 3, 3), np.int64)
+    rank, size = np.empty(n_sites, np.int64), np.empty(n_sites, np.int64)
+    lowest, grown = np.empty(n_sites), np.empty(4 * n_sites, np.int64)
+    step = np.empty(3, np.int64)
+    for s in range(n_samples):
+        highest_site = -np.inf
+        for i in range(n_sites):
+            above[i], rank[i], size[i], lowest[i] = i, 0, 1, energy[s, i]
+            cell[i, 0] = cell[i, 1] = cell[i, 2] = 0
+            highest_site = max(highest_site, energy[s, i])
+        level, n_grown = -np.inf, 0
+        for place in range(order.shape[1]):
+            kind = order[s, place]
+            if saddle[s, kind] > level + SAME_ENERGY_EV:
+                # the clusters that grew at a level are priced once all its hops are open
+                for g in range(n_grown):
+                    root = _root(grown[g], above, cell)
+                    for r in range(rank[root]):
+                        barriers[s, r] = min(barriers[s, r], level - lowest[root])
+                n_grown = 0
+                # no later cluster can have a lower barrier than this
+                lower_bound = saddle[s, kind] - highest_site
+                if lower_bound >= barriers[s, n_directions - 1] or saddle[s, kind] == np.inf:
+                    break
+                level = saddle[s, kind]
+            for hop in range(first[kind], first[kind + 1]):
+                i, j = start[hop], end[hop]
+                p, q = _root(i, above, cell), _root(j, above, cell)
+                if p == q and rank[p] == 3:
+                    continue
+                for c in range(3):
+                    step[c] = cell[i, c] + shift[hop, c] - cell[j, c]
+                grew = False
+                if p == q:
+                    grew = _extended(windings, rank, p, step)
+                else:
+                    if size[p] < size[q]:
+                        p, q = q, p
+                        for c in range(3):
+                            step[c] = -step[c]
+                    above[q] = p
+                    for c in range(3):
+                        cell[q, c] = step[c]
+                    size[p] += size[q]
+                    lowest[p] = min(lowest[p], lowest[q])
+                    for r in range(rank[q]):
+                        grew = _extended(windings, rank, p, windings[q, r]) or grew
+                if grew:
+                    grown[n_grown] = p
+                    n_grown += 1
+        for g in range(n_grown):
+            root = _root(grown[g], above, cell)
+            for r in range(rank[root]):
+                barriers[s, r] = min(barriers[s, r], level - lowest[root])
+    return barriers
 
-    def __init__(self, energy: list[float]) -> None:
-        n = len(energy)
-        self.label = list(range(n))
-        self.cell: list[Vector] = [(0, 0, 0)] * n
-        self.members = [[i] for i in range(n)]
-        self.lowest = list(energy)
-        self.windings: list[list[Vector]] = [[] for _ in range(n)]
 
-    def open(self, i: int, j: int, shift: Vector) -> bool:
-        """Join the ends of a hop; True if its cluster now percolates in a further direction."""
-        p, q = self.label[i], self.label[j]
-        if p == q and len(self.windings[p]) == 3:
+@compiled
+def _root(site: int, above: NDArray[np.int64], cell: NDArray[np.int64]) -> int:
+    """First site of a cluster; the path to it is shortened, ``cell[site]`` counted from it."""
+    root, x, y, z = site, 0, 0, 0
+    while above[root] != root:
+        x, y, z = x + cell[root, 0], y + cell[root, 1], z + cell[root, 2]
+        root = above[root]
+    while above[site] != root and site != root:
+        following = above[site]
+        u, v, w = cell[site, 0], cell[site, 1], cell[site, 2]
+        above[site] = root
+        cell[site, 0], cell[site, 1], cell[site, 2] = x, y, z
+        x, y, z = x - u, y - v, z - w
+        site = following
+    return root
+
+
+@compiled
+def _extended(
+    windings: NDArray[np.int64], rank: NDArray[np.int64], cluster: int, v: NDArray[np.int64]
+) -> bool:
+    """Append v to the windings of a cluster if it is independent (exact integers)."""
+    n, basis = rank[cluster], windings[cluster]
+    if n == 3 or (v[0] == 0 and v[1] == 0 and v[2] == 0):
+        return False
+    if n == 1:
+        x, y, z = _cross(basis[0], v)
+        if x == 0 and y == 0 and z == 0:
             return False
-        (ax, ay, az), (bx, by, bz) = self.cell[i], self.cell[j]
-        step = (ax + shift[0] - bx, ay + shift[1] - by, az + shift[2] - bz)
-        if p == q:
-            return _extend(self.windings[p], step)
-        if len(self.members[p]) < len(self.members[q]):
-            p, q = q, p
-            step = (-step[0], -step[1], -step[2])
-        for k in self.members[q]:
-            x, y, z = self.cell[k]
-            self.cell[k] = (x + step[0], y + step[1], z + step[2])
-            self.label[k] = p
-        self.members[p] += self.members[q]
-        self.lowest[p] = min(self.lowest[p], self.lowest[q])
-        grew = [_extend(self.windings[p], winding) for winding in self.windings[q]]
-        return any(grew)
-
-
-def _open_in_order(
-    hops: list[tuple[int, int, Vector]],
-    order: list[int],
-    saddle: list[float],
-    energy: list[float],
-) -> list[float]:
-    """Percolation barriers of one sample, in eV."""
-    clusters = _Clusters(energy)
-    barrier = [np.inf] * 3
-    highest_site = max(energy, default=0.0)
-    level = -np.inf
-    grown: list[int] = []
-
-    def settle() -> None:
-        """Price the clusters that grew at this level, once all its hops are open."""
-        for site in grown:
-            cluster = clusters.label[site]
-            for rank in range(len(clusters.windings[cluster])):
-                barrier[rank] = min(barrier[rank], level - clusters.lowest[cluster])
-        grown.clear()
-
-    for edge in order:
-        if saddle[edge] > level + SAME_ENERGY_EV:
-            settle()
-            # No later cluster can have a lower barrier than this.
-            if saddle[edge] - highest_site >= barrier[2] or saddle[edge] == np.inf:
-                break
-            level = saddle[edge]
-        i, j, shift = hops[edge]
-        if clusters.open(i, j, shift):
-            grown.append(i)
-    settle()
-    return barrier
-
-
-def _extend(basis: list[Vector], v: Vector) -> bool:
-    """Append v to a basis of at most three vectors if it is independent (exact integers)."""
-    if v == (0, 0, 0):
-        return False
-    if len(basis) == 1 and _cross(basis[0], v) == (0, 0, 0):
-        return False
-    if len(basis) == 2:
-        n = _cross(basis[0], basis[1])
-        if n[0] * v[0] + n[1] * v[1] + n[2] * v[2] == 0:
+    if n == 2:
+        x, y, z = _cross(basis[0], basis[1])
+        if x * v[0] + y * v[1] + z * v[2] == 0:
             return False
-    if len(basis) == 3:
-        return False
-    basis.append(v)
+    basis[n, 0], basis[n, 1], basis[n, 2] = v[0], v[1], v[2]
+    rank[cluster] = n + 1
     return True
 
 
-def _cross(a: Vector, b: Vector) -> Vector:
+@compiled
+def _cross(a: NDArray[np.int64], b: NDArray[np.int64]) -> tuple[int, int, int]:
     return (a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0])
 
 
@@ -297,13 +381,8 @@ def diffusion_tensor(
     conductance = np.exp(lowest_saddle[..., None] - saddle)
     samples = conductance.shape[:-1]
     flat = conductance.reshape(math.prod(samples), len(network.start))
-    blocks = np.split(flat, range(SAMPLES_AT_ONCE, len(flat), SAMPLES_AT_ONCE))
-    start, end = np.asarray(network.start, int), np.asarray(network.end, int)
-    tensors = [
-        effective_conductance(network.n_sites, start, end, network.shift, block.T)
-        for block in blocks
-    ]
-    cells2 = np.moveaxis(np.concatenate(tensors, axis=-1), -1, 0).reshape(*samples, 3, 3)
+    hops = network.start, network.end, network.shift
+    cells2 = effective_conductance(network.n_sites, *hops, flat).reshape(*samples, 3, 3)
     partition = np.exp(lowest_site[..., None] - energy).sum(-1)
     frequency = np.asarray(attempt_frequency_THz, float) * CM2_S_PER_A2_PS
     scale = frequency * np.where(any_open, np.exp(lowest_site - lowest_saddle), 0.0) / partition

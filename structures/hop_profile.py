@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ionbridge.structures.bvse import hop_field, relax_path
+from ionbridge.structures.bvse import hop_field, relax_paths
 from ionbridge.structures.composition import formula_oxidation_states
 from ionbridge.structures.geometry import MIN_DISTANCE_A
 from ionbridge.structures.neighbors import neighbors_within
@@ -53,7 +53,7 @@ def profiled(hop: Hop) -> Hop:
     except UnusableStructureError:
         return replace(hop, extra={**hop.extra, "path": "given", "oxidation_states": {}})
     ends = hop.path_A
-    path, energy = relax_path(field, ends[0], ends[-1], n_images=N_PATH_POINTS)
+    (path,), (energy,) = relax_paths(field, ends[:1], ends[-1:], n_images=N_PATH_POINTS)
     profile = [float(e) for e in energy - energy[0]]
     extra = {**hop.extra, "path": "relaxed", "bvse_profile_eV": profile, "oxidation_states": states}
     return replace(hop, path_frac=path @ np.linalg.inv(hop.lattice), extra=extra)

@@ -11,6 +11,7 @@ from pymatgen.core import Element
 from ionbridge.structures.conductor_descriptors import (
     CELL_FEATURES,
     COMPOSITION_FEATURES,
+    atomic_fractions,
     composition_block,
     conductor_descriptors,
     conductor_ion,
@@ -54,7 +55,7 @@ def host_descriptors(
         UnusableStructureError: If the row holds no working ion.
     """
     parts = [composition_block(row), redox_block(row)]
-    parts.append(np.array([row.composition.get_atomic_fraction(symbol) for symbol in elements]))
+    parts.append(atomic_fractions(row.composition, elements))
     if with_cell:
         whole = conductor_descriptors(row, (), ("cell",))
         start = len(COMPOSITION_FEATURES)

@@ -1,4 +1,4 @@
-"""Periodic neighbour lists through pymatgen's compiled kernel.
+"""Periodic neighbour lists through pymatgen's compiled kernel, and for compiled loops.
 
 Any cell is allowed: skewed, one atom, shorter than the cutoff. ``find_points_in_spheres`` answers
 4,600 structures a second at 5 angstrom, where ASE's list does 11.
@@ -6,9 +6,13 @@ Any cell is allowed: skewed, one atom, shorter than the cutoff. ``find_points_in
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pymatgen.optimization.neighbors import find_points_in_spheres
+
+from ionbridge.structures.compiled import compiled
 
 NeighborList = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
 
@@ -70,3 +74,52 @@ def periodic_edges(lattice: ArrayLike, frac: ArrayLike, cutoff: float) -> Neighb
     src, dst, shift, distance = neighbors_within(matrix, points, points @ matrix, cutoff)
     keep = (src != dst) | (shift != 0).any(axis=1)
     return src[keep], dst[keep], shift[keep], distance[keep]
+
+
+@compiled
+def images_within(
+    point: NDArray[np.float64],
+    radius_A: float,
+    lattice: NDArray[np.float64],
+    inverse: NDArray[np.float64],
+    frac: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The images of atoms within a radius of a point: (n, 3) cartesian, and (n,) whose they are.
+
+    Args:
+        point: (3,) cartesian, angstrom.
+        radius_A: Radius.
+        lattice: (3, 3) rows, angstrom.
+        inverse: Of the lattice.
+        frac: (n_atoms, 3).
+    """
+    reach, middle = np.zeros(3), np.zeros(3)
+    for k in range(3):
+        for c in range(3):
+            reach[k] += inverse[c, k] ** 2
+            middle[k] += point[c] * inverse[c, k]
+        reach[k] = radius_A * math.sqrt(reach[k])
+    n = 0
+    position, entry = np.empty((0, 3)), np.empty(0, np.int64)
+    for is_counted in range(2):
+        n = 0
+        for e in range(len(frac)):
+            f, g, h = frac[e, 0] - middle[0], frac[e, 1] - middle[1], frac[e, 2] - middle[2]
+            for i in range(math.ceil(-reach[0] - f), math.floor(reach[0] - f) + 1):
+                for j in range(math.ceil(-reach[1] - g), math.floor(reach[1] - g) + 1):
+                    for k in range(math.ceil(-reach[2] - h), math.floor(reach[2] - h) + 1):
+                        u, v, w = f + i, g + j, h + k
+                        x = u * lattice[0, 0] + v * lattice[1, 0] + w * lattice[2, 0]
+                        y = u * lattice[0, 1] + v * lattice[1, 1] + w * lattice[2, 1]
+                        z = u * lattice[0, 2] + v * lattice[1, 2] + w * lattice[2, 2]
+                        if x * x + y * y + z * z >= radius_A * radius_A:
+                            continue
+                        if is_counted:
+                            position[n, 0] = point[0] + x
+                            position[n, 1] = point[1] + y
+                            position[n, 2] = point[2] + z
+                            entry[n] = e
+                        n += 1
+        if not is_counted:
+            position, entry = np.empty((n, 3)), np.empty(n, np.int64)
+    return position, entry

@@ -177,6 +177,24 @@ class Crystal:
         )
 
 
+class SameContent:
+    """A crystal that equals others with its lattice, species and coordinates, whatever their names.
+
+    The key under which what is worked out of a crystal is kept.
+    """
+
+    def __init__(self, crystal: Crystal) -> None:
+        self.crystal = crystal
+        species = tuple(tuple(site.items()) for site in crystal.species)
+        self._key = crystal.lattice.tobytes(), crystal.frac.tobytes(), species
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SameContent) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+
 _SWAPPED = (
     ("start_site", "end_site"),
     ("short_relaxation_eV", "short_relaxation_backward_eV"),
@@ -224,6 +242,11 @@ class Hop:
         """Straight distance between the two ends, angstrom."""
         path = self.path_A
         return float(np.linalg.norm(path[-1] - path[0]))
+
+    @property
+    def elements(self) -> frozenset[str]:
+        """Elements of host and moving ion."""
+        return frozenset((self.working_ion, *(s for site in self.host_species for s in site)))
 
     @cached_property
     def framework(self) -> str:

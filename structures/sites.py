@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ionbridge.structures import composition
-from ionbridge.structures.bvse import BondValenceField, bond_valence_field, relax_path
+from ionbridge.structures.bvse import BondValenceField, bond_valence_field, relax_paths
 from ionbridge.structures.canonical_cell import canonical_cell
-from ionbridge.structures.carriers import MIN_OCCUPANCY, carriers
+from ionbridge.structures.carriers import carriers
 from ionbridge.structures.geometry import check_geometry
 from ionbridge.structures.hop_edges import (
     Edges,
@@ -18,7 +18,13 @@ from ionbridge.structures.hop_edges import (
     connectivity,
     edge_orbits,
 )
-from ionbridge.structures.hops import exclusion_radii, hop_record, passed_sites
+from ionbridge.structures.hops import (
+    MIN_OCCUPANCY,
+    CrystalHop,
+    exclusion_radii,
+    host_sizes,
+    passed_sites,
+)
 from ionbridge.structures.interstitials import interstitial_sites
 from ionbridge.structures.migration_graph import MigrationGraph
 from ionbridge.structures.records import Crystal, Hop, TooManyHopsError, UnusableStructureError
@@ -39,7 +45,8 @@ MIN_HOP_A = 0.1
 N_PATH_POINTS = 13
 """Points of a hop path, both ends included; every second one is an image of the network."""
 
-Path = tuple[NDArray[np.float64], NDArray[np.float64] | None]
+Paths = tuple[NDArray[np.float64], NDArray[np.float64] | None]
+"""(n_hops, N_PATH_POINTS, 3) points, and (n_hops, N_PATH_POINTS) energies where there are any."""
 
 
 def find_hops(
@@ -97,12 +104,14 @@ def find_hops(
     images = site_images(group, crystal.lattice, frac)
     orbits = _unique_hops(crystal, edges, images)
     paths = _paths(crystal, frac, orbits.representatives, field)
-    elementary = _elementary(crystal, frac, orbits, paths)
-    orbits, paths = orbits.only(elementary), [paths[k] for k in np.flatnonzero(elementary)]
+    passed = passed_sites(crystal.lattice, frac, paths[0])
+    elementary = _elementary(len(frac), orbits, np.array([len(sites) > 0 for sites in passed]))
+    orbits, passed = orbits.only(elementary), [passed[k] for k in np.flatnonzero(elementary)]
     carrier, n_carriers = carriers(crystal, ion, frac, occupancy)
     crystal = cell.placed_crystal
     frac = cell.placed_frac(frac)
-    paths = [(cell.placed(path), energy) for path, energy in paths]
+    passed = [cell.placed(sites) for sites in passed]
+    paths = cell.placed(paths[0][elementary]), None if paths[1] is None else paths[1][elementary]
     return MigrationGraph(
         crystal=crystal,
         working_ion=ion,
@@ -114,7 +123,7 @@ def find_hops(
         shift=orbits.edges.shift,
         orbit=orbits.orbit,
         reversed=orbits.reversed,
-        hops=_hop_records(crystal, ion, frac, orbits.representatives, paths, states),
+        hops=_hop_records(crystal, ion, frac, orbits.representatives, paths, passed, states),
         carrier=carrier,
         n_ions=float(occupancy.sum()),
         n_carriers=n_carriers,
@@ -190,29 +199,32 @@ def _unique_hops(crystal: Crystal, edges: Edges, images: SiteImages) -> HopOrbit
 
 def _paths(
     crystal: Crystal, frac: NDArray[np.float64], edges: Edges, field: BondValenceField | None
-) -> list[Path]:
+) -> Paths:
     start = frac[edges.start] @ crystal.lattice
     end = (frac[edges.end] + edges.shift) @ crystal.lattice
     if field is None:
-        return [(np.linspace(a, b, N_PATH_POINTS), None) for a, b in zip(start, end, strict=True)]
-    return [
-        relax_path(field, a, b, n_images=N_PATH_POINTS) for a, b in zip(start, end, strict=True)
-    ]
+        return np.linspace(start, end, N_PATH_POINTS, axis=1), None
+    return relax_paths(field, start, end, n_images=N_PATH_POINTS)
 
 
-def _elementary(
-    crystal: Crystal, frac: NDArray[np.float64], orbits: HopOrbits, paths: list[Path]
-) -> NDArray[np.bool_]:
-    """(n_orbits,) False for hops that are two others, unless the crystal needs them to connect."""
-    passing = [len(passed_sites(crystal.lattice, frac, path)) > 0 for path, _ in paths]
-    keep = ~np.array(passing)
-    connected = connectivity(len(frac), orbits.edges)
-    reached = connectivity(len(frac), orbits.only(keep).edges)
+def _elementary(n_sites: int, orbits: HopOrbits, passing: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(n_orbits,) False for hops that are two others, unless the crystal needs them to connect.
+
+    Args:
+        n_sites: Sites of the ion.
+        orbits: Its hops.
+        passing: (n_orbits,) True where the path leads over a third site.
+    """
+    keep = ~passing
+    if not passing.any():
+        return keep
+    connected = connectivity(n_sites, orbits.edges)
+    reached = connectivity(n_sites, orbits.only(keep).edges)
     for k in np.flatnonzero(passing):
         if reached == connected:
             break
         keep[k] = True
-        now = connectivity(len(frac), orbits.only(keep).edges)
+        now = connectivity(n_sites, orbits.only(keep).edges)
         keep[k] = now != reached
         reached = now
     return keep
@@ -223,26 +235,30 @@ def _hop_records(
     ion: str,
     frac: NDArray[np.float64],
     edges: Edges,
-    paths: list[Path],
+    paths: Paths,
+    passed: list[NDArray[np.float64]],
     states: dict[str, float],
 ) -> tuple[Hop, ...]:
-    mobile = crystal.occupancy(ion) > MIN_OCCUPANCY
     radius = exclusion_radii(crystal.lattice, frac)
+    points, energies = paths
+    some = np.array([len(sites) > 0 for sites in passed])
+    reach = np.maximum(radius[edges.start], radius[edges.end])
+    reach = np.where(some, radius.max(initial=0.0), reach)
+    sizes = host_sizes(crystal.lattice, points, passed, reach)
     hops = []
-    for k, (i, j) in enumerate(zip(edges.start, edges.end, strict=True)):
-        path, energy = paths[k]
-        extra: dict[str, object] = {"start_site": int(i), "end_site": int(j)}
-        if energy is None:
+    for k, path in enumerate(points):
+        extra: dict[str, object] = {
+            "start_site": int(edges.start[k]),
+            "end_site": int(edges.end[k]),
+        }
+        if energies is None:
             extra["path"] = "straight"
         else:
             extra["path"] = "relaxed"
             extra["oxidation_states"] = states
-            extra["bvse_profile_eV"] = (energy - energy[0]).tolist()
-        passed = passed_sites(crystal.lattice, frac, path)
-        if len(passed):
-            extra["n_passed_sites"] = len(passed)
-            extra["passed_sites_A"] = passed.tolist()
-        emptied = np.concatenate([path[[0, -1]], passed])
-        reach = float(radius.max() if len(passed) else max(radius[i], radius[j]))
-        hops.append(hop_record(crystal, ion, k, path, mobile, emptied, reach, extra))
+            extra["bvse_profile_eV"] = (energies[k] - energies[k, 0]).tolist()
+        if some[k]:
+            extra["n_passed_sites"] = len(passed[k])
+            extra["passed_sites_A"] = passed[k].tolist()
+        hops.append(CrystalHop.of(crystal, ion, k, path, sizes[k], extra))
     return tuple(hops)

@@ -10,10 +10,8 @@ from typing import Any, TypeVar
 import numpy as np
 import spglib
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
 
+from ionbridge.structures.compiled import compiled
 from ionbridge.structures.records import Crystal, Occupancy
 
 SYMPREC_A = 0.02
@@ -59,18 +57,33 @@ class SiteImages:
         return joined(self.index)
 
 
+@compiled
 def joined(image: NDArray[np.int64]) -> NDArray[np.int64]:
     """(n,) orbit number of each of n things, counted in order of first appearance.
 
     Args:
         image: (n_operations, n) where every generating operation takes each of them.
     """
-    n = image.shape[1]
-    source = np.broadcast_to(np.arange(n), image.shape).ravel()
-    links = coo_array((np.ones(image.size, dtype=bool), (source, image.ravel())), shape=(n, n))
-    label = connected_components(links, directed=False)[1]
-    first, inverse = np.unique(label, return_index=True, return_inverse=True)[1:]
-    return np.argsort(np.argsort(first))[inverse].astype(np.int64)
+    n_operations, n = image.shape
+    above = np.arange(n)
+    for g in range(n_operations):
+        for i in range(n):
+            p, q = i, image[g, i]
+            while above[p] != p:
+                above[p] = above[above[p]]
+                p = above[p]
+            while above[q] != q:
+                above[q] = above[above[q]]
+                q = above[q]
+            above[max(p, q)] = min(p, q)
+    orbit, count = np.empty(n, np.int64), 0
+    for i in range(n):  # the first of an orbit is above all others
+        if above[i] == i:
+            orbit[i] = count
+            count += 1
+        else:
+            orbit[i] = orbit[above[i]]
+    return orbit
 
 
 def primitive_cell(crystal: Crystal, symprec_A: float = SYMPREC_A) -> Crystal:
@@ -175,6 +188,7 @@ def site_images(
     group: Group,
     lattice: NDArray[np.float64],
     frac: NDArray[np.float64],
+    kind: NDArray[np.int64] | None = None,
 ) -> SiteImages:
     """What the generators of a space group do to sites that it maps onto each other.
 
@@ -182,26 +196,71 @@ def site_images(
         group: Rotations and translations of :func:`space_group`.
         lattice: (3, 3) rows, angstrom.
         frac: (n_sites, 3) fractional coordinates, closed under the group.
+        kind: (n_sites,) only sites of one kind are images of each other; by default all may be.
 
     Returns:
         The images; those of the identity alone where a site has no image within
         MAPPING_TOLERANCE_A or two sites share one (coordinates too rough for the group).
     """
     rotation, translation = _generators(*group)
-    n_sites = len(frac)
-    lengths = np.linalg.norm(lattice, axis=1)
-    wrapped = np.mod(np.mod(frac, 1.0), 1.0) * lengths
-    tree = cKDTree(np.minimum(wrapped, np.nextafter(lengths, 0.0)), boxsize=lengths)
-    image = np.einsum("gab,nb->gna", rotation, frac) + translation[:, None]
-    target = np.minimum(np.mod(np.mod(image, 1.0), 1.0) * lengths, np.nextafter(lengths, 0.0))
-    index = tree.query(target.reshape(-1, 3))[1].reshape(len(rotation), n_sites).astype(np.int64)
-    offset = image - frac[index]
-    cell = np.rint(offset).astype(np.int64)
-    error = np.linalg.norm((offset - cell) @ lattice, axis=2)
-    one_to_one = np.all(np.sort(index, axis=1) == np.arange(n_sites))
-    if np.any(error > MAPPING_TOLERANCE_A) or not one_to_one:
-        return SiteImages.of_identity(n_sites)
+    kinds = np.zeros(len(frac), np.int64) if kind is None else kind
+    points = np.ascontiguousarray(frac, dtype=np.float64)
+    index, cell = _images(
+        rotation, np.ascontiguousarray(translation), points, kinds, np.ascontiguousarray(lattice)
+    )
+    if not len(index):
+        return SiteImages.of_identity(len(frac))
     return SiteImages(rotation=rotation, index=index, cell=cell)
+
+
+@compiled
+def _images(
+    rotation: NDArray[np.int64],
+    translation: NDArray[np.float64],
+    frac: NDArray[np.float64],
+    kind: NDArray[np.int64],
+    lattice: NDArray[np.float64],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Index and cell of :class:`SiteImages`; of length zero where a site has no image of its own.
+
+    The image is the nearest site of its kind.
+    """
+    n_operations, n_sites = len(rotation), len(frac)
+    index = np.empty((n_operations, n_sites), np.int64)
+    cell = np.empty((n_operations, n_sites, 3), np.int64)
+    point, offset, whole = np.empty(3), np.empty(3), np.empty(3)
+    nothing = np.empty((0, 0), np.int64), np.empty((0, 0, 3), np.int64)
+    for g in range(n_operations):
+        taken = np.zeros(n_sites, np.bool_)
+        for i in range(n_sites):
+            for a in range(3):
+                point[a] = translation[g, a]
+                for b in range(3):
+                    point[a] += rotation[g, a, b] * frac[i, b]
+            nearest = MAPPING_TOLERANCE_A**2
+            found = -1
+            for j in range(n_sites):
+                if kind[j] != kind[i]:
+                    continue
+                for a in range(3):
+                    offset[a] = point[a] - frac[j, a]
+                    whole[a] = np.rint(offset[a])
+                    offset[a] -= whole[a]
+                square = 0.0
+                for c in range(3):
+                    x = 0.0
+                    for a in range(3):
+                        x += offset[a] * lattice[a, c]
+                    square += x * x
+                if square <= nearest:
+                    nearest, found = square, j
+                    for a in range(3):
+                        cell[g, i, a] = int(whole[a])
+            if found < 0 or taken[found]:
+                return nothing
+            taken[found] = True
+            index[g, i] = found
+    return index, cell
 
 
 def _generators(rotation: NDArray[np.int64], translation: NDArray[np.float64]) -> Group:

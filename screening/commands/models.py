@@ -135,11 +135,12 @@ def _models_show(args: argparse.Namespace) -> int:
     import yaml
 
     from ionbridge.models.library import card, folders
-    from ionbridge.screening.orchestrator.entries import default_catalogue
 
     if args.name in folders() or Path(args.name).is_dir():
         shown = card(args.name)
     else:
+        from ionbridge.screening.orchestrator.entries import default_catalogue
+
         shown = default_catalogue()[args.name].to_dict()
     print(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True, width=100), end="")
     return USABLE

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch_geometric.data import Batch
 
 from ionbridge.models.network import HopNetwork, HopNetworkConfig, HopOutput
 from ionbridge.structures.graph import N_PROBES, HopData, hop_graph, migration_graph_data
@@ -68,7 +67,7 @@ def layered() -> MigrationGraph:
 
 def read(network: nn.Module, *graphs: HopData) -> HopOutput:
     with torch.no_grad():
-        return network(Batch.from_data_list(list(graphs)))
+        return network(HopData.batch_of(graphs))
 
 
 def assert_equal(got: HopOutput, expected: HopOutput, atol: float = INVARIANCE) -> None:
@@ -249,7 +248,7 @@ def test_the_last_trace_of_a_species_is_no_species(network):
 
 def test_gradients_reach_every_parameter(network, low_symmetry):
     graphs = [hop_graph(skew_hop(k)) for k in range(3)] + [migration_graph_data(low_symmetry)]
-    out = network.train()(Batch.from_data_list(graphs))
+    out = network.train()(HopData.batch_of(graphs))
     total: Tensor = sum(getattr(out, name).square().sum() for name in PER_HOP)
     total.backward()
     silent = [

@@ -115,7 +115,7 @@ def test_paths_and_features_of_a_hop_are_computed_once(
 ) -> None:
     """However many folds and candidates there are, and in whatever direction the hop came."""
     published = [replace(hop, extra={}) for hop in HOPS[:6]]
-    relaxed = Counted(monkeypatch, hop_profile, "relax_path")
+    relaxed = Counted(monkeypatch, hop_profile, "relax_paths")
     described = Counted(monkeypatch, descriptors, "path_descriptors")
     asked = Counted(monkeypatch, learned_energies.HopNetwork, "forward")
     fed = PhysicsFed(reads_energies=False, n_folds=0).fit(published[:2], BARRIERS[:2])
@@ -136,7 +136,7 @@ def test_a_prediction_computes_paths_features_and_energies_once(
 ) -> None:
     model = PhysicsFed(reads_energies=False, n_folds=0).fit(HOPS[:4], BARRIERS[:4])
     published = [replace(hop, extra={}) for hop in HOPS[4:7]]
-    relaxed = Counted(monkeypatch, hop_profile, "relax_path")
+    relaxed = Counted(monkeypatch, hop_profile, "relax_paths")
     described = Counted(monkeypatch, descriptors, "path_descriptors")
     asked = Counted(monkeypatch, learned_energies.HopNetwork, "forward")
     model.interval(model.predict(published))

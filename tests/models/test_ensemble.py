@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch_geometric.data import Batch
 
 from ionbridge.models.baselines import GlobalMean
 from ionbridge.models.checkpoint import CONFIG
@@ -29,7 +28,7 @@ from ionbridge.models.hop_graphs import graph_of
 from ionbridge.models.library import load
 from ionbridge.models.network import HopNetwork, HopNetworkConfig
 from ionbridge.models.training import TrainingConfig
-from ionbridge.structures.graph import hop_graph, migration_graph_data
+from ionbridge.structures.graph import HopData, hop_graph, migration_graph_data
 from ionbridge.structures.sites import find_hops
 from tests.small_crystals import LOW_SYMMETRY, one_atom_hop, skew_hop
 from tests.tolerances import EXACT, INVARIANCE
@@ -188,7 +187,7 @@ def test_the_encoded_host_gives_what_the_plain_graph_gives(base):
     graphs = [hop_graph(hop) for hop in (*HOPS[:3], one_atom_hop())]
     graphs.append(migration_graph_data(find_hops(LOW_SYMMETRY)))
     encoded = [with_encoded_host(network, graph) for graph in graphs]
-    plain, small = network(Batch.from_data_list(graphs)), network(Batch.from_data_list(encoded))
+    plain, small = network(HopData.batch_of(graphs)), network(HopData.batch_of(encoded))
     for name in OUTPUTS:
         torch.testing.assert_close(getattr(small, name), getattr(plain, name))
     assert all("encoded" not in graph for graph in graphs)

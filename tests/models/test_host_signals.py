@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from torch_geometric.data import Batch
 
 from ionbridge.models.host_signals import (
     NOISE_A,
@@ -17,7 +16,7 @@ from ionbridge.models.host_signals import (
 )
 from ionbridge.models.network import HopNetwork, HopNetworkConfig
 from ionbridge.models.training import TrainingConfig, fit_network
-from ionbridge.structures.graph import HOST_CUTOFF_A, crystal_graph
+from ionbridge.structures.graph import HOST_CUTOFF_A, HopData, crystal_graph
 from ionbridge.structures.io import crystal_to_json, write_json_lines
 from ionbridge.structures.neighbors import periodic_edges
 from ionbridge.structures.records import Crystal
@@ -81,7 +80,7 @@ def test_the_framework_layers_learn():
     after = network.state_dict()
     moved = {k.split(".")[0] for k in before if not torch.equal(before[k], after[k])}
     assert moved == {"embed_atom", "host_layers"}
-    batch = Batch.from_data_list([e.graph for e in examples])
+    batch = HopData.batch_of([e.graph for e in examples])
     assert HostNetwork(network)(batch).properties.shape == (len(examples), len(PROPERTIES))
 
 

@@ -3,6 +3,8 @@
 import json
 import math
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +15,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from ionbridge.models import library
-from ionbridge.models.baselines import GlobalMean
+from ionbridge.models.baselines import BASELINES, GlobalMean
 from ionbridge.models.checkpoint import CARD, CONFIG, WEIGHTS, IncompatibleModelError, sha256
 from ionbridge.models.trees import Forest
 from ionbridge.screening.cli import main
@@ -27,6 +29,25 @@ def own(tmp_path, monkeypatch):
     GlobalMean().fit([skew_hop(0), skew_hop(1)], [0.3, 0.5]).save(folder / "mine")
     monkeypatch.setenv(library.LIBRARY_VARIABLE, str(folder))
     return folder
+
+
+def test_every_kind_is_the_class_that_calls_itself_so():
+    assert {kind: found.kind for kind, found in library.KINDS.items()} == {
+        kind: kind for kind in library.KINDS
+    }
+    assert set(BASELINES) <= set(library.KINDS)
+
+
+def test_a_card_is_shown_without_what_predictions_need():
+    """Seconds and half a gigabyte of imports would go before a page of text."""
+    code = (
+        "import sys; from ionbridge.screening.cli import main; "
+        "assert main(['models', 'show', 'hop-barrier']) == 0; "
+        "sys.exit(sorted({'torch', 'scipy', 'pandas', 'numba'} & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "migration barrier" in done.stdout
 
 
 def test_two_libraries_merge(own):

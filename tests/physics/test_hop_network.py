@@ -11,10 +11,12 @@ from ionbridge.structures.hop_network import (
     diffusion_tensor,
     percolation_barriers,
     percolation_dimensionality,
+    sampled_percolation_barriers,
 )
 from ionbridge.structures.records import Crystal
 from ionbridge.structures.sites import find_hops
 from ionbridge.structures.units import BOLTZMANN_EV_PER_K, CM2_S_PER_A2_PS
+from tests.screening.tiny import layered
 from tests.tolerances import STANDARD_ERRORS, TIGHT
 
 T = 300.0
@@ -484,6 +486,18 @@ class TestCarrierNetwork:
         net = carrier_network(chain("vacancy"), np.zeros((5, 1, 2)), np.full((4, 2), 0.3))
         assert net.saddle_eV.shape == (5, 4, 2)
         assert diffusion_tensor(net, T).shape == (5, 4, 3, 3)
+
+    @pytest.mark.parametrize("carrier", ["vacancy", "interstitial"])
+    @pytest.mark.parametrize("graph", [chain("vacancy"), find_hops(layered())])
+    def test_samples_in_which_orbits_open_are_networks_one_by_one(self, graph, carrier):
+        rng = np.random.default_rng(0)
+        graph = replace(graph, carrier=carrier)
+        energy = rng.normal(0.0, 0.3, (3, graph.n_sites))  # one orbit in the oxide, two in a row
+        member = rng.integers(0, 3, 40)
+        kra = rng.uniform(0.0, 1.0, (40, len(graph.hops)))
+        expected = percolation_barriers(carrier_network(graph, energy[member], kra))[:, 0]
+        found = sampled_percolation_barriers(graph, energy, member, kra)
+        np.testing.assert_allclose(found, expected)
 
     def test_wrong_sizes_are_named(self):
         with pytest.raises(ValueError, match="LiF: 3 site energies for 2 sites"):

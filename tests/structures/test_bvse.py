@@ -12,7 +12,7 @@ from ionbridge.structures.bvse import (
     bond_valence_field,
     hop_field,
     landscape,
-    relax_path,
+    relax_paths,
 )
 from ionbridge.structures.records import Crystal, Hop, UnusableStructureError
 from ionbridge.structures.softbv import coulomb_pair, morse_pair
@@ -293,6 +293,12 @@ def test_minima_of_the_empty_host_are_its_lithium_sites(olivine):
 
 
 # Paths
+
+
+def relax_path(field, start, end, n_images=7):
+    """The one path between two points."""
+    (path,), (energy,) = relax_paths(field, [start], [end], n_images)
+    return path, energy
 
 
 @pytest.fixture(scope="module")

@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 from pymatgen.core import Composition
@@ -13,9 +15,12 @@ from ionbridge.structures.descriptors import (
     equally_spaced,
     hop_features,
     ion_descriptors,
+    migration_graph_features,
     path_descriptors,
 )
+from ionbridge.structures.prototypes import PROTOTYPES
 from ionbridge.structures.records import Hop
+from ionbridge.structures.sites import find_hops
 from tests.tolerances import TIGHT
 
 
@@ -160,6 +165,16 @@ class TestFeatures:
         both, _ = hop_features([hop(), hop(1)])
         assert np.array_equal(hop_features([hop(1)])[0][0], both[1])
 
+    @pytest.mark.parametrize(
+        "name",
+        ["LiFePO4-olivine", "Li7La3Zr2O12-garnet", "Na0.7CoO2-layered-P2", "LiFeO2-rocksalt"],
+    )
+    def test_hops_of_a_crystal_are_their_records_one_by_one(self, name):
+        """Split sites, sites that are partly filled, and sites shared with a metal."""
+        graph = find_hops(PROTOTYPES[name].build())
+        together = migration_graph_features(graph)
+        np.testing.assert_allclose(together, hop_features(graph.hops)[0], atol=1e-6)
+
     def test_ion(self):
         radius, charge, mass, electronegativity = ion_descriptors("Mg")
         assert (radius, charge) == (pytest.approx(0.72), 2)
@@ -172,6 +187,18 @@ class TestFeatures:
         at = composition_feature_names().index("MagpieData mean Electronegativity")
         expected = (0.98 + 1.83 + 2.19 + 4 * 3.44) / 7
         assert one[at] == pytest.approx(expected)
+
+    def test_magpie_is_that_of_matminer(self):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from matminer.featurizers.composition import ElementProperty
+
+            theirs = ElementProperty.from_preset("magpie", impute_nan=False)
+            assert tuple(theirs.feature_labels()) == composition_feature_names()
+            for formula in ("Li10GeP2S12", "Na0.7CoO2", "LiO2U", "Xe"):
+                whole = Composition(formula)
+                expected = np.nan_to_num(np.array(theirs.featurize(whole), dtype=float))
+                np.testing.assert_allclose(composition_descriptors(whole), expected)
 
     def test_a_host_of_metals_only_has_features(self):
         metal = hop(host_species=({"Li": 1.0},) * 6)

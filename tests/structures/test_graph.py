@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from pymatgen.core import Element
-from torch_geometric.data import Batch
 
 from ionbridge.structures.graph import (
     BVSE_CAP_EV,
@@ -215,7 +214,7 @@ def test_a_path_far_from_the_framework_is_refused():
 
 def test_a_batch_keeps_hosts_and_probes_apart():
     graphs = [hop_graph(skew_hop(k)) for k in range(3)]
-    batch = Batch.from_data_list(graphs)
+    batch = HopData.batch_of(graphs)
     atom, probe = batch.probe_index
     assert torch.equal(batch.batch[atom], probe // N_PROBES)
     src, dst = batch.edge_index

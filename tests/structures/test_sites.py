@@ -1,5 +1,6 @@
 """Sites, hops and orbits on nets whose answer is known, and on crystals of the field."""
 
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,13 @@ from pymatgen.core import Lattice, Structure
 from ionbridge.structures.carriers import formula_units
 from ionbridge.structures.geometry import check_geometry, perpendicular_widths
 from ionbridge.structures.hop_network import JumpNetwork, percolation_barriers
-from ionbridge.structures.hops import ENVIRONMENT_CUTOFF_A, EXCLUSION_A, hop_record, passed_sites
+from ionbridge.structures.hops import (
+    ENVIRONMENT_CUTOFF_A,
+    EXCLUSION_A,
+    CrystalHop,
+    host_sizes,
+    passed_sites,
+)
 from ionbridge.structures.migration_graph import MigrationGraph
 from ionbridge.structures.neighbors import neighbors_within
 from ionbridge.structures.records import Crystal, Hop, UnusableStructureError
@@ -273,6 +280,20 @@ def _neighbor_counts(structure):
         yield k, len(structure.get_neighbors(structure[k], 3.4))
 
 
+@pytest.mark.parametrize("name", ["lifepo4", "garnet"])
+def test_what_a_hop_is_without_its_host_is_what_it_is_with_it(name, request):
+    for hop in find_hops(request.getfixturevalue(name)).hops:
+        before = hop.path_A, hop.elements, hop.distance_A
+        whole = replace(hop, extra=dict(hop.extra))  # a record of its own, host and all
+        np.testing.assert_allclose(whole.path_A, before[0], atol=TIGHT)
+        assert whole.elements == before[1]
+        assert whole.distance_A == pytest.approx(before[2])
+        sent = pickle.loads(pickle.dumps(hop))
+        np.testing.assert_array_equal(sent.host_frac, whole.host_frac)
+        assert sent.host_species == whole.host_species
+        assert not hasattr(hop, "hosts")
+
+
 @pytest.mark.parametrize("name", ["lifepo4", "licoo2", "garnet"])
 def test_no_image_of_an_emptied_end_within_the_cutoff(name, request):
     for hop in find_hops(request.getfixturevalue(name)).hops:
@@ -286,11 +307,12 @@ def test_no_image_of_an_emptied_end_within_the_cutoff(name, request):
 def test_path_over_a_third_site_finds_it_and_its_host_is_empty_there():
     ions = net(3.0 * np.eye(3), [[0, 0, 0]])
     detour = np.array([[0, 0, 0], [1.5, 0.1, 0], [2.9, 0.2, 0], [3.0, 1.5, 0], [3.0, 3.0, 0]])
-    passed = passed_sites(ions.lattice, ions.frac, detour)
+    straight = np.linspace(detour[0], detour[-1], len(detour))
+    passed, none = passed_sites(ions.lattice, ions.frac, np.stack([detour, straight]))
     assert passed == pytest.approx(np.array([[3.0, 0, 0]]))
-    assert len(passed_sites(ions.lattice, ions.frac, detour[[0, -1]])) == 0
-    emptied = np.concatenate([detour[[0, -1]], passed])
-    hop = hop_record(ions, "Li", 0, detour, np.array([True]), emptied, 0.0, {})
+    assert len(none) == 0
+    (size,) = host_sizes(ions.lattice, detour[None], [passed], np.zeros(1))
+    hop = CrystalHop.of(ions, "Li", 0, detour, size, {"passed_sites_A": passed.tolist()})
     n_cells = round(np.linalg.det(hop.lattice) / ions.volume_A3)
     assert len(hop.host_species) == n_cells - 3
     _, atom, _, _ = neighbors_within(hop.lattice, hop.host_frac, hop.path_A, 1.2)

@@ -1,0 +1,299 @@
+"""What a crystal costs on the road of ``screen``, stage by stage, beside what others cost.
+
+    python -m benchmarks.throughput [--data DIR] [--old CHECKOUT] [--n N] [--repeats N]
+
+CPU seconds of one thread, the same crystals for all, in one run: every k-th candidate of the
+embedded campaign and, with --data, CIFs of OBELiX. Each measurement is a process of its own that
+first works on other crystals, so that imports, models and compiled loops are there; the least of
+its repeats counts. --old is a checkout of another version, measured by the same lines in turn with
+this one. Beside them: one energy by CHGNet 0.3.0 and a bond-valence landscape with percolation by
+bvlain, of the ordered crystals. Rates of one and of two worker processes are wall time: they say
+something on a quiet machine only, and the load stands beside them.
+
+Written to benchmarks/results/throughput.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ionbridge.models.barrier_energies import crystal_energies
+from ionbridge.screening.campaign import Campaign
+from ionbridge.screening.candidates import Candidate, read_crystals
+from ionbridge.screening.conduction import hop_network_row
+from ionbridge.screening.estimate import estimated_rows
+from ionbridge.screening.execution import LocalProcesses
+from ionbridge.screening.machine import machine
+from ionbridge.screening.predict import CrystalPredictor, loaded_model
+from ionbridge.screening.shards import ShardFolder, write_json
+from ionbridge.screening.table import checked_row, failed_row
+from ionbridge.structures.composition import formula_oxidation_states
+from ionbridge.structures.io import write_json_lines
+from ionbridge.structures.records import Crystal, UnusableStructureError
+from ionbridge.structures.sites import find_hops
+
+RESULT = Path(__file__).parent / "results" / "throughput.json"
+N_WARM = 8
+SHARD = 16
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+WHOLE = """
+import json, sys, time
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from ionbridge.screening.campaign import Campaign
+from ionbridge.screening.candidates import read_crystals
+settings = {"name": "throughput", "candidates": {"files": sys.argv[1:2]}}
+predictor = Campaign(settings).predictor("cpu")
+warm, own = read_crystals([Path(sys.argv[1])]), read_crystals([Path(sys.argv[2])])
+predictor(warm)
+before = time.process_time()
+rows = []
+for first in range(0, len(own), 16):
+    rows += predictor(own[first : first + 16])
+cpu_s = time.process_time() - before
+n_ok = sum(row["status"] == "ok" for row in rows)
+print(json.dumps({"cpu_s_a_crystal": cpu_s / len(own), "n_ok": n_ok}))
+"""
+"""What is run in this version and in the old one."""
+
+
+def chosen(crystals: Sequence[Candidate], n: int) -> tuple[list[Crystal], list[Crystal]]:
+    """N_WARM crystals to warm up on and n others, both spread over all."""
+    usable = [c for c in crystals if isinstance(c, Crystal)]
+    own = usable[:: max(len(usable) // n, 1)][:n]
+    rest = [c for c in usable if c not in own]
+    return rest[:: max(len(rest) // N_WARM, 1)][:N_WARM], own
+
+
+def stages(warm: Path, own: Path) -> dict[str, float]:
+    """CPU seconds a crystal of every stage."""
+    predictor = Campaign({"name": "throughput", "candidates": {"files": [str(own)]}}).predictor(
+        "cpu"
+    )
+    predictor([c for c in read_crystals([warm]) if isinstance(c, Crystal)])
+    found: dict[str, float] = {}
+
+    def timed(name: str, work: Callable[[], Any]) -> Any:
+        before = time.process_time()
+        result = work()
+        found[name] = found.get(name, 0.0) + time.process_time() - before
+        return result
+
+    crystals = timed("reading", lambda: read_crystals([own]))
+    with tempfile.TemporaryDirectory() as folder:
+        shards = ShardFolder(Path(folder), "throughput")
+        for first in range(0, len(crystals), SHARD):
+            part = crystals[first : first + SHARD]
+            rows = _staged(predictor, part, timed)
+            ids = [crystal.id for crystal in part]
+            timed("writing", partial(shards.write, first, ids, [checked_row(r) for r in rows]))
+    return {name: value / len(crystals) for name, value in found.items()}
+
+
+def _staged(
+    predictor: CrystalPredictor, part: Sequence[Crystal], timed: Callable[..., Any]
+) -> list[dict[str, Any]]:
+    """Rows of some crystals, each stage under the clock; those without hops are left out."""
+    graphs, crystals = [], []
+    for crystal in part:
+        try:
+            known = timed("classification", partial(predictor.classified, crystal))
+            graphs.append(timed("hops", partial(find_hops, known)))
+            crystals.append(known)
+        except UnusableStructureError:
+            continue
+    model = loaded_model(predictor.model, "cpu")
+    energies = timed("model", partial(crystal_energies, model, graphs))
+    rows = []
+    usable = []
+    for crystal, graph, own in zip(crystals, graphs, energies, strict=True):
+        try:
+            rows.append(
+                timed("network", partial(hop_network_row, graph, own, predictor.conditions))
+            )
+            usable.append(crystal)
+        except UnusableStructureError:
+            continue
+    return timed("estimate", partial(estimated_rows, rows, usable))
+
+
+def chgnet(own: Path) -> dict[str, float]:
+    """CPU seconds of one energy by CHGNet, graph included, of the ordered crystals."""
+    from pymatgen.io.ase import AseAtomsAdaptor
+
+    from ionbridge.screening.labelling.chgnet_calculator import ChgnetCalculator
+
+    calculator = ChgnetCalculator(device="cpu")
+    atoms = [AseAtomsAdaptor.get_atoms(c.to_pymatgen()) for c in ordered(own)]
+    calculator.calculate(atoms[0], ["energy"])
+    before = time.process_time()
+    for one in atoms:
+        calculator.calculate(one, ["energy"])
+    return {"cpu_s_a_crystal": (time.process_time() - before) / len(atoms), "n": len(atoms)}
+
+
+def bvlain(own: Path) -> dict[str, float]:
+    """CPU seconds of bvlain's landscape (its own resolution) and percolation barriers."""
+    from bvlain import Lain
+
+    cpu_s, n = 0.0, 0
+    for crystal in ordered(own):
+        structure, ion = crystal.to_pymatgen(), crystal.working_ion
+        ion = ion or next(s for s in ("Li", "Na", "K") if crystal.occupancy(s).any())
+        states = {s: round(q) for s, q in formula_oxidation_states(crystal.composition).items()}
+        structure.add_oxidation_state_by_element(states)
+        before = time.process_time()
+        try:
+            lain = Lain(verbose=False)
+            lain.read_structure(structure, oxi_check=False)
+            lain.bvse_distribution(mobile_ion=f"{ion}1+")
+            lain.percolation_barriers()
+        except Exception:  # some pairs are not in its tables
+            continue
+        cpu_s, n = cpu_s + time.process_time() - before, n + 1
+    return {"cpu_s_a_crystal": cpu_s / max(n, 1), "n": n}
+
+
+def ordered(own: Path) -> list[Crystal]:
+    """The crystals of a file that a potential can take."""
+    return [c for c in read_crystals([own]) if isinstance(c, Crystal) and c.is_ordered]
+
+
+def rate(own: Path, n_workers: int) -> dict[str, float]:
+    """Crystals a second of wall time once all workers have done a shard each."""
+    predictor = Campaign({"name": "throughput", "candidates": {"files": [str(own)]}}).predictor(
+        "cpu"
+    )
+    crystals = read_crystals([own])
+    pieces = range(0, len(crystals), 4)
+    shards = {k: crystals[first : first + 4] for k, first in enumerate(pieces)}
+    times = [
+        time.perf_counter()
+        for _ in LocalProcesses(n_workers).map_shards(predictor, shards, failed_row)
+    ]
+    counted = 4 * (len(times) - n_workers)
+    return {
+        "crystals_per_s": counted / (times[-1] - times[n_workers - 1]),
+        "load": os.getloadavg()[0],
+    }
+
+
+CHILDREN: dict[str, Callable[..., Any]] = {
+    "stages": stages,
+    "chgnet": lambda warm, own: chgnet(own),
+    "bvlain": lambda warm, own: bvlain(own),
+    "one": lambda warm, own: rate(own, 1),
+    "two": lambda warm, own: rate(own, 2),
+}
+
+
+def child(command: Sequence[str], root: Path) -> dict[str, Any]:
+    """What a process of its own prints; imports come from a checkout."""
+    environment = {**os.environ, **ONE_THREAD, "PYTHONPATH": str(root)}
+    done = subprocess.run(
+        [sys.executable, *command], env=environment, capture_output=True, text=True, cwd=root
+    )
+    if done.returncode:
+        raise RuntimeError(done.stderr[-2000:])
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def measured(
+    crystals: Sequence[Candidate], n: int, repeats: int, old: Path | None
+) -> dict[str, Any]:
+    """All measurements of one set of crystals."""
+    here = Path(__file__).resolve().parents[1]
+    warm, own = chosen(crystals, n)
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder) / name for name in ("warm.jsonl", "own.jsonl")]
+        for path, records in zip(files, (warm, own), strict=True):
+            write_json_lines(path, records)
+        names = [str(path) for path in files]
+        found: dict[str, list[dict[str, Any]]] = {}
+        for _ in range(repeats):
+            found.setdefault("whole", []).append(child(["-c", WHOLE, *names], here))
+            if old is not None:
+                found.setdefault("old", []).append(child(["-c", WHOLE, *names], old))
+            for name in CHILDREN:
+                command = ["-m", "benchmarks.throughput", "--child", name, *names]
+                found.setdefault(name, []).append(child(command, here))
+    least = {name: min(runs, key=_cost) for name, runs in found.items()}
+    return {
+        "n_crystals": len(own),
+        "mean_sites": float(np.mean([c.n_sites for c in own])),
+        **least,
+        "ratios": ratios(least),
+    }
+
+
+def _cost(run: dict[str, Any]) -> float:
+    if "crystals_per_s" in run:
+        return -float(run["crystals_per_s"])
+    return float(run.get("cpu_s_a_crystal", sum(v for v in run.values())))
+
+
+def ratios(found: dict[str, dict[str, Any]]) -> dict[str, float]:
+    """What the targets are about."""
+    own = found["whole"]["cpu_s_a_crystal"]
+    result = {
+        "crystals_per_cpu_s": 1.0 / own,
+        "of_one_chgnet_energy": own / found["chgnet"]["cpu_s_a_crystal"],
+        "of_bvlain": own / found["bvlain"]["cpu_s_a_crystal"],
+        "two_processes_over_one": found["two"]["crystals_per_s"] / found["one"]["crystals_per_s"],
+    }
+    if "old" in found:
+        result["old_over_new"] = found["old"]["cpu_s_a_crystal"] / own
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, help="folder of the public data sets")
+    parser.add_argument("--old", type=Path, help="checkout of the version to compare with")
+    parser.add_argument("--n", type=int, default=40)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--child", nargs=3, metavar=("WHAT", "WARM", "OWN"), help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    warnings.simplefilter("ignore")
+    if args.child:
+        what, warm, own = args.child
+        print(json.dumps(CHILDREN[what](Path(warm), Path(own))))
+        return
+    sets = {"embedded_campaign": Campaign.from_yaml().candidates()}
+    if args.data is not None:
+        cifs = sorted((args.data / "obelix").rglob("*.cif"))
+        step = max(len(cifs) // (args.n + 2 * N_WARM), 1)
+        sets["obelix_cifs"] = list(islice(read_crystals(cifs[::step]), args.n + 2 * N_WARM))
+    old = None if args.old is None else args.old.resolve()
+    result = {
+        "machine": machine(),
+        "old": None if old is None else _commit(old),
+        "sets": {name: measured(c, args.n, args.repeats, old) for name, c in sets.items()},
+    }
+    write_json(RESULT, result)
+    print(json.dumps({name: one["ratios"] for name, one in result["sets"].items()}, indent=1))
+
+
+def _commit(checkout: Path) -> str:
+    command = ["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+if __name__ == "__main__":
+    main()
