@@ -122,9 +122,10 @@ def _say_choice(card: dict[str, Any], is_table: bool) -> None:
 
     unit, simplest = ("decades", "mean") if is_table else ("eV", FamilyIonMean.kind)
     compared = card.get("compared_mae" if is_table else "compared_mae_eV", {})
+    chosen, validation = card["strategy"], card["validation"]
     if not compared:
+        say(f"{chosen}: {validation['mae_eV']:.2f} eV off out of fold ({validation['split']})")
         return
-    chosen = card["strategy"]
     errors = ", ".join(f"{n} {e:.2f}" for n, e in sorted(compared.items(), key=lambda c: c[1]))
     say(f"{chosen} chosen; errors in {unit}, out of fold: {errors}")
     rule = compared.get(simplest)

@@ -68,6 +68,8 @@ BARRIER = "percolation_barrier_eV"
 DIMENSION_COLORS = {0: GREY, 1: ORANGE, 2: PURPLE, 3: BLUE}
 N_FAMILIES = 32
 N_TOP = 25
+N_DRAWN = 5000
+"""Points of one group that a browser draws with ease."""
 LOWEST_SHOWN = -30.0
 """Decades below this are drawn at the edge: nobody compares diffusivities of 1e-40 cm^2/s."""
 ION_COLORS = {"Li": BLUE, "Na": ORANGE, "K": PURPLE, "Mg": AMBER}
@@ -175,8 +177,7 @@ def against_barrier(table: Table, column: str = CONDUCTIVITY) -> go.Figure:
     for dimension, color in DIMENSION_COLORS.items():
         own = [row for row in rows if row["percolation_dimensionality"] == dimension]
         if own:
-            name = f"{dimension}-D ({len(own)})"
-            figure.add_scatter(**_points(own, BARRIER, column, name, color))
+            figure.add_scatter(**_group(own, BARRIER, column, f"{dimension}-D", color))
     return _with_references(figure, rows, BARRIER, column)
 
 
@@ -196,8 +197,8 @@ def against_stability(table: Table, role: str = "electrolyte") -> go.Figure:
     for inside, color in ((True, BLUE), (False, GREY)):
         own = [row for row in rows if (row["in_domain"] is not False) == inside]
         if own:
-            name = f"{'in' if inside else 'outside'} the domain ({len(own)})"
-            figure.add_scatter(**_points(own, HULL, column, name, color))
+            name = f"{'in' if inside else 'outside'} the domain"
+            figure.add_scatter(**_group(own, HULL, column, name, color))
     utilities = np.array([[float(r[column]), -float(r[HULL])] for r in rows]).reshape(-1, 2)
     best = [row for row, f in zip(rows, pareto_fronts(utilities), strict=True) if f == 1]
     best.sort(key=lambda row: float(row[HULL]))
@@ -314,6 +315,13 @@ def _by_kind(rows: Sequence[Row]) -> list[tuple[str, str, list[Row]]]:
     return [kind for kind in kinds if kind[2]]
 
 
+def _group(rows: Sequence[Row], x: str, y: str, name: str, color: str) -> dict[str, Any]:
+    """A scatter of the first of many rows, their number in its name."""
+    n = len(rows)
+    counted = f"{name} ({n if n <= N_DRAWN else f'first {N_DRAWN} of {n}'})"
+    return _points(rows[:N_DRAWN], x, y, counted, color)
+
+
 def _points(rows: Sequence[Row], x: str, y: str, name: str, color: str) -> dict[str, Any]:
     """A scatter of rows."""
     return {
@@ -335,9 +343,10 @@ def _with_references(figure: go.Figure, rows: Sequence[Row], x: str, y: str) -> 
     """The figure with the well-known crystals of a campaign marked."""
     own = [row for row in rows if row.get("source") == REFERENCE_SOURCE]
     if own:
-        marked = _points(own, x, y, f"references ({len(own)})", ORANGE)
+        marked = _group(own, x, y, "references", ORANGE)
         marked["marker"] |= {"size": 9, "opacity": 1.0}
-        marked["marker"]["symbol"] = [s.replace("circle", "diamond") for s in map(_symbol, own)]
+        symbols = marked["marker"]["symbol"]
+        marked["marker"]["symbol"] = [symbol.replace("circle", "diamond") for symbol in symbols]
         figure.add_scatter(**marked)
     return figure
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ionbridge.screening.cli import main
+from ionbridge.screening.commands import finetune
 from ionbridge.screening.sentences import crystal_sentence, hop_sentence
 from ionbridge.structures.io import write_cif, write_json_lines
 from ionbridge.structures.prototypes import PROTOTYPES
@@ -106,3 +107,25 @@ def test_fine_tuning_ends_with_the_choice_and_its_gain(tmp_path: Path, capsys: C
     assert gain
     assert float(gain[2]) == found["mean"]
     assert int(gain[1]) == pytest.approx(100 * (1 - found[errors[1]] / found["mean"]), abs=2)
+
+
+@pytest.mark.parametrize(
+    ("compared", "said"),
+    [
+        ({}, "full: 0.21 eV off out of fold (2 folds)\n"),
+        (
+            {"family_mean": 0.5, "full": 0.2},
+            "full chosen; errors in eV, out of fold: full 0.20, family_mean 0.50\n"
+            "its error is 60 % less than that of the simplest rule (family_mean, 0.50 eV)\n",
+        ),
+        (
+            {"family_mean": 0.2, "full": 0.2},
+            "full chosen; errors in eV, out of fold: family_mean 0.20, full 0.20\n"
+            "its error is no less than that of the simplest rule (family_mean, 0.20 eV)\n",
+        ),
+    ],
+)
+def test_the_choice_for_hops(compared: dict[str, float], said: str, capsys: Capture) -> None:
+    card = {"strategy": "full", "validation": {"mae_eV": 0.21, "split": "2 folds"}}
+    finetune._say_choice({**card, "compared_mae_eV": compared}, is_table=False)
+    assert capsys.readouterr().err == said

@@ -133,3 +133,14 @@ def test_the_energy_along_a_hop_ends_where_its_barriers_say():
     top, end = shown["predicted ± 1σ"].y[1:]
     assert top - end == pytest.approx(back, rel=1e-3)
     assert max(shown["bond valences"].y) == pytest.approx(hop.barrier_eV, rel=TIGHT, abs=1e-3)
+
+
+def test_of_very_many_rows_the_first_are_drawn_and_the_front_is_that_of_all(monkeypatch):
+    monkeypatch.setattr(ib.plots, "N_DRAWN", 10)
+    rows = stability_rows()
+    few = traces(ib.plots.against_stability(rows))
+    monkeypatch.undo()
+    every = traces(ib.plots.against_stability(rows))
+    assert [len(few[n].x) for n in ("in the domain", "outside the domain")] == [10, 10]
+    assert "first 10 of" in few["in the domain"].name
+    assert few["Pareto front ± 1σ"] == every["Pareto front ± 1σ"]

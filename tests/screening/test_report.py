@@ -67,7 +67,7 @@ def network(row: Row) -> Network:
     return Network(TopHops(row, graph.crystal, graph, (0,), files), energies)
 
 
-def page(rows: list[Row], cell: CellStage | None = None, networks: int = 0) -> str:
+def page(rows: list[Row], cell: CellStage | None = None, networks: int = 0, **said: str) -> str:
     settings = CampaignSettings(
         "garnets & more", rank_by="lcb", cell=None if cell is None else CellSettings(BASE)
     )
@@ -84,6 +84,7 @@ def page(rows: list[Row], cell: CellStage | None = None, networks: int = 0) -> s
         "reasons": {"failed": {"no working ion": 2}, "filtered": {"N atoms": 7}},
         "crystals_per_s": 3.0,
         "n_workers": 2,
+        **said,
     }
     table = ranked(rows)
     return render(table, record, cell, [network(row) for row in table[:networks]])
@@ -137,6 +138,7 @@ def test_self_contained_and_well_formed() -> None:
     tags.feed(html)
     assert tags.open == []
     assert tags.loaded == ["data:,"]
+    assert "default-src 'none'" in html  # a browser refuses whatever would be asked for
     assert all(re.match(r"(paths/|ranked|campaign)", address) for address in tags.linked)
     assert "paths/001_%3Ci%3Ea_hop0.extxyz" in tags.linked
     style = html[html.index("<style>") : html.index("</style>")]
@@ -186,6 +188,10 @@ def test_rows_of_each_role_and_outside_the_domain_stand_apart() -> None:
     assert "Electrodes, by diffusivity" in html
     assert len(re.findall(r'<tr class="\s*outside">', html)) == 1  # k = 1, the best electrolyte
     assert "stability_electrolyte" in unpacked(html)["figures"]
+
+
+def test_what_was_left_out_is_said() -> None:
+    assert "no &lt;cell&gt; columns" in page([row(0)], left_out="no <cell> columns")
 
 
 def test_failed_rows_are_listed_whole() -> None:

@@ -93,7 +93,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., A
     driver.quit()
 
 
-def wait(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
+def wait(condition: Callable[[], Any], seconds: float = 180.0) -> Any:
     """What a condition gives once it holds."""
     ends = time.monotonic() + seconds
     while not (found := condition()):
