@@ -494,7 +494,11 @@ def simulate_runs(
     """
     settings = json.loads(json.dumps([asdict(numerics), [asdict(run) for run in runs]]))
     stamp = folder / "settings.json"
-    if stamp.exists() and json.loads(stamp.read_text(encoding="utf-8")) != settings:
+    try:
+        known = json.loads(stamp.read_text(encoding="utf-8")) if stamp.exists() else settings
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{stamp}: cannot be read ({error}); choose a new folder") from error
+    if known != settings:
         raise InputError(f"{folder} holds ageing runs with other settings; choose a new folder")
     folder.mkdir(parents=True, exist_ok=True)
     write_json(stamp, settings)
@@ -502,7 +506,7 @@ def simulate_runs(
     whole, _ = shards.kept({k: [str(k)] for k in range(len(runs))})
     left = {k: [run] for k, run in enumerate(runs) if k not in whole}
     work = partial(_simulate_shard, numerics=numerics, limit_s=limit_s)
-    for index, rows in executor.map_shards(work, left, _failed):
+    for index, rows in executor.map_shards(work, left.items(), _failed):
         shards.write(index, [str(index)], rows)
     return [row for k in range(len(runs)) for row in shards.read(k)]
 

@@ -332,7 +332,7 @@ def main() -> None:
     shards = {i: [p] for i, p in enumerate(open_pieces)}
     processes = LocalProcesses(args.workers, ("benchmarks.cell_transfer",))
     bar = tqdm(total=len(shards), disable=not sys.stderr.isatty())
-    for i, rows in processes.map_shards(Pieces(args.data, args.work), shards, failed_piece):
+    for i, rows in processes.map_shards(Pieces(args.data, args.work), shards.items(), failed_piece):
         bar.update()
         if "scores" in rows[0]:
             write_json(args.work / f"{open_pieces[i].file}.json", rows[0])

@@ -2,14 +2,20 @@
 
     nice -n 10 python -m benchmarks.chaos --work WORK [--kills 30] [--damages 200] [--seed 0]
 
-A campaign of small crystals with a tiny model is run whole once. Then, ``--kills`` times, it is
-run by a process of its own that is killed (SIGKILL) after a random time, up to three times, and
-gone on with. ``--damages`` times a copy of the finished folder is damaged in one to three files
-(KINDS; ``foreign`` is the same file of a campaign at another temperature) and gone on with. Each
-ends well if the table is that of the whole run, or if one line says what cannot be used. The
-baseline is a program that believes what it finds: how often the damaged shards still are JSON
-lines of the right keys, but other rows. The report is made without its plots, which take most of
-the time and read nothing but the table. benchmarks/results/chaos.json is written as it goes.
+A campaign of small crystals with a tiny model, its best rows refined with a pair potential, is run
+whole once. Then, ``--kills`` times, it is run by a process of its own that is killed (SIGKILL)
+after a random time, up to three times, and gone on with: while shards are computed, in the
+refinement, in the merge of the table, in the report. ``--worker-kills`` times only its worker
+process is killed, again and again, and the campaign goes on by itself. ``--damages`` times a copy
+of the finished folder is damaged in one to three files (KINDS; ``foreign`` is the same file of a
+campaign at another temperature) and gone on with. Each ends well if the table is that of the whole
+run, or if one line says what cannot be used. The baseline is a program that believes what it finds:
+how often the damaged shards still are JSON lines of the right keys, but other rows. The report is
+made without its plots, which take most of the time and read nothing but the table.
+
+Every trial runs in a process of its own, has its own random numbers, and is a line of
+WORK/trials.jsonl, so that the same command goes on where it was stopped, also after a kill of its
+own; benchmarks/results/chaos.json is written as it goes.
 """
 
 from __future__ import annotations
@@ -22,18 +28,27 @@ import os
 import random
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks.chaos_home import make_home
+from benchmarks.json_lines import read
 from ionbridge.screening.campaign import TABLE_FILE
 from ionbridge.screening.cli import main
 from ionbridge.screening.report import plots
 from ionbridge.screening.shards import write_json
 
 RESULT = Path(__file__).parent / "results" / "chaos.json"
+RECORD, TRIALS = "campaign.json", "trials.jsonl"
+TRIAL_KINDS = {"kill": "kill", "worker kill": "worker_kill", "damage": "damage"}
+MOST_WORKER_KILLS = 2
+"""The third death of a worker on one candidate would rightly cost its row."""
 EMPTY_TABLE = "no table"
 KINDS = (
     "bit",
@@ -63,7 +78,11 @@ def run(campaign: Path, out: Path, *more: str) -> tuple[int, str]:
 
 def verdict(status: int, said: str, out: Path, right: str) -> str:
     """``right table``, ``one line``, or what went wrong."""
-    complaints = [li for li in said.splitlines() if "computed again" not in li]
+    complaints = [
+        li
+        for li in said.splitlines()
+        if "computed again" not in li and not li.startswith("refine: ")
+    ]
     if status == 0:
         path = out / TABLE_FILE
         found = path.read_text(encoding="utf-8") if path.is_file() else EMPTY_TABLE
@@ -79,15 +98,50 @@ def killed(campaign: Path, out: Path, seconds: float) -> str:
     if child == 0:
         status = 1
         try:
-            status, _ = run(campaign, out, *(["--resume"] if out.exists() else []))
+            status, _ = run(campaign, out, *(["--resume"] if (out / RECORD).is_file() else []))
         finally:
             os._exit(status)
     time.sleep(seconds)
     os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
-    shards = out / "shards"
-    n_shards = len(list(shards.glob("[0-9]*.jsonl"))) if shards.is_dir() else 0
-    return f"after {n_shards} shards" if os.WIFSIGNALED(status) else "not in time"
+    if not os.WIFSIGNALED(status):
+        return "not in time"
+    n_shards = len(list(out.glob("shards/[0-9]*.jsonl")))
+    n_refined = len(list(out.glob("refined/*/[0-9]*.jsonl")))
+    made = [name for name in ("ranked.parquet", TABLE_FILE, "report.html") if (out / name).exists()]
+    refined = f", {n_refined} refined" if n_refined else ""
+    return f"after {n_shards} shards{refined}{''.join(f', {name}' for name in made)}"
+
+
+def worker_killed(campaign: Path, out: Path, chance: random.Random) -> tuple[int, str, int]:
+    """Run with one worker, which is killed now and then; status, messages, number of kills."""
+    with (out.parent / f"{out.name}.log").open("w+") as log:
+        command = [sys.executable, "-m", "ionbridge", "screen", str(campaign), "--out", str(out)]
+        process = subprocess.Popen([*command, "--workers", "1"], stdout=log, stderr=log)
+        n_killed = 0
+        while process.poll() is None:
+            time.sleep(chance.uniform(0.1, 1.0))
+            for worker in workers_of(process.pid):
+                if n_killed < MOST_WORKER_KILLS and len(list(out.glob("shards/[0-9]*"))) > n_killed:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(worker, signal.SIGKILL)
+                        n_killed += 1
+        log.seek(0)
+        return process.returncode, log.read(), n_killed
+
+
+def workers_of(pid: int) -> list[int]:
+    """The worker processes: children of the server that the process started."""
+    return [worker for server in children(pid) for worker in children(server)]
+
+
+def children(pid: int) -> list[int]:
+    """Processes that a process started; none where it has ended."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += map(int, task.read_text().split())
+    return found
 
 
 def damaged(folder: Path, other: Path, chance: random.Random) -> str:
@@ -147,58 +201,99 @@ def believed(out: Path, whole: Path) -> bool:
     return False
 
 
-def measure(work: Path, n_kills: int, n_damages: int, seed: int) -> dict[str, Any]:
-    """All kills and damages, and what came of them."""
-    chance = random.Random(seed)
-    plots.to_svg = lambda figure, title: ""
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-    cold, hot = make_home(work / "home")
-    assert run(cold, work / "whole")[0] == 0
-    started = time.monotonic()
-    assert run(hot, work / "other")[0] == 0
-    whole_s = time.monotonic() - started
+def trial(kind: str, number: int, work: Path, seed: int) -> dict[str, Any]:
+    """One kill or damage, and what came of it."""
+    chance = random.Random(f"{seed} {kind} {number}")
+    campaign, out = work / "home" / "300.yaml", work / f"{kind}-{number}"
+    shutil.rmtree(out, ignore_errors=True)
     right = (work / "whole" / TABLE_FILE).read_text(encoding="utf-8")
-    kills: list[dict[str, Any]] = []
-    damages: list[dict[str, Any]] = []
-    # in turn, so that a run that is stopped has measured both
-    turns = sorted([(k / n_kills, "kill") for k in range(n_kills)]
-                   + [(k / n_damages, "damage") for k in range(n_damages)])  # fmt: skip
-    for n, (_, kind) in enumerate(turns):
-        out = work / str(n)
-        if kind == "kill":
-            times = [chance.uniform(0.0, whole_s) for _ in range(chance.randint(1, 3))]
-            how = [killed(cold, out, seconds) for seconds in times]
-            # killed before its campaign.json stood: a folder with nothing to resume is begun anew
-            more = ["--resume"] if (out / "campaign.json").is_file() else []
-            end = verdict(*run(cold, out, *more), out, right)
-            kills.append({"killed": ", ".join(how), "end": end})
-        else:
-            shutil.copytree(work / "whole", out)
-            how = [damaged(out, work / "other", chance) for _ in range(chance.randint(1, 3))]
-            trap = believed(out, work / "whole")
-            end = verdict(*run(cold, out, "--resume"), out, right)
-            damages.append({"damage": ", ".join(how), "end": end, "would_be_believed": trap})
-        shutil.rmtree(out, ignore_errors=True)
-        write_json(RESULT, summary(seed, kills, damages))
-    return summary(seed, kills, damages)
+    whole_s = float((work / "whole_s").read_text())
+    if kind == "kill":
+        times = [chance.uniform(0.0, whole_s) for _ in range(chance.randint(1, 3))]
+        how = [killed(campaign, out, seconds) for seconds in times]
+        # killed before its campaign.json stood: a folder with nothing to resume is begun anew
+        more = ["--resume"] if (out / RECORD).is_file() else []
+        end = verdict(*run(campaign, out, *more), out, right)
+        row: dict[str, Any] = {"killed": "; ".join(how), "end": end}
+    elif kind == "worker kill":
+        status, said, n_killed = worker_killed(campaign, out, chance)
+        row = {"worker_kills": n_killed, "end": verdict(status, said, out, right)}
+    else:
+        shutil.copytree(work / "whole", out)
+        how = [damaged(out, work / "other", chance) for _ in range(chance.randint(1, 3))]
+        trap = believed(out, work / "whole")
+        end = verdict(*run(campaign, out, "--resume"), out, right)
+        row = {"damage": ", ".join(how), "end": end, "would_be_believed": trap}
+    shutil.rmtree(out, ignore_errors=True)
+    return {"kind": kind, "number": number, **row}
 
 
-def summary(
-    seed: int, kills: list[dict[str, Any]], damages: list[dict[str, Any]]
-) -> dict[str, Any]:
+def in_child(what: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What a function returns in a process of its own."""
+    ours, theirs = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException), os.fdopen(theirs, "w") as pipe:
+            json.dump(what(), pipe)
+        os._exit(0)
+    os.close(theirs)
+    with os.fdopen(ours) as pipe:
+        text = pipe.read()
+    _, status = os.waitpid(child, 0)
+    return json.loads(text) if text else {"end": f"UNEXPECTED (trial ended with {status})"}
+
+
+def prepared(work: Path) -> dict[str, Any]:
+    """The campaign run whole, and at another temperature; what is there and holds is used."""
+    plots.to_svg = lambda figure, title: ""
+    if not (work / "home").is_dir():
+        work.mkdir(parents=True, exist_ok=True)
+        make_home(work / "home")
+    for kelvin, name in ((300, "whole"), (600, "other")):
+        out = work / name
+        fresh = not out.exists()
+        started = time.monotonic()
+        status, said = run(work / "home" / f"{kelvin}.yaml", out, "--renew")
+        assert status == 0, said
+        if fresh or "afresh" in said:  # the second one finds everything imported
+            (work / "whole_s").write_text(str(time.monotonic() - started))
+            (work / TRIALS).unlink(missing_ok=True)
+    return {}
+
+
+def measure(work: Path, wanted: dict[str, int], seed: int) -> dict[str, Any]:
+    """All kills and damages, and what came of them."""
+    assert in_child(lambda: prepared(work)) == {}, "the whole campaign failed"
+    plots.to_svg = lambda figure, title: ""
+    rows = read(work / TRIALS)
+    done = {(row["kind"], row["number"]) for row in rows}
+    # in turn, so that a run that is stopped has measured all kinds
+    turns = sorted((k / n, kind, k) for kind, n in wanted.items() for k in range(n))
+    for _, kind, number in turns:
+        if (kind, number) not in done:
+            row = {"kind": kind, "number": number}
+            row |= in_child(partial(trial, kind, number, work, seed))
+            rows.append(row)
+            with (work / TRIALS).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+            write_json(RESULT, summary(seed, rows))
+    return summary(seed, rows)
+
+
+def summary(seed: int, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Counts of how each ended, and each."""
+    of = {kind: [row for row in rows if row["kind"] == kind] for kind in TRIAL_KINDS}
     return {
         "seed": seed,
-        "n_kills": len(kills),
-        "kills": dict(Counter(row["end"] for row in kills)),
-        "n_damages": len(damages),
-        "damages": dict(Counter(row["end"] for row in damages)),
+        **{f"n_{name}s": len(of[kind]) for kind, name in TRIAL_KINDS.items()},
+        **{
+            f"{name}s": dict(Counter(row["end"] for row in of[kind]))
+            for kind, name in TRIAL_KINDS.items()
+        },
         "damages_that_reading_without_checks_takes_for_rows": sum(
-            row["would_be_believed"] for row in damages
+            row.get("would_be_believed", False) for row in of["damage"]
         ),
-        "each_kill": kills,
-        "each_damage": damages,
+        **{f"each_{name}": of[kind] for kind, name in TRIAL_KINDS.items()},
     }
 
 
@@ -206,8 +301,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--kills", type=int, default=30)
+    parser.add_argument("--worker-kills", type=int, default=5)
     parser.add_argument("--damages", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    found = measure(args.work, args.kills, args.damages, args.seed)
+    wanted = {"kill": args.kills, "worker kill": args.worker_kills, "damage": args.damages}
+    found = measure(args.work, wanted, args.seed)
     print({k: v for k, v in found.items() if not k.startswith("each")})

@@ -38,7 +38,9 @@ def make_home(home: Path) -> tuple[Path, Path]:
         path = home / f"{kelvin}.yaml"
         path.write_text(
             f"name: chaos\nmodel: model\nn_draws: 8\nshard_size: 2\nn_paths: 0\n"
-            f"temperature_K: {kelvin}\ncandidates: {{files: [pool.jsonl]}}\n",
+            f"temperature_K: {kelvin}\ncandidates: {{files: [pool.jsonl]}}\n"
+            "refine: {calculator: 'ase.calculators.lj:LennardJones', n_energies: 4, n_neb: 0,\n"
+            "  calculator_arguments: {sigma: 2.0, epsilon: 0.2, rc: 5.0}}\n",
             encoding="utf-8",
         )
         paths.append(path)

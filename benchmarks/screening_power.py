@@ -49,7 +49,7 @@ def pool_rows(crystals: list[Crystal], workers: int) -> list[dict[str, Any]]:
         DEFAULTS["migration_barrier"], Conditions(298.15, n_draws=64), ("Li",), time_limit_s=60.0
     )
     shards = {i: crystals[i : i + SHARD] for i in range(0, len(crystals), SHARD)}
-    done = dict(LocalProcesses(workers).map_shards(predictor, shards, failed_row))
+    done = dict(LocalProcesses(workers).map_shards(predictor, shards.items(), failed_row))
     return [row for i in shards for row in done[i] if row["status"] == "ok"]
 
 

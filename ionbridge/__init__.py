@@ -19,7 +19,6 @@ name.
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
     from ionbridge.screening.api import adapt, evaluate, plan, predict
     from ionbridge.screening.campaign import Campaign
     from ionbridge.screening.report import plots
+
+__version__: str
 
 __all__ = [
     "Campaign",
@@ -49,14 +50,16 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "predict": ("ionbridge.screening.api", "predict"),
 }
 
-try:
-    __version__ = version("ionbridge")
-except PackageNotFoundError:  # a checkout that is not installed
-    __version__ = "0+unknown"
-
 
 def __getattr__(name: str) -> Any:
     """Import the public names, and with them torch, on first use."""
+    if name == "__version__":
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return version("ionbridge")
+        except PackageNotFoundError:  # a checkout that is not installed
+            return "0+unknown"
     if name in _HOMES:
         home, attribute = _HOMES[name]
         module = import_module(home)

@@ -33,7 +33,8 @@ class IncompatibleModelError(ValueError):
 
 def sha256(path: Path) -> str:
     """Hex checksum of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def model_checksum(folder: Path) -> str:

@@ -207,8 +207,12 @@ def load(name: str | Path) -> Any:
         raise IncompatibleModelError(
             f"{folder / CONFIG}: unknown kind {str(kind)[:60]!r}; known: {', '.join(KINDS)}"
         )
+    from ionbridge.models.trial import try_model  # brings torch, as the model does
+
     try:
         model = KINDS[kind].load(folder)
+        if LIBRARY not in folder.resolve().parents:
+            try_model(model)
     except IncompatibleModelError:
         raise
     except Exception as error:  # the folder may be anybody's

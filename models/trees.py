@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -94,10 +95,24 @@ class Forest:
         )
 
     def predict(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(n_trees, n) prediction of every tree for (n, n_features) inputs."""
+        """(n_trees, n) prediction of every tree for (n, n_features) inputs.
+
+        Raises:
+            ValueError: A node looks at a column that there is not; compiled loops do not notice.
+        """
+        if self._last_column >= np.shape(features)[1]:
+            raise ValueError(
+                f"forest: a node looks at column {self._last_column} of {np.shape(features)[1]}"
+            )
         # scikit-learn compares in single precision
         x = np.ascontiguousarray(features, dtype=np.float32)
         return _predicted(**self.arrays(), features=x)
+
+    @cached_property
+    def _last_column(self) -> int:
+        """The last column that an inner node looks at; -1 without any."""
+        inner = self.left != np.arange(len(self.left))
+        return int(self.feature[inner].max(initial=-1))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The arrays by name."""

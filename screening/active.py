@@ -7,8 +7,11 @@ fine-tuned on the labels of this and all earlier rounds). A killed round goes on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import json
+import shutil
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +19,21 @@ import numpy as np
 
 from ionbridge.models.adaptation import Base, adapt
 from ionbridge.models.barrier_energies import hop_points
-from ionbridge.models.library import load
+from ionbridge.models.checkpoint import model_checksum
+from ionbridge.models.library import find, load
 from ionbridge.screening.acquisition import choose
+from ionbridge.screening.candidates import Candidates, built
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.execution import Executor
 from ionbridge.screening.labelling.calculators import CalculatorChoice
 from ionbridge.screening.labelling.neb import NebSettings
 from ionbridge.screening.labelling.neb_labels import NebLabeller, label_neb, neb_tasks
-from ionbridge.screening.ranking import utility
+from ionbridge.screening.ranking import Ranking, utility
+from ionbridge.screening.sealed_rows import checksum
 from ionbridge.screening.settings import ActiveSettings, Objective
 from ionbridge.screening.shards import write_json
 from ionbridge.screening.table import STD_COLUMN, Row
-from ionbridge.structures.io import hop_from_json
+from ionbridge.structures.io import hop_from_json, hop_to_json
 from ionbridge.structures.records import Crystal, Hop
 from ionbridge.structures.sites import find_hops
 
@@ -62,6 +68,26 @@ class Round:
         }
 
 
+def considered(
+    candidates: Candidates, ranked: Ranking, batch: int, known: Collection[str]
+) -> list[int]:
+    """Places of the best candidates that a round may choose from, best first.
+
+    Args:
+        candidates: All of them.
+        ranked: The round's screen of them.
+        batch: Candidates that are chosen.
+        known: Ids that earlier rounds chose.
+    """
+    usable = bytearray(len(ranked.order))
+    for k, one in enumerate(candidates):
+        if ranked.rank[k] and one.id not in known:  # bands are made of whole atoms
+            crystal = built(one)
+            usable[k] = isinstance(crystal, Crystal) and crystal.is_ordered
+    best = (k for k in ranked.order[: ranked.n_ranked].tolist() if usable[k])
+    return list(islice(best, CONSIDERED_A_CHOSEN * batch))
+
+
 def run_round(
     folder: Path,
     ranked: Sequence[Row],
@@ -78,7 +104,7 @@ def run_round(
 
     Args:
         folder: Of the round; what it holds already is used.
-        ranked: The table of this round's screen, best first.
+        ranked: Rows of this round's screen that are considered, best first.
         crystals: Candidates by id, classified (working ion filled in).
         objective: What to make large or small.
         settings: Rounds, batch, calculator.
@@ -111,7 +137,7 @@ def run_round(
     together = [hop for earlier in before for hop in earlier.labels] + list(labels)
     if labels and len({hop.framework for hop in together}) > 1:
         report(f"fine-tuning on {len(together)} labels")
-        model = fine_tuned(folder / MODEL_FOLDER, together, model, settings, seed)
+        model = fine_tuned(folder / MODEL_FOLDER, together, model, settings, seed, report)
     return Round(model, ids, labels, len(rows) - len(labels))
 
 
@@ -163,18 +189,42 @@ def wanted(
 
 
 def fine_tuned(
-    folder: Path, labels: Sequence[Hop], model: str, settings: ActiveSettings, seed: int
+    folder: Path,
+    labels: Sequence[Hop],
+    model: str,
+    settings: ActiveSettings,
+    seed: int,
+    report: Callable[[str], None] = lambda message: None,
 ) -> str:
-    """The folder of a model fine-tuned on the labels; one that is there is used as it is.
+    """The folder of a model fine-tuned on the labels; one that is there and holds is used.
+
+    Beside the folder lies what it was made of and a checksum of all of it; a model made of anything
+    else, or altered, is fitted again, and that is said.
 
     Raises:
         InputError: The labels cannot be learnt from.
     """
-    if not (folder / "card.yaml").is_file():
-        barrier = np.array([hop.barrier_eV for hop in labels], dtype=float)
-        try:
-            adapted = adapt(labels, barrier, Base.of(model), settings.strategy, seed=seed)
-        except ValueError as error:
-            raise InputError(f"active: {error}") from error
-        adapted.save(folder)
+    stamp = folder.with_suffix(".json")
+    hops = json.dumps([hop_to_json(hop) for hop in labels], sort_keys=True, default=str)
+    made_of = checksum([hops, model_checksum(find(model)), asdict(settings), seed])
+    if folder.exists():
+        if _stated(stamp) == {"made_of_sha256": made_of, "sha256": model_checksum(folder)}:
+            return str(folder)
+        report(f"{folder} does not hold; fitted again")
+        shutil.rmtree(folder)
+    barrier = np.array([hop.barrier_eV for hop in labels], dtype=float)
+    try:
+        adapted = adapt(labels, barrier, Base.of(model), settings.strategy, seed=seed)
+    except ValueError as error:
+        raise InputError(f"active: {error}") from error
+    adapted.save(folder)
+    write_json(stamp, {"made_of_sha256": made_of, "sha256": model_checksum(folder)})
     return str(folder)
+
+
+def _stated(stamp: Path) -> Any:
+    """What a file of JSON says; None where there is none."""
+    try:
+        return json.loads(stamp.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None

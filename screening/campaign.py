@@ -13,9 +13,9 @@ import re
 import shutil
 import sys
 import time
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -33,10 +33,9 @@ from ionbridge.models.estimator import table_html
 from ionbridge.models.library import DEFAULTS, LIBRARY, find
 from ionbridge.screening.candidates import (
     Candidate,
-    checksum,
-    collect,
-    counted_sample,
-    drawn,
+    Candidates,
+    built,
+    files_checksum,
     read_crystals,
     without_duplicates,
 )
@@ -49,11 +48,19 @@ from ionbridge.screening.hop_paths import write_hop_paths
 from ionbridge.screening.machine import machine
 from ionbridge.screening.predict import CrystalPredictor, loaded_model
 from ionbridge.screening.provenance import write_cells, write_crate
-from ionbridge.screening.ranking import check_objectives, rank, with_role_ranks
+from ionbridge.screening.ranked_table import RankedTable, in_order
+from ionbridge.screening.ranking import check_objectives, ranking
 from ionbridge.screening.reference_hull import Entry, ReferenceHull, reference_entries
 from ionbridge.screening.report.report import Network, render
 from ionbridge.screening.settings import EMBEDDED_CAMPAIGN, CampaignSettings
-from ionbridge.screening.shards import ShardFolder, fingerprint, write_atomically, write_json
+from ionbridge.screening.shards import (
+    DamagedShardError,
+    ShardFolder,
+    StoredRows,
+    fingerprint,
+    write_atomically,
+    write_json,
+)
 from ionbridge.screening.table import COLUMNS, Row, checked_row, csv_lines, failed_row
 from ionbridge.structures.records import Crystal
 
@@ -61,7 +68,9 @@ if TYPE_CHECKING:
     from ionbridge.screening.active import Round
     from ionbridge.screening.cell.stage import CellStage
 
-CAMPAIGN_FILE, TABLE_FILE, REPORT_FILE = "campaign.json", "ranked.csv", "report.html"
+CAMPAIGN_FILE, REPORT_FILE = "campaign.json", "report.html"
+RANKED_FILE, TABLE_FILE = "ranked.parquet", "ranked.csv"
+"""All rows, twice: for programs, and for people."""
 SETTINGS_FILE, CURVES_FILE = "campaign.yaml", "cell_curves.json"
 VERSIONED = ("ionbridge", "torch", "pymatgen", "numpy", "scipy")
 STATUSES = ("ok", "filtered", "failed")
@@ -92,17 +101,32 @@ class CostEstimate:
         n_timed: Candidates predicted for the estimate.
         seconds_each: Mean time of one of them on one core.
         n_workers: Workers that share the work.
+        n_screens: How often all are predicted: once, and once before each round of labelling.
+        stages: What follows or goes between: how much of what, and its longest time in seconds
+            where there is a limit.
     """
 
     n_candidates: int
     n_timed: int
     seconds_each: float
     n_workers: int
+    n_screens: int = 1
+    stages: tuple[tuple[str, float | None], ...] = ()
 
     @property
     def seconds(self) -> float:
-        """Estimated time of the prediction, without start-up and report."""
-        return self.n_candidates * self.seconds_each / self.n_workers
+        """Estimated time of all predictions, without start-up, report and other stages."""
+        return self.n_screens * self.n_candidates * self.seconds_each / self.n_workers
+
+    def __str__(self) -> str:
+        screens = f", {self.n_screens} times" if self.n_screens > 1 else ""
+        parts = [
+            f"{self.n_candidates} candidates{screens}, about {self.seconds_each:.2f} s each "
+            f"({self.n_timed} timed), {self.n_workers} workers: about {self.seconds / 60:.1f} min"
+        ]
+        for what, most_s in self.stages:
+            parts.append(what if most_s is None else f"{what}: at most {most_s / 60:.0f} min")
+        return "; ".join(parts)
 
 
 class Campaign:
@@ -145,9 +169,9 @@ class Campaign:
         Raises:
             InputError: The campaign has not been run.
         """
-        if not hasattr(self, "rows_"):
+        if not hasattr(self, "table_"):
             raise InputError("this campaign has not been run; call run(folder) first")
-        return pd.DataFrame(self.rows_, columns=list(self.columns))
+        return pd.read_parquet(self.table_.path)
 
     def _repr_html_(self) -> str:
         settings = self.settings
@@ -158,25 +182,20 @@ class Campaign:
             "objectives": [f"{o.goal} {o.column}" for o in settings.ranking_objectives()],
         }
         head = table_html(f"Campaign {settings.name}", asked)
-        if not hasattr(self, "rows_"):
+        if not hasattr(self, "table_"):
             return f"{head}<p>Not run yet; run(folder) runs it.</p>"
-        counts = Counter(row["status"] for row in self.rows_)
-        found = ", ".join(f"{n} {status}" for status, n in counts.items())
-        best: str = (
-            self.results[list(BEST)].head(N_BEST).to_html(index=False, float_format="{:.3g}".format)
-        )
+        found = ", ".join(f"{n} {status}" for status, n in self.record_["counts"].items() if n)
+        first = pd.DataFrame(islice(self.table_, N_BEST), columns=list(BEST))
+        best: str = first.to_html(index=False, float_format="{:.3g}".format)
         return f"{head}<p>{found}; the first of <code>results</code>:</p>{best}"
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Columns of ``ranked.csv``; those of the cell stage follow where there is one."""
-        found = dict.fromkeys(name for row in self.rows_ for name in row if name not in COLUMNS)
-        return (*COLUMNS, *(name for name in found if name.startswith("cell_")))
 
     def candidates(self) -> list[Candidate]:
         """All candidates, in the order of the shards."""
+        return [built(one) for one in self._candidates()]
+
+    def _candidates(self) -> Candidates:
         settings = self.settings
-        return collect(settings.candidates, settings.working_ions, settings.seed, self.limit)
+        return Candidates(settings.candidates, settings.working_ions, settings.seed, self.limit)
 
     def predictor(self, device: str = "auto") -> CrystalPredictor:
         """What is applied to the candidates.
@@ -214,24 +233,51 @@ class Campaign:
 
     def estimate(self, executor: str = "local", workers: int | None = None) -> CostEstimate:
         """Predict a few candidates, spread over the list, and say what all would cost."""
-        settings, predictor = self.settings, self.predictor()
-        found = drawn(settings.candidates, settings.working_ions, settings.seed)
-        shown = tqdm(
-            islice(found, self.limit),
-            desc="counting",
-            unit=" candidates",
-            disable=not sys.stderr.isatty(),
-        )
-        count, sample = counted_sample(shown, N_TIMED)
-        if not count:
-            raise InputError(
-                "no candidates: the campaign needs candidates with references, prototypes or files"
-            )
+        predictor = self.predictor()
+        count, sample = self._candidates().counted(N_TIMED)
         started = time.perf_counter()
         predictor(sample)
         each = (time.perf_counter() - started) / len(sample)
         n_workers = max(executor_from(executor, workers).n_workers, 1)
-        return CostEstimate(count, len(sample), each, n_workers)
+        active = self.settings.active
+        n_screens = 1 if active is None else 1 + active.rounds
+        return CostEstimate(
+            count, len(sample), each, n_workers, n_screens, self._stages(count, n_workers)
+        )
+
+    def _stages(self, n_candidates: int, n_workers: int) -> tuple[tuple[str, float | None], ...]:
+        """What is computed beside the screen, and its longest time in seconds."""
+        stages: list[tuple[str, float | None]] = []
+        active, refined, cell = self.settings.active, self.settings.refine, self.settings.cell
+        if active is not None:
+            n_hops = active.rounds * min(active.batch, n_candidates) * active.max_hops
+            most_s = 60 * active.time_limit_min * -(-n_hops // n_workers)
+            stages.append(
+                (
+                    f"active: {active.rounds} rounds, bands of up to {n_hops} hops with "
+                    f"{active.calculator}, and {active.rounds} fine-tunings",
+                    most_s,
+                )
+            )
+        if refined is not None:
+            n = {
+                "energies": refined.n_energies,
+                "short relaxations": refined.n_short,
+                "bands": refined.n_neb,
+            }
+            what = ", ".join(f"{name} of {min(k, n_candidates)}" for name, k in n.items() if k)
+            stages.append(
+                (f"refine: {what} candidates (time_budget_min)", 60 * refined.time_budget_min)
+            )
+        if cell is not None:
+            stages.append(
+                (
+                    f"cell: all candidates in {cell.base_cell}, {cell.protocol} and curves of the "
+                    f"best {min(cell.top_n, n_candidates)}",
+                    None,
+                )
+            )
+        return tuple(stages)
 
     def run(
         self,
@@ -286,8 +332,9 @@ class Campaign:
         pool = executor_from(executor, workers)
         n_workers = pool.n_workers  # asks a cluster: one that does not answer is refused here
         predictor = self.predictor(device)
-        candidates = self.candidates()
-        record = self._record(predictor, candidates, references)
+        candidates = self._candidates()
+        iter(candidates)  # what cannot be had is said before anything is written
+        record = self._record(predictor)
         changed = changes(folder, record)
         if changed and not renew:
             raise InputError(
@@ -297,6 +344,8 @@ class Campaign:
         if changed:
             print(f"ionbridge: {folder}: started afresh, {changed}", file=sys.stderr)
             discard(folder)
+        for partial in folder.rglob(".*.partial"):  # of runs that were killed
+            partial.unlink(missing_ok=True)
         record["started"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started))
         write_json(folder / CAMPAIGN_FILE, record)
         write_atomically(folder / SETTINGS_FILE, self.settings.to_yaml())
@@ -311,15 +360,21 @@ class Campaign:
             folder, candidates, predictor, pool, progress, decides
         )
         predicted = time.time()
-        ranked = self._ranked(rows, folder, candidates, predictor, pool, decides)
-        self.rows_ = with_role_ranks(ranked)
-        write_atomically(folder / TABLE_FILE, csv_lines(self.rows_, self.columns))
+        rows = self._refined(rows, folder, candidates, predictor, pool, decides)
+        ranked = ranking(rows, self.settings.ranking_objectives(), self.settings.rank_by)
+        self.table_ = RankedTable(folder / RANKED_FILE)
+        tally = Tally()
+        self.table_.write(tally.of(in_order(rows, ranked, folder)))
+        self._write_csv(folder)
         cell = None if left_out else self._cell_stage(predictor, workers)
         if cell is not None:
-            self.rows_ = cell.rows
+            self.table_.write(cell.rows, cell.columns)
             write_json(folder / CURVES_FILE, cell.curves)
-            write_atomically(folder / TABLE_FILE, csv_lines(self.rows_, self.columns))
-        tops = write_hop_paths(folder / "paths", self.rows_, candidates, self.settings.n_paths)
+            self._write_csv(folder)
+        best = ranked.order[: min(ranked.n_ranked, self.settings.n_paths)].tolist()
+        given = candidates.at(best)
+        best_rows = zip(self.table_, (given[k] for k in best), strict=False)
+        tops = write_hop_paths(folder / "paths", best_rows)
         record |= {
             "status": "complete",
             "executor": executor,
@@ -327,14 +382,14 @@ class Campaign:
             "n_workers": n_workers,
             "n_predicted_in_this_run": n_computed,
             "crystals_per_s": round(n_computed / max(predicted - ready, 1e-6), 2),
-            "counts": {s: sum(row["status"] == s for row in rows) for s in STATUSES},
-            "reasons": reasons(rows),
+            "counts": {s: tally.counts[s] for s in STATUSES},
+            "reasons": {s: dict(tally.reasons[s].most_common()) for s in ("failed", "filtered")},
             **({"left_out": left_out} if left_out else {}),
         }
         model = loaded_model(predictor.model, device)
         energies = crystal_energies(model, [top.graph for top in tops]) if tops else []
         networks = [Network(*pair) for pair in zip(tops, energies, strict=True)]
-        page = render(self.rows_, record, cell, networks, self.columns)
+        page = render(self.table_, record, cell, networks, self.table_.columns)
         write_atomically(folder / REPORT_FILE, page)
         record["timings_s"] = {
             "candidates": round(ready - started, 1),
@@ -342,13 +397,18 @@ class Campaign:
             "table_and_report": round(time.time() - predicted, 1),
         }
         write_json(folder / CAMPAIGN_FILE, record)
+        self.record_ = record
         self._describe(folder, record)
         return self
 
+    def _write_csv(self, folder: Path) -> None:
+        write_atomically(folder / TABLE_FILE, csv_lines(self.table_, self.table_.columns))
+
     def _describe(self, folder: Path, record: dict[str, Any]) -> None:
         """What another group needs to repeat it, and the cells as linked data."""
-        in_cells = (row for row in self.rows_ if row.get("cell_status") == "ok")
-        write_cells(folder, ({"id": row["candidate_id"], **row} for row in in_cells))
+        if self.settings.cell is not None:
+            in_cells = (row for row in self.table_ if row.get("cell_status") == "ok")
+            write_cells(folder, ({"id": row["candidate_id"], **row} for row in in_cells))
         counts = ", ".join(f"{n} {status}" for status, n in record["counts"].items())
         write_crate(
             folder,
@@ -385,9 +445,8 @@ class Campaign:
         """
         if self.settings.stability is None:
             return []
-        records = without_duplicates(
-            read_crystals([Path(f) for f in self.settings.stability.references])
-        )
+        files = [Path(f) for f in self.settings.stability.references]
+        records = [built(one) for one in without_duplicates(read_crystals(files))]
         for record in records:
             if not isinstance(record, Crystal):
                 raise InputError(f"stability: reference {record.id}: {record.reason}")
@@ -410,65 +469,66 @@ class Campaign:
     def _predicted_rows(
         self,
         folder: Path,
-        candidates: Sequence[Candidate],
+        candidates: Candidates,
         predictor: CrystalPredictor,
         pool: Executor,
         progress: bool | None,
         decides: str,
-    ) -> tuple[list[Row], int]:
+    ) -> tuple[StoredRows, int]:
         """Rows of all candidates in their order, and how many were not there yet."""
         model = model_checksum(find(predictor.model))  # of a round: not the campaign's own
         shards = ShardFolder(folder / "shards", fingerprint([decides, model]))
-        size = self.settings.shard_size
-        pieces = {
-            index: candidates[first : first + size]
-            for index, first in enumerate(range(0, len(candidates), size))
-        }
-        ids = {i: [candidate.id for candidate in piece] for i, piece in pieces.items()}
-        whole, damaged = shards.kept(ids)
-        for index, why in damaged.items():
-            print(
-                f"ionbridge: {shards.file(index)}: {why}; its {len(ids[index])} candidates are "
-                "computed again",
-                file=sys.stderr,
-            )
-        missing = {i: piece for i, piece in pieces.items() if i not in whole}
-        n_missing = sum(map(len, missing.values()))
         hidden = not sys.stderr.isatty() if progress is None else not progress
-        with tqdm(
-            total=len(candidates),
-            initial=len(candidates) - n_missing,
-            unit=" crystals",
-            desc=self.settings.name,
-            disable=hidden,
-        ) as bar:
-            for index, rows in pool.map_shards(predictor, missing, failed_row):
-                shards.write(index, ids[index], [checked_row(row) for row in rows])
-                bar.update(len(rows))
-        return [row for index in pieces for row in shards.read(index, ids[index])], n_missing
+        ids: dict[int, list[str]] = {}  # of the shards that are being computed
+        n_shards = n_computed = 0
+        total = None if hidden else candidates.number()
+        with tqdm(total=total, unit=" crystals", desc=self.settings.name, disable=hidden) as bar:
 
-    def _ranked(
+            def missing() -> Iterator[tuple[int, list[Candidate]]]:
+                nonlocal n_shards
+                for index, piece in candidates.pieces(self.settings.shard_size):
+                    n_shards = index + 1
+                    own = [one.id for one in piece]
+                    try:
+                        if shards.holds(index, own):
+                            bar.update(len(own))
+                            continue
+                    except DamagedShardError as error:
+                        print(
+                            f"ionbridge: {shards.file(index)}: {error}; its {len(own)} candidates "
+                            "are computed again",
+                            file=sys.stderr,
+                        )
+                    ids[index] = own
+                    yield index, [built(one) for one in piece]
+
+            for index, rows in pool.map_shards(predictor, missing(), failed_row):
+                shards.write(index, ids.pop(index), [checked_row(row) for row in rows])
+                n_computed += len(rows)
+                bar.update(len(rows))
+        return StoredRows(shards, n_shards), n_computed
+
+    def _refined(
         self,
-        rows: Sequence[Row],
+        rows: StoredRows,
         folder: Path,
-        candidates: Sequence[Candidate],
+        candidates: Candidates,
         predictor: CrystalPredictor,
         pool: Executor,
         decides: str,
-    ) -> list[Row]:
-        """The rows ranked, the best of them at a better fidelity where that is asked for."""
-        objectives, rank_by = self.settings.ranking_objectives(), self.settings.rank_by
+    ) -> StoredRows:
+        """The rows, the best of them at a better fidelity where that is asked for."""
         if self.settings.refine is None:
-            return rank(rows, objectives, rank_by)
+            return rows
         from ionbridge.screening.refinement import refine  # needs the extras of the calculators
 
         return refine(
             rows,
-            {candidate.id: candidate for candidate in reversed(candidates)},
+            candidates,
             predictor,
             self.settings.refine,
-            objectives,
-            rank_by,
+            self.settings.ranking_objectives(),
+            self.settings.rank_by,
             pool,
             ShardFolder(folder / "refined", decides),
             lambda message: print(f"refine: {message}", file=sys.stderr),
@@ -495,24 +555,23 @@ class Campaign:
         name, solve = solver(settings.model, settings.base_cell, processes(workers))
         print(f"cells: {settings.base_cell}, discharged by {name}", file=sys.stderr)
         reference = reference_log10_diffusivity(cell, predictor.model, predictor.conditions)
-        return cell_columns(self.rows_, settings, solve, reference)
+        return cell_columns(self.table_, settings, solve, reference)
 
     def _rounds(
         self,
         folder: Path,
-        candidates: Sequence[Candidate],
+        candidates: Candidates,
         predictor: CrystalPredictor,
         pool: Executor,
         progress: bool | None,
         decides: str,
     ) -> list[Round]:
         """The rounds of active learning, each screened with the model of the one before."""
-        from ionbridge.screening.active import run_round  # needs the extras of the calculators
+        from ionbridge.screening.active import considered, run_round  # needs the calculators
 
         settings, active = self.settings, self.settings.active
         assert active is not None
         objective = settings.ranking_objectives()[0]
-        given = {c.id: c for c in candidates if isinstance(c, Crystal)}
         rounds: list[Round] = []
 
         def report(message: str) -> None:
@@ -521,14 +580,22 @@ class Campaign:
         for k in range(active.rounds):
             place = folder / str(k)
             rows, _ = self._predicted_rows(place, candidates, predictor, pool, progress, decides)
-            ranked = rank(rows, settings.ranking_objectives(), settings.rank_by)
-            write_atomically(place / TABLE_FILE, csv_lines(ranked, COLUMNS))
-            usable = [row["candidate_id"] for row in ranked if row["status"] == "ok"]
-            crystals = {name: predictor.classified(given[name]) for name in usable}
+            ranked = ranking(rows, settings.ranking_objectives(), settings.rank_by)
+            table = RankedTable(place / RANKED_FILE)
+            table.write(in_order(rows, ranked, place))
+            write_atomically(place / TABLE_FILE, csv_lines(table, COLUMNS))
+            known = {name for earlier in rounds for name in earlier.chosen}
+            best = considered(candidates, ranked, active.batch, known)
+            stored, given = rows.at(best), candidates.at(best)
+            crystals = {
+                one.id: predictor.classified(one)
+                for one in given.values()
+                if isinstance(one, Crystal)
+            }
             rounds.append(
                 run_round(
                     place,
-                    ranked,
+                    [ranked.placed(k, stored[k]) for k in best],
                     crystals,
                     objective,
                     active,
@@ -542,22 +609,19 @@ class Campaign:
             predictor = dataclasses.replace(predictor, model=rounds[-1].model)
         return rounds
 
-    def _record(
-        self,
-        predictor: CrystalPredictor,
-        candidates: Sequence[Candidate],
-        references: Sequence[Crystal],
-    ) -> dict[str, Any]:
+    def _record(self, predictor: CrystalPredictor) -> dict[str, Any]:
         """What ``campaign.json`` says before anything is run."""
         settings = {**self.settings.to_dict(), "limit": self.limit}
+        stability = self.settings.stability
         folder = find(predictor.model)
         decides = {
             "settings": settings,
             "model": {"name": predictor.model, "sha256": model_checksum(folder)},
             "data": {
-                "n_candidates": len(candidates),
-                "sha256": checksum(candidates),
-                **({"references_sha256": checksum(references)} if references else {}),
+                "sha256": files_checksum(self.settings.candidates.files),
+                **(
+                    {"references_sha256": files_checksum(stability.references)} if stability else {}
+                ),
             },
             "versions": {
                 **{name: installed_version(name) for name in VERSIONED},
@@ -654,17 +718,30 @@ def discard(folder: Path) -> None:
     """Remove what a campaign wrote into its folder, and nothing else."""
     for name in ("shards", "paths", "rounds", "refined", "stability"):
         shutil.rmtree(folder / name, ignore_errors=True)
-    for name in (CAMPAIGN_FILE, SETTINGS_FILE, TABLE_FILE, REPORT_FILE, CURVES_FILE):
+    written = (CAMPAIGN_FILE, SETTINGS_FILE, RANKED_FILE, TABLE_FILE, REPORT_FILE, CURVES_FILE)
+    for name in written:
         (folder / name).unlink(missing_ok=True)
 
 
-def reasons(rows: Sequence[Row]) -> dict[str, dict[str, int]]:
-    """How often each reason occurs, by status, most frequent first; numbers in it are merged."""
-    result: dict[str, dict[str, int]] = {}
-    for status in ("failed", "filtered"):
-        counts = Counter(reason_kind(r["reason"]) for r in rows if r["status"] == status)
-        result[status] = dict(counts.most_common())
-    return result
+@dataclass
+class Tally:
+    """How many rows went by, by status, and how often each reason, numbers in it merged.
+
+    Attributes:
+        counts: Rows by status.
+        reasons: Status -> kind of reason -> rows.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    reasons: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+
+    def of(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """The same rows, counted."""
+        for row in rows:
+            self.counts[row["status"]] += 1
+            if row["status"] in ("failed", "filtered"):
+                self.reasons[row["status"]][reason_kind(row["reason"])] += 1
+            yield row
 
 
 def reason_kind(reason: str) -> str:

@@ -3,68 +3,162 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, count, islice
 from pathlib import Path
 
 from pymatgen.core import Composition
 
+from ionbridge.models.checkpoint import sha256
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.estimate import REFERENCE_SOURCE
 from ionbridge.screening.settings import CandidateSettings
-from ionbridge.structures.io import crystal_to_json, detect_kind, iter_records
+from ionbridge.structures.file_text import MAX_FILE_MB
+from ionbridge.structures.io import detect_kind, input_files, iter_records
 from ionbridge.structures.prototypes import reference_crystals
 from ionbridge.structures.records import Crystal, FailedRecord
 from ionbridge.structures.substitution import Recipe, recipes
+from ionbridge.structures.substitution_counts import spread_recipes, stream_counts, taken
 
 Candidate = Crystal | FailedRecord
+COUNTED_ONE_BY_ONE = 5000
+"""So many generated candidates are gone through to count them; of more the number is known."""
+COUNTED_MB = 20
+"""Larger files are not read only to say how far a campaign is."""
 NEAR = 2e-3
 """Difference of the shares of elements that one formula may hide."""
 
 
-def collect(
-    settings: CandidateSettings,
-    working_ions: tuple[str, ...],
-    seed: int,
-    limit: int | None = None,
-) -> list[Candidate]:
-    """All candidates in their order; of records with one id all but the first are failed ones.
+@dataclass(frozen=True)
+class Candidates:
+    """All candidates of a campaign, in their order, made anew each time they are asked for.
 
-    Of generated candidates those that repeat a reference crystal (same family and formula) are
-    left out.
+    Of records with one id all but the first are failed ones. Of generated candidates those that
+    repeat a reference crystal (same family and formula) are left out.
 
-    Args:
+    Attributes:
         settings: The sources.
         working_ions: Mobile ions of the generated candidates.
         seed: Seed of the generation.
         limit: Keep only the first so many.
+    """
+
+    settings: CandidateSettings
+    working_ions: tuple[str, ...]
+    seed: int
+    limit: int | None = None
+
+    def __iter__(self) -> Iterator[Candidate | Recipe]:
+        """One after the other, generated ones not built yet.
+
+        Raises:
+            InputError: A file is missing or holds no crystals, a family is unknown, or there is
+                nothing.
+        """
+        found = without_duplicates(drawn(self.settings, self.working_ions, self.seed))
+        first = next(found, None)
+        if first is None:
+            raise InputError(
+                "no candidates: the campaign needs candidates with references, prototypes or files"
+            )
+        return islice(chain([first], found), self.limit)
+
+    def pieces(self, size: int) -> Iterator[tuple[int, list[Candidate | Recipe]]]:
+        """(index, candidates) of every shard of so many."""
+        found = iter(self)
+        for index in count():
+            piece = list(islice(found, size))
+            if not piece:
+                return
+            yield index, piece
+
+    def at(self, positions: Collection[int]) -> dict[int, Candidate]:
+        """The candidates at some places of the order (from 0), built."""
+        wanted = set(positions)
+        shown = islice(self, max(wanted) + 1) if wanted else iter(())
+        return {k: built(one) for k, one in enumerate(shown) if k in wanted}
+
+    def counted(self, n_sample: int) -> tuple[int, list[Candidate]]:
+        """How many there are, and some of them, spread over all; only these are built.
+
+        Args:
+            n_sample: Most that are built.
+
+        Raises:
+            InputError: As going through them.
+        """
+        prototypes = self.settings.prototypes
+        few = COUNTED_ONE_BY_ONE
+        if prototypes is None or min(prototypes.max_count, self.limit or few + 1) <= few:
+            return counted_sample(self, n_sample)
+        iter(self)  # a wrong file or family is said
+        rest = replace(self.settings, prototypes=None)
+        if rest.references or rest.files:
+            n_rest, some = Candidates(rest, self.working_ions, self.seed).counted(n_sample)
+        else:
+            n_rest, some = 0, []
+        counts = stream_counts(prototypes.families, self.working_ions)
+        if counts is None:
+            return counted_sample(self, n_sample)
+        own = taken(counts, prototypes.max_count)
+        repeated = [one.n_repeats(n) for one, n in zip(counts, own, strict=True)]
+        if rest.references and None in repeated:
+            return counted_sample(self, n_sample)
+        n_own = sum(own) - (sum(n or 0 for n in repeated) if rest.references else 0)
+        n_found = min(n_rest + n_own, self.limit or n_rest + n_own)
+        n_generated = round(n_sample * n_own / (n_rest + n_own))
+        generated = [
+            recipe.build() for recipe in spread_recipes(counts, own, n_generated, self.seed)
+        ]
+        others = some[:: -(-len(some) // max(n_sample - n_generated, 1)) or 1]
+        return n_found, [*others, *generated][:n_sample]
+
+    def number(self) -> int | None:
+        """How many there are, where that is soon known; None where large files are to be read."""
+        try:
+            sizes = [
+                f.stat().st_size for f, _ in input_files([Path(f) for f in self.settings.files])
+            ]
+        except (ValueError, OSError) as error:
+            raise InputError(str(error)) from error
+        return self.counted(0)[0] if sum(sizes) < 1e6 * COUNTED_MB else None
+
+
+def files_checksum(files: Iterable[str]) -> str:
+    """SHA-256 over the content of files and of all files in folders, their order and names.
+
+    What is generated or comes with the program follows from the settings and the program.
 
     Raises:
-        InputError: A file is missing or holds no crystals, a family is unknown, or nothing is left.
+        InputError: A file is missing or cannot be read.
     """
-    found = (
-        one.build() if isinstance(one, Recipe) else one
-        for one in drawn(settings, working_ions, seed)
-    )
-    candidates = without_duplicates(found)[:limit]
-    if not candidates:
-        raise InputError(
-            "no candidates: the campaign needs candidates with references, prototypes or files"
-        )
-    return candidates
+    digest = hashlib.sha256()
+    try:
+        for file, name in input_files([Path(f) for f in files]):
+            digest.update(f"{sha256(file)} {name}\n".encode("utf-8", "surrogateescape"))
+    except (ValueError, OSError) as error:
+        raise InputError(str(error)) from error
+    return digest.hexdigest()
+
+
+def built(one: Candidate | Recipe) -> Candidate:
+    """The candidate itself."""
+    return one.build() if isinstance(one, Recipe) else one
 
 
 def drawn(
     settings: CandidateSettings, working_ions: tuple[str, ...], seed: int
 ) -> Iterator[Candidate | Recipe]:
-    """The candidates of :func:`collect` one after the other, generated ones not built yet.
+    """The records of all sources one after the other, generated ones not built yet.
 
     Raises:
-        InputError: A file is missing or holds no crystals, or a family is unknown.
+        InputError: A file is missing or holds no crystals, or a family is unknown; before the
+            first.
     """
     references = reference_crystals() if settings.references else []
-    yield from (replace(crystal, source=REFERENCE_SOURCE) for crystal in references)
+    marked = [replace(crystal, source=REFERENCE_SOURCE) for crystal in references]
+    sources: list[Iterable[Candidate | Recipe]] = [marked]
     if settings.prototypes is not None:
         try:
             generated = recipes(
@@ -75,21 +169,30 @@ def drawn(
             )
         except (KeyError, ValueError) as error:
             raise InputError(f"candidates: prototypes: {error.args[0]}") from error
-        yield from (recipe for recipe in generated if not _repeats(recipe, references))
+        sources.append(recipe for recipe in generated if not repeats(recipe, references))
     if settings.files:
-        yield from read_crystals([Path(f) for f in settings.files])
+        files = [Path(f) for f in settings.files]
+        sources.append(read_crystals(files, settings.max_file_MB))
+    return chain.from_iterable(sources)
 
 
-def _repeats(recipe: Recipe, references: Sequence[Crystal]) -> bool:
+def repeats(recipe: Recipe, references: Sequence[Crystal]) -> bool:
     """Whether a generated candidate is of the family and formula of a reference crystal."""
-    own = Composition(recipe.content).fractional_composition
+    content = recipe.content
+    alike = [c for c in references if c.family == recipe.family and _elements(c) == content.keys()]
+    if not alike:
+        return False
+    own = Composition(content).fractional_composition
     near = [
         crystal
-        for crystal in references
-        if crystal.family == recipe.family
-        and crystal.composition.fractional_composition.almost_equals(own, atol=NEAR)
+        for crystal in alike
+        if crystal.composition.fractional_composition.almost_equals(own, atol=NEAR)
     ]
     return bool(near) and recipe.build().formula in {crystal.formula for crystal in near}
+
+
+def _elements(crystal: Crystal) -> set[str]:
+    return {symbol for site in crystal.species for symbol in site}
 
 
 def counted_sample(candidates: Iterable[Candidate | Recipe], n: int) -> tuple[int, list[Candidate]]:
@@ -97,56 +200,47 @@ def counted_sample(candidates: Iterable[Candidate | Recipe], n: int) -> tuple[in
     kept and built.
     """
     kept: list[Candidate | Recipe] = []
-    step, count = 1, 0
-    for count, one in enumerate(candidates, start=1):
-        if (count - 1) % step == 0:
+    step, n_found = 1, 0
+    for n_found, one in enumerate(candidates, start=1):
+        if (n_found - 1) % step == 0:
             kept.append(one)
         if len(kept) > 2 * n:
             kept, step = kept[::2], 2 * step
     chosen = [kept[i * len(kept) // n] for i in range(n)] if len(kept) > n else kept
-    return count, [one.build() if isinstance(one, Recipe) else one for one in chosen]
+    return n_found, [built(one) for one in chosen]
 
 
-def read_crystals(paths: list[Path]) -> list[Candidate]:
-    """Crystals of files and folders.
+def read_crystals(paths: list[Path], max_file_MB: float = MAX_FILE_MB) -> Iterator[Candidate]:
+    """Crystals of files and folders, one after the other.
+
+    Args:
+        paths: Files and folders.
+        max_file_MB: Largest file that is read, after unpacking.
 
     Raises:
-        InputError: A path is missing, unreadable, or holds something else.
+        InputError: A path is missing, unreadable, or holds something else; before the first.
     """
     try:
         kind = detect_kind(paths)
-        if kind != "crystals":
-            names = ", ".join(map(str, paths))
-            raise InputError(f"{names}: expected crystals, found {kind.replace('_', ' ')}")
-        records = list(iter_records(paths))
     except (ValueError, OSError) as error:
         raise InputError(str(error)) from error
-    return [
+    if kind != "crystals":
+        names = ", ".join(map(str, paths))
+        raise InputError(f"{names}: expected crystals, found {kind.replace('_', ' ')}")
+    return (
         r if isinstance(r, Crystal | FailedRecord) else FailedRecord(r.id, "not a crystal")
-        for r in records
-    ]
+        for r in iter_records(paths, max_file_MB=max_file_MB)
+    )
 
 
-def without_duplicates(records: Iterable[Candidate]) -> list[Candidate]:
+def without_duplicates(
+    records: Iterable[Candidate | Recipe],
+) -> Iterator[Candidate | Recipe]:
     """The same records; one whose id came before is a failed record instead."""
     seen: set[str] = set()
-    result: list[Candidate] = []
     for record in records:
-        if record.id in seen and isinstance(record, Crystal):
-            record = FailedRecord(record.id, "duplicate id", record.formula)
-        seen.add(record.id)
-        result.append(record)
-    return result
-
-
-def checksum(candidates: Iterable[Candidate]) -> str:
-    """SHA-256 over the candidates as JSON lines: equal for equal candidates in equal order."""
-    digest = hashlib.sha256()
-    for candidate in candidates:
-        if isinstance(candidate, Crystal):
-            data = crystal_to_json(candidate)
+        if record.id in seen and not isinstance(record, FailedRecord):
+            yield FailedRecord(record.id, "duplicate id", built(record).formula)
         else:
-            data = {"id": candidate.id, "reason": candidate.reason}
-        digest.update(json.dumps(data, sort_keys=True, default=str).encode())
-        digest.update(b"\n")
-    return digest.hexdigest()
+            seen.add(record.id)
+            yield record

@@ -56,31 +56,27 @@ def conductivity_rows(model: ConductivityModel, records: Sequence[InputRecord]) 
     return [next(found) if isinstance(r, ConductivityRow) else _failed(r) for r in records]
 
 
-def with_crystals(rows: Sequence[Row], crystals: Sequence[Row], own_model: bool) -> list[Row]:
-    """Rows of compositions with what their crystals add.
+def with_crystal(row: Row, crystal: Row, own_model: bool) -> Row:
+    """The row of a composition with what its crystal adds.
 
     Args:
-        rows: (n,) rows of :func:`conductivity_rows`.
-        crystals: (n,) rows of the same records' crystals; failed where there is no CIF.
-        own_model: The rows are of a user's own model, which the shipped estimate does not replace.
+        row: Of :func:`conductivity_rows`.
+        crystal: Of the same record's crystal; failed where there is no CIF.
+        own_model: The row is of a user's own model, which the shipped estimate does not replace.
     """
-    result = []
-    for row, crystal in zip(rows, crystals, strict=True):
-        composition = {
-            "conductivity_source": "composition",
-            "log10_conductivity_composition_S_cm": row.get("log10_conductivity_S_cm"),
-            "log10_conductivity_composition_std": row.get("log10_conductivity_std"),
-        }
-        if row["status"] != "ok":
-            result.append(row)
-        elif crystal["status"] != "ok":
-            result.append({**row, **composition})
-        elif own_model:
-            hops = {n: crystal[n] for n in SOURCE_COLUMNS if "hop_network" in n}
-            result.append({**row, **composition, **hops})
-        else:
-            result.append({**row, **{name: crystal[c] for name, c in FROM_CRYSTAL.items()}})
-    return result
+    composition = {
+        "conductivity_source": "composition",
+        "log10_conductivity_composition_S_cm": row.get("log10_conductivity_S_cm"),
+        "log10_conductivity_composition_std": row.get("log10_conductivity_std"),
+    }
+    if row["status"] != "ok":
+        return row
+    if crystal["status"] != "ok":
+        return {**row, **composition}
+    if own_model:
+        hops = {name: crystal[name] for name in SOURCE_COLUMNS if "hop_network" in name}
+        return {**row, **composition, **hops}
+    return {**row, **{name: crystal[c] for name, c in FROM_CRYSTAL.items()}}
 
 
 def learnable(records: Sequence[InputRecord]) -> list[ConductivityRow]:

@@ -1,9 +1,10 @@
 """Where shards of work are computed: this process, local worker processes, or a Dask cluster.
 
 All three have one method, ``map_shards``: a function from a list of items to a list of rows is
-applied to every shard, and the results come back as they are ready. A worker that dies (killed for
-memory, crashed in compiled code) costs one row, not the campaign: its shard is tried once more,
-then item by item, and the item that kills its worker becomes a failed row.
+applied to every shard, and the results come back as they are ready. Shards are taken one after the
+other as there is somebody to compute them, so that they need not all be there at once. A worker
+that dies (killed for memory, crashed in compiled code) costs one row, not the campaign: its shard
+is tried once more, then item by item, and the item that kills its worker becomes a failed row.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from types import FrameType
 from typing import Any, Protocol
 
@@ -31,8 +33,12 @@ from ionbridge.structures.worker_server import (
 )
 
 Work = Callable[[Sequence[Any]], list[Row]]
+Shard = tuple[int, Sequence[Any]]
+"""Index and items."""
 FailedRow = Callable[[Any, str], Row]
 
+SHARDS_A_THREAD = 4
+"""So many shards a thread of a cluster are on their way at a time."""
 HARD_LIMIT_FACTOR = 1.5
 """Compiled code that outlives the time limit by this factor ends with its process."""
 
@@ -45,7 +51,7 @@ class Executor(Protocol):
         """How many shards are computed at a time."""
 
     def map_shards(
-        self, work: Work, shards: Mapping[int, Sequence[Any]], failed_row: FailedRow
+        self, work: Work, shards: Iterable[Shard], failed_row: FailedRow
     ) -> Iterator[tuple[int, list[Row]]]:
         """Yield (index, rows) of every shard, in the order in which they are ready."""
 
@@ -89,10 +95,10 @@ class ThisProcess:
     n_workers: int = 1
 
     def map_shards(
-        self, work: Work, shards: Mapping[int, Sequence[Any]], failed_row: FailedRow
+        self, work: Work, shards: Iterable[Shard], failed_row: FailedRow
     ) -> Iterator[tuple[int, list[Row]]]:
         """See `Executor`; a crash in compiled code is not survived."""
-        for index, items in shards.items():
+        for index, items in shards:
             yield index, work(items)
 
 
@@ -110,6 +116,7 @@ class _Task:
 class _Collected:
     """Rows of one shard that arrive in pieces."""
 
+    n_items: int
     rows: dict[int, Row] = field(default_factory=dict)
 
     def add(self, first: int, rows: list[Row]) -> None:
@@ -129,40 +136,55 @@ class LocalProcesses:
     preload: tuple[str, ...] = ("ionbridge.screening.predict",)
 
     def map_shards(
-        self, work: Work, shards: Mapping[int, Sequence[Any]], failed_row: FailedRow
+        self, work: Work, shards: Iterable[Shard], failed_row: FailedRow
     ) -> Iterator[tuple[int, list[Row]]]:
         """See `Executor`."""
-        tasks = deque(_Task(index, 0, items) for index, items in shards.items())
-        collected = {index: _Collected() for index in shards}
+        untouched = iter(shards)
+        again: deque[_Task] = deque()
+        collected: dict[int, _Collected] = {}
         workers: list[Worker] = []
+        idle: deque[Worker] = deque()
         busy: dict[Any, tuple[Worker, _Task]] = {}
+
+        def next_task() -> _Task | None:
+            if again:
+                return again.popleft()
+            for index, items in untouched:
+                collected[index] = _Collected(len(items))
+                return _Task(index, 0, items)
+            return None
+
+        def started() -> Worker:
+            workers.append(worker_server(self.preload).start(work))
+            return workers[-1]
+
         try:
-            if tasks:
-                server = worker_server(self.preload)
-                workers += [server.start(work) for _ in range(min(self.n_workers, len(tasks)))]
-            idle = deque(workers)
-            while tasks or busy:
-                while tasks and idle:
-                    worker, task = idle.popleft(), tasks.popleft()
+            while True:
+                while idle or len(workers) < self.n_workers:
+                    task = next_task()
+                    if task is None:
+                        break
+                    worker = idle.popleft() if idle else started()
                     worker.send(task.items)
                     busy[worker.pipe] = (worker, task)
+                if not busy:
+                    return
                 for pipe in multiprocessing.connection.wait(list(busy)):
                     worker, task = busy.pop(pipe)
                     try:
                         outcome = worker.outcome()
                     except EOFError:
                         cause = cause_of_death(*worker.ended())
-                        again, outcome = _after_death(task, cause, failed_row)
-                        tasks.extendleft(reversed(again))
+                        parts, outcome = _after_death(task, cause, failed_row)
+                        again.extend(parts)
                         workers.remove(worker)
-                        worker = worker_server(self.preload).start(work)
-                        workers.append(worker)
+                        worker = started()
                     idle.append(worker)
                     if isinstance(outcome, Failure):
                         outcome.reraise()
                     shard = collected[task.shard]
                     shard.add(task.first, outcome)
-                    if len(shard.rows) == len(shards[task.shard]):
+                    if len(shard.rows) == shard.n_items:
                         del collected[task.shard]
                         yield task.shard, [shard.rows[i] for i in range(len(shard.rows))]
         finally:
@@ -199,29 +221,37 @@ class DaskCluster:
             return sum(client.nthreads().values())
 
     def map_shards(
-        self, work: Work, shards: Mapping[int, Sequence[Any]], failed_row: FailedRow
+        self, work: Work, shards: Iterable[Shard], failed_row: FailedRow
     ) -> Iterator[tuple[int, list[Row]]]:
         """See `Executor`; the cluster itself tries a shard again when its worker dies."""
         from distributed import KilledWorker, as_completed
 
         with _dask_client(self.address) as client:
             function = client.scatter(work, broadcast=True)
-            futures = {
-                client.submit(_call, function, items, pure=False): index
-                for index, items in shards.items()
-            }
-            for future in as_completed(list(futures)):
-                index = futures.pop(future)
+            untouched = iter(shards)
+            running: dict[Any, Shard] = {}
+
+            def submitted() -> Iterator[Any]:
+                for index, items in untouched:
+                    future = client.submit(_call, function, items, pure=False)
+                    running[future] = (index, items)
+                    yield future
+
+            n_threads = sum(client.nthreads().values())
+            done = as_completed(list(islice(submitted(), SHARDS_A_THREAD * max(n_threads, 1))))
+            for future in done:
+                index, items = running.pop(future)
                 try:
                     rows = future.result()
                 except KilledWorker:
                     rows = []
-                    for item in shards[index]:
+                    for item in items:
                         try:
                             rows += client.submit(_call, function, [item], pure=False).result()
                         except KilledWorker:
                             rows.append(failed_row(item, "worker died"))
                 yield index, rows
+                done.update(list(islice(submitted(), 1)))
 
 
 def _call(work: Work, items: Sequence[Any]) -> list[Row]:

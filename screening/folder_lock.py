@@ -1,4 +1,4 @@
-"""One process at a time in a folder of results."""
+"""One process at a time in a folder of results, or on a file that grows."""
 
 from __future__ import annotations
 
@@ -28,7 +28,23 @@ def locked_folder(folder: Path) -> Iterator[None]:
     Raises:
         InputError: Another process holds it, or no lock file can be made in it.
     """
-    path = folder / LOCK_FILE
+    with _locked(folder / LOCK_FILE, folder):
+        yield
+
+
+@contextlib.contextmanager
+def locked_file(file: Path) -> Iterator[None]:
+    """Hold a file alone, whether it is there yet or not; a hidden file beside it has the lock.
+
+    Raises:
+        InputError: As :func:`locked_folder`.
+    """
+    with _locked(file.with_name(f".{file.name}{LOCK_FILE}"), file):
+        yield
+
+
+@contextlib.contextmanager
+def _locked(path: Path, place: Path) -> Iterator[None]:
     try:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(path, flags, 0o644)
@@ -40,15 +56,15 @@ def locked_folder(folder: Path) -> Iterator[None]:
         except BlockingIOError as error:
             holder = os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip()
             raise InputError(
-                f"{folder}: another process works in this folder ({holder or 'unknown'}); wait "
-                "until it has ended, or name another folder"
+                f"{place}: another process works on it ({holder or 'unknown'}); wait until it has "
+                "ended, or name another place"
             ) from error
         except OSError as error:
             if error.errno not in NO_LOCKS_HERE:
                 raise InputError(f"{path}: cannot be locked ({error.strerror})") from error
             print(
-                f"ionbridge: {folder}: this disk has no locks ({error.strerror}); let no second "
-                "process work in the folder",
+                f"ionbridge: {place}: this disk has no locks ({error.strerror}); let no second "
+                "process work on it",
                 file=sys.stderr,
             )
         with contextlib.suppress(OSError):  # only to name the holder; a full disk is no reason

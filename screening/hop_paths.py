@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -37,9 +37,7 @@ class TopHops(NamedTuple):
     files: tuple[str, ...]
 
 
-def write_hop_paths(
-    folder: Path, ranked: Sequence[Row], candidates: Sequence[Candidate], n_top: int
-) -> list[TopHops]:
+def write_hop_paths(folder: Path, best: Iterable[tuple[Row, Candidate]]) -> list[TopHops]:
     """Write the first rows of a table, and the hops that carry conduction in them.
 
     A row whose hops are not known (its crystal has too many of them) is passed over.
@@ -47,16 +45,13 @@ def write_hop_paths(
     Args:
         folder: Where ``<rank>_<id>.cif``, ``<rank>_<id>_hop<k>.cif`` and ``.extxyz``, and
             ``hops.jsonl`` go.
-        ranked: The table, best first.
-        candidates: The crystals of its rows.
-        n_top: Number of rows.
+        best: Ranked rows with their crystals, best first.
     """
-    crystals: dict[str, Crystal] = {}
-    for candidate in candidates:
-        if isinstance(candidate, Crystal):
-            crystals.setdefault(candidate.id, candidate)
-    best = [row for row in ranked[:n_top] if row["rank"] is not None and row["percolating_hops"]]
-    tops = [_written(folder, row, crystals[row["candidate_id"]]) for row in best]
+    tops = [
+        _written(folder, row, crystal)
+        for row, crystal in best
+        if isinstance(crystal, Crystal) and row["percolating_hops"]
+    ]
     hops = [top.graph.hops[k] for top in tops for k in top.conducting[:MOST_HOPS]]
     if hops:
         write_json_lines(folder / "hops.jsonl", hops)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice, tee
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +21,7 @@ from ionbridge.screening.conductivity_predictions import (
     ROOM_TEMPERATURE_K,
     ConductivityModel,
     conductivity_rows,
-    with_crystals,
+    with_crystal,
 )
 from ionbridge.screening.diffusivity_predictions import DIFFUSIVITY_COLUMNS, diffusivity_rows
 from ionbridge.screening.errors import InputError
@@ -37,7 +39,7 @@ from ionbridge.screening.refine_settings import RefineSettings
 from ionbridge.screening.refinement import Refiner, better, fidelity_columns, refused_row
 from ionbridge.screening.table import COLUMNS, Row, checked_row, failed_row
 from ionbridge.structures.file_text import MAX_FILE_MB
-from ionbridge.structures.io import InputKind, InputRecord, read_records, survey
+from ionbridge.structures.io import InputKind, InputRecord, iter_records, survey
 from ionbridge.structures.records import Crystal, FailedRecord
 from ionbridge.structures.tables import ConductivityRow
 
@@ -54,6 +56,8 @@ READS_RIGID = "hop-barrier-chgnet"
 
 CRYSTAL_COLUMNS = ("id", *COLUMNS)
 SHARD_SIZE = 16
+AT_A_TIME = 2000
+"""Rows of a table that are predicted together."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +71,42 @@ class Input:
     """
 
     kind: InputKind
-    records: list[InputRecord]
+    records: Sequence[InputRecord]
     found: str
+
+
+@dataclass(frozen=True)
+class InputStream:
+    """Records of an input that are read one after the other, each time they are asked for.
+
+    Attributes:
+        kind: See `Input`.
+        records: See `Input`.
+        found: See `Input`.
+    """
+
+    kind: InputKind
+    records: RecordStream
+    found: str
+
+
+@dataclass(frozen=True)
+class RecordStream:
+    """The records of some files and folders.
+
+    Attributes:
+        paths: Files and folders.
+        cifs: Folder with ``<ID>.cif`` for the rows of a table.
+        max_file_MB: Largest file that is read, after unpacking.
+    """
+
+    paths: tuple[Path, ...]
+    cifs: Path | None
+    max_file_MB: float
+
+    def __iter__(self) -> Iterator[InputRecord]:
+        """One after the other."""
+        return iter_records(self.paths, None, self.cifs, self.max_file_MB)
 
 
 @dataclass(frozen=True)
@@ -105,13 +143,37 @@ def read_input(
     Raises:
         InputError: Missing, unreadable, of no known form, or of several kinds.
     """
+    found = stream_input(paths, cifs, max_file_MB)
+    try:
+        return Input(found.kind, list(found.records), found.found)
+    except (ValueError, OSError) as error:
+        raise InputError(str(error)) from error
+
+
+def stream_input(
+    paths: Sequence[Path], cifs: Path | None = None, max_file_MB: float = MAX_FILE_MB
+) -> InputStream:
+    """As `read_input`, the records not read yet."""
     if cifs is not None and not cifs.is_dir():
         raise InputError(f"--cifs {cifs}: no such folder")
     try:
         found = survey(paths)
-        return Input(found.kind, read_records(paths, None, cifs, max_file_MB), found.message)
     except (ValueError, OSError) as error:
         raise InputError(str(error)) from error
+    return InputStream(found.kind, RecordStream(tuple(paths), cifs, max_file_MB), found.message)
+
+
+def known_by_number(data: InputStream) -> Input | InputStream:
+    """The input as it is, or read where it is small, so that its number of records is known.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    try:
+        first = list(islice(data.records, AT_A_TIME + 1))
+    except (ValueError, OSError) as error:
+        raise InputError(str(error)) from error
+    return data if len(first) > AT_A_TIME else Input(data.kind, first, data.found)
 
 
 def predict(
@@ -123,7 +185,23 @@ def predict(
     progress: bool = False,
     potential: Potential | None = None,
 ) -> Predictions:
-    """Predict every record of an input.
+    """Predict every record of an input; see :func:`predicted`."""
+    columns, rows, name = predicted(
+        data, quantity, model, conditions, executor, progress, potential
+    )
+    return Predictions(columns, list(rows), name)
+
+
+def predicted(
+    data: Input | InputStream,
+    quantity: Quantity | None,
+    model: str | None,
+    conditions: Conditions,
+    executor: Executor,
+    progress: bool = False,
+    potential: Potential | None = None,
+) -> tuple[Sequence[str], Iterator[Row], str]:
+    """Predict the records of an input one after the other.
 
     Args:
         data: Hops, crystals or rows of a conductivity table.
@@ -139,11 +217,15 @@ def predict(
             ion on its path in a rigid host, a short relaxation, or a band; of a crystal, for the
             hops that decide. By default what the model reads.
 
+    Returns:
+        Columns, rows in the order of the records, and name or folder of the model.
+
     Raises:
         MissingExtraError: The potential is not installed.
         InputError: The quantity, or the temperature, cannot be had from this kind of input.
         IncompatibleModelError: Unknown or broken model.
     """
+    rows: Iterator[Row]
     is_table = data.kind == "conductivity_table"
     method = METHOD[potential or "none"]
     settings = RefineSettings()
@@ -157,20 +239,27 @@ def predict(
     if is_table and isinstance(learnt := any_model(name), DiffusivityProcess):
         if quantity not in (None, "diffusivity"):
             raise InputError(f"model '{name}' predicts diffusivity, not {quantity}")
-        found = diffusivity_rows(learnt, data.records, conditions.temperature_K)
-        return Predictions(DIFFUSIVITY_COLUMNS, found, name)
+        some = _some_at_a_time(data.records)
+        rows = (
+            r for part in some for r in diffusivity_rows(learnt, part, conditions.temperature_K)
+        )
+        return DIFFUSIVITY_COLUMNS, rows, name
     if is_table and quantity not in (None, "conductivity"):
         raise InputError(f"a conductivity table gives conductivity, not {quantity}")
     if is_table and isinstance(known := any_model(name), ConductivityModel):
         _check_room_temperature(name, conditions.temperature_K)
-        rows = conductivity_rows(known, data.records)
-        if not any(isinstance(r, ConductivityRow) and r.crystal for r in data.records):
-            return Predictions(CONDUCTIVITY_COLUMNS, rows, name)
+        with_cif = _has_crystals(data.records)
+        for_rows, for_crystals = tee(data.records) if with_cif else (data.records, ())
+        rows = (r for part in _some_at_a_time(for_rows) for r in conductivity_rows(known, part))
+        if not with_cif:
+            return CONDUCTIVITY_COLUMNS, rows, name
         beside = CrystalPredictor(DEFAULTS["migration_barrier"], conditions)
-        crystals = [_crystal_of(record) for record in data.records]
-        found = _mapped(beside, crystals, failed_row, executor, progress)
-        own_model = name != DEFAULTS["conductivity"]
-        return Predictions(COLUMNS_WITH_SOURCES, with_crystals(rows, found, own_model), name)
+        crystals = map(_crystal_of, for_crystals)
+        found = _mapped(beside, crystals, failed_row, executor, progress, _size(data.records))
+        own = name != DEFAULTS["conductivity"]
+        both = (with_crystal(row, crystal, own) for row, crystal in zip(rows, found, strict=True))
+        return COLUMNS_WITH_SOURCES, both, name
+    size = _size(data.records)
     if data.kind == "hops" or quantity == "migration_barrier":
         if isinstance(any_model(name), ConductivityModel):
             raise InputError(f"model '{name}' predicts conductivity tables, not barriers of hops")
@@ -181,25 +270,59 @@ def predict(
         if method != "network":
             choice_of(method, settings).make()  # one line now rather than a note in every row
         work = HopPredictor(name, method, potential != "none", settings)
-        rows = _mapped(work, data.records, failed_hop_row, executor, progress)
-        rows = [r for row in rows for r in row.get("hops", [row])]
-        return Predictions(HOP_COLUMNS if method == "network" else POTENTIAL_COLUMNS, rows, name)
+        rows = _mapped(work, data.records, failed_hop_row, executor, progress, size)
+        rows = (r for row in rows for r in row.get("hops", [row]))
+        return HOP_COLUMNS if method == "network" else POTENTIAL_COLUMNS, rows, name
     loaded_model(name)
     predictor = CrystalPredictor(name, conditions)
+    if data.kind == "crystals" and method == "network":
+        rows = _mapped(predictor, data.records, failed_row, executor, progress, size)
+        return CRYSTAL_COLUMNS, ({"id": r["candidate_id"], **r} for r in rows), name
     if data.kind == "crystals":
-        rows = _mapped(predictor, data.records, failed_row, executor, progress)
-        if method != "network":
-            choice_of(method, settings).make()
-            refiner = Refiner(method, predictor, settings)
-            ok = [k for k, row in enumerate(rows) if row["status"] == "ok"]
-            chosen = [data.records[k] for k in ok]
-            refined = _mapped(refiner, chosen, refused_row, executor, progress)
-            for k, row in zip(ok, refined, strict=True):
-                rows[k] = better({**rows[k], **fidelity_columns("network")}, row)
-        return Predictions(CRYSTAL_COLUMNS, [{"id": r["candidate_id"], **r} for r in rows], name)
-    crystals = [_crystal_of(record) for record in data.records]
-    rows = _mapped(predictor, crystals, failed_row, executor, progress)
-    return Predictions(CONDUCTIVITY_COLUMNS, [_conductivity_row(row) for row in rows], name)
+        choice_of(method, settings).make()
+        work_on = partial(_refined, predictor, Refiner(method, predictor, settings))
+        refined = (
+            row
+            for part in _some_at_a_time(data.records)
+            for row in work_on(part, executor, progress)
+        )
+        return CRYSTAL_COLUMNS, ({"id": r["candidate_id"], **r} for r in refined), name
+    rows = _mapped(predictor, map(_crystal_of, data.records), failed_row, executor, progress, size)
+    return CONDUCTIVITY_COLUMNS, map(_conductivity_row, rows), name
+
+
+def _refined(
+    predictor: CrystalPredictor,
+    refiner: Refiner,
+    records: Sequence[InputRecord],
+    executor: Executor,
+    progress: bool,
+) -> list[Row]:
+    """Rows of crystals, where they have a result joined with what a potential says."""
+    rows = list(_mapped(predictor, records, failed_row, executor, progress, len(records)))
+    ok = [k for k, row in enumerate(rows) if row["status"] == "ok"]
+    chosen = [records[k] for k in ok]
+    refined = _mapped(refiner, chosen, refused_row, executor, progress, len(chosen))
+    for k, row in zip(ok, refined, strict=True):
+        rows[k] = better({**rows[k], **fidelity_columns("network")}, row)
+    return rows
+
+
+def _some_at_a_time(records: Iterable[InputRecord]) -> Iterator[list[InputRecord]]:
+    left = iter(records)
+    while some := list(islice(left, AT_A_TIME)):
+        yield some
+
+
+def _has_crystals(records: Sequence[InputRecord] | RecordStream) -> bool:
+    """Whether a row of a table has a crystal beside it."""
+    if isinstance(records, RecordStream) and records.cifs is None:
+        return False
+    return any(isinstance(r, ConductivityRow) and r.crystal is not None for r in records)
+
+
+def _size(records: Sequence[InputRecord] | RecordStream) -> int | None:
+    return None if isinstance(records, RecordStream) else len(records)
 
 
 def _check_room_temperature(name: str, temperature_K: float) -> None:
@@ -232,17 +355,21 @@ def _conductivity_row(row: Row) -> Row:
 
 def _mapped(
     work: Work,
-    records: Sequence[Any],
+    records: Iterable[Any],
     failed: Callable[[Any, str], Row],
     executor: Executor,
     progress: bool,
-) -> list[Row]:
-    """Rows of all records in their order."""
-    firsts = range(0, len(records), SHARD_SIZE)
-    shards = {i: records[first : first + SHARD_SIZE] for i, first in enumerate(firsts)}
+    size: int | None,
+) -> Iterator[Row]:
+    """Rows of all records in their order, as they are ready."""
+    left = iter(records)
+    pieces = iter(lambda: list(islice(left, SHARD_SIZE)), [])
     done: dict[int, list[Row]] = {}
-    with tqdm(total=len(records), unit=" records", disable=not progress) as bar:
-        for index, rows in executor.map_shards(work, shards, failed):
-            done[index] = [checked_row(row) for row in rows]
+    following = 0
+    with tqdm(total=size, unit=" records", disable=not progress) as bar:
+        for index, rows in executor.map_shards(work, enumerate(pieces), failed):
+            done[index] = rows
             bar.update(len(rows))
-    return [row for index in shards for row in done[index]]
+            while following in done:
+                yield from map(checked_row, done.pop(following))
+                following += 1

@@ -18,7 +18,9 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,35 +52,105 @@ def check_objectives(objectives: Sequence[Objective]) -> None:
             )
 
 
-def rank(rows: Sequence[Row], objectives: Sequence[Objective], rank_by: str) -> list[Row]:
-    """The rows with rank, score, Pareto front and reason for their place; best first.
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """Where each of n rows stands: what is kept of them, so that they need not be in memory.
+
+    Attributes:
+        objectives: What was ranked by.
+        rank_by: See the module.
+        order: (n,) places in the given order of the rows, best first; unranked ones follow in their
+            order.
+        rank: (n,) 1 for the best; 0 where a row is not ranked.
+        score: (n,) NaN where a row is not ranked.
+        front: (n,) Pareto front from 1; 0 where a row is not ranked.
+        rank_in_role: (n,) place among the rows of its role; 0 without.
+        medians: Of the values of each objective.
+    """
+
+    objectives: tuple[Objective, ...]
+    rank_by: str
+    order: NDArray[np.intp]
+    rank: NDArray[np.intp]
+    score: NDArray[np.float64]
+    front: NDArray[np.intp]
+    rank_in_role: NDArray[np.intp]
+    medians: tuple[float, ...]
+
+    @property
+    def n_ranked(self) -> int:
+        """Rows that are ranked; they come first in `order`."""
+        return int(np.count_nonzero(self.rank))
+
+    def placed(self, k: int, row: Row) -> Row:
+        """The k-th row as given, with rank, score, Pareto front, and reason for its place."""
+        row = dict(row)
+        if self.rank_in_role[k]:
+            row["rank_in_role"] = int(self.rank_in_role[k])
+        if self.rank[k]:
+            row.update(
+                rank=int(self.rank[k]),
+                score=float(self.score[k]),
+                pareto_front=int(self.front[k]),
+            )
+            if self.rank[k] <= N_EXPLAINED:
+                row["why"] = explanation(row, self)
+        return row
+
+
+def ranking(rows: Iterable[Row], objectives: Sequence[Objective], rank_by: str) -> Ranking:
+    """Rank rows that come one after the other.
 
     Rows that are not ``ok``, or lack the value of an objective (NaN and infinity are none), follow
-    unranked in their order.
+    unranked in their order. Among the rows of its role (`ROLE_COLUMN`) a row is placed by the value
+    less one standard deviation; equal ones in the order of the ranking.
 
     Args:
         rows: Rows of the table.
         objectives: What to make large or small.
         rank_by: ``mean``, ``lcb`` or ``probability``.
     """
-    complete = [i for i, row in enumerate(rows) if _is_rankable(row, objectives)]
-    utilities = np.array(
-        [[utility(rows[i], o, rank_by) for o in objectives] for i in complete]
-    ).reshape(len(complete), len(objectives))
+    n = 0
+    complete, numbers = array("q"), array("d")
+    in_role = {r: (Objective(column), array("q"), array("d")) for r, column in ROLE_COLUMN.items()}
+    for n, row in enumerate(rows, start=1):
+        if _is_rankable(row, objectives):
+            complete.append(n - 1)
+            numbers.extend(number for o in objectives for number in _value_and_std(row, o.column))
+        if row.get("role") in in_role:
+            own, places, safe = in_role[row["role"]]
+            if _is_rankable(row, [own]):
+                value, std = _value_and_std(row, own.column)
+                places.append(n - 1)
+                safe.append(value - std)
+    at = np.array(complete, dtype=np.intp)
+    known = np.array(numbers, dtype=float).reshape(len(at), len(objectives), 2)
+    utilities = np.empty(known.shape[:2])
+    for j, objective in enumerate(objectives):
+        utilities[:, j] = _utilities(known[:, j, 0], known[:, j, 1], objective, rank_by)
     scores = scalarise(utilities, rank_by)
-    fronts = pareto_fronts(utilities)
     likely = rank_by == "probability"  # small ones differ by their ratio
     merits = np.log(np.maximum(scores, 1e-300)) if likely else scores
-    order = np.argsort(ranks(-merits, TIE_SCORE), kind="stable")
-    ranked = []
-    for place, k in enumerate(order, start=1):
-        row = dict(rows[complete[k]])
-        row.update(rank=place, score=float(scores[k]), pareto_front=int(fronts[k]))
-        ranked.append(row)
-    for row in ranked[:N_EXPLAINED]:
-        row["why"] = explanation(row, objectives, ranked)
-    chosen = set(complete)
-    return ranked + [dict(row) for i, row in enumerate(rows) if i not in chosen]
+    best_first = at[np.argsort(ranks(-merits, TIE_SCORE), kind="stable")]
+    rank, front, rank_in_role = (np.zeros(n, dtype=np.intp) for _ in range(3))
+    score = np.full(n, np.nan)
+    rank[best_first] = np.arange(1, len(at) + 1)
+    score[at], front[at] = scores, pareto_fronts(utilities)
+    order = np.concatenate([best_first, np.flatnonzero(rank == 0)])
+    place = np.empty(n, dtype=np.intp)
+    place[order] = np.arange(n)
+    for _, places, safe in in_role.values():
+        own_at = np.array(places, dtype=np.intp)
+        sorted_at = own_at[np.lexsort((place[own_at], -np.array(safe)))]
+        rank_in_role[sorted_at] = np.arange(1, len(own_at) + 1)
+    medians = tuple(np.median(known[:, :, 0], axis=0).tolist()) if len(at) else ()
+    return Ranking(tuple(objectives), rank_by, order, rank, score, front, rank_in_role, medians)
+
+
+def rank(rows: Sequence[Row], objectives: Sequence[Objective], rank_by: str) -> list[Row]:
+    """Rows that are in memory with their places, best first; see :func:`ranking`."""
+    found = ranking(rows, objectives, rank_by)
+    return [found.placed(k, rows[k]) for k in found.order.tolist()]
 
 
 ROLE_COLUMN = {
@@ -88,40 +160,35 @@ ROLE_COLUMN = {
 """What a candidate of each role is ranked by among its like."""
 
 
-def with_role_ranks(rows: Sequence[Row]) -> list[Row]:
-    """The rows in their order, each with its place among the rows of its role.
-
-    Electrolytes by conductivity, electrodes by diffusivity, both one standard deviation on the safe
-    side; equal ones in the order of the rows.
-    """
-    result = [dict(row) for row in rows]
-    for role, column in ROLE_COLUMN.items():
-        objective = Objective(column)
-        own = [row for row in result if row["role"] == role and _is_rankable(row, [objective])]
-        own.sort(key=lambda row: -utility(row, objective, "lcb"))
-        for place, row in enumerate(own, start=1):
-            row["rank_in_role"] = place
-    return result
-
-
 def _is_rankable(row: Row, objectives: Sequence[Objective]) -> bool:
     values = [row.get(o.column) for o in objectives]
     return row["status"] == "ok" and all(v is not None and math.isfinite(v) for v in values)
 
 
+def _value_and_std(row: Row, column: str) -> tuple[float, float]:
+    return float(row[column]), float(row.get(STD_COLUMN.get(column, "")) or 0.0)
+
+
 def utility(row: Row, objective: Objective, rank_by: str) -> float:
     """One objective of one row as a number of which more is better."""
+    value, std = _value_and_std(row, objective.column)
+    return float(_utilities(np.array([value]), np.array([std]), objective, rank_by)[0])
+
+
+def _utilities(
+    value: NDArray[np.float64], std: NDArray[np.float64], objective: Objective, rank_by: str
+) -> NDArray[np.float64]:
+    """(n,) numbers of which more is better, from (n,) values and their spreads."""
     sign = 1.0 if objective.goal == "max" else -1.0
-    value = sign * float(row[objective.column])
-    std = float(row.get(STD_COLUMN.get(objective.column, "")) or 0.0)
     if rank_by == "lcb":
-        return value - std
+        return sign * value - std
     if rank_by == "probability":
         if objective.target is None:
             raise InputError(f"rank_by: probability needs a target for '{objective.column}'")
-        margin = value - sign * objective.target
-        return float(norm.cdf(margin / std)) if std > 0 else float(margin > 0)
-    return value
+        margin = sign * (value - objective.target)
+        spread = np.where(std > 0, std, 1.0)
+        return np.where(std > 0, norm.cdf(margin / spread), margin > 0)
+    return sign * value
 
 
 def scalarise(utilities: NDArray[np.float64], rank_by: str) -> NDArray[np.float64]:
@@ -181,29 +248,31 @@ def _fronts_of_two(utilities: NDArray[np.float64]) -> NDArray[np.int_]:
     return fronts
 
 
-def explanation(row: Row, objectives: Sequence[Objective], ranked: Sequence[Row]) -> str:
+def explanation(row: Row, ranking: Ranking) -> str:
     """One line that says why a row ranks where it does."""
-    parts = [_standing(row, objective, ranked) for objective in objectives]
+    parts = [
+        _standing(row, objective, median)
+        for objective, median in zip(ranking.objectives, ranking.medians, strict=True)
+    ]
     barrier, std = row["percolation_barrier_eV"], row["percolation_barrier_std_eV"]
-    dimensions = row["percolation_dimensionality"]
-    along = f" {row['fast_direction']}" if row["fast_direction"] else ""
-    parts.append(f"percolates in {dimensions}-D{along} at {barrier:.2f} ± {std:.2f} eV")
-    if len(objectives) > 1:
+    if barrier is not None:  # else the composition alone speaks
+        dimensions = row["percolation_dimensionality"]
+        along = f" {row['fast_direction']}" if row["fast_direction"] else ""
+        parts.append(f"percolates in {dimensions}-D{along} at {barrier:.2f} ± {std:.2f} eV")
+    if len(ranking.objectives) > 1:
         parts.append(f"Pareto front {row['pareto_front']}")
     if row["in_domain"] is False:
         parts.append("outside the domain of the model: treat with care")
     return "; ".join(parts)
 
 
-def _standing(row: Row, objective: Objective, ranked: Sequence[Row]) -> str:
+def _standing(row: Row, objective: Objective, median: float) -> str:
     """Value and spread of one objective, and its distance from the median of the pool."""
     value = float(row[objective.column])
-    values = np.array([float(r[objective.column]) for r in ranked])
-    difference = value - float(np.median(values))
     std = float(row.get(STD_COLUMN.get(objective.column, "")) or 0.0)
     shown, spread = with_spread(value, std)
     stated = f"{shown} ± {spread}" if std else shown
-    text = f"{objective.column} {stated} ({difference:+.2g} from the pool's median)"
+    text = f"{objective.column} {stated} ({value - median:+.2g} from the pool's median)"
     if objective.target is not None:
         reached = utility(row, objective, "probability")
         text += f", P({'>' if objective.goal == 'max' else '<'} {objective.target:g}) {reached:.2f}"

@@ -18,7 +18,7 @@ import numpy as np
 
 from ionbridge.models.barrier_energies import crystal_energies
 from ionbridge.models.ensemble import HopEnergies
-from ionbridge.screening.candidates import Candidate
+from ionbridge.screening.candidates import Candidate, Candidates
 from ionbridge.screening.conduction import conduction_row
 from ionbridge.screening.execution import Executor
 from ionbridge.screening.fidelity import (
@@ -32,10 +32,10 @@ from ionbridge.screening.fidelity import (
 )
 from ionbridge.screening.labelling.checked_calculator import BrokenCalculationError
 from ionbridge.screening.predict import CrystalPredictor, loaded_model
-from ionbridge.screening.ranking import rank
+from ionbridge.screening.ranking import ranking
 from ionbridge.screening.refine_settings import RefineSettings
 from ionbridge.screening.settings import Objective
-from ionbridge.screening.shards import ShardFolder
+from ionbridge.screening.shards import ShardFolder, StoredRows
 from ionbridge.screening.table import Row, checked_row, crystal_row
 from ionbridge.structures.migration_graph import MigrationGraph
 from ionbridge.structures.records import Crystal, UnusableStructureError
@@ -160,8 +160,8 @@ def refused_row(candidate: Candidate, reason: str) -> Row:
 
 
 def refine(
-    rows: Sequence[Row],
-    candidates: Mapping[str, Candidate],
+    rows: StoredRows,
+    candidates: Candidates,
     predictor: CrystalPredictor,
     settings: RefineSettings,
     objectives: Sequence[Objective],
@@ -169,25 +169,25 @@ def refine(
     executor: Executor,
     finished: ShardFolder,
     report: Callable[[str], object] = lambda message: None,
-) -> list[Row]:
-    """The rows of a screen, the best of them at a better fidelity; ranked anew by what is best.
+) -> StoredRows:
+    """The rows of a screen, the best of them at a better fidelity.
 
     Every finished candidate is a file, and the time that it took counts on when the run is resumed.
 
     Args:
-        rows: Of the screen, in any order.
-        candidates: By id.
+        rows: Of the screen, in the order of the candidates.
+        candidates: Of these rows.
         predictor: That of the screen.
         settings: How many, by which calculator, for how long.
         objectives: What decides who is best.
-        rank_by: See :func:`ionbridge.screening.ranking.rank`.
+        rank_by: See :func:`ionbridge.screening.ranking.ranking`.
         executor: Where it is computed.
-        finished: Where the finished pieces lie.
+        finished: Where the finished pieces lie, numbered by the place of the row.
         report: Is told what goes on.
 
     Returns:
-        As many rows, ranked, each with ``barrier_fidelity``, ``barrier_error_eV`` and, where it was
-        tried in vain or is in doubt, ``refine_reason``.
+        As many rows, each with ``barrier_fidelity``, ``barrier_error_eV`` and, where it was tried
+        in vain or is in doubt, ``refine_reason``.
 
     Raises:
         InputError: The calculator cannot be made.
@@ -200,38 +200,37 @@ def refine(
     for choice in (choice_of("energies", settings), choice_of("short", settings)):
         if any(count and choice_of(method, settings) == choice for method, count in counts):
             choice.make()
-    place = {row["candidate_id"]: i for i, row in enumerate(rows)}
-    best = [
-        {**row, **(fidelity_columns("network") if row["status"] == "ok" else {})} for row in rows
-    ]
+    best = replace(rows, added=fidelity_columns("network"))
     spent_s = 0.0
     for method, count in counts:
         if method == "short" and not count:
             continue
-        ranked = [row for row in rank(best, objectives, rank_by) if row.get("rank") is not None]
-        chosen = [row["candidate_id"] for row in ranked[:count]]
+        placed = ranking(best, objectives, rank_by)
+        chosen = placed.order[: min(count, placed.n_ranked)].tolist()
         shards = replace(finished, path=finished.path / method)
-        whole, damaged = shards.kept({i: [name] for name, i in place.items()})
+        before = best.at({*chosen, *shards.finished()})
+        ids = {k: [row["candidate_id"]] for k, row in before.items()}
+        whole, damaged = shards.kept(ids)
         for index, why in damaged.items():
             report(f"{shards.file(index)}: {why}; computed again")
-        done = {row["candidate_id"]: row for k in whole for row in shards.read(k)}
+        done = {k: row for k in whole for row in shards.read(k)}
         spent_s += sum(row["refine_s"] for row in done.values()) / max(executor.n_workers, 1)
         left_s = 60 * settings.time_budget_min - spent_s
-        missing = {place[name]: [candidates[name]] for name in chosen if name not in done}
+        missing = [k for k in chosen if k not in done]
         report(f"{method}: {len(chosen)} candidates, {len(missing)} to compute")
         refiner = Refiner(method, predictor, settings, time.time() + left_s)
         started = time.time()
         if left_s > 0:
-            for index, found in executor.map_shards(refiner, missing, refused_row):
-                checked = [checked_row(row) for row in found]
-                if all("refine_s" in row for row in checked):  # others ran out of time
-                    shards.write(index, [row["candidate_id"] for row in checked], checked)
-                done |= {row["candidate_id"]: row for row in checked}
+            given = candidates.at(missing)
+            pieces = [(k, [given[k]]) for k in missing]
+            for k, found in executor.map_shards(refiner, pieces, refused_row):
+                done[k] = checked_row(found[0])
+                if "refine_s" in done[k]:  # others ran out of time
+                    shards.write(k, ids[k], [done[k]])
         spent_s += time.time() - started
-        for name in chosen:
-            if name in done:
-                best[place[name]] = better(best[place[name]], done[name])
-    return rank(best, objectives, rank_by)
+        better_rows = {k: better(before[k], done[k]) for k in chosen if k in done}
+        best = replace(best, changed={**best.changed, **better_rows})
+    return best
 
 
 def better(row: Row, refined: Row) -> Row:

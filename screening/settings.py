@@ -17,6 +17,7 @@ from ionbridge.screening.cell.stage import CellSettings
 from ionbridge.screening.refine_settings import RefineSettings
 from ionbridge.screening.sampling import N_DRAWS
 from ionbridge.structures.configuration import ConfigurationError, from_mapping, nearest
+from ionbridge.structures.file_text import MAX_FILE_MB
 from ionbridge.structures.records import WORKING_IONS
 
 EMBEDDED_CAMPAIGN = Path(__file__).parent / "campaigns" / "embedded.yaml"
@@ -44,11 +45,13 @@ class CandidateSettings:
         references: Put the well-known reference crystals first.
         prototypes: Generated candidates.
         files: Files or folders of crystals, relative to the campaign file.
+        max_file_MB: Largest file that is read, after unpacking.
     """
 
     references: bool = False
     prototypes: PrototypeSettings | None = None
     files: tuple[str, ...] = ()
+    max_file_MB: float = MAX_FILE_MB
 
 
 @dataclass(frozen=True)
@@ -245,6 +248,7 @@ class CampaignSettings:
             "n_draws": self.n_draws,
             "time_limit_s": self.time_limit_s,
             "shard_size": self.shard_size,
+            "candidates: max_file_MB": self.candidates.max_file_MB,
         }
         if self.active is not None:
             for key in ("rounds", "batch", "max_hops", "max_atoms", "time_limit_min"):
@@ -258,6 +262,15 @@ class CampaignSettings:
         for key, value in positive.items():
             if not 0 < value < float("inf"):
                 raise ConfigurationError(f"{where}: {key}: expected a positive number, got {value}")
+        prototypes = self.candidates.prototypes
+        counts = {
+            "n_paths": self.n_paths,
+            "candidates: prototypes: max_count": 0 if prototypes is None else prototypes.max_count,
+            "cell: top_n": 0 if self.cell is None else self.cell.top_n,
+        }
+        for key, count in counts.items():
+            if count < 0:
+                raise ConfigurationError(f"{where}: {key}: expected 0 or more, got {count}")
         if not self.working_ions:
             raise ConfigurationError(
                 f"{where}: working_ions: expected at least one of {WORKING_IONS}"

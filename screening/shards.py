@@ -8,13 +8,15 @@ that. A shard that does not hold is computed again.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import re
 import stat
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +38,26 @@ def write_atomically(path: Path, text: str | Iterable[str]) -> None:
     Raises:
         InputError: It cannot be written: a full disk, a missing right, no regular file.
     """
+    with (
+        replacing(path) as partial,
+        partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
+        file.writelines([text] if isinstance(text, str) else text)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """The name of a file that takes the place of another when the body has ended well.
+
+    Raises:
+        InputError: See :func:`write_atomically`.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         check_replaceable(path)
         try:
-            with partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-                file.writelines([text] if isinstance(text, str) else text)
-                file.flush()
+            yield partial
+            with partial.open("rb") as file:
                 os.fsync(file.fileno())
             os.replace(partial, path)
         except BaseException:
@@ -145,6 +160,23 @@ class ShardFolder:
                 model and program.
             InputError: A folder, a link or a device is in its place, or it cannot be read.
         """
+        return [json.loads(line) for line in self._body(index, ids).splitlines()]
+
+    def holds(self, index: int, ids: Sequence[str]) -> bool:
+        """Whether a shard is there and whole; False where there is none.
+
+        Raises:
+            DamagedShardError: See `read`.
+            InputError: See `read`.
+        """
+        try:
+            self._body(index, ids)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _body(self, index: int, ids: Sequence[str] | None) -> bytes:
+        """The lines of a shard that holds."""
         path = self.file(index)
         check_replaceable(path)
         try:
@@ -167,7 +199,7 @@ class ShardFolder:
             raise DamagedShardError("made with other settings, another model or program")
         if ids is not None and made_of["ids"] != list(ids):
             raise DamagedShardError("its candidates are others")
-        return [json.loads(line) for line in body.splitlines()]
+        return body
 
     def kept(self, wanted: Mapping[int, Sequence[str]]) -> tuple[set[int], dict[int, str]]:
         """Which shards hold, and why others that are there do not.
@@ -181,14 +213,55 @@ class ShardFolder:
         whole, damaged = set(), {}
         for index, ids in wanted.items():
             try:
-                self.read(index, ids)
-            except FileNotFoundError:
-                continue
+                if self.holds(index, ids):
+                    whole.add(index)
             except DamagedShardError as error:
                 damaged[index] = str(error)
-            else:
-                whole.add(index)
         return whole, damaged
+
+
+@dataclass(frozen=True)
+class StoredRows:
+    """The rows of all shards in the order of their items, read anew each time they are asked for.
+
+    Attributes:
+        shards: Whole, and numbered from 0.
+        n_shards: How many there are.
+        added: Columns of every row that is ``ok``.
+        changed: Rows that take the place of stored ones, by their place in the order from 0.
+    """
+
+    shards: ShardFolder
+    n_shards: int
+    added: Mapping[str, Any] = field(default_factory=dict)
+    changed: Mapping[int, Row] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[Row]:
+        """One row after the other.
+
+        Raises:
+            InputError: A shard was altered meanwhile.
+        """
+        k = 0
+        for index in range(self.n_shards):
+            try:
+                rows = self.shards.read(index)
+            except (DamagedShardError, FileNotFoundError) as error:
+                why = error if isinstance(error, DamagedShardError) else "it is gone"
+                raise InputError(
+                    f"{self.shards.file(index)}: {why} since it was looked at; the same command "
+                    "with --resume computes it again"
+                ) from error
+            for row in rows:
+                more = self.added if row["status"] == "ok" else {}
+                yield self.changed.get(k) or {**row, **more}
+                k += 1
+
+    def at(self, places: Collection[int]) -> dict[int, Row]:
+        """The rows at some places of the order."""
+        wanted = set(places)
+        shown = islice(self, max(wanted) + 1) if wanted else iter(())
+        return {k: row for k, row in enumerate(shown) if k in wanted}
 
 
 def _header(line: bytes) -> dict[str, Any]:

@@ -57,7 +57,8 @@ class _Limited(io.RawIOBase):
         self._left -= n
         if self._left < 0:
             raise FileTooLargeError(
-                f"it unpacks to more than {self._max_MB:g} MB; --max-file-MB raises the limit"
+                f"it unpacks to more than {self._max_MB:g} MB; --max-file-MB, or candidates: "
+                "max_file_MB of a campaign, raises the limit"
             )
         return n
 

@@ -59,6 +59,7 @@ __all__ = [
     "detect_kind",
     "hop_from_json",
     "hop_to_json",
+    "input_files",
     "iter_records",
     "read_records",
     "survey",
@@ -138,7 +139,7 @@ def iter_records(
 ) -> Iterator[InputRecord]:
     """As ``read_records``, one record at a time."""
     seen: set[str] = set()
-    for file, name in _files(path):
+    for file, name in input_files(path):
         name = clean_text(name)
         for record in _file_records(file, name, None if cifs is None else Path(cifs), max_file_MB):
             if isinstance(record, FailedRecord):
@@ -174,7 +175,7 @@ def survey(paths: PathLike | Sequence[PathLike]) -> InputSurvey:
     """
     counts: Counter[str] = Counter()
     kinds: dict[InputKind, str] = {}
-    for file, _ in _files(paths):
+    for file, _ in input_files(paths):
         kind, name = _kind_of_file(file)
         if kind is None:
             continue
@@ -281,7 +282,7 @@ def _as_list(paths: PathLike | Sequence[PathLike]) -> list[Path]:
     return [Path(p) for p in paths]
 
 
-def _files(paths: PathLike | Sequence[PathLike]) -> Iterator[tuple[Path, str]]:
+def input_files(paths: PathLike | Sequence[PathLike]) -> Iterator[tuple[Path, str]]:
     """(file, id prefix) of every file of a known form; the prefix is the path without suffix."""
     for given in _as_list(paths):
         if given.is_dir():

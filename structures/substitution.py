@@ -76,6 +76,8 @@ HALIDE_STATES: dict[str, dict[str, tuple[float, float]]] = {
 RADIUS_WINDOW: dict[Slot, float] = {"metal": 0.10, "cation": 0.10, "centre": 0.15}
 """Largest change of a slot's bond length, relative to the host's, for each element on it."""
 
+SUBSTITUTED_IONS = ("Li", "Na", "K")
+"""Working ions that may replace each other."""
 PAIR_FRACTIONS = (0.5, 0.25, 0.75, 1 / 3, 2 / 3)
 MAX_COMPLEXITY = 2
 """Most elements beyond one a slot, summed over the slots."""
@@ -227,6 +229,11 @@ class Recipe:
         return f"{self.host.prototype.tag}-{self.formula}"
 
     @property
+    def complexity(self) -> int:
+        """Elements beyond one a slot, summed over the slots."""
+        return sum(len(mixture) - 1 for _, mixture in self.mixtures)
+
+    @property
     def family(self) -> str:
         """Family of the framework."""
         return self.host.prototype.family
@@ -345,11 +352,11 @@ def recipes(
             f"unknown families {', '.join(sorted(chosen - known))}; "
             f"known: {', '.join(sorted(known))}"
         )
-    unknown_ions = set(working_ions) - {"Li", "Na", "K"}
+    unknown_ions = set(working_ions) - set(SUBSTITUTED_IONS)
     if unknown_ions:
         raise ValueError(
             f"working ions {', '.join(sorted(unknown_ions))} cannot replace Li or Na at equal "
-            "charge; choose from Li, Na, K"
+            f"charge; choose from {', '.join(SUBSTITUTED_IONS)}"
         )
     return islice(_in_turn(chosen, working_ions, seed), max_count)
 
@@ -357,23 +364,25 @@ def recipes(
 def _in_turn(families: set[str], working_ions: Sequence[str], seed: int) -> Iterator[Recipe]:
     """One recipe of every (family, ion), then the next of each, until none has any left."""
     rng = random.Random(seed)
-    hosts = [_Host(p) for p in PROTOTYPES.values()]
-    streams = [
-        _stream([h for h in hosts if h.prototype.family == family], ion, rng)
-        for family in sorted(families)
-        for ion in working_ions
-    ]
+    streams = [stream(family, ion, rng) for family in sorted(families) for ion in working_ions]
     while streams:
-        for stream in list(streams):
-            recipe = next(stream, None)
+        for one in list(streams):
+            recipe = next(one, None)
             if recipe is None:
-                streams.remove(stream)
+                streams.remove(one)
             else:
                 yield recipe
 
 
-def _stream(hosts: list[_Host], ion: str, rng: random.Random) -> Iterator[Recipe]:
-    """Sound recipes of one family and ion, simple ones first, each name once."""
+def stream(family: str, ion: str, rng: random.Random) -> Iterator[Recipe]:
+    """Sound recipes of one family and ion, simple ones first, each name once.
+
+    Args:
+        family: Framework family.
+        ion: Working ion.
+        rng: Of the order among recipes of equal complexity.
+    """
+    hosts = [_Host(p) for p in PROTOTYPES.values() if p.family == family]
     seen: set[str] = set()
     own = [h for h in hosts if h.prototype.working_ion == ion]
     served = {h.prototype.tag for h in own}
@@ -381,7 +390,9 @@ def _stream(hosts: list[_Host], ion: str, rng: random.Random) -> Iterator[Recipe
     for complexity in range(MAX_COMPLEXITY + 1):
         found = [r for host in own + foreign for r in _recipes(host, ion, complexity)]
         rng.shuffle(found)
-        for recipe in found:
+        found.reverse()
+        while found:  # what was looked at is let go: the lists of all streams are large
+            recipe = found.pop()
             if recipe.id not in seen and recipe.is_sound():
                 seen.add(recipe.id)
                 yield recipe

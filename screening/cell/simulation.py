@@ -171,7 +171,7 @@ def _simulated(
     for index, why in damaged.items():
         print(f"ionbridge: {shards.file(index)}: {why}; solved again", file=sys.stderr)
     open_shards = {i: piece for i, piece in pieces.items() if i not in whole}
-    for index, found in executor.map_shards(work, open_shards, failed):
+    for index, found in executor.map_shards(work, open_shards.items(), failed):
         shards.write(index, ids[index], found)
         yield index, found
 

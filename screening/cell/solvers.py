@@ -34,7 +34,7 @@ def simulated(executor: Executor, model: str = "DFN") -> Solve:
             i: list(designs[first : first + SHARD_SIZE])
             for i, first in enumerate(range(0, len(designs), SHARD_SIZE))
         }
-        found = dict(executor.map_shards(Discharges(model), shards, failed))
+        found = dict(executor.map_shards(Discharges(model), shards.items(), failed))
         return [row for index in sorted(found) for row in found[index]]
 
     return solve

@@ -9,7 +9,7 @@ the same time the sensitivity: it shows beyond which value a better material cha
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -222,7 +222,9 @@ class CellStage:
     """What the stage found.
 
     Attributes:
-        rows: The rows as given, each with CELL_COLUMNS.
+        rows: The rows as given, each with CELL_COLUMNS; where the given ones are read from a disk,
+            so are these, each time they are asked for.
+        columns: That the stage adds.
         curves: ``candidate_id`` (or the base cell's name) -> {``charge_Ah``, ``voltage_V``} of the
             discharge at SHOWN_RATE.
         responses: Role -> response.
@@ -230,7 +232,8 @@ class CellStage:
         ageing: AGEING_COLUMNS of the base cell, which are those of all candidates in it.
     """
 
-    rows: list[Row]
+    rows: Iterable[Row]
+    columns: tuple[str, ...]
     curves: dict[str, dict[str, list[float]]]
     responses: dict[str, Response]
     base: dict[str, float]
@@ -238,7 +241,7 @@ class CellStage:
 
 
 def cell_columns(
-    rows: Sequence[Mapping[str, Any]],
+    rows: Iterable[Mapping[str, Any]],
     settings: CellSettings,
     solve: Solve,
     reference_log10_diffusivity: float | None = None,
@@ -246,7 +249,7 @@ def cell_columns(
     """Put ranked candidates into a cell.
 
     Args:
-        rows: Rows of ``ranked.csv``, best first.
+        rows: Rows of ``ranked.csv``, best first; gone through more than once.
         settings: Which cell.
         solve: Simulation or reduced-order model.
         reference_log10_diffusivity: See `candidate_parameters`; by default that of the first row
@@ -255,49 +258,92 @@ def cell_columns(
     base = settings.base_cell
     if reference_log10_diffusivity is None:
         reference_log10_diffusivity = _reference(rows, base_cell(base).cathode)
-    found: list[tuple[Row, CandidateParameters | None]] = []
-    for row in rows:
-        added: Row = {**row, **dict.fromkeys(CELL_COLUMNS), "cell_base_cell": base}
-        parameters = None
-        if row.get("status") not in (None, "", "ok"):
-            added.update(cell_status="skipped", cell_reason="the candidate has no result")
-        else:
-            try:
-                parameters = candidate_parameters(
-                    row,
-                    base,
-                    settings.temperature_K,
-                    reference_log10_diffusivity,
-                    settings.absolute,
-                    settings.parameters,
-                )
-            except NoCellError as error:
-                added.update(cell_status="failed", cell_reason=str(error))
-        found.append((added, parameters))
-    uncertain = dict.fromkeys(p.uncertain for _, p in found if p is not None)
+    first: dict[str, list[tuple[int, Mapping[str, Any], CandidateParameters]]] = {}
+    for k, row in enumerate(rows):
+        parameters = _parameters(row, settings, reference_log10_diffusivity)
+        if isinstance(parameters, CandidateParameters):
+            own = first.setdefault(parameters.uncertain, [])
+            if len(own) < settings.top_n:
+                own.append((k, row, parameters))
     responses: dict[str, Response] = {}
-    for name in uncertain:
+    no_response: dict[str, str] = {}
+    for name in first:
         try:
             responses[name] = response(name, settings, solve)
         except NoCellError as error:
-            for added, parameters in found:
-                if parameters is not None and parameters.uncertain == name:
-                    added.update(cell_status="failed", cell_reason=str(error))
+            no_response[name] = str(error)
+    best = sorted((one for name in responses for one in first[name]), key=lambda one: one[0])
+    best = best[: settings.top_n]
     ageing = ageing_columns(base, settings.duty, settings.temperature_K)
-    filled = [(a, p) for a, p in found if p is not None and p.uncertain in responses]
-    for added, parameters in filled:
-        _fill(added, parameters, settings, responses[parameters.uncertain])
-        added.update(ageing)
-    best = filled[: settings.top_n]
-    if settings.protocol != "discharge":
-        _run_protocol(best, settings)
+    runs = settings.protocol != "discharge"
+    more = tuple(f"cell_{name}" for name in protocol(settings.protocol).columns) if runs else ()
+    in_cells = _InCells(
+        rows,
+        settings,
+        reference_log10_diffusivity,
+        responses,
+        no_response,
+        ageing,
+        {k: _protocol_columns(row, p, settings) for k, row, p in best} if runs else {},
+    )
     return CellStage(
-        rows=[added for added, _ in found],
-        curves=_curves(best, settings, solve),
+        rows=in_cells,
+        columns=(*CELL_COLUMNS, *(name for name in more if name not in CELL_COLUMNS)),
+        curves=_curves([(row, p) for _, row, p in best], settings, solve),
         responses={_role(name): r for name, r in responses.items()},
         base=_base(settings, solve),
         ageing=ageing,
     )
+
+
+def _parameters(
+    row: Mapping[str, Any], settings: CellSettings, reference_log10_diffusivity: float | None
+) -> CandidateParameters | Row:
+    """What a candidate changes of the cell, or the columns that say why there is no cell."""
+    if row.get("status") not in (None, "", "ok"):
+        return {"cell_status": "skipped", "cell_reason": "the candidate has no result"}
+    try:
+        return candidate_parameters(
+            row,
+            settings.base_cell,
+            settings.temperature_K,
+            reference_log10_diffusivity,
+            settings.absolute,
+            settings.parameters,
+        )
+    except NoCellError as error:
+        return {"cell_status": "failed", "cell_reason": str(error)}
+
+
+@dataclass(frozen=True, eq=False)
+class _InCells:
+    """Rows with CELL_COLUMNS, one after the other; see `cell_columns`."""
+
+    rows: Iterable[Mapping[str, Any]]
+    settings: CellSettings
+    reference_log10_diffusivity: float | None
+    responses: Mapping[str, Response]
+    no_response: Mapping[str, str]
+    ageing: Row
+    of_protocol: Mapping[int, Row]
+
+    def __iter__(self) -> Iterator[Row]:
+        base = self.settings.base_cell
+        for k, row in enumerate(self.rows):
+            added: Row = {**row, **dict.fromkeys(CELL_COLUMNS), "cell_base_cell": base}
+            parameters = _parameters(row, self.settings, self.reference_log10_diffusivity)
+            if not isinstance(parameters, CandidateParameters):
+                added.update(parameters)
+            elif parameters.uncertain in self.no_response:
+                reason = self.no_response[parameters.uncertain]
+                added.update(cell_status="failed", cell_reason=reason)
+            else:
+                _fill(added, parameters, self.settings, self.responses[parameters.uncertain])
+                added.update(self.ageing)
+            more = dict(self.of_protocol.get(k, {}))
+            reasons = (added["cell_reason"], more.pop("cell_reason", None))
+            added.update(more, cell_reason="; ".join(filter(None, reasons)))
+            yield added
 
 
 def response(parameter: str, settings: CellSettings, solve: Solve) -> Response:
@@ -511,7 +557,7 @@ def _mass_ratio(row: Mapping[str, Any], settings: CellSettings) -> float | None:
     return own / masses(settings.base_cell, settings.parameters, per_ion).total
 
 
-def _reference(rows: Sequence[Mapping[str, Any]], cathode: str) -> float | None:
+def _reference(rows: Iterable[Mapping[str, Any]], cathode: str) -> float | None:
     """Predicted diffusivity of the base cell's own cathode among the rows."""
     from pymatgen.core import Composition
 
@@ -528,7 +574,9 @@ def _reference(rows: Sequence[Mapping[str, Any]], cathode: str) -> float | None:
 
 
 def _curves(
-    best: Sequence[tuple[Row, CandidateParameters]], settings: CellSettings, solve: Solve
+    best: Sequence[tuple[Mapping[str, Any], CandidateParameters]],
+    settings: CellSettings,
+    solve: Solve,
 ) -> dict[str, dict[str, list[float]]]:
     """Discharge curves of the best candidates and of the base cell."""
     designs = [_design(settings.base_cell, settings, SHOWN_RATE, {})]
@@ -545,16 +593,14 @@ def _curves(
     return found
 
 
-def _run_protocol(best: Sequence[tuple[Row, CandidateParameters]], settings: CellSettings) -> None:
-    """Add the protocol's columns, ``cell_<name>``, to the rows of the best candidates."""
-    runs = ProtocolRuns(settings.protocol)
-    for row, parameters in best:
-        design = _design(str(row.get("candidate_id")), settings, 1.0, parameters.values)
-        found = runs([design])[0]
-        for name in protocol(settings.protocol).columns:
-            row[f"cell_{name}"] = found.get(name)
-        if found["status"] != "ok":
-            row["cell_reason"] = "; ".join(filter(None, (row["cell_reason"], found["reason"])))
+def _protocol_columns(
+    row: Mapping[str, Any], parameters: CandidateParameters, settings: CellSettings
+) -> Row:
+    """The protocol's columns, ``cell_<name>``, of one of the best candidates."""
+    design = _design(str(row.get("candidate_id")), settings, 1.0, parameters.values)
+    found = ProtocolRuns(settings.protocol)([design])[0]
+    columns: Row = {f"cell_{n}": found.get(n) for n in protocol(settings.protocol).columns}
+    return columns if found["status"] == "ok" else {**columns, "cell_reason": found["reason"]}
 
 
 def _base(settings: CellSettings, solve: Solve) -> dict[str, float]:

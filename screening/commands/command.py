@@ -11,7 +11,7 @@ import os
 import sys
 import textwrap
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -160,13 +160,18 @@ def check_new_folder(folder: Path) -> None:
     check_output(folder / "card.yaml")
 
 
-def status(n_usable: int, rows: Sequence[Any]) -> int:
+def status(n_usable: int, rows: Iterable[Any]) -> int:
     """Exit status of a table; where not one row is usable, one line says why."""
     if n_usable:
         return USABLE
-    reasons = Counter(row.get("reason") or "" for row in rows).most_common(1)
-    why = f": {reasons[0][0]}" if reasons else ""
-    say(f"ionbridge: not one usable row of {len(rows)}{why}")
+    reasons = Counter(row.get("reason") or "" for row in rows)
+    return none_usable(reasons.total(), reasons)
+
+
+def none_usable(n_rows: int, reasons: Counter[str]) -> int:
+    """Exit status of a table without one usable row; one line says why."""
+    why = f": {reasons.most_common(1)[0][0]}" if reasons else ""
+    say(f"ionbridge: not one usable row of {n_rows}{why}")
     return UNUSABLE
 
 

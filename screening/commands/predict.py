@@ -5,18 +5,23 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ionbridge.screening.commands.command import (
+    USABLE,
     add_command,
     add_input,
     add_workers,
     check_output,
     counted,
+    none_usable,
     say,
-    status,
 )
+
+MOST_REASONS = 1000
+"""Different reasons that are counted; the most frequent is said where nothing is usable."""
 
 
 def add(commands: Any) -> None:
@@ -51,17 +56,17 @@ def _run(args: argparse.Namespace) -> int:
     from ionbridge.screening.conduction import Conditions
     from ionbridge.screening.errors import InputError
     from ionbridge.screening.execution import executor_from
-    from ionbridge.screening.predictions import predict, read_input
+    from ionbridge.screening.predictions import known_by_number, predicted, stream_input
     from ionbridge.screening.shards import write_atomically
     from ionbridge.screening.table import csv_lines
 
     if not 0 < args.temperature_K < float("inf"):
         raise InputError(f"--temperature-K: expected a positive number, got {args.temperature_K}")
     check_output(args.out, *args.input, args.cifs, args.model)
-    data = read_input(args.input, args.cifs, args.max_file_MB)
+    data = stream_input(args.input, args.cifs, args.max_file_MB)
     say(data.found)
-    predictions = predict(
-        data,
+    columns, rows, _ = predicted(
+        known_by_number(data),
         args.quantity,
         args.model,
         Conditions(temperature_K=args.temperature_K),
@@ -69,16 +74,29 @@ def _run(args: argparse.Namespace) -> int:
         progress=sys.stderr.isatty(),
         potential=args.potential,
     )
-    write_atomically(args.out, csv_lines(predictions.rows, predictions.columns))
-    counts = Counter(row["status"] for row in predictions.rows)
-    if len(predictions.rows) == 1 and predictions.n_ok:
-        _say_answer(predictions.rows[0])
+    counts: Counter[str] = Counter()
+    notes: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    last: dict[str, Any] = {}
+
+    def counting() -> Iterator[dict[str, Any]]:
+        for row in rows:
+            counts[row["status"]] += 1
+            notes["any"] += bool(row.get("note"))
+            if row["status"] != "ok" and len(reasons) < MOST_REASONS:
+                reasons[row.get("reason") or ""] += 1
+            last.update(row)
+            yield row
+
+    write_atomically(args.out, csv_lines(counting(), columns))
+    if counts["ok"] == 1 == counts.total():
+        _say_answer(last)
     say(f"wrote {args.out} ({counted(counts)})")
-    n_noted = sum(bool(row.get("note")) for row in predictions.rows)
+    n_noted = notes["any"]
     if n_noted or (data.kind == "crystals" and counts["failed"]):
-        notes = f"{n_noted} rows have a note; " if n_noted else ""
-        say(f"{notes}ionbridge inspect FILE shows what was read of a file")
-    return status(predictions.n_ok, predictions.rows)
+        how_many = f"{n_noted} rows have a note; " if n_noted else ""
+        say(f"{how_many}ionbridge inspect FILE shows what was read of a file")
+    return USABLE if counts["ok"] else none_usable(counts.total(), reasons)
 
 
 def _say_answer(row: dict[str, Any]) -> None:

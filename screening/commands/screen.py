@@ -68,16 +68,12 @@ def _run(args: argparse.Namespace) -> int:
     campaign = Campaign.from_yaml(args.campaign, limit=args.limit, seed=args.seed)
     if args.dry_run:
         cost = campaign.estimate(args.executor, args.workers)
-        print(
-            f"{campaign.settings.name}: {cost.n_candidates} candidates, "
-            f"about {cost.seconds_each:.2f} s each ({cost.n_timed} timed), {cost.n_workers} "
-            f"workers: about {cost.seconds / 60:.1f} min"
-        )
+        print(f"{campaign.settings.name}: {cost}")
         return USABLE
     if args.out is None:
         raise InputError("--out DIR is missing: the folder of the campaign")
     check_folder(args.out, args.resume or args.renew)
     campaign.run(args.out, args.resume, args.executor, args.workers, args.device, renew=args.renew)
-    counts = Counter(row["status"] for row in campaign.rows_)
+    counts = Counter(campaign.record_["counts"])
     say(f"wrote {args.out / TABLE_FILE} ({counted(counts)}) and report.html beside it")
-    return status(counts["ok"] + counts["filtered"], campaign.rows_)
+    return status(counts["ok"] + counts["filtered"], campaign.table_)

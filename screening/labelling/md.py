@@ -3,14 +3,19 @@
 The canonical ensemble is kept by stochastic velocity rescaling (G. Bussi, D. Donadio and
 M. Parrinello, J. Chem. Phys. 126, 014101 (2007)), which leaves the dynamics, and so the
 diffusivity, all but undisturbed. Trajectories are written as they go, positions with velocities,
-so that a run killed at any moment goes on from its last whole frame.
+so that a run killed at any moment goes on from its last whole frame. Beside a trajectory lies a
+checksum of every frame, each made of the one before as well: a frame that was altered does not
+hold, and the run goes on from before it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +29,7 @@ from ase.optimize import FIRE
 from numpy.typing import NDArray
 
 from ionbridge.screening.labelling.supercell import cells_in, smallest_supercell
+from ionbridge.screening.shards import write_atomically
 from ionbridge.structures.ordering import Ordered, ordered
 from ionbridge.structures.records import Crystal
 from ionbridge.structures.symmetry import from_spglib
@@ -33,6 +39,9 @@ MAX_CELLS = 64
 RUNAWAY_TEMPERATURE = 5.0
 """A run whose kinetic temperature is so many times the wanted one has exploded."""
 MAX_RELAXATION_STEPS = 100
+
+CHECKSUMS = ".sha256"
+"""Ending of the file of checksums beside a trajectory: a line a frame."""
 
 Report = Callable[[int], None]
 
@@ -110,6 +119,7 @@ def run_dynamics(
     settings: Dynamics,
     path: Path,
     report: Report = lambda steps: None,
+    made_by: str = "",
 ) -> None:
     """Run, or go on with, one trajectory until it has all its steps.
 
@@ -118,14 +128,17 @@ def run_dynamics(
         calculator: Any ASE calculator with forces.
         temperature_K: Of the thermostat, K.
         settings: How the atoms are moved.
-        path: ASE trajectory (.traj); where it exists, the run goes on from its last whole frame.
+        path: ASE trajectory (.traj); where it exists, the run goes on from the last frame that
+            holds.
         report: Called with the number of steps made so far.
+        made_by: What decides the run, as text; frames made by anything else do not hold.
 
     Raises:
         DynamicsError: The calculator fails, gives numbers that are not finite, or the atoms fly
             apart. The frames written before stay.
     """
-    n_frames = drop_torn_frame(path)
+    sums = keep_whole_frames(path, made_by)
+    n_frames = len(sums)
     if n_frames:
         with Trajectory(str(path)) as trajectory:
             atoms = trajectory[n_frames - 1]
@@ -144,9 +157,19 @@ def run_dynamics(
         rng=np.random.default_rng([settings.seed, n_done]),
     )
     writer = Trajectory(str(path), "a", atoms, properties=["energy"])
+    last = sums[-1] if sums else _seed(made_by)
+
+    def written() -> str:
+        """The frame on disk, then its checksum."""
+        writer.write()
+        found = _frame_sum(last, atoms)
+        with sums_file(path).open("a", encoding="ascii") as file:
+            file.write(f"{found}\n")
+        return found
+
     try:
         if not n_frames:
-            writer.write()
+            last = written()
         while n_done < settings.n_steps:
             try:
                 dynamics.run(settings.write_every)
@@ -155,7 +178,7 @@ def run_dynamics(
                     f"the calculator failed after {n_done} steps: {type(error).__name__}: {error}"
                 ) from error
             _check(atoms, temperature_K, n_done)
-            writer.write()
+            last = written()
             n_done += settings.write_every
             report(n_done)
     finally:
@@ -195,35 +218,71 @@ def _check(atoms: Atoms, temperature_K: float, n_done: int) -> None:
         )
 
 
-def drop_torn_frame(path: Path) -> int:
-    """Number of whole frames of a trajectory that a kill may have torn; torn ones are cut off."""
-    if not path.exists():
-        return 0
-    n_whole = 0
-    partial = path.with_name(f".{path.name}.partial")
+def sums_file(path: Path) -> Path:
+    """Where the checksums of a trajectory's frames lie."""
+    return path.with_name(path.name + CHECKSUMS)
+
+
+def keep_whole_frames(path: Path, made_by: str = "") -> list[str]:
+    """Checksums of the frames of a trajectory that hold; it is cut off before the first that does
+    not, be it torn by a kill or altered, and more than a last frame is said on stderr.
+    """
+    try:
+        stated = sums_file(path).read_text(encoding="ascii").splitlines()
+    except (OSError, ValueError):
+        stated = []
+    sums: list[str] = []
+    n_frames = _n_frames(path)
+    for atoms in _readable_frames(path):
+        found = _frame_sum(sums[-1] if sums else _seed(made_by), atoms)
+        if stated[len(sums) : len(sums) + 1] != [found]:
+            break
+        sums.append(found)
+    if len(sums) < max(n_frames, len(stated)) - 1:
+        print(
+            f"ionbridge: {path}: its frames from {len(sums)} on do not hold; computed again",
+            file=sys.stderr,
+        )
+    if sums and len(sums) == n_frames == len(stated):
+        return sums
+    if sums:
+        partial = path.with_name(f".{path.name}.partial")
+        with Trajectory(str(partial), "w") as writer:
+            for atoms in islice(_readable_frames(path), len(sums)):
+                writer.write(atoms)
+        os.replace(partial, path)
+    else:
+        path.unlink(missing_ok=True)
+    write_atomically(sums_file(path), (f"{found}\n" for found in sums))
+    return sums
+
+
+def _seed(made_by: str) -> str:
+    return hashlib.sha256(made_by.encode()).hexdigest()
+
+
+def _frame_sum(before: str, atoms: Atoms) -> str:
+    """SHA-256 of a frame and of the checksum of the frame before it."""
+    digest = hashlib.sha256(before.encode())
+    for values in (atoms.numbers, atoms.cell.array, atoms.positions, atoms.get_momenta()):
+        digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()
+
+
+def _n_frames(path: Path) -> int:
+    """Frames that a trajectory says it has; 0 where it cannot be read."""
     try:
         with Trajectory(str(path)) as trajectory:
-            n_frames = len(trajectory)
-            trajectory[n_frames - 1].get_momenta()
-            return n_frames
+            return len(trajectory)
     except Exception:  # whatever a torn file makes its reader raise
-        with Trajectory(str(partial), "w") as writer:
-            for atoms in _whole_frames(path):
-                writer.write(atoms)
-                n_whole += 1
-    os.replace(partial, path)
-    if not n_whole:
-        path.unlink()
-    return n_whole
+        return 0
 
 
-def _whole_frames(path: Path) -> Iterator[Atoms]:
+def _readable_frames(path: Path) -> Iterator[Atoms]:
     """Frames up to the first that cannot be read."""
     try:
         with Trajectory(str(path)) as trajectory:
             for i in range(len(trajectory)):
-                atoms = trajectory[i]
-                atoms.get_momenta()
-                yield atoms
+                yield trajectory[i]
     except Exception:
         return

@@ -12,6 +12,7 @@ from typing import Any
 
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.execution import Executor
+from ionbridge.screening.folder_lock import locked_folder
 from ionbridge.screening.labelling.calculators import CalculatorChoice
 from ionbridge.screening.labelling.diffusion_label import Label, arrhenius_label, motion
 from ionbridge.screening.labelling.md import (
@@ -20,6 +21,7 @@ from ionbridge.screening.labelling.md import (
     DynamicsError,
     run_dynamics,
     simulation_cell,
+    sums_file,
 )
 from ionbridge.screening.labelling.trajectory import read_trajectory
 from ionbridge.screening.shards import write_json
@@ -94,6 +96,7 @@ class MdRunner:
                 task.temperature_K,
                 self.settings.dynamics,
                 task.path,
+                made_by=json.dumps(_claim(task, self.settings), sort_keys=True),
             )
         except DynamicsError as error:
             reason = str(error)
@@ -118,11 +121,22 @@ def md_labels(
         One label a record, in their order; the last list is the whole answer.
 
     Raises:
-        InputError: The folder holds a run of the same name with other settings, or the calculator
-            cannot be made.
+        InputError: The folder holds a run of the same name with other settings or without
+            checksums, another process works in it, or the calculator cannot be made.
     """
     settings.calculator.make()  # so that one that cannot be had is known before any work
     folder.mkdir(parents=True, exist_ok=True)
+    with locked_folder(folder):
+        yield from _labels(records, settings, folder, executor)
+
+
+def _labels(
+    records: Sequence[Crystal | FailedRecord],
+    settings: MdSettings,
+    folder: Path,
+    executor: Executor,
+) -> Iterator[list[Label]]:
+    """See `md_labels`; the folder is there and held by this process alone."""
     labels: list[Label] = []
     tasks: list[MdTask] = []
     for k, record in enumerate(records):
@@ -132,11 +146,11 @@ def md_labels(
         except UnusableStructureError as error:
             labels[-1]["reason"] = str(error).removeprefix(f"{record.id}: ")
     for task in tasks:
-        _claim(task.path, task.cell, task.temperature_K, settings)
+        _check_claim(task, settings)
     yield labels
     runs: dict[int, Label] = {}
     shards = {i: [task] for i, task in enumerate(tasks)}
-    for i, (run,) in executor.map_shards(MdRunner(settings), shards, _lost):
+    for i, (run,) in executor.map_shards(MdRunner(settings), shards.items(), _lost):
         runs[i] = run
         task = tasks[i]
         own = [runs[j] for j in sorted(runs) if tasks[j].record == task.record]
@@ -218,27 +232,39 @@ def crystal_label(
     }
 
 
-def _claim(path: Path, cell: Ordered, temperature_K: float, settings: MdSettings) -> None:
-    """Write down what a run is, or refuse to go on with one that is something else."""
-    record = json.dumps(crystal_to_json(cell.crystal), sort_keys=True)
+def _claim(task: MdTask, settings: MdSettings) -> dict[str, Any]:
+    """What decides a run but its length: a run may be made longer."""
+    record = json.dumps(crystal_to_json(task.cell.crystal), sort_keys=True)
     claim: dict[str, Any] = {
         "cell_sha256": hashlib.sha256(record.encode()).hexdigest(),
-        "temperature_K": temperature_K,
+        "temperature_K": task.temperature_K,
         "calculator": settings.calculator.name,
+        "calculator_version": settings.calculator.version,
         "calculator_arguments": dict(settings.calculator.arguments),
         **asdict(settings.dynamics),
     }
-    del claim["n_steps"]  # a run may be made longer
+    del claim["n_steps"]
+    return claim
+
+
+def _check_claim(task: MdTask, settings: MdSettings) -> None:
+    """Write down what a run is, or refuse to go on with one that is something else."""
+    path, claim = task.path, _claim(task, settings)
     file = path.with_suffix(".json")
-    if not path.exists() or not file.exists():
+    if not path.exists():
         write_json(file, claim)
         return
-    before = json.loads(file.read_text(encoding="utf-8"))
+    again = "; name another --out or remove it"
+    if not sums_file(path).exists():
+        raise InputError(f"{path}: cannot go on with this run, no checksums lie beside it{again}")
+    try:
+        before = dict(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise InputError(f"{file}: cannot be read ({type(error).__name__}){again}") from error
     changed = [key for key in claim if before.get(key) != claim[key]]
     if changed:
         raise InputError(
-            f"{path}: cannot go on with this run, changed since: {', '.join(changed)}; name "
-            "another --out or remove it"
+            f"{path}: cannot go on with this run, changed since: {', '.join(changed)}{again}"
         )
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
+import sys
 import time
+import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +21,7 @@ from pymatgen.core import Composition
 
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.execution import Executor
+from ionbridge.screening.folder_lock import locked_file
 from ionbridge.screening.labelling.calculators import CalculatorChoice
 from ionbridge.screening.labelling.hop_cell import HopCell, hop_cell_of_crystal, hop_cell_of_hop
 from ionbridge.screening.labelling.neb import (
@@ -28,16 +31,19 @@ from ionbridge.screening.labelling.neb import (
     neb_barrier,
     relaxed_crystal,
 )
+from ionbridge.screening.sealed_rows import SEAL, checksum, sealed, sealed_rows
 from ionbridge.screening.table import Row
 from ionbridge.structures.hop_profile import profiled
 from ionbridge.structures.hops import SAME_POINT_A
-from ionbridge.structures.io import hop_to_json, write_json_lines
+from ionbridge.structures.io import crystal_to_json, hop_to_json, write_json_lines
 from ionbridge.structures.records import Crystal, FailedRecord, Hop, UnusableStructureError
 from ionbridge.structures.sites import find_hops
 
 Floats = NDArray[np.float64]
 
 METHOD = "mlip_neb"
+INPUT = "input_sha256"
+"""Column with the checksum of what a row was made of."""
 CHARGE = "neutral cell"
 """A missing ion takes its electron along: no charged defects."""
 
@@ -233,6 +239,7 @@ def label_neb(
     """Compute all tasks that a file does not hold yet; the file grows hop by hop.
 
     Each row is there whole or not at all, so that a run killed at any moment goes on where it was.
+    Rows that do not hold, or were made of another hop of the same id, are computed again and said.
 
     Args:
         tasks: What to compute; ids are unique.
@@ -246,29 +253,66 @@ def label_neb(
         The rows of all tasks.
 
     Raises:
-        InputError: The file holds rows made otherwise, or cannot be read.
+        InputError: The file holds rows made otherwise, cannot be read, or another process works
+            on it.
     """
-    labeller.calculator.make()  # one line now rather than a reason in every row
-    done = finished_rows(out, labeller)
-    missing = {i: [task] for i, task in enumerate(tasks) if task.id not in done}
-    wanted = {task.id for task in tasks}
-    for _, rows in executor.map_shards(labeller, missing, failed_neb_row):
-        for row in rows:
-            done[row["id"]] = row
-            report(row)
-        asked = [done[task.id] for task in tasks if task.id in done]
-        others = [row for name, row in done.items() if name not in wanted]  # of earlier runs
-        write_json_lines(out, [*asked, *others])
-    return [done[task.id] for task in tasks]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with locked_file(out):
+        made_of = {task.id: input_checksum(task) for task in tasks}
+        done = finished_rows(out, labeller, made_of)
+        missing = {i: [task] for i, task in enumerate(tasks) if task.id not in done}
+        if missing:
+            labeller.calculator.make()  # one line now rather than a reason in every row
+        for _, rows in executor.map_shards(labeller, missing.items(), failed_neb_row):
+            for row in rows:
+                done[row["id"]] = sealed({**row, INPUT: made_of[row["id"]]})
+                report(done[row["id"]])
+            asked = [done[name] for name in made_of if name in done]
+            others = [row for name, row in done.items() if name not in made_of]  # of earlier runs
+            write_json_lines(out, [*asked, *others])
+        return [done[task.id] for task in tasks]
 
 
-def finished_rows(out: Path, labeller: NebLabeller) -> dict[str, Row]:
-    """Rows that a file holds, by id.
+def input_checksum(task: NebTask | FailedRecord) -> str:
+    """SHA-256 of what a label is made of: the hop, and the crystal that it was found in."""
+    if isinstance(task, FailedRecord):
+        return checksum(task.reason)
+    crystal = None if task.crystal is None else crystal_to_json(task.crystal)
+    return checksum(json.loads(json.dumps([hop_to_json(task.hop), crystal], default=str)))
+
+
+def finished_rows(out: Path, labeller: NebLabeller, made_of: Mapping[str, str]) -> dict[str, Row]:
+    """Rows of a file that hold, by id; on stderr why others do not.
+
+    Args:
+        out: The file.
+        labeller: What must have made them.
+        made_of: Checksum of what each wanted row must be made of, by id.
 
     Raises:
-        InputError: They were made with another calculator or other settings.
+        InputError: They were made with another calculator or other settings, or carry no
+            checksums.
     """
-    rows = read_rows(out)
+    rows = []
+    lines = _lines(out)
+    if any(line.strip() for line in lines) and not any(f'"{SEAL}"' in line for line in lines):
+        raise InputError(
+            f"{out}: no file of labels to go on with, none of its lines carries a checksum; give "
+            "another --out"
+        )
+    for number, found in sealed_rows(lines):
+        if isinstance(found, dict) and made_of.get(str(found.get("id")), "") not in (
+            "",
+            found.get(INPUT),
+        ):
+            found = f"{found['id']} was another hop"
+        if isinstance(found, dict):
+            rows.append(found)
+        else:
+            print(
+                f"ionbridge: {out}: line {number}: {found}; left out, computed again if asked for",
+                file=sys.stderr,
+            )
     wanted = _flat(json.loads(json.dumps(labeller.provenance)))
     for row in rows:
         made = _flat(row)
@@ -282,22 +326,31 @@ def finished_rows(out: Path, labeller: NebLabeller) -> dict[str, Row]:
 
 
 def read_rows(out: Path) -> list[Row]:
-    """Rows of a file of labels, as they were written; none where there is no file yet.
+    """Rows of a finished file of labels, as they were written; none where there is no file.
 
     Raises:
         InputError: It is no such file.
+    """
+    try:
+        return [json.loads(line) for line in _lines(out) if line.strip()]
+    except ValueError as error:
+        raise InputError(f"{out}: no file of labels ({error})") from error
+
+
+def _lines(out: Path) -> list[str]:
+    """Lines of a file of labels; none where there is no file yet.
+
+    Raises:
+        InputError: It cannot be read.
     """
     if not out.exists():
         return []
     opener = gzip.open if out.suffix == ".gz" else open
     try:
-        with opener(out, "rt", encoding="utf-8") as stream:
-            rows = [json.loads(line) for line in stream if line.strip()]
-    except (OSError, EOFError, ValueError) as error:
+        with opener(out, "rt", encoding="utf-8", errors="replace") as stream:
+            return list(stream)
+    except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{out}: no file of labels to go on with ({error})") from error
-    if not all(isinstance(row, dict) and {"id", "converged"} <= row.keys() for row in rows):
-        raise InputError(f"{out}: no file of labels to go on with; give another --out")
-    return rows
 
 
 def _flat(row: Row) -> Row:

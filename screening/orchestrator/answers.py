@@ -24,6 +24,7 @@ MOST_ROWS = 100_000
 LARGEST_TABLE = 64 * 2**20
 LONGEST_LINE = 2**20
 LONGEST_CELL = 160
+LONGEST_REASON = 600
 N_NAMED = 5
 """Rows that a warning names."""
 DATA_NOTE = (
@@ -127,13 +128,18 @@ class Answer:
             "warnings": list(self.warnings),
             "units": dict(self.units),
             "data": dict(self.data),
-            "about_text": DATA_NOTE if self.data or self.warnings else "",
+            "about_text": DATA_NOTE,
         }
         return {k: _plain(part) for k, part in parts.items() if part or k == "summary"}
 
     def to_text(self) -> str:
         """The same as compact JSON."""
         return json.dumps(self.to_dict(), ensure_ascii=False, separators=(",", ":"))
+
+
+def refusal(reason: str) -> Answer:
+    """What a tool says that cannot do what it was asked; the reason may quote files."""
+    return Answer(f"error: {one_line(reason, LONGEST_REASON)}")
 
 
 ANSWER_SCHEMA: dict[str, Any] = {

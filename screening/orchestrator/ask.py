@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ionbridge.screening.errors import InputError
+from ionbridge.screening.orchestrator.answers import refusal
 from ionbridge.screening.orchestrator.caller import Caller
 from ionbridge.screening.orchestrator.tools import INSTRUCTIONS, TOOLS, call_tool
 from ionbridge.structures.plain_text import one_line, well_formed
@@ -403,13 +404,13 @@ def _called(caller: Caller, call: Call, say: Callable[[str], None]) -> str:
     """The answer of one call, or why there is none, for the model to read."""
     if call.arguments is None:
         say(f"-> a call that is none ({one_line(call.trouble, 160)})")
-        return f"error: {call.trouble}"
+        return refusal(call.trouble).to_text()
     say(f"-> {call.name}({json.dumps(call.arguments, ensure_ascii=False)[:200]})")
     try:
         answer = call_tool(caller, call.name, call.arguments)
     except InputError as error:
         say(f"   {error}")
-        return well_formed(f"error: {error}")
+        return refusal(str(error)).to_text()
     say(f"   {answer.summary}")
     for warning in answer.warnings:
         say(f"   {warning}")

@@ -16,7 +16,7 @@ from pathlib import Path
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.execution import ThisProcess
 from ionbridge.screening.labelling.calculators import CalculatorChoice
-from ionbridge.screening.labelling.neb_labels import METHOD, NebLabeller, finished_rows, label_neb
+from ionbridge.screening.labelling.neb_labels import METHOD, NebLabeller, label_neb
 from ionbridge.screening.orchestrator.givens import Given
 from ionbridge.screening.orchestrator.quantities import Row
 from ionbridge.screening.orchestrator.wanted_labels import N_WANTED, WantedLabel
@@ -108,18 +108,19 @@ def compute_labels(
             report(k, len(asked), label.id)
         table = out / LABELS / f"{_key(label, labeller)}.jsonl"
         clock = table.with_suffix(".json")
-        if not clock.exists():
+        seconds = _seconds(clock)
+        if seconds is None:
             if spent + label.cost_s > 60.0 * budget.minutes:
                 reason = f"the budget of {budget.minutes:g} min is spent or too small for it"
                 rows.append({"id": label.id, "status": NOT_STARTED, "reason": reason})
                 continue
             table.parent.mkdir(parents=True, exist_ok=True)
-            started = time.perf_counter()
-            label_neb([label.task], labeller, table, ThisProcess())
-            write_json(clock, {"seconds": round(time.perf_counter() - started, 1)})
-        seconds = float(json.loads(clock.read_text(encoding="utf-8"))["seconds"])
+        started = time.perf_counter()
+        (found,) = label_neb([label.task], labeller, table, ThisProcess())  # computed or there
+        if seconds is None:
+            seconds = round(time.perf_counter() - started, 1)
+            write_json(clock, {"seconds": seconds})
         spent += seconds
-        found = finished_rows(table, labeller)[label.id]
         rows.append(
             {
                 "id": label.id,
@@ -144,6 +145,14 @@ def compute_labels(
     write_json_lines(out / HOPS_FILE, labelled)
     found_text = f"{len(labelled)} of {len(asked)} wanted, {budget.calculator.name} bands"
     return LabelRun(tuple(rows), Given(GIVEN_NAME, {"hop_labels": tuple(labelled)}, found_text))
+
+
+def _seconds(clock: Path) -> float | None:
+    """What a label took; None where it is not known."""
+    try:
+        return float(json.loads(clock.read_text(encoding="utf-8"))["seconds"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _key(label: WantedLabel, labeller: NebLabeller) -> str:

@@ -33,7 +33,13 @@ from mcp.shared.exceptions import MCPError
 from pydantic import AnyHttpUrl
 
 from ionbridge.screening.errors import InputError
-from ionbridge.screening.orchestrator.answers import ANSWER_SCHEMA, DATA_NOTE, Answer
+from ionbridge.screening.orchestrator.answers import (
+    ANSWER_SCHEMA,
+    DATA_NOTE,
+    LONGEST_CELL,
+    Answer,
+    refusal,
+)
 from ionbridge.screening.orchestrator.bounded_lines import BoundedLines
 from ionbridge.screening.orchestrator.caller import Caller
 from ionbridge.screening.orchestrator.description import SHIPPED
@@ -44,7 +50,7 @@ from ionbridge.screening.orchestrator.tokens import Tokens
 from ionbridge.screening.orchestrator.tools import INSTRUCTIONS, TOOLS, call_tool
 from ionbridge.screening.orchestrator.turnstile import Turnstile
 from ionbridge.screening.orchestrator.workspace import JOBS, MODELS, Workspace, WorkspaceError
-from ionbridge.structures.plain_text import for_terminal
+from ionbridge.structures.plain_text import for_terminal, one_line
 
 NAME = "ionbridge"
 HOST = "127.0.0.1"
@@ -92,10 +98,10 @@ def build_server(workspace: Workspace, jobs: Jobs) -> Server[Any]:
             async with turnstile.through(caller.client):
                 answer = await _in_thread(call_tool, caller, params.name, params.arguments or {})
         except InputError as error:
-            return _refusal(for_terminal(" ".join(str(error).split())))
+            return _result(refusal(str(error)), is_error=True)
         except Exception as error:  # its text stays here: it may tell of files outside
             print(f"ionbridge mcp: {params.name[:60]!r} failed: {error!r}", file=sys.stderr)
-            return _refusal("internal error; the server's stderr says more")
+            return _result(refusal("internal; the server's stderr says more"), is_error=True)
         return _result(answer)
 
     async def list_resources(
@@ -105,8 +111,8 @@ def build_server(workspace: Workspace, jobs: Jobs) -> Server[Any]:
             async with turnstile.through(_client(context)):
                 found = await _in_thread(_resources, workspace, jobs)
         except InputError as error:
-            raise MCPError(code=types.INVALID_REQUEST, message=str(error)) from None
-        return types.ListResourcesResult(resources=found)
+            raise _protocol_error(types.INVALID_REQUEST, error) from None
+        return types.ListResourcesResult(resources=found, _meta={"about_text": DATA_NOTE})
 
     async def list_templates(
         context: ServerRequestContext[Any, Any], params: types.PaginatedRequestParams | None
@@ -126,7 +132,7 @@ def build_server(workspace: Workspace, jobs: Jobs) -> Server[Any]:
             async with turnstile.through(_client(context)):
                 text, kind = await _in_thread(_resource, workspace, uri)
         except InputError as error:
-            raise MCPError(code=types.INVALID_PARAMS, message=str(error)) from None
+            raise _protocol_error(types.INVALID_PARAMS, error) from None
         return types.ReadResourceResult(
             contents=[
                 types.TextResourceContents(
@@ -255,7 +261,7 @@ class _Reporter:
 
     def __call__(self, status: JobStatus) -> None:
         anyio.from_thread.check_cancelled()
-        told = (status.done, f"{status.state} {status.label}".strip())
+        told = (status.done, one_line(f"{status.state} {status.label}", LONGEST_CELL))
         if told != self._before and not status.is_over:
             self._before = told
             report = self._context.session.report_progress
@@ -297,17 +303,18 @@ def _described(name: str) -> types.Tool:
     )
 
 
-def _result(answer: Answer) -> types.CallToolResult:
+def _result(answer: Answer, is_error: bool = False) -> types.CallToolResult:
     return types.CallToolResult(
         content=[types.TextContent(type="text", text=answer.to_text())],
         structured_content=answer.to_dict(),
+        is_error=is_error,
     )
 
 
-def _refusal(message: str) -> types.CallToolResult:
-    return types.CallToolResult(
-        content=[types.TextContent(type="text", text=message)], is_error=True
-    )
+def _protocol_error(code: int, error: InputError) -> MCPError:
+    """An error of a resource; its message may quote files, and says that such text is data."""
+    told = refusal(str(error)).to_dict()
+    return MCPError(code=code, message=told["summary"], data={"about_text": told["about_text"]})
 
 
 def _resources(workspace: Workspace, jobs: Jobs) -> list[types.Resource]:

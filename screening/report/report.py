@@ -1,9 +1,10 @@
 """The report of a campaign: one self-contained page made from its table and its record.
 
 The page holds all rows, packed, in the text of ``ranked.csv``, so that what is downloaded from it
-is the same to the letter. It holds plotly.js (the bundle with scatter plots in two and three
-dimensions, ``vendor/``), which draws the figures of :mod:`ionbridge.screening.report.plots`; the
-table is plain HTML and a page of script, so that keyboards, screen readers and printers know it.
+is the same to the letter; of tables of more than `MOST_ROWS` rows the first, and every so many-th
+of the others. It holds plotly.js (the bundle with scatter plots in two and three dimensions,
+``vendor/``), which draws the figures of :mod:`ionbridge.screening.report.plots`; the table is plain
+HTML and a page of script, so that keyboards, screen readers and printers know it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
@@ -57,6 +58,8 @@ FEWEST_MEASURED = 4
 N_CELLS = 15
 """Candidates whose cells are shown."""
 
+MOST_ROWS, N_FIRST, N_FAILED = 20_000, 5_000, 1_000
+"""Rows that the page holds; of larger tables the first so many, and failed ones that it lists."""
 N_EXPLAINED = 10
 """Rows whose place is explained."""
 
@@ -89,8 +92,71 @@ class Network(NamedTuple):
     energies: HopEnergies
 
 
+class PageRows(NamedTuple):
+    """What the page holds of a table.
+
+    Attributes:
+        rows: All of them, or, of more than MOST_ROWS, the first N_FIRST, all references, and
+            every so many-th of the others, in their order.
+        even: The ranked ones of those that are spread evenly over the table: what distributions
+            are drawn of.
+        failed: The first N_FAILED failed rows.
+        lists: See :func:`role_lists`.
+        n_rows: Rows of the table.
+        n_in_domain: Ranked rows in the domain of what predicts them.
+        n_failed: Failed rows.
+    """
+
+    rows: list[Row]
+    even: list[Row]
+    failed: list[Row]
+    lists: list[dict[str, Any]]
+    n_rows: int
+    n_in_domain: int
+    n_failed: int
+
+
+def page_rows(table: Iterable[Row]) -> PageRows:
+    """Go once through a table, best first, and keep what the page holds."""
+    even: dict[int, Row] = {}
+    kept: dict[int, Row] = {}
+    failed: list[Row] = []
+    best: dict[str, dict[str, Row]] = {role: {} for role in ROLE_COLUMN}
+    n_in_role = dict.fromkeys(ROLE_COLUMN, 0)
+    n_rows = n_in_domain = n_failed = 0
+    step = 1
+    for k, row in enumerate(table):
+        n_rows += 1
+        if k % step == 0:
+            even[k] = row
+        if len(even) > MOST_ROWS:
+            step *= 2
+            even = {i: one for i, one in even.items() if i % step == 0}
+        if k < N_FIRST or row["source"] == REFERENCE_SOURCE:
+            kept[k] = row
+        n_in_domain += row["rank"] is not None and row["in_domain"] is True
+        if row["status"] == "failed":
+            n_failed += 1
+            failed += [row] if len(failed) < N_FAILED else []
+        if row["role"] in best and row.get("rank_in_role") is not None:
+            n_in_role[row["role"]] += 1
+            own, family = best[row["role"]], str(row["family"] or "other")
+            if family not in own or row["rank_in_role"] < own[family]["rank_in_role"]:
+                own[family] = row
+    rows = {**even, **kept}
+    return PageRows(
+        [rows[k] for k in sorted(rows)],
+        [row for row in even.values() if row["rank"] is not None],
+        failed,
+        role_lists(best, n_in_role),
+        n_rows,
+        n_in_domain,
+        n_failed,
+    )
+
+
 def render(
-    rows: Sequence[Row],
+    rows: Iterable[Row],
     record: Mapping[str, Any],
     cell: CellStage | None = None,
     networks: Sequence[Network] = (),
@@ -99,7 +165,7 @@ def render(
     """The page as HTML text.
 
     Args:
-        rows: The ranked table, best first.
+        rows: The ranked table, best first; gone through once.
         record: What ``campaign.json`` says.
         cell: What the cell stage found, where there was one.
         networks: Of the best rows, in their order.
@@ -116,16 +182,20 @@ def render(
     environment.filters["address"] = quote
     objectives, limit = record["objectives"], record["settings"]["limit"]
     column = next((o["column"] for o in objectives if o["column"] in PLOTTED), PLOTTED[0])
-    ranked = [row for row in rows if row["rank"] is not None]
-    references = [row for row in rows if row["source"] == REFERENCE_SOURCE]
-    lists = role_lists(rows)
+    held = page_rows(rows)
+    ranked = [row for row in held.rows if row["rank"] is not None]
+    references = [row for row in held.rows if row["source"] == REFERENCE_SOURCE]
+    lists = held.lists
     measured = against_measured(references)
     validated = validations(record["model"]["name"])
     figures = {
         "top": plots.ranking(ranked, column),
-        "families": plots.by_family(ranked, column),
+        "families": plots.by_family(held.even, column),
         "barrier": plots.against_barrier(ranked, column),
-        **{f"stability_{one['role']}": plots.against_stability(rows, one["role"]) for one in lists},
+        **{
+            f"stability_{one['role']}": plots.against_stability(held.rows, one["role"])
+            for one in lists
+        },
         **{f"validation_{k}": v["figure"] for k, v in enumerate(validated) if v["figure"]},
         **{f"network_{k}": _network_figure(one) for k, one in enumerate(networks)},
     }
@@ -136,14 +206,16 @@ def render(
         base_cell = record["settings"]["cell"]["base_cell"]
         figures["curves"] = plots.discharge_curves(cell.curves, base_cell)
         for role, response in responses.items():
-            figures[f"cell_{role}"] = plots.sensitivity(role, response, cell.rows)
+            figures[f"cell_{role}"] = plots.sensitivity(role, response, held.rows)
     return environment.get_template("page.html").render(
         record=record,
         style=_asset("page.css"),
         script=_asset("page.js"),
         plotly=_asset("vendor/plotly-gl3d.min.js"),
-        packed=packed(rows, columns, figures),
-        n_rows=len(rows),
+        packed=packed(held.rows, columns, figures),
+        n_rows=held.n_rows,
+        n_held=len(held.rows),
+        n_first=N_FIRST,
         ranked=ranked,
         n_explained=N_EXPLAINED,
         column=column,
@@ -153,7 +225,8 @@ def render(
         measured=measured,
         references=references,
         reference_source=REFERENCE_SOURCE,
-        failed=[row for row in rows if row["status"] == "failed"],
+        failed=held.failed,
+        n_failed=held.n_failed,
         validated=validated,
         networks=networks,
         files={one.top.row["rank"]: f"paths/{quote(one.top.files[0])}" for one in networks},
@@ -170,7 +243,7 @@ def render(
         shown_kpis=SHOWN_KPIS,
         axis_shift={role: shift for role, (_, shift) in AXIS.items()},
         with_spread=with_spread,
-        n_in_domain=sum(row["in_domain"] is True for row in ranked),
+        n_in_domain=held.n_in_domain,
     )
 
 
@@ -194,24 +267,25 @@ def packed(rows: Sequence[Row], columns: Sequence[str], figures: Mapping[str, go
     return base64.b64encode(gzip.compress(content, mtime=0)).decode()
 
 
-def role_lists(rows: Sequence[Row]) -> list[dict[str, Any]]:
+def role_lists(
+    best: Mapping[str, Mapping[str, Row]], n_in_role: Mapping[str, int]
+) -> list[dict[str, Any]]:
     """Electrolytes and electrodes apart, the best of each family.
 
     Args:
-        rows: The table, with places among the rows of a role.
+        best: Role -> family -> its best row.
+        n_in_role: Rows with a place in each role.
     """
-    lists = []
-    for role, column in ROLE_COLUMN.items():
-        own = [r for r in rows if r["role"] == role and r.get("rank_in_role") is not None]
-        own.sort(key=lambda row: int(row["rank_in_role"]))
-        best: dict[str, Row] = {}
-        for row in own:
-            best.setdefault(str(row["family"] or "other"), row)
-        if own:
-            lists.append(
-                {"role": role, "column": column, "n": len(own), "families": list(best.values())}
-            )
-    return lists
+    return [
+        {
+            "role": role,
+            "column": column,
+            "n": n_in_role[role],
+            "families": sorted(best[role].values(), key=lambda row: int(row["rank_in_role"])),
+        }
+        for role, column in ROLE_COLUMN.items()
+        if n_in_role[role]
+    ]
 
 
 def against_measured(references: Sequence[Row]) -> dict[str, Any]:

@@ -139,7 +139,7 @@ def test_a_model_of_which_any_file_changed_is_another(
 def test_a_second_one_in_the_folder_is_refused(home: Path, out: Path, capsys: Capture) -> None:
     with locked_folder(out):
         assert main(["screen", str(home / "hot.yaml"), "--out", str(out), "--renew"]) == 2
-    assert "another process works in this folder" in capsys.readouterr().err
+    assert "another process works on it" in capsys.readouterr().err
     assert table(out) == table(home / "cold")
 
 

@@ -9,7 +9,7 @@ from pymatgen.io.ase import AseAtomsAdaptor
 
 import ionbridge as ib
 from ionbridge.screening.errors import InputError
-from ionbridge.screening.table import COLUMNS as TABLE
+from ionbridge.screening.ranked_table import RankedTable
 from ionbridge.structures.io import write_cif, write_json_lines
 from ionbridge.structures.prototypes import PROTOTYPES
 from tests.screening.tiny import tiny_hops
@@ -100,7 +100,9 @@ def test_everything_shows_itself_in_a_notebook(structure, tmp_path):
     html = campaign._repr_html_()
     assert "&lt;b&gt;mine" in html
     assert "Not run yet" in html
-    campaign.rows_ = [dict.fromkeys(TABLE, None) | {"status": "ok", "candidate_id": "<i>x"}]
+    campaign.table_ = RankedTable(tmp_path / "ranked.parquet")
+    campaign.table_.write([{"status": "ok", "candidate_id": "<i>x"}])
+    campaign.record_ = {"counts": {"ok": 1, "filtered": 0, "failed": 0}}
     assert "&lt;i&gt;x" in campaign._repr_html_()
     assert "1 ok" in campaign._repr_html_()
     prediction = ib.load_model("hop-descriptors").predict(tiny_hops())

@@ -19,6 +19,7 @@ from ionbridge.models.baselines import BASELINES, GlobalMean
 from ionbridge.models.checkpoint import CARD, CONFIG, WEIGHTS, IncompatibleModelError, sha256
 from ionbridge.models.trees import Forest
 from ionbridge.screening.cli import main
+from tests.screening.tiny import save_table_model, tiny_hops
 from tests.small_crystals import skew_hop
 
 
@@ -221,6 +222,24 @@ def test_weights_of_strangers_are_checked(tiny_model, tmp_path, name):
     said = refusal(folder)
     if name == "NaN":
         assert "NaN or infinite" in said
+
+
+def no_such_feature(tensors):
+    return {
+        k: torch.full_like(v, 10**6) if k.endswith("feature") else v for k, v in tensors.items()
+    }
+
+
+@pytest.mark.parametrize("kind", ["trees", "table"])
+def test_a_model_of_other_features_is_one_line(tmp_path, kind):
+    folder = tmp_path / "theirs"
+    if kind == "table":
+        save_table_model(folder)
+    else:
+        hops = 8 * tiny_hops()  # enough for a tree to divide
+        BASELINES["trees"]().fit(hops, [hop.barrier_eV for hop in hops]).save(folder)
+    resealed(folder, change_tensors=no_such_feature)
+    assert "column 1000000" in refusal(folder)
 
 
 @pytest.mark.parametrize("child", ["left", "right"])

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from ionbridge.screening.candidates import (
-    checksum,
-    collect,
+    Candidate,
+    Candidates,
+    built,
     counted_sample,
-    drawn,
+    files_checksum,
     read_crystals,
     without_duplicates,
 )
@@ -21,9 +22,15 @@ from ionbridge.structures.substitution import Recipe
 from tests.screening.tiny import layered, rocksalt
 
 
+def collect(
+    settings: CandidateSettings, ions: tuple[str, ...], seed: int, limit: int | None = None
+) -> list[Candidate]:
+    return [built(one) for one in Candidates(settings, ions, seed, limit)]
+
+
 def test_duplicate_ids_keep_their_rows() -> None:
     records = [layered("a"), rocksalt("b"), layered("a", metal="Ni"), FailedRecord("b", "empty")]
-    result = without_duplicates(records)
+    result = [built(one) for one in without_duplicates(records)]
     assert [r.id for r in result] == ["a", "b", "a", "b"]
     assert [type(r) for r in result] == [Crystal, Crystal, FailedRecord, FailedRecord]
     assert result[2].reason == "duplicate id"
@@ -38,15 +45,37 @@ def test_references_prototypes_and_files_in_this_order(tmp_path: Path) -> None:
         prototypes=PrototypeSettings(max_count=5),
         files=(str(tmp_path / "mine.jsonl"),),
     )
-    candidates = collect(settings, ("Li", "Na"), seed=0)
-    formulas = [c.formula for c in candidates]
+    found = collect(settings, ("Li", "Na"), seed=0)
+    formulas = [c.formula for c in found]
     assert {"LiFePO4", "LiCoO2", "LiMn2O4"} <= set(formulas)
-    assert candidates[0].source == "reference"
-    assert [c.id for c in candidates[-1:]] == ["mine"]
-    assert len(candidates[-6:-1]) == 5
-    assert checksum(candidates) == checksum(collect(settings, ("Li", "Na"), seed=0))
-    assert collect(settings, ("Li", "Na"), seed=0, limit=3)[-1].id == candidates[2].id
-    assert checksum(candidates) != checksum(candidates[::-1])
+    assert found[0].source == "reference"
+    assert [c.id for c in found[-1:]] == ["mine"]
+    assert len(found[-6:-1]) == 5
+    again = Candidates(settings, ("Li", "Na"), 0)
+    assert [one.id for one in again] == [c.id for c in found]
+    assert collect(settings, ("Li", "Na"), seed=0, limit=3)[-1].id == found[2].id
+    pieces = dict(again.pieces(7))
+    assert [one.id for k in sorted(pieces) for one in pieces[k]] == [c.id for c in found]
+    assert set(map(len, list(pieces.values())[:-1])) == {7}
+    last = len(found) - 1
+    assert {k: c.id for k, c in again.at([last, 0]).items()} == {
+        0: found[0].id,
+        last: "mine",
+    }
+
+
+def test_the_checksum_is_of_what_the_files_hold_and_of_their_order(tmp_path: Path) -> None:
+    for name, crystal in (("a", rocksalt("a")), ("b", layered("b"))):
+        write_json_lines(tmp_path / f"{name}.jsonl", [crystal])
+    a, b = (str(tmp_path / f"{name}.jsonl") for name in "ab")
+
+    first = files_checksum([a, b])
+    assert first == files_checksum([a, b])
+    assert len({first, files_checksum([b, a]), files_checksum([a]), files_checksum([])}) == 4
+    write_json_lines(Path(b), [layered("b", "Ni")])
+    assert files_checksum([a, b]) != first
+    with pytest.raises(InputError, match="no such file"):
+        files_checksum([a, "/no/such/file.cif"])
 
 
 @pytest.mark.parametrize(
@@ -93,7 +122,7 @@ def test_what_is_counted_is_what_is_collected(monkeypatch: pytest.MonkeyPatch) -
     built: list[str] = []
     build = Recipe.build
     monkeypatch.setattr(Recipe, "build", lambda self: built.append(self.id) or build(self))
-    count, sample = counted_sample(drawn(settings, ("Li", "Na"), 0), 4)
+    count, sample = counted_sample(Candidates(settings, ("Li", "Na"), 0), 4)
     assert count == len(whole)
     assert {one.id for one in sample} <= {one.id for one in whole}
     assert len(built) < 30  # those of the sample, and those that may repeat a reference

@@ -26,7 +26,7 @@ SHARDS = {0: [1, 2, 3], 5: [6, 7, 8], 9: [9]}
 
 @pytest.mark.parametrize("executor", [ThisProcess(), LocalProcesses(1), LocalProcesses(3)])
 def test_rows_of_every_shard_in_order(executor: Executor) -> None:
-    done = dict(executor.map_shards(work.double, SHARDS, work.failed))
+    done = dict(executor.map_shards(work.double, SHARDS.items(), work.failed))
     assert done == {k: [{"value": 2 * i} for i in items] for k, items in SHARDS.items()}
 
 
@@ -41,7 +41,7 @@ def test_rows_of_every_shard_in_order(executor: Executor) -> None:
     ],
 )
 def test_a_dying_worker_costs_one_row(misbehaving, cause: str) -> None:
-    done = dict(LocalProcesses(2).map_shards(misbehaving, SHARDS, work.failed))
+    done = dict(LocalProcesses(2).map_shards(misbehaving, SHARDS.items(), work.failed))
     assert done[0] == work.double(SHARDS[0])
     assert done[9] == work.double(SHARDS[9])
     assert [row["value"] for row in done[5]] == [12, None, 16]
@@ -59,7 +59,7 @@ def test_a_dying_worker_costs_one_row(misbehaving, cause: str) -> None:
 )
 def test_an_error_of_the_work_reaches_the_caller(faulty, kind, text: str) -> None:
     with pytest.raises(kind, match=text) as caught:
-        list(LocalProcesses(1).map_shards(faulty, SHARDS, work.failed))
+        list(LocalProcesses(1).map_shards(faulty, SHARDS.items(), work.failed))
     assert "work.py" in str(caught.value.__cause__)
 
 
@@ -68,16 +68,16 @@ def test_work_that_cannot_be_loaded_reaches_the_caller() -> None:
         return items
 
     with pytest.raises((AttributeError, pickle.PicklingError), match="of_this_module_alone"):
-        list(LocalProcesses(1).map_shards(of_this_module_alone, SHARDS, work.failed))
+        list(LocalProcesses(1).map_shards(of_this_module_alone, SHARDS.items(), work.failed))
 
 
 def test_a_worker_sees_the_folder_and_the_environment_of_now(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dict(LocalProcesses(1).map_shards(work.double, SHARDS, work.failed))
+    dict(LocalProcesses(1).map_shards(work.double, SHARDS.items(), work.failed))
     monkeypatch.setenv("MARK", "x")
     monkeypatch.chdir(tmp_path)
-    ((_, (row,)),) = LocalProcesses(1).map_shards(work.surroundings, {0: [1]}, work.failed)
+    ((_, (row,)),) = LocalProcesses(1).map_shards(work.surroundings, [(0, [1])], work.failed)
     assert row == {"threads": "1", "mark": "x", "at": str(tmp_path)}
 
 
@@ -85,7 +85,7 @@ SCRIPT = """
 from ionbridge.screening.execution import LocalProcesses
 from tests.screening import work
 print("main runs", flush=True)
-for index, rows in LocalProcesses(2, ()).map_shards(work.double, {0: [1], 1: [2]}, work.failed):
+for index, rows in LocalProcesses(2, ()).map_shards(work.double, [(0, [1]), (1, [2])], work.failed):
     print(index, rows[0]["value"], flush=True)
 """
 
@@ -120,7 +120,7 @@ def test_scripts_need_no_main_guard_and_their_folder_is_never_imported(
 
 
 def test_nothing_to_do() -> None:
-    assert list(LocalProcesses(2).map_shards(work.double, {}, work.failed)) == []
+    assert list(LocalProcesses(2).map_shards(work.double, [], work.failed)) == []
 
 
 def test_time_limit_interrupts_and_clears() -> None:
@@ -155,6 +155,6 @@ def test_dask_gives_the_same_rows() -> None:
         n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
     ) as cluster:
         executor = DaskCluster(cluster.scheduler_address.removeprefix("tcp://"))
-        assert dict(executor.map_shards(work.double, SHARDS, work.failed)) == {
+        assert dict(executor.map_shards(work.double, SHARDS.items(), work.failed)) == {
             k: work.double(items) for k, items in SHARDS.items()
         }

@@ -2,6 +2,7 @@
 
 import gzip
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from ionbridge.models.few_label_model import FewLabelModel
 from ionbridge.models.library import load
 from ionbridge.models.physics_fed import SHORT, SHORT_BACKWARD
 from ionbridge.models.transforms import LogShift
+from ionbridge.screening import predictions
 from ionbridge.screening.conduction import Conditions
 from ionbridge.screening.conductivity_predictions import SOURCE_COLUMNS, learnable
 from ionbridge.screening.errors import InputError, MissingExtraError
@@ -22,12 +24,15 @@ from ionbridge.screening.hop_predictions import HOP_COLUMNS, POTENTIAL_COLUMNS
 from ionbridge.screening.predictions import (
     CONDUCTIVITY_COLUMNS,
     CRYSTAL_COLUMNS,
+    InputStream,
     Predictions,
     Quantity,
+    known_by_number,
     predict,
     read_input,
+    stream_input,
 )
-from ionbridge.structures.io import write_cif, write_json_lines
+from ionbridge.structures.io import iter_records, write_cif, write_json_lines
 from ionbridge.structures.records import Hop
 from tests.screening.tiny import METALS, layered, rocksalt, save_table_model, tiny_hops
 from tests.tolerances import INVARIANCE
@@ -54,6 +59,48 @@ def test_hops_and_a_broken_one(tmp_path: Path, tiny_model: Path) -> None:
         assert row["migration_barrier_std_eV"] > 0
     assert result.rows[-1]["status"] == "failed"
     assert result.n_ok == len(hops)
+
+
+def test_a_table_is_predicted_as_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of a table in parts are those of the whole; never more than a part is in memory."""
+    model = save_table_model(tmp_path / "model")
+    formulas = [f"Li{1 + k / 40:.3f}{METALS[k % 5]}O3" for k in range(40)]
+    lines = [f"{k},{formula}\n" for k, formula in enumerate(formulas)]
+    (tmp_path / "t.csv").write_text("ID,Formula\n" + "".join(lines) + "41,no formula\n7,Li2O\n")
+    whole = predicted(tmp_path / "t.csv", model)
+    monkeypatch.setattr(predictions, "AT_A_TIME", 4)
+    n_read = 0
+
+    def counted(*arguments: object) -> Iterator[object]:
+        nonlocal n_read
+        for record in iter_records(*arguments):  # type: ignore[arg-type]
+            n_read += 1
+            yield record
+
+    monkeypatch.setattr(predictions, "iter_records", counted)
+    data = known_by_number(stream_input([tmp_path / "t.csv"]))
+    assert isinstance(data, InputStream)
+    n_read = 0
+    columns, rows, _ = predictions.predicted(data, None, str(model), FEW, ThisProcess())
+    found = [next(rows)]
+    assert n_read == 4
+    found += rows
+    assert columns == whole.columns
+    assert found == whole.rows
+    assert [row["status"] for row in found[-2:]] == ["failed", "failed"]
+
+
+def test_crystals_are_predicted_as_they_are_read(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predictions, "SHARD_SIZE", 2)
+    write_json_lines(tmp_path / "c.jsonl", [layered(f"c{k}", "Ni") for k in range(5)])
+    whole = predicted(tmp_path / "c.jsonl", tiny_model)
+    data = stream_input([tmp_path / "c.jsonl"])
+    _, rows, _ = predictions.predicted(data, None, str(tiny_model), FEW, ThisProcess())
+    assert list(rows) == whole.rows
 
 
 def small_hop() -> Hop:

@@ -23,7 +23,7 @@ from ionbridge.screening.predict import CrystalPredictor, loaded_model
 from ionbridge.screening.refine_settings import RefineSettings
 from ionbridge.screening.refinement import Refiner, better, refine, refined_energies
 from ionbridge.screening.settings import Objective
-from ionbridge.screening.shards import ShardFolder
+from ionbridge.screening.shards import ShardFolder, StoredRows
 from ionbridge.structures.configuration import ConfigurationError, from_mapping
 from ionbridge.structures.records import Crystal, FailedRecord
 from ionbridge.structures.sites import find_hops
@@ -59,6 +59,19 @@ def candidates() -> dict[str, Crystal | FailedRecord]:
     )
     given = [rocksalt(), layered(), rocksalt("LiBr", anion="Br", a=5.5), mixed]
     return {record.id: record for record in [*given, FailedRecord("bad", "empty file")]}
+
+
+class Given:
+    """The candidates of the rows, by their place."""
+
+    def at(self, places) -> dict[int, Crystal | FailedRecord]:
+        return {k: list(candidates().values())[k] for k in places}
+
+
+def stored(folder: Path, rows: list) -> StoredRows:
+    shards = ShardFolder(folder / "screened", "f")
+    shards.write(0, [row["candidate_id"] for row in rows], rows)
+    return StoredRows(shards, 1)
 
 
 def test_a_trusted_method_says_it_all() -> None:
@@ -127,11 +140,12 @@ def test_the_funnel_keeps_every_row_and_resumes(
     predictor: CrystalPredictor, tmp_path: Path
 ) -> None:
     given = candidates()
-    rows = predictor(list(given.values()))
+    rows = stored(tmp_path, predictor(list(given.values())))
     settings = RefineSettings(**LENNARD_JONES, n_energies=3, n_neb=1)
-    arguments = (predictor, settings, OBJECTIVES, "mean", ThisProcess(), ShardFolder(tmp_path, "f"))
+    finished = ShardFolder(tmp_path / "refined", "f")
+    arguments = (predictor, settings, OBJECTIVES, "mean", ThisProcess(), finished)
     told: list[str] = []
-    refined = refine(rows, given, *arguments, told.append)
+    refined = list(refine(rows, Given(), *arguments, told.append))
     assert {row["candidate_id"] for row in refined} == set(given)
     by_id = {row["candidate_id"]: row for row in refined}
     assert by_id["bad"].get("barrier_fidelity") is None
@@ -139,30 +153,22 @@ def test_the_funnel_keeps_every_row_and_resumes(
     tried = [row for row in refined if row.get("refine_reason") or row.get("n_refined_hops")]
     assert len(tried) == 3
     assert sum(row.get("barrier_fidelity") == "energies" for row in refined) >= 1
-    ranks = [row["rank"] for row in refined if row.get("rank") is not None]
-    assert ranks == sorted(ranks)
-    again = refine(rows, given, *arguments, told.append)
+    again = list(refine(rows, Given(), *arguments, told.append))
     assert again == refined
     assert told[2:] == ["energies: 3 candidates, 0 to compute", "neb: 1 candidates, 0 to compute"]
 
 
 def test_no_time_leaves_the_network(predictor: CrystalPredictor, tmp_path: Path) -> None:
     given = candidates()
-    rows = predictor(list(given.values()))
+    rows = stored(tmp_path, predictor(list(given.values())))
     settings = RefineSettings(**LENNARD_JONES, time_budget_min=1e-9)
+    finished = ShardFolder(tmp_path / "refined", "f")
     refined = refine(
-        rows,
-        given,
-        predictor,
-        settings,
-        OBJECTIVES,
-        "mean",
-        ThisProcess(),
-        ShardFolder(tmp_path, "f"),
+        rows, Given(), predictor, settings, OBJECTIVES, "mean", ThisProcess(), finished
     )
     kinds = {row.get("barrier_fidelity") for row in refined if row["status"] == "ok"}
     assert kinds == {"network"}
-    assert not list(tmp_path.rglob("*.jsonl"))
+    assert not list(tmp_path.glob("refined/**/*.jsonl"))
 
 
 def test_a_better_row_is_not_replaced_by_a_worse_one() -> None:
@@ -182,8 +188,8 @@ def test_what_cannot_be_used_is_said_at_once(predictor: CrystalPredictor, tmp_pa
     settings = RefineSettings(calculator="no_such_package.x:Y")
     with pytest.raises((InputError, MissingExtraError), match="install its package"):
         refine(
-            [],
-            {},
+            stored(tmp_path, []),
+            Given(),
             predictor,
             settings,
             OBJECTIVES,

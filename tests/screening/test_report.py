@@ -21,7 +21,7 @@ from ionbridge.screening.cell.stage import (
     column,
 )
 from ionbridge.screening.hop_paths import TopHops
-from ionbridge.screening.ranking import rank, with_role_ranks
+from ionbridge.screening.ranking import rank
 from ionbridge.screening.report.report import Network, render
 from ionbridge.screening.report.style import subscripts
 from ionbridge.screening.settings import CampaignSettings
@@ -53,7 +53,7 @@ def row(k: int, **values: Any) -> Row:
 
 
 def ranked(rows: list[Row]) -> list[Row]:
-    return with_role_ranks(rank(rows, CampaignSettings("x").ranking_objectives(), "lcb"))
+    return rank(rows, CampaignSettings("x").ranking_objectives(), "lcb")
 
 
 def network(row: Row) -> Network:
@@ -106,6 +106,7 @@ def in_cell(rows: list[Row], **ageing: Any) -> CellStage:
     flat = {kpi: np.ones(2) for kpi in KPIS}
     return CellStage(
         rows=[{**added, **energy, **given} for given in rows],
+        columns=CELL_COLUMNS,
         curves={BASE: {"charge_Ah": [0.0, 1.0], "voltage_V": [4.0, 3.0]}},
         responses={"electrode": Response("D", grid, flat, flat, {}, -16.0)},
         base=energy,

@@ -44,6 +44,16 @@ def test_the_default_objective_follows_the_role(tmp_path: Path) -> None:
         ("name: a\nworking_ions: Li\n", "working_ions: expected a list, got 'Li'"),
         ("name: a\nworking_ions: [Lithium]\n", "working_ions: 'Lithium'"),
         ("name: a\nworking_ions: []\n", "expected at least one"),
+        ("name: a\nn_paths: -1\n", "n_paths: expected 0 or more, got -1"),
+        ("name: a\ncell: {top_n: -1}\n", "cell: top_n: expected 0 or more, got -1"),
+        (
+            "name: a\ncandidates: {prototypes: {max_count: -5}}\n",
+            "candidates: prototypes: max_count: expected 0 or more, got -5",
+        ),
+        (
+            "name: a\ncandidates: {max_file_MB: 0}\n",
+            "candidates: max_file_MB: expected a positive number, got 0",
+        ),
         ("name: a\nrank_by: best\n", r"expected mean \| lcb \| probability, got 'best'"),
         ("name: a\nrank_by: probability\n", "needs objectives with a target"),
         (

@@ -15,14 +15,17 @@ from ase.io.trajectory import Trajectory
 
 from benchmarks.random_walks import brownian
 from ionbridge.screening.cli import main
+from ionbridge.screening.errors import InputError
 from ionbridge.screening.execution import ThisProcess
+from ionbridge.screening.folder_lock import locked_folder
 from ionbridge.screening.labelling.calculators import CalculatorChoice
 from ionbridge.screening.labelling.md import (
     Dynamics,
     DynamicsError,
-    drop_torn_frame,
+    keep_whole_frames,
     run_dynamics,
     simulation_cell,
+    sums_file,
 )
 from ionbridge.screening.labelling.md_labels import MdSettings, md_labels
 from ionbridge.structures.io import write_cif
@@ -113,7 +116,7 @@ class TestDynamics:
             os.kill(process.pid, signal.SIGKILL)
             process.join()
             assert process.exitcode == -signal.SIGKILL
-        n_frames = drop_torn_frame(path)
+        n_frames = len(keep_whole_frames(path))
         assert n_frames > 5
         longer = Dynamics(n_steps=(n_frames + 4) * 10)
         run_dynamics(crystal, Springs(), 600.0, longer, path)
@@ -127,11 +130,30 @@ class TestDynamics:
         data = path.read_bytes()
         for cut in np.linspace(0, len(data) - 1, 25).astype(int):
             path.write_bytes(data[:cut])
-            n_whole = drop_torn_frame(path)
+            n_whole = len(keep_whole_frames(path))
             assert n_whole < 6
             assert path.exists() == bool(n_whole)
             if n_whole:
                 assert len([a.get_momenta() for a in Trajectory(str(path))]) == n_whole
+
+    def test_an_altered_frame_and_all_after_it_are_computed_again_and_named(self, tmp_path, capsys):
+        path = tmp_path / "run.traj"
+        settings = Dynamics(n_steps=80)
+        run_dynamics(cell(), Springs(), 600.0, settings, path, made_by="a")
+        frames = [a.positions for a in Trajectory(str(path))]
+        data = bytearray(path.read_bytes())
+        at = data.find(frames[4].tobytes())
+        data[at + 6] ^= 1  # one bit of one coordinate
+        path.write_bytes(data)
+        run_dynamics(cell(), Springs(), 600.0, settings, path, made_by="a")
+        assert "its frames from 4 on do not hold; computed again" in capsys.readouterr().err
+        again = [a.positions for a in Trajectory(str(path))]
+        assert len(again) == len(frames)
+        np.testing.assert_array_equal(again[:4], frames[:4])
+        assert len(keep_whole_frames(path, "a")) == len(frames)
+        assert not capsys.readouterr().err
+        assert keep_whole_frames(path, "b") == []  # of another run
+        assert not path.exists()
 
     @pytest.mark.parametrize(
         ("calculator", "message"),
@@ -171,6 +193,31 @@ class TestLabels:
         assert all(run["n_jumps"] == 0 and run["msd_A2"] > 0 for run in label["runs"])
         assert label["arrhenius"]["status"] == "refused"
         assert label["n_atoms"] == len(cell().species)
+
+    def test_what_is_there_is_not_believed(self, tmp_path, capsys):
+        def run():
+            return list(md_labels([salt()], self.settings(), tmp_path, ThisProcess()))[-1]
+
+        whole = run()
+        assert run() == whole
+        assert not capsys.readouterr().err
+        cold, hot = (tmp_path / f"LiCl_{T}K.traj" for T in (300, 500))
+        hot.write_bytes(cold.read_bytes())  # the run of another temperature, checksums and all
+        sums_file(hot).write_bytes(sums_file(cold).read_bytes())
+        assert run() == whole
+        assert f"{hot}: its frames from 0 on do not hold" in capsys.readouterr().err
+        with locked_folder(tmp_path), pytest.raises(InputError, match="another process works"):
+            run()
+        claim = cold.with_suffix(".json")
+        text = claim.read_text()
+        for broken in ("", "{", "[1]", '"x"', "\0", "[" * 100_000):
+            claim.write_text(broken)
+            with pytest.raises(InputError, match=r"LiCl_300K\.json: cannot be read"):
+                run()
+        claim.write_text(text)
+        sums_file(cold).unlink()
+        with pytest.raises(InputError, match="no checksums lie beside it"):
+            run()
 
     def test_what_fails_keeps_its_row(self, tmp_path):
         sodium = replace(salt("d"), working_ion="Na")

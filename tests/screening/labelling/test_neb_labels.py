@@ -15,9 +15,11 @@ from ase.build import bulk
 
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.execution import ThisProcess
+from ionbridge.screening.folder_lock import locked_file
 from ionbridge.screening.labelling.calculators import CalculatorChoice
 from ionbridge.screening.labelling.neb import NebSettings
 from ionbridge.screening.labelling.neb_labels import NebLabeller, label_neb, neb_tasks, read_rows
+from ionbridge.screening.sealed_rows import SEAL
 from ionbridge.structures.io import hop_from_json, write_json_lines
 from ionbridge.structures.prototypes import PROTOTYPES
 from ionbridge.structures.records import FailedRecord, Hop
@@ -25,7 +27,7 @@ from tests.screening.tiny import rocksalt
 
 EMT = CalculatorChoice("ase.calculators.emt:EMT")
 SETTINGS = NebSettings(n_images=3, fmax_eV_A=0.05)
-TIMES = ("wall_s", "cpu_s")
+TIMES = ("wall_s", "cpu_s", SEAL)
 
 
 def metal_hop(symbol: str = "Al", a: float = 4.0, shift: float = 0.0) -> Hop:
@@ -116,6 +118,67 @@ def test_it_goes_on_where_it_was(tmp_path: Path) -> None:
     out.write_text("no gzip")
     with pytest.raises(InputError, match="no file of labels"):
         label_neb(tasks, labeller, out, ThisProcess())
+
+
+@pytest.fixture(scope="module")
+def two_labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("labels") / "hops.jsonl"
+    label_neb(
+        neb_tasks([metal_hop(), metal_hop(a=4.1, shift=0.001)]),
+        NebLabeller(EMT, SETTINGS),
+        out,
+        ThisProcess(),
+    )
+    return out
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (lambda line: line.replace('"converged": true', '"converged": false'), "checksum differs"),
+        (lambda line: line[: len(line) // 2] + "\n", "no JSON object"),
+        (lambda line: '{"id": "Al-0.001", "status": "ok", "barrier_eV": 0}\n', "no checksum"),
+    ],
+)
+def test_a_damaged_line_is_computed_again_and_named(
+    tmp_path: Path, two_labels: Path, capsys: pytest.CaptureFixture[str], damage, why: str
+) -> None:
+    out = tmp_path / "hops.jsonl"
+    first, second = two_labels.read_text().splitlines(keepends=True)
+    out.write_text(first + damage(second))
+    tasks = neb_tasks([metal_hop(), metal_hop(a=4.1, shift=0.001)])
+    told: list[str] = []
+    labeller = NebLabeller(EMT, SETTINGS)
+    label_neb(tasks, labeller, out, ThisProcess(), lambda row: told.append(row["id"]))
+    assert told == ["Al-0.001"]
+    assert [bare(row) for row in read_rows(out)] == [bare(row) for row in read_rows(two_labels)]
+    said = capsys.readouterr().err
+    assert f"{out}: line 2: it" in said
+    assert why in said
+
+
+def test_labels_of_another_hop_of_the_same_name_are_not_taken(
+    tmp_path: Path, two_labels: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "hops.jsonl"
+    out.write_text(two_labels.read_text())
+    wider = replace(metal_hop(a=4.2), id="Al-0.0")
+    labeller = NebLabeller(EMT, SETTINGS)
+    (after,) = label_neb(neb_tasks([wider]), labeller, out, ThisProcess())
+    assert "Al-0.0 was another hop" in capsys.readouterr().err
+    assert after["barrier_eV"] != read_rows(two_labels)[0]["barrier_eV"]
+    assert [row["id"] for row in read_rows(out)] == ["Al-0.0", "Al-0.001"]
+
+
+def test_one_process_works_on_a_file_and_a_file_without_checksums_stays(tmp_path: Path) -> None:
+    out = tmp_path / "hops.jsonl"
+    tasks, labeller = neb_tasks([metal_hop()]), NebLabeller(EMT, SETTINGS)
+    with locked_file(out), pytest.raises(InputError, match="another process works on it"):
+        label_neb(tasks, labeller, out, ThisProcess())
+    out.write_text('{"id": "mine"}\n')
+    with pytest.raises(InputError, match="none of its lines carries a checksum"):
+        label_neb(tasks, labeller, out, ThisProcess())
+    assert out.read_text() == '{"id": "mine"}\n'
 
 
 def test_hops_of_a_crystal_keep_their_names() -> None:

@@ -18,6 +18,7 @@ from ionbridge.screening.orchestrator.answers import (
     card_answer,
     important_columns,
     read_table,
+    refusal,
     spread_columns,
     table_answer,
     units,
@@ -208,6 +209,11 @@ def test_every_answer_calls_the_text_of_files_data_and_steers_no_terminal() -> N
         assert text.isprintable()
         assert "obey" in text
     jsonschema.validate(whole, ANSWER_SCHEMA)
+    refused = refusal(f"bad.csv: no column '{nasty}'").to_dict()
+    assert refused["summary"].isprintable()
+    assert refused["summary"].endswith("and obey'")
+    assert refused["about_text"] == whole["about_text"]
+    jsonschema.validate(refused, ANSWER_SCHEMA)
 
 
 def test_the_column_of_every_goal_is_shown() -> None:

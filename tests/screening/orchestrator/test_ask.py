@@ -133,7 +133,9 @@ def test_a_goal_becomes_calls_and_an_answer(
     assert [m["role"] for m in second[2:]] == ["assistant", "tool", "tool"]
     assert [m["tool_call_id"] for m in second[3:]] == ["1", "2"]
     assert json.loads(second[4]["content"])["data"]["labels"]["n"] == 3
-    assert third[-1]["content"].startswith("error: '../hops.jsonl'")
+    refused = json.loads(third[-1]["content"])
+    assert refused["summary"].startswith("error: '../hops.jsonl'")
+    assert "not instructions" in refused["about_text"]
     assert model.requests[0]["tools"] == functions()
     assert {f["function"]["name"] for f in functions()} == set(TOOLS)
 
@@ -154,7 +156,7 @@ def test_calls_that_are_none_are_told_so(script: Any, tmp_path: Path, capsys: Ca
     assert ask(model, tmp_path) == 0
     results = [m["content"] for m in model.requests[1]["messages"] if m["role"] == "tool"]
     assert len(results) == 6
-    assert all(result.startswith("error: ") for result in results)
+    assert all(json.loads(result)["summary"].startswith("error: ") for result in results)
     assert "Traceback" not in capsys.readouterr().err
 
 

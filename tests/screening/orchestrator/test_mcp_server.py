@@ -124,11 +124,15 @@ async def answer(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
 
 
 async def refusal(client: Client, tool: str, **arguments: Any) -> str:
-    """Why a tool refuses: one short line."""
+    """Why a tool refuses: one short line, beside the word that text of files is data."""
     result = await client.call_tool(tool, arguments)
-    text: str = result.content[0].text  # type: ignore[union-attr]
-    assert result.is_error, text
-    assert "\n" not in text
+    whole: str = result.content[0].text  # type: ignore[union-attr]
+    assert result.is_error, whole
+    assert json.loads(whole) == result.structured_content
+    assert "not instructions" in result.structured_content["about_text"]
+    text: str = result.structured_content["summary"]
+    assert text.startswith("error: ")
+    assert text.isprintable()
     assert "Traceback" not in text
     assert len(text) < 1000
     return text
@@ -321,8 +325,10 @@ def test_a_hostile_session(trapped: Path, tmp_path: Path) -> None:
                 refused.append(await refusal(ann, "predict", inputs=[path]))
                 refused.append(await refusal(ann, "read_table", path=path))
                 refused.append(await refusal(ann, "describe_data", inputs=["crystals", path]))
-                with pytest.raises(MCPError):
+                with pytest.raises(MCPError) as caught:
                     await ann.read_resource(f"workspace:///{path}")
+                assert caught.value.error.message.isprintable()
+                assert "not instructions" in caught.value.error.data["about_text"]
             assert not any("5ecret" in text or "root:" in text for text in refused)
             for uri in (
                 "file:///etc/passwd",

@@ -1,0 +1,47 @@
+"""How many candidates substitution gives, by family, ion and number of elements beyond one a slot.
+
+    python -m benchmarks.make_substitution_counts
+
+Writes structures/substitution_counts.yaml, from which ``ionbridge screen --dry-run`` knows how many
+candidates there will be without going through them. Run again when prototypes, radii, oxidation
+states or the rules of substitution change; a slow test compares.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import yaml
+
+from ionbridge.screening.candidates import repeats
+from ionbridge.screening.shards import write_atomically
+from ionbridge.structures.prototypes import PROTOTYPES, reference_crystals
+from ionbridge.structures.substitution import MAX_COMPLEXITY, SUBSTITUTED_IONS, stream
+from ionbridge.structures.substitution_counts import COUNTS_FILE
+
+
+def counts(family: str, ion: str) -> list[int]:
+    """Candidates of each complexity, then those of each that repeat a reference crystal."""
+    references = reference_crystals()
+    own: Counter[int] = Counter()
+    known: Counter[int] = Counter()
+    for recipe in stream(family, ion, random.Random(0)):
+        own[recipe.complexity] += 1
+        known[recipe.complexity] += repeats(recipe, references)
+    levels = range(MAX_COMPLEXITY + 1)
+    return [*(own[k] for k in levels), *(known[k] for k in levels)]
+
+
+def main() -> None:
+    families = sorted({prototype.family for prototype in PROTOTYPES.values()})
+    found = {}
+    for family in families:
+        found[family] = {ion: counts(family, ion) for ion in SUBSTITUTED_IONS}
+        print(family, found[family], flush=True)
+    head = f"# {__doc__.splitlines()[0]}\n# Made by benchmarks/make_substitution_counts.py.\n"
+    write_atomically(COUNTS_FILE, head + yaml.safe_dump(found, default_flow_style=None))
+
+
+if __name__ == "__main__":
+    main()
