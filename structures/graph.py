@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import KeysView, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -29,6 +30,9 @@ from ionbridge.structures.records import (
     site_composition,
 )
 from ionbridge.structures.sites import MigrationGraph
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 HOST_CUTOFF_A = 4.0
 PROBE_CUTOFF_A = 5.0
@@ -144,6 +148,14 @@ class HopData:
     def __setitem__(self, name: str, value: Tensor) -> None:
         self.__dict__[name] = value
 
+    def to_pyg(self) -> Data:
+        """The graph for PyTorch Geometric, whose batches, loaders and layers take it as it is.
+
+        Predictions do without: importing PyTorch Geometric takes a worker two seconds.
+        """
+        found: Data = _pyg_class()(**self.__dict__, num_nodes=self.num_nodes)
+        return found
+
     def clone(self) -> HopData:
         """A copy that shares nothing."""
         return HopData(**{name: value.clone() for name, value in self.__dict__.items()})
@@ -151,6 +163,26 @@ class HopData:
     def to(self, device: torch.device | str) -> HopData:
         """The graph on a device."""
         return HopData(**{name: value.to(device) for name, value in self.__dict__.items()})
+
+
+@lru_cache
+def _pyg_class() -> Any:
+    from torch_geometric.data import Data
+
+    class HopGraph(Data):
+        """How host and probe indices count on in a batch, and which axis they are joined along."""
+
+        def __inc__(self, key: str, value: Any, *args: Any, **kwargs: Any) -> Any:
+            n_host = self.x.shape[0]
+            if key == "probe_index":
+                return torch.tensor([[n_host], [self.ion.shape[0] * N_PROBES]])
+            return n_host if key == "edge_index" else super().__inc__(key, value, *args, **kwargs)
+
+        def __cat_dim__(self, key: str, value: Any, *args: Any, **kwargs: Any) -> Any:
+            joined = key in ("probe_index", "edge_index")
+            return 1 if joined else super().__cat_dim__(key, value, *args, **kwargs)
+
+    return HopGraph
 
 
 def hop_graph(hop: Hop) -> HopData:

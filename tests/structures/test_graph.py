@@ -221,6 +221,15 @@ def test_a_batch_keeps_hosts_and_probes_apart():
     assert torch.equal(batch.batch[src], batch.batch[dst])
 
 
+def test_a_batch_is_that_of_pytorch_geometric():
+    from torch_geometric.data import Batch
+
+    graphs = [hop_graph(skew_hop(k)) for k in range(3)]
+    ours, theirs = HopData.batch_of(graphs), Batch.from_data_list([g.to_pyg() for g in graphs])
+    for name in ours.keys():  # noqa: SIM118
+        assert torch.equal(ours[name], theirs[name]), name
+
+
 @pytest.fixture(scope="module", params=[LOW_SYMMETRY, LAYERED], ids=lambda c: c.id)
 def migration_graph(request):
     return find_hops(request.param)
