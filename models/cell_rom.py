@@ -68,9 +68,11 @@ FARTHEST = 1.5
 """Distance to training cells, in units of that which nearly all of them stay below."""
 FEWEST_FOR_FOLDS = 10
 N_RESIDUAL_FOLDS = 8
-RESOLVED_V, RESOLVED_SHARE = 0.0019, 0.0029
-"""Standard deviations where the salt runs short: of the voltage in V, of capacity and energy
-relatively; those of 153 such discharges of LiCoO2 that no error is reported for."""
+RESOLVED, RESOLVED_EARLY = (0.006, 0.004), (0.02, 0.014)
+"""Standard deviations where the salt runs short: of capacity and energy relatively, of the voltage
+in V; where more than DRAWN of the charge is drawn, and where less is
+(benchmarks/results/cell_salt.json)."""
+DRAWN = 0.3
 QUANTITIES = ("voltage", "capacity", "energy")
 """Whose spreads are calibrated."""
 
@@ -382,8 +384,7 @@ class CellRom(Estimator):
             cells: The cells.
             uncertainty: Without it the spreads are NaN.
             resolve: Step cells that run short of salt through time
-                (``ionbridge.models.porous_cell``), which takes a fifth of what a full simulation
-                does; else they get a rough estimate.
+                (``ionbridge.models.porous_cell``); else they get a rough estimate.
 
         Raises:
             ValueError: Not fitted.
@@ -652,22 +653,26 @@ def _resolved(cells: Cells, uncertainty: bool) -> CellPrediction:
     capacity = (cells.current * end / SECONDS_PER_HOUR)[:, 0]
     mean_V = np.asarray(np.trapezoid(volts, FRACTIONS, axis=1))
     charge = capacity * SECONDS_PER_HOUR
-    known = 1.0 if uncertainty else np.nan
+    late = (capacity / cells.full_capacity_Ah[:, 0] > DRAWN)[:, None]
+    share, volt = (np.where(late, RESOLVED, RESOLVED_EARLY) if uncertainty else _UNKNOWN).T
     return CellPrediction(
         voltage_V=volts,
-        voltage_std_V=np.full_like(volts, known * RESOLVED_V),
+        voltage_std_V=np.zeros_like(volts) + volt[:, None],
         capacity_Ah=capacity,
-        capacity_std_Ah=known * RESOLVED_SHARE * capacity,
+        capacity_std_Ah=share * capacity,
         energy_Wh=capacity * mean_V,
-        energy_std_Wh=known * RESOLVED_SHARE * capacity * mean_V,
+        energy_std_Wh=share * capacity * mean_V,
         mean_voltage_V=mean_V,
-        mean_voltage_std_V=np.full_like(mean_V, known * RESOLVED_V),
+        mean_voltage_std_V=np.zeros_like(mean_V) + volt,
         irreversible_heat_J=np.trapezoid(rest - volts, FRACTIONS, axis=1) * charge,
         reversible_heat_J=-cells.temperature[:, 0]
         * np.trapezoid(entropic, FRACTIONS, axis=1)
         * charge,
         end_stoichiometry=np.stack([last[0][:, 0], surface[0], last[1][:, 0], surface[1]], axis=1),
     )
+
+
+_UNKNOWN = np.full((1, 2), np.nan)
 
 
 def _with_residual(

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,11 @@ class BaseCell:
         if self.name in CHANGES:
             values.update(CHANGES[self.name](values), check_already_exists=False)
         return values
+
+    @property
+    def shipped(self) -> Any:
+        """``pybamm.ParameterValues`` before our changes: how far its tables were measured."""
+        return import_pybamm().ParameterValues(self.pybamm_set)
 
     @property
     def nominal_capacity_Ah(self) -> float:
@@ -140,14 +146,26 @@ BASE_CELLS: dict[str, BaseCell] = {
 
 
 def base_cell(name: str) -> BaseCell:
-    """A base cell by name.
+    """A base cell by name, or that of a folder of ``ionbridge cell fit``.
 
     Raises:
         InputError: There is none of that name; the nearest one is named.
     """
     if name not in BASE_CELLS:
+        if is_fit(name):
+            from ionbridge.screening.cell.fitted_base import fitted_base
+
+            return fitted_base(name)
         raise InputError(f"unknown base cell '{name}'; {nearest(name, list(BASE_CELLS))}")
     return BASE_CELLS[name]
+
+
+FIT_FILE = "fit.json"
+
+
+def is_fit(name: str) -> bool:
+    """Whether a name is that of a folder of ``ionbridge cell fit``."""
+    return bool(name) and (Path(name) / FIT_FILE).is_file()
 
 
 def import_pybamm() -> Any:

@@ -51,7 +51,7 @@ FINER = 80
 """Mesh cells through each electrode and the separator where the salt runs short."""
 SHORT_OF_SALT = 0.1
 """Least concentration of the electrolyte anywhere, over the initial one, below which it does."""
-MESH, COARSE_MESH, FINER_MESH = (0.0005, 0.0005), (0.05, 0.02), (0.004, 0.004)
+MESH, COARSE_MESH, FINER_MESH = (0.0003, 0.0035), (0.073, 0.027), (0.006, 0.004)
 """Standard deviations by the mesh, of capacity and energy relatively and of the mean voltage in V:
 while the salt lasts; where it runs short, and then on the finer mesh, too
 (benchmarks/results/cell_salt.json)."""

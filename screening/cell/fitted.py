@@ -35,6 +35,7 @@ from ionbridge.models.measured_cell import (
 )
 from ionbridge.models.warm_cell import EquilibriumCurve
 from ionbridge.screening.cell import bpx
+from ionbridge.screening.cell.base_cells import FIT_FILE
 from ionbridge.screening.cell.experiments import Experiment
 from ionbridge.screening.cell.fit_bases import GENERIC, FitBase, fit_base, remake
 from ionbridge.screening.errors import InputError
@@ -44,7 +45,7 @@ from ionbridge.structures.units import SECONDS_PER_HOUR
 
 Floats = NDArray[np.float64]
 
-FIT_FILE, BPX_FILE = "fit.json", "cell.bpx.json"
+BPX_FILE = "cell.bpx.json"
 FORMAT = 1
 MODEL = "cell-discrepancy"
 """Shipped model of what fitted cells lack."""

@@ -82,7 +82,7 @@ def curve_limits(base: str) -> dict[str, tuple[float, float]]:
     Those of the table where the set has one, EDGE from empty and full where it has a formula.
     """
     pybamm = import_pybamm()
-    shipped = pybamm.ParameterValues(base_cell(base).pybamm_set)
+    shipped = base_cell(base).shipped
     found = {}
     for electrode in ELECTRODES:
         curve = shipped[f"{electrode} electrode OCP [V]"]

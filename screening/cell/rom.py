@@ -44,8 +44,16 @@ from ionbridge.structures.units import SECONDS_PER_HOUR
 
 Floats = NDArray[np.float64]
 
-STEPPED_UP_TO = 5.0
-"""C-rate up to which the spreads of cells short of salt were measured."""
+STEPPED: dict[str, tuple[float, float]] = {
+    "c_rate": (0.0, 5.0),
+    "temperature_K": (263.0, 323.0),
+    "positive coating, m": (0.0, 8e-4),
+    "electrolyte conductivity, S/m": (0.2, 2.0),
+    "electrolyte diffusivity, m2/s": (2e-11, 8e-10),
+    "share of the charge drawn": (0.028, 1.0),
+}
+"""Between which cells short of salt were compared with DFN on fine meshes (benchmarks.cell_salt);
+electrolytes as they are at first."""
 
 
 @cache
@@ -120,12 +128,13 @@ def training_data(
 
 def unfit(base: str) -> str:
     """Why a base cell has no reduced-order model; empty where it can have one."""
-    if base in BASE_CELLS and BASE_CELLS[base].has_poles:
+    cell = base_cell(base)
+    if cell.has_poles:
         return (
             f"the fitted open-circuit curve of {base} has poles, which no reduced-order model "
             "follows; use 'ionbridge cell simulate'"
         )
-    if base in BASE_CELLS and BASE_CELLS[base].filling_matters:
+    if cell.filling_matters:
         return (
             f"diffusivities of {base} change with filling by orders of magnitude, which no "
             "reduced-order model follows; use 'ionbridge cell simulate'"
@@ -244,8 +253,10 @@ def _row(
     )
     reasons = [caution(design)]
     if short:
+        far = _beyond_stepped(cells, scalars["capacity_Ah"], j)
+        known = not far
         reasons.append("the salt runs short: solved along the thickness, not learnt")
-        known = bool(cells.c_rate[j, 0] <= STEPPED_UP_TO)
+        reasons.append(far)
     elif not known:
         reasons.append("outside the range of the training simulations")
     known = known and not overcharged(design)
@@ -260,6 +271,24 @@ def _row(
         in_domain=known,
         status="ok",
         reason="; ".join(filter(None, reasons)),
+    )
+
+
+def _beyond_stepped(cells: Cells, capacity_Ah: float, j: int) -> str:
+    """What of a cell short of salt lies outside STEPPED, in words; empty where nothing does."""
+    own = cells.take(np.array([j]))
+    values = (
+        own.c_rate,
+        own.temperature,
+        own.salt.thickness[:, 2:],
+        own.salt.conductivity.at(own.salt.start),
+        own.salt.diffusivity.at(own.salt.start),
+        capacity_Ah / own.full_capacity_Ah,
+    )
+    return "; ".join(
+        f"{name} is {float(value[0, 0]):.3g}, compared with full simulations: {low:g} to {high:g}"
+        for (name, (low, high)), value in zip(STEPPED.items(), values, strict=True)
+        if not low <= value[0, 0] <= high
     )
 
 

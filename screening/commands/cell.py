@@ -299,8 +299,9 @@ def _predict_fitted(args: argparse.Namespace) -> int:
 
 
 def _fit(args: argparse.Namespace) -> int:
+    from ionbridge.screening.cell.base_cells import FIT_FILE
     from ionbridge.screening.cell.experiments import read_experiment
-    from ionbridge.screening.cell.fitted import BPX_FILE, FIT_FILE, fit_experiment, write_fit
+    from ionbridge.screening.cell.fitted import BPX_FILE, fit_experiment, write_fit
 
     check_new_folder(args.out)
     fit = fit_experiment(read_experiment(args.cells, args.cell, args.curves))

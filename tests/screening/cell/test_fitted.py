@@ -7,11 +7,18 @@ import numpy as np
 import pytest
 import yaml
 
+from ionbridge.models.library import load
 from ionbridge.models.measured_cell import PARAMETERS
 from ionbridge.screening.cell import bpx
+from ionbridge.screening.cell.base_cells import base_cell
+from ionbridge.screening.cell.designs import read_designs
+from ionbridge.screening.cell.discharge import discharge
 from ionbridge.screening.cell.experiments import read_experiment
 from ionbridge.screening.cell.fit_bases import fit_base
-from ionbridge.screening.cell.fitted import parse_rates
+from ionbridge.screening.cell.fitted import parse_rates, read_fit
+from ionbridge.screening.cell.rom import predict_designs
+from ionbridge.screening.cell.solvers import predicted as predicted_by
+from ionbridge.screening.cell.stage import CellSettings, cell_columns
 from ionbridge.screening.cli import main
 from ionbridge.screening.errors import InputError
 
@@ -207,3 +214,32 @@ def test_rates_are_numbers():
     for text in ("0", "C/2", "1,1", "1,,2", "nan"):
         with pytest.raises(InputError):
             parse_rates(text)
+
+
+def test_a_fitted_cell_is_a_base_cell(fit, tmp_path):
+    """What was measured comes back from its folder, and candidates change it as any other."""
+    cell = base_cell(str(fit))
+    assert (cell.cathode, cell.anode, cell.working_ion) == ("LiCoO2", "graphite", "Li")
+    assert cell.nominal_capacity_Ah == 2.28
+    thinner = "Positive electrode thickness [m]"
+    table = tmp_path / "designs.csv"
+    table.write_text(
+        f"design_id,base_cell,c_rate,{thinner}\nown,{fit},0.1,\nthin,{fit},0.1,5e-5\n",
+        encoding="utf-8",
+    )
+    own, thin = (discharge(d) for d in read_designs(table))
+    measured = read_fit(fit)
+    assert own["start_positive"] == pytest.approx(
+        measured.cell.parameters[PARAMETERS.index("positive_full")], abs=1e-3
+    )
+    assert own["capacity_Ah"] == pytest.approx(measured.curves[0].capacity_Ah, rel=5e-3)
+    assert thin["capacity_Ah"] < 0.9 * own["capacity_Ah"]
+    (predicted,) = predict_designs([read_designs(table)[0]], load("cell-rom-lco"))
+    assert predicted["capacity_Ah"] == pytest.approx(own["capacity_Ah"], rel=5e-3)
+    row = {"candidate_id": "x", "formula": "LiCoO2", "role": "electrode", "working_ion": "Li"}
+    row |= {"temperature_K": 298.15, "log10_diffusivity_cm2_s": -10.0, "log10_diffusivity_std": 0.5}
+    settings = CellSettings(base_cell=str(fit))
+    (found,) = cell_columns([row], settings, predicted_by(load("cell-rom-lco"))).rows
+    assert found["cell_status"] == "ok"
+    assert found["cell_specific_energy_Wh_kg"] > 50.0
+    assert "fitted" in cell.changes

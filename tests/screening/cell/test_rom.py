@@ -152,6 +152,29 @@ class TestBadRows:
         assert good["status"] == "ok"
 
 
+@pytest.mark.parametrize(("base", "c_rate"), [("Chen2020", 3.0), ("OKane2022", 2.5)])
+def test_where_the_salt_runs_short_the_stated_interval_holds(base, c_rate):
+    design = check(Design("a", base, c_rate))
+    truth = discharge(design)
+    (found,) = predict_designs([design], CellRom.load(find("cell-rom-source")))
+    assert "the salt runs short" in found["reason"]
+    assert found["in_domain"] is True
+    off = abs(found["capacity_Ah"] - truth["capacity_Ah"])
+    stated = np.hypot(found["capacity_std_surrogate_Ah"], truth["capacity_std_surrogate_Ah"])
+    assert off < 1.645 * stated
+    assert "none" in found["experiment"]
+
+
+def test_what_was_compared_with_nothing_is_out_of_domain():
+    model = CellRom.load(find("cell-rom-source"))
+    thick = {f"{d} electrode thickness [m]": 1.9e-3 for d in ("Negative", "Positive")}
+    slow = {"Electrolyte conductivity [S.m-1]": 0.02, "Electrolyte diffusivity [m2.s-1]": 1e-11}
+    for given, said in ((thick, "positive coating"), (slow, "electrolyte conductivity")):
+        (row,) = predict_designs([check(Design("a", "Chen2020", 0.5, 298.15, given))], model)
+        assert row["in_domain"] is False
+        assert said in row["reason"]
+
+
 def test_far_design_is_out_of_domain(rom):
     rows = predict_designs([Design("fast", "Prada2013_balanced", 90.0)], rom)
     assert rows[0]["status"] == "failed" or rows[0]["in_domain"] is False
