@@ -143,12 +143,9 @@ class CellPrediction:
             **{f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(cls)}
         )
 
-    def replaced(self, rows: NDArray[np.intp], other: CellPrediction) -> CellPrediction:
-        """The same with some rows of another prediction's."""
-        values = {f.name: getattr(self, f.name).copy() for f in fields(self)}
-        for name, value in values.items():
-            value[rows] = getattr(other, name)
-        return CellPrediction(**values)
+    def take(self, rows: NDArray[np.intp]) -> CellPrediction:
+        """Those of the chosen cells."""
+        return CellPrediction(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
     def with_spreads_of(self, other: CellPrediction) -> CellPrediction:
         """These means with the spreads of another prediction of the same cells."""
@@ -391,15 +388,17 @@ class CellRom(Estimator):
         """
         if not hasattr(self, "parameters_"):
             raise ValueError("CellRom is not fitted; call fit(records, labels)")
+        is_short = cells.salt_is_short if resolve else np.zeros(len(cells), dtype=bool)
+        lasting, short = np.flatnonzero(~is_short), np.flatnonzero(is_short)
         parts = [
-            self._whole(cells.take(slice(i, i + CHUNK)), self.parameters_, uncertainty)
-            for i in range(0, len(cells), CHUNK)
+            self._whole(cells.take(lasting[i : i + CHUNK]), self.parameters_, uncertainty)
+            for i in range(0, len(lasting), CHUNK)
         ]
-        found = parts[0] if len(parts) == 1 else CellPrediction.joined(parts)
-        short = np.flatnonzero(cells.salt_is_short)
-        if resolve and len(short):
-            found = found.replaced(short, _resolved(cells.take(short), uncertainty))
-        return found
+        if len(short):
+            parts.append(_resolved(cells.take(short), uncertainty))
+        if len(parts) == 1:
+            return parts[0]
+        return CellPrediction.joined(parts).take(np.argsort(np.concatenate([lasting, short])))
 
     def _whole(
         self, cells: Cells, parameters: Parameters, uncertainty: bool = True

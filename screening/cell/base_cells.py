@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -153,9 +154,10 @@ def base_cell(name: str) -> BaseCell:
     """
     if name not in BASE_CELLS:
         if is_fit(name):
-            from ionbridge.screening.cell.fitted_base import fitted_base
-
-            return fitted_base(name)
+            # by name: fits are made of base cells, so that their module imports this one
+            module = import_module("ionbridge.screening.cell.fitted_base")
+            found: BaseCell = module.fitted_base(name)
+            return found
         raise InputError(f"unknown base cell '{name}'; {nearest(name, list(BASE_CELLS))}")
     return BASE_CELLS[name]
 

@@ -72,7 +72,9 @@ def open_circuit(
 EDGE = 1e-5
 """How near to empty and full the formulas of open-circuit curves are followed: beyond it PyBaMM's
 guard against their ends, 1e-6 V / x, adds more than a tenth of a volt to them."""
-N_PLACES, N_FINER = 2001, 65
+N_PLACES, WITH_POLES = (33, 33, 33, 33), (2001, 65, 65)
+"""Places at which the voltage is looked at, round by round; where a curve has poles the first round
+is finer than they are wide."""
 
 
 @cache
@@ -164,7 +166,7 @@ class _Charging:
         """Interval of the negative electrode's stoichiometry in which the voltage is reached."""
         low, high = self.least, self.greatest
         reached = low < high
-        for count in (N_PLACES, N_FINER, N_FINER):
+        for count in WITH_POLES if base_cell(self.base).has_poles else N_PLACES:
             x = np.linspace(low, high, count, axis=1)
             over = self.voltage(x) - self.upper_V[:, None]
             crosses = (over[:, :-1] <= 0.0) & (over[:, 1:] > 0.0)
@@ -235,7 +237,7 @@ def _no_full_charge(charging: _Charging) -> str:
     low, high = float(charging.least[0]), float(charging.greatest[0])
     if low >= high:
         return f"the electrodes cannot share the lithium that is in them ({lithium:.4g} Ah)"
-    x = np.linspace(low, high, N_PLACES)[None]
+    x = np.linspace(low, high, 101)[None]
     volts, y = charging.voltage(x)[0], charging.positive(x)[0]
     if volts[-1] < upper:
         return (
