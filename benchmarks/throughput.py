@@ -1,14 +1,14 @@
 """What a crystal costs on the road of ``screen``, stage by stage, beside what others cost.
 
-    python -m benchmarks.throughput [--data DIR] [--old CHECKOUT] [--n N] [--repeats N]
+    python -m benchmarks.throughput [--data DIR] [--old CHECKOUT] [--n N] [--repeats N] [--rates]
 
 CPU seconds of one thread, the same crystals for all, in one run: every k-th candidate of the
 embedded campaign and, with --data, CIFs of OBELiX. Each measurement is a process of its own that
 first works on other crystals, so that imports, models and compiled loops are there; the least of
 its repeats counts. --old is a checkout of another version, measured by the same lines in turn with
 this one. Beside them: one energy by CHGNet 0.3.0 and a bond-valence landscape with percolation by
-bvlain, of the ordered crystals. Rates of one and of two worker processes are wall time: they say
-something on a quiet machine only, and the load stands beside them.
+bvlain, of the ordered crystals. With --rates, what one and two worker processes do in a second of
+wall time: that says something on a quiet machine only, and the load stands beside it.
 
 Written to benchmarks/results/throughput.json.
 """
@@ -215,9 +215,10 @@ def child(command: Sequence[str], root: Path) -> dict[str, Any]:
 
 
 def measured(
-    crystals: Sequence[Candidate], n: int, repeats: int, old: Path | None
+    crystals: Sequence[Candidate], n: int, repeats: int, old: Path | None, rates: bool
 ) -> dict[str, Any]:
     """All measurements of one set of crystals."""
+    wanted = [name for name in CHILDREN if rates or name not in ("one", "two")]
     here = Path(__file__).resolve().parents[1]
     warm, own = chosen(crystals, n)
     with tempfile.TemporaryDirectory() as folder:
@@ -230,7 +231,7 @@ def measured(
             found.setdefault("whole", []).append(child(["-c", WHOLE, *names], here))
             if old is not None:
                 found.setdefault("old", []).append(child(["-c", WHOLE, *names], old))
-            for name in CHILDREN:
+            for name in wanted:
                 command = ["-m", "benchmarks.throughput", "--child", name, *names]
                 found.setdefault(name, []).append(child(command, here))
     least = {name: min(runs, key=_cost) for name, runs in found.items()}
@@ -255,8 +256,10 @@ def ratios(found: dict[str, dict[str, Any]]) -> dict[str, float]:
         "crystals_per_cpu_s": 1.0 / own,
         "of_one_chgnet_energy": own / found["chgnet"]["cpu_s_a_crystal"],
         "of_bvlain": own / found["bvlain"]["cpu_s_a_crystal"],
-        "two_processes_over_one": found["two"]["crystals_per_s"] / found["one"]["crystals_per_s"],
     }
+    if "two" in found:
+        two, one = (found[name]["crystals_per_s"] for name in ("two", "one"))
+        result["two_processes_over_one"] = two / one
     if "old" in found:
         result["old_over_new"] = found["old"]["cpu_s_a_crystal"] / own
     return result
@@ -268,6 +271,9 @@ def main() -> None:
     parser.add_argument("--old", type=Path, help="checkout of the version to compare with")
     parser.add_argument("--n", type=int, default=40)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument(
+        "--rates", action="store_true", help="wall time of one and two workers, too"
+    )
     parser.add_argument("--child", nargs=3, metavar=("WHAT", "WARM", "OWN"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -284,7 +290,10 @@ def main() -> None:
     result = {
         "machine": machine(),
         "old": None if old is None else _commit(old),
-        "sets": {name: measured(c, args.n, args.repeats, old) for name, c in sets.items()},
+        "load": os.getloadavg()[0],
+        "sets": {
+            name: measured(c, args.n, args.repeats, old, args.rates) for name, c in sets.items()
+        },
     }
     write_json(RESULT, result)
     print(json.dumps({name: one["ratios"] for name, one in result["sets"].items()}, indent=1))

@@ -60,7 +60,7 @@ SHORTEST_PATH_A = 0.1
 OFF_AXIS_A = 0.3
 """An atom so far from the line between the ends tells the directions across it apart."""
 
-_FINE_TABLE, _ROUGH_TABLE = 1 << 16, 1 << 13
+_FINE_TABLE, _ROUGH_TABLE = 1 << 16, 1 << 10
 
 
 @dataclass(frozen=True, eq=False)

@@ -52,14 +52,15 @@ def tabulated_energy(
     table: NDArray[np.float32],
     scale: Floats,
 ) -> float:
-    """Energy at a point, eV.
+    """Energy at a point, eV, by lines between the entries of a table.
 
     Args:
         point: (3,) angstrom.
         position: (n_atoms, 3) angstrom.
         kind: (n_atoms,) rows of the table.
         weight: (n_atoms,) factors.
-        table: (n_kinds, size + 1) energies by squared distance, the last one zero.
+        table: (n_kinds, size + 1) energies at squared distances ``(i + 0.5) / scale``, the last one
+            zero.
         scale: (n_kinds,) entries per angstrom^2.
     """
     last = table.shape[1] - 1
@@ -69,9 +70,11 @@ def tabulated_energy(
         y = position[a, 1] - point[1]
         z = position[a, 2] - point[2]
         k = kind[a]
-        index = (x * x + y * y + z * z) * scale[k]
+        index = max((x * x + y * y + z * z) * scale[k] - 0.5, 0.0)
         if index < last:
-            energy += weight[a] * table[k, int(index)]
+            i = int(index)
+            t = index - i
+            energy += weight[a] * ((1.0 - t) * table[k, i] + t * table[k, i + 1])
     return energy
 
 
