@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import html
+import inspect
 from collections.abc import Mapping
 from typing import Any, Self
-
-from sklearn.base import BaseEstimator
 
 SHOWN_OF_CARD = ("predicts", "inputs", "working_ions", "validation", "limits", "licence")
 """Parts of a card that a notebook shows."""
 LONGEST_SHOWN = 400
 
 
-class Estimator(BaseEstimator):
+class Estimator:
     """Parameters by name, as ``sklearn.base.clone`` and searches over parameters want them.
+
+    These verbs are those of ``sklearn.base.BaseEstimator``; importing it would cost every worker a
+    second.
 
     The constructor stores its arguments under their names, fitting adds names that end in an
     underscore. A clone has the same parameters, shared, and is not fitted: what is learnt from
@@ -23,8 +25,46 @@ class Estimator(BaseEstimator):
 
     card_: dict[str, Any]
 
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The constructor's arguments by name, with those of estimators among them if ``deep``."""
+        names = list(inspect.signature(type(self)).parameters)
+        found = {name: getattr(self, name) for name in names}
+        for name, value in list(found.items()) if deep else []:
+            if hasattr(value, "get_params") and not isinstance(value, type):
+                found |= {f"{name}__{key}": own for key, own in value.get_params().items()}
+        return found
+
+    def set_params(self, **parameters: Any) -> Self:
+        """Change some of them; ``name__key`` is the parameter ``key`` of the estimator ``name``.
+
+        Raises:
+            ValueError: Unknown name; the message names the valid ones.
+        """
+        known = self.get_params(deep=False)
+        for name, value in parameters.items():
+            own, _, key = name.partition("__")
+            if own not in known:
+                raise ValueError(
+                    f"Invalid parameter {name!r} for {type(self).__name__}; valid ones are "
+                    f"{', '.join(known) or 'none'}"
+                )
+            if key:
+                getattr(self, own).set_params(**{key: value})
+            else:
+                setattr(self, own, value)
+        return self
+
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.utils import Tags, TargetTags
+
+        return Tags(estimator_type=None, target_tags=TargetTags(required=False))
+
     def __sklearn_clone__(self) -> Self:
         return type(self)(**self.get_params(deep=False))
+
+    def __repr__(self) -> str:
+        own = (f"{name}={_short(value)}" for name, value in self.get_params(deep=False).items())
+        return f"{type(self).__name__}({', '.join(own)})"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
         return {"text/plain": repr(self), "text/html": self._repr_html_()}
