@@ -11,7 +11,7 @@ from typing import Any
 
 from ionbridge.screening.commands.command import USABLE, add_command
 
-CORE = ("torch", "pymatgen", "ase", "spglib", "numpy", "scipy", "scikit-learn")
+CORE = ("torch", "torch-geometric", "pymatgen", "ase", "spglib", "numpy", "scipy", "scikit-learn")
 PARTS = {
     "cell": ("cells: simulate, fit, export", ("pybamm", "bpx")),
     "chgnet": ("barriers and dynamics by CHGNet", ("chgnet",)),
