@@ -5,8 +5,9 @@
 The published hops are taken in turn from every family, small cells first; so are those of the
 crystals that encoders are pretrained on (models/configs/potential_hops.jsonl.gz), in turn from
 every ion and kind of anion, none of them in an evaluation set. Every finished hop is a line of
-WORK/neb.jsonl or WORK/pool.jsonl, so the script goes on where it was killed. With --ship both go,
-without what only a search for faults needs, to models/configs.
+WORK/neb.jsonl or WORK/pool.jsonl, so the script goes on where it was killed; what ships already is
+not computed again. With --ship both are added, without what only a search for faults needs, to what
+ships in models/configs.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import gzip
 import json
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
@@ -49,6 +50,8 @@ AFTER = (0, 3, 5, 8, 10)
 POOL_SITES, POOL_ATOMS = 30, 56
 HIGHEST_RIGID_EV = 8.0
 """Hops of the pool that CHGNet puts higher in a rigid host are not computed."""
+KEPT = ("id", "n_atoms", "symmetric", "n_calls", "note", "forward_after_eV", "reason")
+"""What ships of a finished hop as it was found."""
 ANIONS = ("F", "Cl", "Br", "I", "O", "S", "Se", "Te", "N")
 CENTRES = {"P", "Si", "S", "B", "C", "N", "As", "Ge", "Se", "Mo", "W", "V", "Cr"}
 
@@ -67,28 +70,29 @@ def main() -> None:
     args.work.mkdir(parents=True, exist_ok=True)
     until = time.monotonic() + 60 * args.minutes
     calculator = SevennetCalculator(device="cpu")
-    for name, cells in (("neb", published(args.data)), ("pool", of_pool(args.data, args.work))):
+    sources = {"neb": published, "pool": of_pool}
+    for name, hops_of in sources.items():
         file = args.work / f"{name}.jsonl"
-        done = {row["id"] for row in read(file)}
-        for hop_id, make in cells:
+        done = {row["id"] for row in (*shipped(name), *read(file))}
+        for hop_id, make in hops_of(args.data, done):
             if time.monotonic() > until:
                 return
-            if hop_id not in done:
-                row = row_of(hop_id, make, calculator)
-                with file.open("a", encoding="utf-8") as stream:
-                    stream.write(json.dumps(row) + "\n")
+            row = row_of(hop_id, make, calculator)
+            with file.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(row) + "\n")
 
 
 Made = Callable[[], tuple[HopCell, Any]]
 """Gives a hop on its path, and the bond-valence energies along it."""
 
 
-def published(data: Path) -> Iterator[tuple[str, Made]]:
+def published(data: Path, done: Set[str]) -> Iterator[tuple[str, Made]]:
     """The hops of the DFT set in their published cells, the largest last."""
     hops = [h for h in neb_barriers.load(data).records if len(h.host_species) < MAX_ATOMS]
     parts = [[h for h in hops if (len(h.host_species) < LARGE_ATOMS) == s] for s in (True, False)]
     for hop in (hop for part in parts for hop in in_turn(part, family_of, n_atoms_of)):
-        yield hop.id, partial(published_cell, hop)
+        if hop.id not in done:
+            yield hop.id, partial(published_cell, hop)
 
 
 def published_cell(hop: Hop) -> tuple[HopCell, Any]:
@@ -96,9 +100,8 @@ def published_cell(hop: Hop) -> tuple[HopCell, Any]:
     return hop_cell_of_hop(on_path, 0.0, MAX_ATOMS), on_path.extra.get("bvse_profile_eV")
 
 
-def of_pool(data: Path, work: Path) -> Iterator[tuple[str, Made]]:
+def of_pool(data: Path, done: Set[str]) -> Iterator[tuple[str, Made]]:
     """Hops of the pretraining's crystals, in small cells."""
-    done = {row["id"] for row in read(work / "pool.jsonl")}
     with gzip.open(RIGID["pool"], "rt", encoding="utf-8") as stream:
         rows = [json.loads(line) for line in list(stream)[1:]]
     wanted: dict[str, list[str]] = defaultdict(list)
@@ -115,7 +118,7 @@ def of_pool(data: Path, work: Path) -> Iterator[tuple[str, Made]]:
         if set(wanted[crystal.id]) <= done:
             continue
         graph = signal_hops(crystal, sampling)
-        for hop in (hop for hop in graph.hops if hop.id in wanted[crystal.id]):
+        for hop in (hop for hop in graph.hops if hop.id in set(wanted[crystal.id]) - done):
             yield hop.id, partial(pool_cell, graph.crystal, hop)
 
 
@@ -152,7 +155,7 @@ def in_turn(
 
 def row_of(hop_id: str, make: Made, calculator: Any) -> dict[str, Any]:
     started, wall = time.process_time(), time.perf_counter()
-    row: dict[str, Any] = {"id": hop_id, "potential": f"7net-0, sevenn {version('sevenn')}"}
+    row: dict[str, Any] = {"id": hop_id, "potential": potential()}
     try:
         cell, profile = make()
         steps = STEPS if cell.n_atoms <= SMALL_ATOMS else STEPS_LARGE
@@ -180,6 +183,10 @@ def row_of(hop_id: str, make: Made, calculator: Any) -> dict[str, Any]:
     }
 
 
+def potential() -> str:
+    return f"7net-0, sevenn {version('sevenn')}"
+
+
 def facts(held: Held) -> dict[str, Any]:
     return {
         "energies_eV": [round(e, 4) for e in held.energies_eV],
@@ -190,32 +197,44 @@ def facts(held: Held) -> dict[str, Any]:
     }
 
 
+def shipped(name: str) -> list[dict[str, Any]]:
+    """The rows of a set that ship already."""
+    if not SHIPPED.exists():
+        return []
+    with gzip.open(SHIPPED, "rt", encoding="utf-8") as stream:
+        return [row for row in map(json.loads, stream) if row.get("set") == name]
+
+
 def ship(work: Path) -> None:
-    """What was computed of each hop, by its id; no geometry and no other label."""
-    kept = ("id", "n_atoms", "symmetric", "n_calls", "note", "forward_after_eV", "reason")
-    sets = {name: read(work / f"{name}.jsonl") for name in ("neb", "pool")}
+    """What was computed of each hop, by its id, beside what ships; no geometry, no other label."""
+    sets: dict[str, dict[str, dict[str, Any]]] = {}
+    for name in ("neb", "pool"):
+        computed = [kept_of(row) for row in read(work / f"{name}.jsonl")]
+        sets[name] = {row["id"]: row for row in (*shipped(name), *computed)}
     head = {
         "made_by": "benchmarks/make_short_relaxations.py",
         "method": "ion held at the top of its bond-valence path and free at its ends, atoms within "
         "4 angstrom relaxed; top above start and above end after so many steps of each (0: rigid)",
-        "calculator": sets["neb"][0]["potential"],
+        "calculator": potential(),
         "structures": ORIGIN,
         "n_hops": {name: len(rows) for name, rows in sets.items()},
     }
-    lines = []
-    for name, rows in sets.items():
-        for row in sorted(rows, key=lambda row: row["id"]):
-            line = {"set": name, **{key: row[key] for key in kept if key in row}}
-            if "backward_after_eV" in row and not row["symmetric"]:
-                line["backward_after_eV"] = row["backward_after_eV"]
-            if "start" in row:
-                ends = [row[end] for end in ("start", "end") if end in row]
-                line["ends_moved_A"] = max(held["moved_A"] for held in ends)
-                line["along_eV_A"] = row["top"]["along_eV_A"]
-            lines.append(line)
+    lines = [{"set": name, **rows[id]} for name, rows in sets.items() for id in sorted(rows)]
     with gzip.open(SHIPPED, "wt", encoding="utf-8") as stream:
         stream.writelines(json.dumps(line) + "\n" for line in (head, *lines))
     print(head, f"{SHIPPED.stat().st_size / 1000:.0f} kB")
+
+
+def kept_of(row: dict[str, Any]) -> dict[str, Any]:
+    """What ships of a finished hop."""
+    line = {key: row[key] for key in KEPT if key in row}
+    if "backward_after_eV" in row and not row["symmetric"]:
+        line["backward_after_eV"] = row["backward_after_eV"]
+    if "start" in row:
+        ends = [row[end] for end in ("start", "end") if end in row]
+        line["ends_moved_A"] = max(held["moved_A"] for held in ends)
+        line["along_eV_A"] = row["top"]["along_eV_A"]
+    return line
 
 
 if __name__ == "__main__":

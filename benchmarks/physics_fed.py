@@ -45,6 +45,7 @@ from ionbridge.models.physics_fed import (
     PROFILE,
     SHORT,
     SHORT_BACKWARD,
+    SHORT_TOO_LOW,
     TARGET,
     Inputs,
     PhysicsFed,
@@ -71,11 +72,9 @@ HIDDEN = {
 }
 """What hops do not bring, by the fidelity of what they do."""
 LABELS = "published labels alone"
-"""As `hop-barrier`, without computed labels beside the published ones."""
+"""As `hop-barrier`, without computed labels: none beside the published ones, no share in these."""
 RECIPES = {FAST: "learned", FED: "fed", BRIEF: "short"}
 """Names of out-of-fold predictions that are kept."""
-SHORT_TOO_LOW = 0.1
-"""What short relaxations of published hops lack of DFT, on TARGET."""
 HIGHEST_LABEL_EV = 4.0
 LARGE_FAMILY = 10
 """Families and ions with fewer rows are not singled out."""
@@ -123,9 +122,7 @@ def main() -> None:
         folds = list(splitter.split(hops))
         started = time.perf_counter()
         found = {PATH: out_of_fold(blind, barrier, folds, blind_theta)}
-        found[LABELS] = by_fidelity(inputs, barrier, folds, theta, hidden={LABELS: HIDDEN[FAST]})[
-            LABELS
-        ]
+        found[LABELS] = out_of_fold(inputs.unrelaxed(), barrier, folds, theta, HIDDEN[FAST])
         found |= by_fidelity(inputs, barrier, folds, theta, beside)
         means = {name: prediction.mean for name, prediction in found.items()}
         for name in RIVALS:
@@ -179,8 +176,7 @@ def seen(hops: Sequence[Hop]) -> list[Hop]:
         if "frozen_eV" in row:
             brought.get(row["id"], {})[PROFILE] = row["frozen_eV"]
     for row in lines_of(SHORT_ROWS):
-        barriers = short_of(row)
-        if barriers is not None and row["set"] == "neb":
+        if row["set"] == "neb" and (barriers := short_of(row)) is not None:
             brought[row["id"]] |= dict(zip((SHORT, SHORT_BACKWARD), barriers, strict=True))
     return [replace(hop, extra={**hop.extra, **brought[hop.id]}) for hop in hops]
 
@@ -192,7 +188,7 @@ def computed(data: Path, published: Sequence[Hop]) -> tuple[list[Hop], Floats]:
     framework.
     """
     known = {hop.framework for hop in published}
-    rows = {row["id"]: row for row in lines_of(SHORT_ROWS) if row["set"] == "pool"}
+    rows = {r["id"]: r for r in lines_of(SHORT_ROWS) if r["set"] == "pool" and not r.get("note")}
     barrier = {k: short_of(row)[0] for k, row in rows.items() if short_of(row) is not None}
     wanted = {k for k, value in barrier.items() if LOWEST_SHORT_EV < value < HIGHEST_LABEL_EV}
     crystals = {k.rpartition("#")[0] for k in wanted}
@@ -208,8 +204,8 @@ def computed(data: Path, published: Sequence[Hop]) -> tuple[list[Hop], Floats]:
 
 
 def short_of(row: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Barriers there and back after the last step; None where they are none of a hop."""
-    if row.get("note") or "forward_after_eV" not in row:
+    """Barriers there and back after the last step; None where they could not be computed."""
+    if "forward_after_eV" not in row:
         return None
     forward = list(row["forward_after_eV"].values())[-1]
     backward = list(row.get("backward_after_eV", row["forward_after_eV"]).values())[-1]
@@ -244,8 +240,9 @@ def out_of_fold(
     barrier: Floats,
     folds: Sequence[Any],
     theta: Mapping[Sources, Floats] | None = None,
+    hidden: Sequence[str] = (),
 ) -> Prediction:
-    return by_fidelity(inputs, barrier, folds, theta, hidden={"": ()})[""]
+    return by_fidelity(inputs, barrier, folds, theta, hidden={"": hidden})[""]
 
 
 def by_fidelity(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,11 +42,16 @@ SHORT, SHORT_BACKWARD = "short_relaxation_eV", "short_relaxation_backward_eV"
 """Keys of the barriers, there and back, of a short relaxation with a universal potential."""
 SHORT_STD, SHORT_CORRELATION = 0.4, 0.55
 """Errors of short relaxations against DFT on TARGET: spread, and correlation with this model's on
-families that it has not seen."""
+families that it has not seen (both err where the label does)."""
 LARGEST_STD_EV = 0.6
 """Predicted spread beyond which a hop is out of domain."""
 LOWEST_SHORT_EV = 0.05
-"""A relaxed barrier below this is that of an end which is no minimum."""
+"""A relaxed barrier below this, that of an end which is no minimum, counts as this much."""
+RELAXED_SHARE, SHORT_TOO_LOW = 0.3, 0.1
+"""Of a label whose hop was relaxed as well: the share of the relaxation, and what it lacks of DFT
+on TARGET."""
+SMALLEST_WINDOW_A = 0.2
+"""Narrower windows count as this wide where something is divided by them."""
 BAND = "mace_relax_eV"
 """Key of the barrier of a band relaxed with the universal potential MACE-MP."""
 LOWEST_EV = -1.0
@@ -88,9 +93,14 @@ class PhysicsFed(Baseline):
     bit; half of the difference of the site energies is added, those of the pretrained networks,
     which depend on the site alone, so that every loop of a crystal closes.
 
-    A hop that brings barriers of a short relaxation (SHORT, SHORT_BACKWARD) gets the best linear
-    unbiased mean of these and of what the model says: the less the model knows of a family, the
-    more the potential counts.
+    Published labels come from many hands. Where the short relaxation of a labelled hop is known, a
+    share of the label is taken from it (RELAXED_SHARE): the potential judges all families alike, so
+    what is learnt of one holds for another. Labels that join those of a known model stay as they
+    are.
+
+    A hop that brings barriers of a short relaxation (SHORT, SHORT_BACKWARD) gets the mean of these
+    and of what the model says, there and back, weighted by inverse variances: the less the model
+    knows of a family, the more the potential counts.
 
     Args:
         seed: Of the trees.
@@ -99,7 +109,8 @@ class PhysicsFed(Baseline):
         known: Model whose labels are kept beside the new ones, and whose hyperparameters serve.
         beside: Further labelled hops and their forward barriers in eV, which are learnt from and
             not calibrated on.
-        n_folds: Of the cross-validation that calibrates the intervals; 0 leaves that to others.
+        n_folds: Of the cross-validation that calibrates the intervals, on hops that bring nothing,
+            as most do that are asked for; 0 leaves that to others.
     """
 
     kind: ClassVar[str] = "physics_fed"
@@ -147,9 +158,8 @@ class PhysicsFed(Baseline):
         saddles are drawn from the model's doubt, the same quantile for all hops, as N_MEMBERS
         members.
         """
-        inputs = self.inputs_of(hops)
-        start = np.zeros(len(hops))
-        return self._energies(hops, inputs, start, inputs.best_difference(self.reads_energies))
+        joined = self._joined(self.inputs_of(hops))
+        return self._energies(hops, joined, np.zeros(len(hops)), joined.difference)
 
     def crystal_energies(self, graphs: Sequence[MigrationGraph]) -> list[HopEnergies]:
         """Energies of the unique hops of each crystal, as :meth:`energies`."""
@@ -158,8 +168,8 @@ class PhysicsFed(Baseline):
         start, end, _ = energies = self.learned.energies(data)
         none = np.zeros((0, len(HOP_FEATURES)))
         features = np.concatenate([none, *map(migration_graph_features, graphs)])
-        inputs = Inputs.made(hops, data, energies, features)
-        whole = self._energies(hops, inputs, SITE_SHARE * start, SITE_SHARE * end)
+        joined = self._joined(Inputs.made(hops, data, energies, features))
+        whole = self._energies(hops, joined, SITE_SHARE * start, SITE_SHARE * end)
         return whole.divided([len(graph.hops) for graph in graphs])
 
     def points(self, hops: Sequence[Hop]) -> Floats:
@@ -181,9 +191,9 @@ class PhysicsFed(Baseline):
         return self.learned.device
 
     def _energies(
-        self, hops: Sequence[Hop], inputs: Inputs, start: Floats, end: Floats
+        self, hops: Sequence[Hop], joined: Joined, start: Floats, end: Floats
     ) -> HopEnergies:
-        forward, noise, doubt = self._joined(inputs)
+        forward, _, noise, doubt = joined
         saddle_eV = above_mean(forward, end - start)
         t = TARGET.forward(saddle_eV)
         quantile = ndtri((np.arange(N_MEMBERS) + 0.5) / N_MEMBERS)[:, None]
@@ -220,7 +230,7 @@ class PhysicsFed(Baseline):
         for fold in GroupedKFold(min(self.n_folds, n_groups)).split(hops):
             part = PhysicsFed(self.seed, self.reads_energies, self.learned, self.known)
             part._learn(own.rows(fold.train), barriers[fold.train], more, self._found())
-            found = part.predict_inputs(own.rows(fold.test))
+            found = part.predict_inputs(own.rows(fold.test).bare())
             for store, values in zip(
                 parts, (found.mean, found.aleatoric_std, found.epistemic_std), strict=True
             ):
@@ -248,7 +258,8 @@ class PhysicsFed(Baseline):
             saddle_eV: (n_labels,) saddles above the mean of both ends, eV.
         """
         other = PhysicsFed(self.seed, self.reads_energies, self.learned)
-        other.fit_inputs(self.inputs_, self.inputs_.above_start(saddle_eV), self._found())
+        inputs = self.inputs_.unrelaxed()
+        other.fit_inputs(inputs, inputs.above_start(saddle_eV), self._found())
         other.ions_, other.domain_, other.calibration_ = self.ions_, self.domain_, self.calibration_
         return other
 
@@ -279,7 +290,7 @@ class PhysicsFed(Baseline):
             return
         known = self.known
         self.fit_inputs(
-            known.inputs_.with_rows(own),
+            known.inputs_.with_rows(own.unrelaxed()),
             np.concatenate([known.barrier_eV_, barrier_eV]),
             known._found(),
         )
@@ -314,33 +325,36 @@ class PhysicsFed(Baseline):
 
     def predict_inputs(self, inputs: Inputs) -> Prediction:
         """Forward barriers, eV, with spreads that are not yet calibrated."""
-        forward, noise, doubt = self._joined(inputs)
-        saddle = above_mean(forward, inputs.best_difference(self.reads_energies))
+        forward, difference, noise, doubt = self._joined(inputs)
+        saddle = above_mean(forward, difference)
         return Prediction(
             forward,
             TARGET.inverse_std(saddle, noise),
             TARGET.inverse_std(saddle, doubt),
         )
 
-    def _joined(self, inputs: Inputs) -> tuple[Floats, Floats, Floats]:
-        """Forward barriers, eV, and their noise and doubt on TARGET, (n,) each.
+    def _joined(self, inputs: Inputs) -> Joined:
+        """What the model says and the short relaxation that a hop brings, there and back.
 
-        Where a hop brings a short relaxation, the mean of both with the least variance, their
-        errors being correlated (Bates and Granger, Oper. Res. Q. 20, 451 (1969)).
+        The mean of both, each weighted by the inverse of its variance. That their errors are
+        correlated widens the spread and stays out of the weights, which is what combinations of
+        forecasts are found to be best with (Newbold and Granger, J. R. Stat. Soc. A 137, 131
+        (1974)).
         """
         t, noise, doubt = self._logarithms(inputs)
         alone = inputs.above_start(TARGET.inverse(t))
-        relaxed = inputs.short[:, 0] if self.reads_energies else np.full(len(alone), np.nan)
+        both = np.column_stack([alone, alone - inputs.difference])
+        relaxed = inputs.short if self.reads_energies else np.full_like(both, np.nan)
         there = np.isfinite(relaxed)
+        gap = np.where(there, relaxed - both, 0.0)
         own = np.hypot(noise, doubt)
-        shared = SHORT_CORRELATION * own * SHORT_STD
-        total = own**2 + SHORT_STD**2 - 2.0 * shared
-        weight = np.where(there, np.clip((own**2 - shared) / total, 0.0, 1.0), 0.0)
+        weight = np.where(there[:, 0], own**2 / (own**2 + SHORT_STD**2), 0.0)
         rest = 1.0 - weight
+        shared = SHORT_CORRELATION * own * SHORT_STD
         variance = (weight * SHORT_STD) ** 2 + (rest * own) ** 2 + 2.0 * weight * rest * shared
-        left = np.where(there, np.sqrt(variance) / np.maximum(own, 1e-9), 1.0)
-        forward = alone + weight * (np.where(there, relaxed, alone) - alone)
-        return forward, noise * left, doubt * left
+        left = np.sqrt(variance) / np.maximum(own, 1e-9)
+        forward, backward = (both + weight[:, None] * gap).T
+        return Joined(forward, forward - backward, noise * left, doubt * left)
 
     def _logarithms(self, inputs: Inputs) -> tuple[Floats, Floats, Floats]:
         """Mean, noise and doubt, (n,) each, in the space of TARGET."""
@@ -378,7 +392,10 @@ class PhysicsFed(Baseline):
     def _labels(self, chosen: NDArray[np.bool_]) -> tuple[Inputs, Floats]:
         """Inputs of some labels, and their saddles above the mean of both ends on TARGET."""
         x = self.inputs_.rows(np.flatnonzero(chosen))
-        return x, TARGET.forward(x.above_mean(self.barrier_eV_[chosen]))
+        t = TARGET.forward(x.above_mean(self.barrier_eV_[chosen]))
+        relaxed = TARGET.forward(x.relaxed_saddle) + SHORT_TOO_LOW
+        share = RELAXED_SHARE if self.reads_energies else 0.0
+        return x, np.where(np.isfinite(relaxed), (1.0 - share) * t + share * relaxed, t)
 
     def _state(self) -> tuple[Arrays, Mapping[str, Any]]:
         domain = {k: v.astype(np.float32) for k, v in self.domain_.arrays().items()}
@@ -424,6 +441,15 @@ class PhysicsFed(Baseline):
             arrays, float(settings["threshold"]), frozenset(settings["elements"])
         )
         return model
+
+
+class Joined(NamedTuple):
+    """Forward barriers of (n,) hops and final sites above initial ones, eV; spreads on TARGET."""
+
+    forward: Floats
+    difference: Floats
+    noise: Floats
+    doubt: Floats
 
 
 PARTS = ("process", "forest")
@@ -518,6 +544,23 @@ class Inputs:
         varied = [k for k, name in enumerate(PATH_SCALARS) if name != "bvse_missing"]
         return np.hstack([self.scalars[:, varied], self.features])
 
+    @property
+    def relaxed_saddle(self) -> Floats:
+        """(n,) saddles of a short relaxation above the mean of both sites, eV; NaN without."""
+        return above_mean(self.short[:, 0], self.short[:, 0] - self.short[:, 1])
+
+    def unrelaxed(self) -> Inputs:
+        """The same without short relaxations."""
+        return self._unknown("short")
+
+    def bare(self) -> Inputs:
+        """The same without anything that hops bring."""
+        return self._unknown("view", "band", "short")
+
+    def _unknown(self, *names: str) -> Inputs:
+        unknown = {name: np.full_like(getattr(self, name), np.nan) for name in names}
+        return Inputs.of_arrays(self.arrays() | unknown)
+
     def above_start(self, saddle_eV: Floats) -> Floats:
         """(n,) saddles above the initial sites, eV, of such above the mean of both sites."""
         half = 0.5 * self.difference
@@ -526,11 +569,6 @@ class Inputs:
     def above_mean(self, barrier_eV: Floats) -> Floats:
         """(n,) saddles above the mean of both sites, eV, of forward barriers."""
         return above_mean(barrier_eV, self.difference)
-
-    def best_difference(self, reads_energies: bool) -> Floats:
-        """(n,) final site above the initial one, eV, by the potential where it is read."""
-        relaxed = self.short[:, 0] - self.short[:, 1]
-        return np.where(np.isfinite(relaxed) & reads_energies, relaxed, self.difference)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """By name."""
@@ -556,7 +594,19 @@ class Inputs:
 
     def for_trees(self, sources: Sources) -> Floats:
         """(n, n_columns) what the trees see."""
-        return np.hstack([self.features, self.scalars, *self._energies(sources)])
+        brought = self._energies(sources)
+        return np.hstack([self.features, self.scalars, *brought, self._by_charge()])
+
+    def _by_charge(self) -> Floats:
+        """(n, 6) the ion's charge times what it acts with, which trees find hard to multiply.
+
+        Expected energies, the ion's radius, its charge, how wide the window is for it, and the
+        inverse of the window.
+        """
+        columns = ("ion_charge", "ion_radius_A", "window_over_ion_radius", "window_radius_A")
+        charge, radius, fit, window = (self.features[:, HOP_FEATURES.index(c)] for c in columns)
+        by = [*self.learned.T, radius, charge, fit, 1.0 / np.maximum(window, SMALLEST_WINDOW_A)]
+        return charge[:, None] * np.column_stack(by)
 
     def n_trends(self, sources: Sources) -> int:
         """Columns of :meth:`for_process` that carry trends: all but the features."""
@@ -620,10 +670,14 @@ def band_of(hop: Hop) -> float:
 
 
 def short_of(hop: Hop) -> Floats:
-    """(2,) barriers there and back of a short relaxation that the hop brings, eV; NaN without."""
+    """(2,) barriers there and back of a short relaxation that the hop brings, eV; NaN without.
+
+    A barrier below LOWEST_SHORT_EV is cut there: it still says that the hop is easy.
+    """
     both = np.concatenate([brought(hop, SHORT), brought(hop, SHORT_BACKWARD)])
-    usable = both.shape == (2,) and bool(np.isfinite(both).all()) and both[0] > LOWEST_SHORT_EV
-    return both if usable else np.full(2, np.nan)
+    if both.shape != (2,) or not np.isfinite(both).all():
+        return np.full(2, np.nan)
+    return np.maximum(both, LOWEST_SHORT_EV)
 
 
 def view_of(hop: Hop) -> Floats:

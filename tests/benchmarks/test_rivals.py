@@ -24,6 +24,7 @@ from benchmarks.rival_table import N_FOLDS, PATHS, Row, Table
 from ionbridge.models.gaussian_process import PathProcess
 from ionbridge.models.physics_fed import PhysicsFed
 from ionbridge.models.transforms import LogShift
+from ionbridge.structures.descriptors import ION_FEATURES, PATH_FEATURES
 
 EXACT = 1e-9
 SINGLE = 1e-5
@@ -39,6 +40,7 @@ SMALL: Mapping[str, Any] = {
     "n_layers": 1,
     "n_line_layers": 1,
 }
+N_GEOMETRY = len(PATH_FEATURES) + len(ION_FEATURES)
 
 
 def synthetic(n: int = 60, seed: int = 0) -> Table:
@@ -57,7 +59,7 @@ def synthetic(n: int = 60, seed: int = 0) -> Table:
         for k in range(n)
     )
     arrays = {
-        **{f"geometry_{path}": rng.normal(size=(n, 6)) for path in PATHS},
+        **{f"geometry_{path}": rng.normal(size=(n, N_GEOMETRY)) for path in PATHS},
         "composition_few": rng.normal(size=(n, 3)),
         "composition_all": rng.normal(size=(n, 4)),
         "scalars": scalars,

@@ -12,9 +12,12 @@ from ionbridge.models.library import load
 from ionbridge.models.physics_fed import (
     BAND,
     LARGEST_STD_EV,
+    LOWEST_SHORT_EV,
     PROFILE,
     SHORT,
     SHORT_BACKWARD,
+    SHORT_STD,
+    SHORT_TOO_LOW,
     TARGET,
     PhysicsFed,
     view_of,
@@ -246,41 +249,101 @@ def relaxed(hop: Hop, forward_eV: float, backward_eV: float) -> Hop:
 
 
 def test_a_short_relaxation_counts_the_more_the_less_is_known():
+    """Both are weighted by the inverse of their variances."""
     labelled, barrier = hops(30)
     bare = [replace(h, extra={k: v for k, v in h.extra.items() if k != PROFILE}) for h in labelled]
     model = PhysicsFed(n_folds=0).fit(bare, barrier)
     stranger = replace(skew_hop(99), working_ion="Ca", id="stranger")
     asked = [bare[0], stranger]
-    alone = model.predict(asked)
-    joined = model.predict([relaxed(h, 3.0, 2.5) for h in asked])
+    alone = model.predict_inputs(model.inputs_of(asked))
+    joined = model.predict_inputs(model.inputs_of([relaxed(h, 3.0, 2.5) for h in asked]))
     share = (joined.mean - alone.mean) / (3.0 - alone.mean)
-    assert (share >= 0.0).all()
-    assert (share <= 1.0).all()
-    own = TARGET.forward_std(alone.mean, alone.std)
-    assert own[1] > own[0]
+    saddle = model.inputs_of(asked).above_mean(alone.mean)
+    own = TARGET.forward_std(saddle, alone.std)
+    np.testing.assert_allclose(share, own**2 / (own**2 + SHORT_STD**2), rtol=1e-6)
     assert share[1] > share[0]
     left = TARGET.forward_std(joined.mean, joined.std)
     assert left[1] < own[1]
 
 
-def test_a_short_relaxation_tells_the_sites_apart():
-    """There minus back is the potential's, and the way back is that of the reversed hop."""
+@pytest.mark.parametrize("barriers", [(1.5, 0.6), (3.0, 0.05), (0.05, 2.0)])
+def test_a_short_relaxation_tells_the_sites_apart(barriers):
+    """There minus back is one number, whichever way it is asked for; no barrier is negative."""
     model = load("hop-barrier")
-    hop = relaxed(skew_hop(1), 1.5, 0.6)
+    bare = skew_hop(1)
+    hop = relaxed(bare, *barriers)
+    forward = model.predict([hop]).mean
+    backward = model.predict([hop.reversed()]).mean
     energies = model.energies([hop])
-    np.testing.assert_allclose((energies.end_eV - energies.start_eV)[0], 0.9, rtol=1e-12)
-    np.testing.assert_allclose(energies.central_barrier_eV, model.predict([hop]).mean, rtol=1e-9)
-    assert model.predict([hop.reversed()]).mean[0] < model.predict([hop]).mean[0] - 0.2
+    difference = (energies.end_eV - energies.start_eV)[0]
+    np.testing.assert_allclose(forward - backward, difference, atol=1e-12)
+    np.testing.assert_allclose(energies.central_barrier_eV, forward, rtol=1e-9)
+    assert min(forward[0], backward[0]) > 0.0
+    between = sorted([model.inputs_of([bare]).difference[0], barriers[0] - barriers[1]])
+    assert between[0] <= difference[0] <= between[1]
     twice = model.predict([hop.reversed().reversed()])
-    np.testing.assert_array_equal(twice.mean, model.predict([hop]).mean)
+    np.testing.assert_array_equal(twice.mean, forward)
 
 
-@pytest.mark.parametrize("barriers", [(0.01, 0.5), (np.nan, 0.5), (-0.3, -0.3)])
-def test_a_relaxation_whose_ends_are_no_sites_is_left_out(barriers):
+@pytest.mark.parametrize("barriers", [(0.01, 0.5), (-0.3, 0.5)])
+def test_a_relaxed_barrier_below_the_lowest_counts_as_the_lowest(barriers):
+    model = load("hop-barrier")
+    hop = skew_hop(1)
+    found = model.predict([relaxed(hop, *barriers)]).mean
+    lowest = model.predict([relaxed(hop, LOWEST_SHORT_EV, barriers[1])]).mean
+    np.testing.assert_array_equal(found, lowest)
+    assert found[0] < model.predict([hop]).mean[0]
+
+
+@pytest.mark.parametrize("barriers", [(np.nan, 0.5), (0.5, np.inf)])
+def test_a_relaxation_that_is_no_number_is_left_out(barriers):
     model = load("hop-barrier")
     hop = skew_hop(1)
     found = model.predict([relaxed(hop, *barriers)]).mean
     np.testing.assert_array_equal(found, model.predict([hop]).mean)
+
+
+def test_a_relaxation_that_agrees_with_a_label_changes_nothing_and_a_higher_one_raises_it():
+    labelled, barrier = hops(12)
+    bare = blinded(labelled)
+    plain = PhysicsFed(n_folds=0).fit(bare, barrier)
+    saddle = plain.inputs_.above_mean(barrier)
+    half = 0.5 * plain.inputs_.difference
+
+    def taught(shift: float) -> np.ndarray:
+        other = TARGET.inverse(TARGET.forward(saddle) - SHORT_TOO_LOW + shift)
+        found = [relaxed(h, s + d, s - d) for h, s, d in zip(bare, other, half, strict=True)]
+        return PhysicsFed(n_folds=0).fit(found, barrier).predict(bare).mean
+
+    expected = plain.predict(bare).mean
+    agreeing = (saddle > 2 * np.abs(half) + LOWEST_SHORT_EV).all()
+    assert agreeing  # no end is cut
+    np.testing.assert_allclose(taught(0.0), expected, rtol=1e-4)
+    assert (taught(0.5) > expected).all()
+    assert (taught(-0.2) < expected).all()
+
+
+def test_labels_that_join_a_known_model_stay_as_they_are():
+    labelled, barrier = hops(20)
+    bare = blinded(labelled)
+    known = PhysicsFed(n_folds=0).fit(bare[:12], barrier[:12])
+    moved = [relaxed(hop, 3.0, 3.0) for hop in bare[12:]]
+    joined = [
+        PhysicsFed(known=known, n_folds=0).fit(given, barrier[12:]).predict(bare).mean
+        for given in (bare[12:], moved)
+    ]
+    np.testing.assert_array_equal(*joined)
+
+
+def test_other_labels_of_the_same_hops_stay_as_they_are():
+    labelled, barrier = hops(12)
+    model = PhysicsFed(n_folds=0).fit([relaxed(h, 3.0, 3.0) for h in blinded(labelled)], barrier)
+    saddle = model.inputs_.above_mean(barrier)
+    plain = PhysicsFed(n_folds=0).fit(blinded(labelled), barrier)
+    asked = blinded(labelled)
+    one, two = (m.relabelled(saddle).experts()[False, False][0].target for m in (model, plain))
+    np.testing.assert_array_equal(one, two)
+    assert (model.predict(asked).mean > plain.predict(asked).mean).all()
 
 
 def test_labels_beside_are_learnt_from():

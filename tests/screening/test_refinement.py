@@ -93,6 +93,16 @@ def test_a_worthless_method_changes_no_centre() -> None:
     assert refined.central_barrier_eV[2] == pytest.approx(energies.central_barrier_eV[2])
 
 
+def test_a_mean_of_energies_is_one_there_and_back() -> None:
+    energies = some_energies()
+    mean = Fidelity(0.0, 0.5, 0.5, 0.2, 0.1, 10, in_eV=True)
+    refined = refined_energies(energies, {1: HopBarrier("short", 0.9, 0.3)}, {"short": mean})
+    alone = energies.central_barrier_eV[1]
+    assert refined.central_barrier_eV[1] == pytest.approx(0.5 * (alone + 0.9))
+    before, after = ((e.end_eV - e.start_eV).mean(axis=0)[1] for e in (energies, refined))
+    assert after == pytest.approx(0.5 * (before + 0.6))
+
+
 def test_the_shipped_fidelities_are_measured() -> None:
     fidelities = measured_fidelities()
     assert set(METHODS) <= set(fidelities)
