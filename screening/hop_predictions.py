@@ -32,6 +32,7 @@ HOP_COLUMNS = (
     "status",
     "reason",
     "note",
+    "migration_barrier_backward_eV",
 )
 POTENTIAL_COLUMNS = (
     *HOP_COLUMNS,
@@ -99,7 +100,7 @@ class HopPredictor:
             brought = {SHORT: found.forward_eV, SHORT_BACKWARD: found.backward_eV}
             (together,) = self._rows([replace(hop, extra={**hop.extra, **brought})])
         else:
-            together = _on_a_line(row["migration_barrier_eV"], found)
+            together = _on_a_line(row, found)
         note = found.note and f"{found.method}: {found.note}"
         return {
             **row,
@@ -121,6 +122,7 @@ class HopPredictor:
             prediction = model.predict(hops)
             lower, upper = model.interval(prediction)
             in_domain = model.in_domain(hops)
+            backward = model.predict([hop.reversed() for hop in hops]).mean
         except Exception as error:  # one hop spoils the batch: each on its own shows which
             if len(hops) > 1:
                 return [self._rows([hop])[0] for hop in hops]
@@ -137,15 +139,18 @@ class HopPredictor:
                 "migration_barrier_upper_eV": float(upper[i]),
                 "in_domain": bool(in_domain[i]),
                 "status": "ok",
+                "migration_barrier_backward_eV": float(backward[i]),
             }
             for i, hop in enumerate(hops)
         ]
 
 
-def _on_a_line(network_eV: float, found: HopBarrier) -> Row:
-    """Barrier, spread and interval of a model that does not read the method, and the method."""
+def _on_a_line(row: Row, found: HopBarrier) -> Row:
+    """Barriers, spread and interval of a model that does not read the method, and the method."""
     fidelity = measured_fidelities()[found.method]
-    t = fidelity.joined(np.array([network_eV]), np.array([found.forward_eV]), TARGET)
+    alone = np.array([row["migration_barrier_eV"], row["migration_barrier_backward_eV"]])
+    own = np.array([found.forward_eV, found.backward_eV])
+    t, back = fidelity.joined(alone, own, TARGET)
     width = np.array([-1.0, 0.0, 1.0]) * SIGMAS_90 * fidelity.std
     lower, mean, upper = TARGET.inverse(t + width)
     return {
@@ -153,6 +158,7 @@ def _on_a_line(network_eV: float, found: HopBarrier) -> Row:
         "migration_barrier_std_eV": float(TARGET.inverse_std(mean, np.array(fidelity.std))),
         "migration_barrier_lower_eV": float(lower),
         "migration_barrier_upper_eV": float(upper),
+        "migration_barrier_backward_eV": float(TARGET.inverse(back)),
     }
 
 

@@ -103,6 +103,18 @@ def test_crystals_are_predicted_as_they_are_read(
     assert list(rows) == whole.rows
 
 
+def test_the_way_back_is_that_of_the_reversed_hop(tmp_path: Path, tiny_model: Path) -> None:
+    hops = tiny_hops()
+    keys = "migration_barrier_eV", "migration_barrier_backward_eV"
+    both = []
+    for name, given in (("there", hops), ("back", [hop.reversed() for hop in hops])):
+        write_json_lines(tmp_path / f"{name}.jsonl", given)
+        both.append(predicted(tmp_path / f"{name}.jsonl", tiny_model).rows)
+    for there, back in zip(*both, strict=True):
+        assert there[keys[1]] == pytest.approx(back[keys[0]], abs=1e-6)
+        assert back[keys[1]] == pytest.approx(there[keys[0]], abs=1e-6)
+
+
 def small_hop() -> Hop:
     """A vacancy hop in eight sites of rock salt."""
     lithium = [[0.5, 0.0, 0.5], [0.0, 0.5, 0.5]]
@@ -134,6 +146,8 @@ def test_a_short_relaxation_beside_the_model(tmp_path: Path, tiny_model: Path) -
         np.array([own["migration_barrier_eV"]]), np.array([row["potential_barrier_eV"]]), LogShift()
     )
     assert row["migration_barrier_eV"] == pytest.approx(LogShift().inverse(together)[0], abs=1e-3)
+    back = 0.5 * (own["migration_barrier_backward_eV"] + row["potential_barrier_backward_eV"])
+    assert row["migration_barrier_backward_eV"] == pytest.approx(back, abs=1e-3)
     assert row["migration_barrier_lower_eV"] < row["migration_barrier_eV"]
     assert row["migration_barrier_eV"] < row["migration_barrier_upper_eV"]
     keys = {SHORT: "potential_barrier_eV", SHORT_BACKWARD: "potential_barrier_backward_eV"}
