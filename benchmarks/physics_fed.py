@@ -189,7 +189,7 @@ def computed(data: Path, published: Sequence[Hop]) -> tuple[list[Hop], Floats]:
     """
     known = {hop.framework for hop in published}
     rows = {r["id"]: r for r in lines_of(SHORT_ROWS) if r["set"] == "pool" and not r.get("note")}
-    barrier = {k: short_of(row)[0] for k, row in rows.items() if short_of(row) is not None}
+    barrier = {k: both[0] for k, row in rows.items() if (both := short_of(row)) is not None}
     wanted = {k for k, value in barrier.items() if LOWEST_SHORT_EV < value < HIGHEST_LABEL_EV}
     crystals = {k.rpartition("#")[0] for k in wanted}
     sampling = PretrainingConfig.from_yaml(CONFIG).sampling

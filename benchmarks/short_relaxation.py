@@ -84,7 +84,7 @@ def main() -> None:
     ) / 3.0
     groups = [hop.framework for hop in chosen]
     gain = paired_bootstrap(true, together, base, groups=groups)
-    result = {
+    result: dict[str, Any] = {
         "data_sha256": sha256(args.data / neb_barriers.HOPS_FILE),
         "labels_sha256": sha256(SHORT),
         "n_computed": len(computed),
