@@ -28,6 +28,7 @@ from ionbridge.screening.labelling.checked_calculator import (
     Watch,
 )
 from ionbridge.screening.labelling.hop_cell import HopCell, Mirror, made_symmetric, mirror_of
+from ionbridge.screening.labelling.short_relaxation import free_host, relaxed_briefly
 from ionbridge.structures.records import Crystal
 
 Floats = NDArray[np.float64]
@@ -38,6 +39,8 @@ SHAKE_A = 0.03
 """Standard deviation of the displacements that bring an end point off a saddle."""
 DEEPER_EV = 0.05
 """An image that is deeper than both ends by more shows that they are not the sites of a hop."""
+TOP_STEPS = 6
+"""Of the middle image on its own, before there is a band."""
 NO_BARRIER_EV = 0.005
 """Where no image is higher than an end by this much, that end is no site."""
 TIE_EV = 1e-9
@@ -128,8 +131,9 @@ def neb_barrier(cell: HopCell, calculator: Calculator, settings: NebSettings) ->
 
     Where a symmetry operation of the host takes the path to its own reverse, one end point is
     relaxed and the other is its image, and half of the band is computed. The band starts from the
-    path of the cell, its ends moved to where the ion relaxed to, and the host interpolated
-    linearly; the highest image climbs from the first step. Where an image ends up below both ends,
+    path of the cell, its ends moved to where the ion relaxed to, its middle relaxed for a few steps
+    with the ion held across the path, and the host interpolated linearly between the three; the
+    highest image climbs from the first step. Where an image ends up below both ends,
     symmetry held these on a saddle of the host: they are shaken, and all is done once more.
 
     Args:
@@ -188,6 +192,7 @@ def _band_between(
         n_endpoint_steps += n_steps
     share = np.linspace(0.0, 1.0, len(images))[:, None, None]
     images += (1 - share) * (first.positions - images[0]) + share * (last.positions - images[-1])
+    images += _give_way(cell, images, mirror, calculator, watch)
     atoms = [first, *(cell.atoms(image) for image in images[1:-1]), last]
     for k, image in enumerate(atoms[1:-1], start=1):
         twin = len(atoms) - 1 - k
@@ -198,6 +203,31 @@ def _band_between(
         )
     found = _relaxed_band(_Band(atoms, mirror), settings, watch)
     return replace(found, n_endpoint_steps=n_endpoint_steps)
+
+
+def _give_way(
+    cell: HopCell, images: Floats, mirror: Mirror | None, calculator: Calculator, watch: Watch
+) -> Floats:
+    """(n_images + 2, n_atoms, 3) how the images move as the middle one relaxes for a few steps.
+
+    One image for a few steps is cheaper than the steps of the band that it saves; where there is no
+    image in the middle, nothing moves.
+    """
+    if len(images) % 2 == 0:
+        return np.zeros_like(images)
+    middle = len(images) // 2
+    along = images[middle + 1, -1] - images[middle - 1, -1]
+    free = free_host(cell, images[[0, middle, -1], -1])
+    top = cell.atoms(images[middle])
+    moved = relaxed_briefly(top, along, free, True, calculator, TOP_STEPS, watch).positions_A
+    if mirror is not None:
+        moved = 0.5 * (moved + mirror.positions(moved))
+    nearness = 1.0 - np.abs(np.arange(len(images)) - middle) / middle
+    move = nearness[:, None, None] * (moved - images[middle])
+    if mirror is not None:
+        for k in range(middle + 1, len(images)):
+            move[k] = mirror.positions(images[-1 - k] + move[-1 - k]) - images[k]
+    return np.asarray(move)
 
 
 def relaxed_crystal(crystal: Crystal, calculator: Calculator, settings: NebSettings) -> Crystal:

@@ -237,10 +237,37 @@ def _relaxed(
     """The cell relaxed with the ion at a point of its path, there free or held across the path."""
     path = cell.path_A
     along = path[min(at + 1, len(path) - 1)] - path[max(at - 1, 0)]
-    along /= np.linalg.norm(along)
     atoms = cell.atoms(np.vstack([cell.host_A, path[at]]))
+    return relaxed_briefly(atoms, along, free, held, calculator, max_steps, watch)
+
+
+def relaxed_briefly(
+    atoms: Atoms,
+    along_A: Floats,
+    free: NDArray[np.bool_],
+    held: bool,
+    calculator: Calculator,
+    max_steps: int,
+    watch: Watch,
+) -> Held:
+    """A cell relaxed for a few steps.
+
+    Args:
+        atoms: All of them, moving ion last; they are left where they end.
+        along_A: (3,) direction of the path at the ion.
+        free: (n_host,) which host atoms give way.
+        held: Whether the ion stays in the plane across the path.
+        calculator: Any ASE calculator with forces.
+        max_steps: Most steps.
+        watch: Counts the calls and knows when time is up.
+
+    Raises:
+        BrokenCalculationError: The calculator failed, or time is up.
+    """
+    along = along_A / np.linalg.norm(along_A)
+    began_A = atoms.positions[-1].copy()
     atoms.calc = CheckedCalculator(calculator, watch)
-    ion = cell.n_atoms - 1
+    ion = len(atoms) - 1
     atoms.set_constraint(FixedPlane(ion, along) if held else None)
     moving = np.append(free, True)
     part: Any = Filter(atoms, mask=moving)  # ASE declares fewer targets than it takes
@@ -256,7 +283,7 @@ def _relaxed(
     unconstrained = atoms.get_forces(apply_constraint=False)
     return Held(
         energies_eV=tuple(energies),
-        moved_A=float(np.linalg.norm(atoms.positions[ion] - path[at])),
+        moved_A=float(np.linalg.norm(atoms.positions[ion] - began_A)),
         force_eV_A=float(np.linalg.norm(atoms.get_forces()[moving], axis=1).max()),
         along_eV_A=float(unconstrained[ion] @ along),
         positions_A=atoms.positions.copy(),

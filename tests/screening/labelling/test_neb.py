@@ -33,8 +33,8 @@ def test_barrier_of_a_cosine(n_images: int, bend_A: float) -> None:
 
 
 def test_the_mirror_halves_the_work_and_changes_nothing() -> None:
-    half = neb_barrier(washboard_cell(), Washboard(), SETTINGS)
-    lopsided = washboard_cell(host_A=np.array([[1.2, 3.0, 0.0], [1.5, -3.0, 0.7]]))
+    half = neb_barrier(washboard_cell(0.6), Washboard(), SETTINGS)
+    lopsided = washboard_cell(0.6, host_A=np.array([[1.2, 3.0, 0.0], [1.5, -3.0, 0.7]]))
     whole = neb_barrier(lopsided, Washboard(), SETTINGS)
     assert half.symmetric
     assert not whole.symmetric
@@ -87,6 +87,20 @@ def test_vacancy_in_a_metal_agrees_with_a_plain_band() -> None:
     assert BFGS(band, logfile=None).run(fmax=0.02, steps=200)
     energies = [image.get_potential_energy() for image in images]
     assert found.barrier_eV == pytest.approx(max(energies) - energies[0], abs=2e-3)
+
+
+def test_a_middle_that_gives_way_first_saves_steps_and_changes_no_barrier(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = NebSettings(n_images=3, fmax_eV_A=0.02)
+    first = neb_barrier(vacancy_in_aluminium(), EMT(), settings)
+    monkeypatch.setattr("ionbridge.screening.labelling.neb.TOP_STEPS", 0)
+    stiff = neb_barrier(vacancy_in_aluminium(), EMT(), settings)
+    assert first.converged
+    assert first.symmetric
+    assert first.barrier_eV == pytest.approx(stiff.barrier_eV, abs=BARRIER_ERROR_EV)
+    np.testing.assert_allclose(first.energies_eV, first.energies_eV[::-1], atol=1e-6)
+    assert first.n_steps < stiff.n_steps
 
 
 def test_too_few_steps_is_said() -> None:
