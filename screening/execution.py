@@ -15,6 +15,7 @@ import multiprocessing.connection
 import os
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -66,24 +67,38 @@ def time_limit(seconds: float) -> Iterator[None]:
 
     Python code is interrupted by a signal. Compiled code that does not come back ends the whole
     process somewhat later, which `map_shards` answers with a failed row. Where no signal can be
-    had (outside the main thread), the body runs without a limit.
+    had (outside the main thread), the body runs without a limit. Within another limit the outer one
+    goes on when the inner body has ended.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
+    passed = False
+
     def interrupt(signum: int, frame: FrameType | None) -> None:
+        nonlocal passed
+        passed = True
         raise TimeLimitExceededError(f"took longer than {seconds:g} s")
 
     previous = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    started = time.monotonic()
+    outer_s, _ = signal.setitimer(signal.ITIMER_REAL, seconds)
     if in_worker():
         faulthandler.dump_traceback_later(seconds * HARD_LIMIT_FACTOR, exit=True)
     try:
         yield
+    except Exception as error:
+        if passed and not isinstance(error, TimeLimitExceededError):
+            # compiled modules swallow the interrupt and fail at what they lack then
+            raise TimeLimitExceededError(f"took longer than {seconds:g} s") from error
+        raise
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, previous)
+        if outer_s:
+            left_s = outer_s - (time.monotonic() - started)
+            signal.setitimer(signal.ITIMER_REAL, max(left_s, 1e-6))
         if in_worker():
             faulthandler.cancel_dump_traceback_later()
 

@@ -133,6 +133,32 @@ def test_time_limit_interrupts_and_clears() -> None:
     time.sleep(0.1)  # no alarm is left behind
 
 
+def test_an_interrupt_that_compiled_code_turns_into_another_error_is_the_limit() -> None:
+    def compiled() -> None:
+        try:
+            time.sleep(5)
+        except TimeLimitExceededError:
+            raise AttributeError("'NoneType' object has no attribute 'flatten'") from None
+
+    with pytest.raises(TimeLimitExceededError, match=r"longer than 0\.05 s"), time_limit(0.05):
+        compiled()
+    with pytest.raises(AttributeError), time_limit(5):
+        raise AttributeError("a bug")
+
+
+def test_an_outer_limit_goes_on_after_an_inner_one() -> None:
+    def with_an_inner_one() -> None:
+        with time_limit(5):
+            pass
+        time.sleep(10)
+
+    started = time.perf_counter()
+    with pytest.raises(TimeLimitExceededError, match=r"longer than 0\.2 s"), time_limit(0.2):
+        with_an_inner_one()
+    assert time.perf_counter() - started < 5
+    time.sleep(0.3)  # no alarm is left behind
+
+
 def test_executor_by_name() -> None:
     assert executor_from("local", 3) == LocalProcesses(3)
     assert executor_from("local", 0) == ThisProcess()
