@@ -233,14 +233,14 @@ def _is_structure(item: Any) -> bool:
 
 
 def _records(records: list[Any]) -> Input:
-    kinds = {type(r) for r in records if not isinstance(r, FailedRecord)}
-    if not kinds:
+    usable = [r for r in records if not isinstance(r, FailedRecord)]
+    if not usable:
         raise InputError("nothing was given")
-    if kinds == {Hop}:
+    if all(isinstance(r, Hop) for r in usable):
         return Input("hops", records, f"{len(records)} hops")
-    if kinds == {ConductivityRow}:
+    if all(isinstance(r, ConductivityRow) for r in usable):
         return Input("conductivity_table", records, f"{len(records)} rows")
-    if kinds == {Crystal}:
+    if all(isinstance(r, Crystal) for r in usable):
         return Input("crystals", records, f"{len(records)} crystals")
     raise InputError("expected records of one kind: all crystals, all hops, or all table rows")
 
