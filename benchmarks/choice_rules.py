@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.few_label_runs import Run
+from benchmarks.strategy_prior import StrategyPrior, Trial, choose, trial_of
 from ionbridge.models.few_label import STRATEGIES, members
-from ionbridge.screening.orchestrator.adaptation import StrategyPrior, Trial, choose, trial_of
 
 Floats = NDArray[np.float64]
 Rule = Callable[[Run, Trial, StrategyPrior], Floats]

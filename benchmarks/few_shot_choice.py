@@ -17,11 +17,12 @@ import numpy as np
 from benchmarks.few_shot_runs import Answer, Answers
 from benchmarks.few_shot_strategies import FEWEST_FRAMEWORKS
 from benchmarks.few_shot_tasks import Floats, Key, Table, Task
-from ionbridge.models.adaptation import choose as choose_by_labels
+from benchmarks.strategy_prior import StrategyPrior, Trial, choose, trial_of
+from ionbridge.models.adaptation import SIMPLE as SIMPLE_WAYS
+from ionbridge.models.cross_validation import choose as choose_by_labels
 from ionbridge.models.few_label import blended, members
 from ionbridge.models.metrics import mae
 from ionbridge.models.physics_fed import PhysicsFed
-from ionbridge.screening.orchestrator.adaptation import StrategyPrior, Trial, choose, trial_of
 
 CANDIDATES = {
     "family_mean": "mean",
@@ -107,7 +108,7 @@ def best_elsewhere(errors: Mapping[Key, Mapping[str, float]], task: Task) -> str
 def least(cross_validated: Mapping[str, float]) -> str:
     """By the labels alone, a simple strategy where it is as good."""
     named = {SIMPLE.get(BY_KEY[key], key): error for key, error in cross_validated.items()}
-    chosen = choose_by_labels(named, PhysicsFed.kind)
+    chosen = choose_by_labels(named, SIMPLE_WAYS, PhysicsFed.kind)
     back = {name: strategy for strategy, name in SIMPLE.items()}
     return back.get(chosen) or BY_KEY[chosen]
 

@@ -23,9 +23,10 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.protocols import LeaveFamilyAndIonOut, LeaveFamilyOut, LeaveIonOut
-from ionbridge.models.adaptation import Base, ensemble_config, out_of_fold
+from ionbridge.models.adaptation import Base, ensemble_config
 from ionbridge.models.baselines import BASELINES
 from ionbridge.models.checkpoint import sha256
+from ionbridge.models.cross_validation import cross_val_predict
 from ionbridge.models.ensemble import HopEnsemble
 from ionbridge.models.finetuning import STRATEGIES, FromScratch
 from ionbridge.models.metrics import bootstrap, mae, paired_bootstrap, r2, spearman
@@ -71,7 +72,7 @@ def run_folds(
     barrier: NDArray[np.float64],
     folds: list[Split],
 ) -> Prediction:
-    return out_of_fold(maker(name, base, len(hops), seed, n_members), hops, barrier, folds)
+    return cross_val_predict(maker(name, base, len(hops), seed, n_members), hops, barrier, folds)
 
 
 def run(

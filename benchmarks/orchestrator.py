@@ -6,8 +6,7 @@ Each task (a target, a number of labels, a draw) is one file in WORK/runs with w
 predicted, in cross-validation on the labels and on the test rows; tasks that are there are not run
 again. What a rule would have chosen is worked out from the files: its prior is learnt on the tasks
 of the other targets only, and so is how many strategies it blends. Writes
-benchmarks/results/orchestrator.json, one line a task beside it and, with --prior FILE, the prior of
-all tasks that the program ships.
+benchmarks/results/orchestrator.json and one line a task beside it.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ import torch
 
 from benchmarks.choice_rules import FIXED, NEVER, RULES, SHIPPED, trial
 from benchmarks.few_label_runs import Run, complete, load_all
+from benchmarks.strategy_prior import StrategyPrior
 from ionbridge.models.checkpoint import sha256
-from ionbridge.screening.orchestrator.adaptation import StrategyPrior
 from ionbridge.structures.sources import materials_project, neb_barriers
 
 RESULT = Path(__file__).parent / "results" / "orchestrator.json"
@@ -195,7 +194,6 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("results/orchestrator-benchmark"))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--kind", nargs="*", default=["hops", "bulk"])
-    parser.add_argument("--prior", type=Path, help="file to write the prior of all tasks to")
     parser.add_argument("--table-only", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -209,8 +207,6 @@ def main() -> None:
     for kind in ("hops", "bulk"):
         for name, scores in result.get(kind, {}).get("all", {}).items():
             print(kind, name, scores)
-    if args.prior is not None:
-        StrategyPrior.fit([trial(row.run) for row in rows]).save(args.prior)
 
 
 if __name__ == "__main__":

@@ -26,11 +26,11 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.few_label_tasks import BULK, N_CORE, Task, bulk_tables
+from benchmarks.strategy_prior import cross_validated, transfers
 from ionbridge.models.adaptation import WORTHWHILE
 from ionbridge.models.checkpoint import sha256
 from ionbridge.models.few_label import STRATEGIES, Source
 from ionbridge.models.metrics import mae
-from ionbridge.screening.orchestrator.adaptation import cross_validated, transfers
 from ionbridge.screening.shards import write_json
 from ionbridge.structures.sources import materials_project
 

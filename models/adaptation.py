@@ -13,6 +13,7 @@ beside them in the Gaussian process as the asked method would have given them
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from tqdm import tqdm
 from ionbridge.models import library
 from ionbridge.models.baselines import BASELINES, ExtraTreesBaseline, FamilyIonMean
 from ionbridge.models.calibration import ENOUGH_GROUPS, Calibration
+from ionbridge.models.cross_validation import choose, cross_val_predict, grouped_folds
 from ionbridge.models.encoder import HopEncoder
 from ionbridge.models.ensemble import HopEnsemble, HopEnsembleConfig
 from ionbridge.models.finetuning import STRATEGIES, FromScratch, Strategy
@@ -41,7 +43,7 @@ from ionbridge.models.transforms import LogShift
 from ionbridge.models.tuning import Settings, tune
 from ionbridge.structures.family_names import canonical_family
 from ionbridge.structures.records import Hop
-from ionbridge.structures.splits import GroupedKFold, RandomKFold, Split
+from ionbridge.structures.splits import RandomKFold, Split
 
 Weights = Sequence[Mapping[str, torch.Tensor]]
 
@@ -84,13 +86,6 @@ networks, and no transfer."""
 
 SIMPLE = frozenset((*BASELINES, PhysicsFed.kind))
 """Those of which no network is tuned."""
-
-CLEARLY = 0.4
-"""Share by which another must be better than the labels of a base joined with few new ones. Rules
-that choose more freely lose on families left out (docs/barriers.md)."""
-
-WORTHWHILE = 0.02
-"""A network must beat the simplest candidate's error by this share to be chosen over it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,6 +184,10 @@ def process_of(model: PhysicsFed, theta: NDArray[np.float64] | None = None) -> P
     return PathProcess(model.inputs_.scalars, LogShift().forward(saddle), theta)
 
 
+class _TimeIsUpError(Exception):
+    """A comparison has taken too long."""
+
+
 def adapt(
     hops: Sequence[Hop],
     barrier_eV: NDArray[np.float64],
@@ -202,6 +201,7 @@ def adapt(
     device: str = "auto",
     trials: int = 0,
     study: Path | None = None,
+    limit_s: float | None = None,
     progress: bool = False,
 ) -> Any:
     """Fit a model to labelled hops and calibrate it by grouped cross-validation.
@@ -221,11 +221,14 @@ def adapt(
         trials: Settings that are tried in a search (:mod:`ionbridge.models.tuning`); 0 for the
             defaults.
         study: Journal of the search, with which it goes on.
+        limit_s: Most seconds for the comparison of ``auto``; candidates that are not done by then
+            are left out, and the card names them.
         progress: Show progress bars.
 
     Returns:
         A fitted model with ``predict``, ``interval``, ``in_domain``, ``save``; what was compared
-        and how well the chosen one does out of fold stands in its ``card_``.
+        and how well the chosen one does out of fold stands in its ``card_``; ``validated_`` holds
+        each hop with its out-of-fold barrier and its label, eV.
 
     Raises:
         ValueError: Unknown strategy, too few labels, none of the method asked for, or a search
@@ -252,17 +255,20 @@ def adapt(
     def maker(with_: Settings, b: Base, n_labels: int, n_members: int) -> Callable[[], Any]:
         return _maker(with_, b, n_labels, seed, n_members, device)
 
-    def validated(with_: Settings, n_members: int) -> Prediction:
-        parts = [
-            out_of_fold(maker(with_, b, len(hops), n_members), hops, barrier_eV, [f])
-            for b, f in zip(bases, folds, strict=True)
-        ]
+    def validated(with_: Settings, n_members: int, until: float | None = None) -> Prediction:
+        parts = []
+        for b, fold in zip(bases, folds, strict=True):
+            if until is not None and time.monotonic() > until:
+                raise _TimeIsUpError
+            make = maker(with_, b, len(hops), n_members)
+            parts.append(cross_val_predict(make, hops, barrier_eV, [fold]))
         fields = ("mean", "aleatoric_std", "epistemic_std")
         return Prediction(*(np.sum([getattr(p, f) for p in parts], axis=0) for f in fields))
 
     def best_of(compared: Mapping[str, float]) -> str:
         few = len({hop.framework for hop in hops}) < ENOUGH_GROUPS
-        return choose(compared, PhysicsFed.kind if few and base.fed is not None else None)
+        stands = PhysicsFed.kind if few and base.fed is not None else None
+        return choose(compared, SIMPLE, stands)
 
     def fitted_to(with_: Settings, train: Rows, test: Rows) -> NDArray[np.float64]:
         model = maker(with_, placed(train, test), len(train), 1)()
@@ -270,7 +276,9 @@ def adapt(
         predicted: Prediction = model.predict([hops[i] for i in test])
         return predicted.mean
 
+    ends = None if limit_s is None else time.monotonic() + limit_s
     compared: dict[str, float] = {}
+    left_out: list[str] = []
     candidates = AUTO_CANDIDATES if strategy == "auto" else (strategy,)
     tuning = None
     if trials:
@@ -283,10 +291,14 @@ def adapt(
         settings = tuning.settings
     else:
         if strategy == "auto":
-            compared = {
-                name: mae(barrier_eV, validated(Settings(name), n_members=1).mean)
-                for name in tqdm(candidates, desc="compare", disable=not progress)
-            }
+            for name in tqdm(candidates, desc="compare", disable=not progress):
+                until = None if name in SIMPLE else ends
+                try:
+                    found = validated(Settings(name), n_members=1, until=until)
+                except _TimeIsUpError:
+                    left_out.append(name)
+                    continue
+                compared[name] = mae(barrier_eV, found.mean)
         settings = Settings(best_of(compared) if compared else strategy)
     validation = validated(settings, min(n_members, VALIDATION_MEMBERS))
     every, none = np.arange(len(hops)), np.arange(0)
@@ -294,6 +306,8 @@ def adapt(
     model = maker(settings, start, len(hops), n_members)()
     _fit(model, hops, barrier_eV, progress)
     card = _card(settings.strategy, base, footing, compared, seed)
+    if left_out:
+        card["not_compared"] = dict.fromkeys(left_out, f"not done in {limit_s:g} s")
     if tuning is not None:
         card["tuning"] = tuning.report
     if isinstance(model, HopEnsemble | PhysicsFed):
@@ -312,6 +326,10 @@ def adapt(
         "interval_coverage_90": round(interval_coverage(barrier_eV, lower, upper), 3),
     }
     model.card_ = card
+    model.validated_ = [
+        (hop, float(mean), float(label))
+        for hop, mean, label in zip(hops, validation.mean, barrier_eV, strict=True)
+    ]
     return model
 
 
@@ -324,52 +342,10 @@ def folds_of(hops: Sequence[Hop], n_folds: int) -> tuple[list[Split], str]:
     """
     n_frameworks = len({hop.framework for hop in hops})
     if n_frameworks > 1:
-        folds = list(GroupedKFold(min(n_folds, n_frameworks)).split(hops))
+        folds = grouped_folds(hops, None, n_folds)
         return folds, f"grouped by host framework, {len(folds)} folds"
     folds = list(RandomKFold(min(n_folds, len(hops))).split(hops))
     return folds, f"hops of the only host framework, {len(folds)} random folds"
-
-
-def choose(compared: Mapping[str, float], stands: str | None = None) -> str:
-    """The candidate with the least error, unless a simple one is as good within WORTHWHILE.
-
-    Args:
-        compared: Cross-validated error of each.
-        stands: Taken unless another is better beyond doubt (CLEARLY): with a handful of frameworks
-            the errors are too noisy to choose by.
-    """
-    best = min(compared, key=lambda name: compared[name])
-    known = None if stands is None else compared.get(stands)
-    if stands is not None and known is not None and compared[best] >= (1.0 - CLEARLY) * known:
-        return stands
-    simple = [name for name in compared if name in SIMPLE]
-    simplest = min(simple, key=lambda name: compared[name], default=best)
-    return simplest if compared[simplest] <= (1.0 + WORTHWHILE) * compared[best] else best
-
-
-def out_of_fold(
-    make: Callable[[], Any],
-    hops: Sequence[Hop],
-    barrier_eV: NDArray[np.float64],
-    folds: Sequence[Split],
-) -> Prediction:
-    """Every hop predicted by a model that saw nothing of its fold.
-
-    Args:
-        make: Gives a fresh, unfitted model.
-        hops: (n,) hops.
-        barrier_eV: (n,) labels.
-        folds: Splits whose test parts cover every hop once.
-    """
-    parts = [np.zeros(len(hops)) for _ in range(3)]
-    for fold in folds:
-        model = make()
-        model.fit([hops[i] for i in fold.train], barrier_eV[fold.train])
-        prediction = model.predict([hops[i] for i in fold.test])
-        values = (prediction.mean, prediction.aleatoric_std, prediction.epistemic_std)
-        for store, value in zip(parts, values, strict=True):
-            store[fold.test] = value
-    return Prediction(*parts)
 
 
 def ensemble_config(

@@ -367,7 +367,7 @@ class AgeingRom(Estimator):
         return "; ".join(far)
 
     def save(self, directory: str | Path, card: Mapping[str, Any] | None = None) -> None:
-        """Write the model folder."""
+        """Write the model folder: weights, settings and the card."""
         arrays = {"ranges": self.ranges_, "spread": self.spread_}
         for name, processes in self.processes_.items():
             for k, process in enumerate(processes):

@@ -47,7 +47,7 @@ class Baseline(Estimator, ABC):
         return self
 
     def predict(self, records: Sequence[Hop]) -> Prediction:
-        """Barriers of hops, eV."""
+        """Forward migration barriers of hops with their spreads, eV."""
         if not hasattr(self, "ions_"):
             raise ValueError(f"{type(self).__name__} is not fitted; call fit(records, labels)")
         if not records:
@@ -79,7 +79,7 @@ class Baseline(Estimator, ABC):
         return "cpu"
 
     def save(self, directory: str | Path, card: Mapping[str, Any] | None = None) -> None:
-        """Write the model folder."""
+        """Write the model folder: weights, settings and the card."""
         arrays, settings = self._state()
         save_model(
             Path(directory),

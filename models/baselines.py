@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from ionbridge.models.baseline import Arrays, Baseline, Floats
+from ionbridge.models.cross_validation import Rows, grouped_folds, out_of_fold
 from ionbridge.models.gaussian_process import GaussianProcessBaseline
 from ionbridge.models.hop_graphs import features_of, on_path
 from ionbridge.models.prediction import Prediction
@@ -21,7 +22,7 @@ from ionbridge.models.trees import Forest
 from ionbridge.structures.descriptors import HOP_FEATURES
 from ionbridge.structures.family_names import canonical_family
 from ionbridge.structures.records import Hop
-from ionbridge.structures.splits import GroupedKFold, framework
+from ionbridge.structures.splits import framework
 
 
 @dataclass
@@ -136,16 +137,15 @@ class ExtraTreesBaseline(Baseline):
 
     def _unexplained(self, hops: Sequence[Hop], features: Floats, target: Floats) -> float:
         """Out-of-fold error in log space that the spread of the trees does not account for."""
-        n_folds = min(5, len({framework(hop) for hop in hops}))
-        if n_folds < 2:
+        folds = grouped_folds(hops, framework, 5, self.seed)
+        if not folds:
             return float(target.std())
-        error, spread = np.zeros(len(hops)), np.zeros(len(hops))
-        for fold in GroupedKFold(n_folds, self.seed).split(hops):
-            trees = self._grow(features[fold.train], target[fold.train]).predict(
-                features[fold.test]
-            )
-            error[fold.test] = target[fold.test] - trees.mean(axis=0)
-            spread[fold.test] = trees.std(axis=0)
+
+        def predict(train: Rows, test: Rows) -> Floats:
+            trees = self._grow(features[train], target[train]).predict(features[test])
+            return np.array([target[test] - trees.mean(axis=0), trees.std(axis=0)])
+
+        error, spread = out_of_fold(predict, folds, np.zeros((2, len(hops))))
         unexplained = float(np.mean(error**2) - np.mean(spread**2))
         return max(unexplained, 0.0) ** 0.5
 

@@ -78,5 +78,5 @@ class Boosting:
         return cls(start, Forest.from_arrays(arrays).short())
 
     def predict(self, features: Floats) -> Floats:
-        """(n,) predictions."""
+        """(n,) predictions for (n, n_features) inputs."""
         return self.start + np.asarray(self.forest.predict(features), dtype=float).sum(axis=0)

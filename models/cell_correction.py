@@ -66,7 +66,7 @@ class Curves:
         return len(self.capacity_Ah)
 
     def take(self, index: NDArray[np.intp] | slice) -> Curves:
-        """The chosen curves."""
+        """The curves of the chosen indices."""
         return Curves(self.capacity_Ah[index], self.voltage_V[index])
 
     @classmethod
@@ -86,7 +86,7 @@ class Standard:
 
     @classmethod
     def fit(cls, features: NDArray[np.float32]) -> Standard:
-        """From features (..., len(NAMES))."""
+        """Centre and scale of the columns of features (..., len(NAMES))."""
         rows = features.reshape(-1, len(NAMES))
         return cls(rows.mean(axis=0), rows.std(axis=0) + np.float32(0.1))
 
@@ -179,7 +179,7 @@ class Points:
         return len(self.target)
 
     def take(self, index: Tensor) -> Points:
-        """The chosen curves."""
+        """The curves of the chosen indices."""
         return Points(
             self.x[:, index], self.gate[:, index], self.z[:, index], self.tables,
             self.table[:, index], self.rest[index], self.thermal[index], self.target[index],

@@ -349,7 +349,7 @@ class CellDiscrepancy(Estimator):
         )
 
     def save(self, directory: str | Path, card: Mapping[str, Any] | None = None) -> None:
-        """Write the model folder."""
+        """Write the model folder: weights, settings and the card."""
         self._check()
         names = ("share", "voltage_V", "across", "along", "place")
         stacked = {k: np.stack([getattr(r, k) for r in self.records_]) for k in names}

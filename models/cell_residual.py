@@ -111,10 +111,10 @@ class ResidualCurves:
         return np.array([solve_triangular(root, eye, lower=True).T for root in self.root])
 
     def arrays(self) -> dict[str, Floats]:
-        """Everything, by name."""
+        """All arrays of the model, by name, for saving."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Floats]) -> Self:
-        """The inverse of :meth:`arrays`."""
+        """Make it anew from what :meth:`arrays` gave."""
         return cls(**arrays)

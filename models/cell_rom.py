@@ -543,7 +543,7 @@ class CellRom(Estimator):
         return np.asarray(inside)
 
     def save(self, directory: str | Path, card: Mapping[str, Any] | None = None) -> None:
-        """Write the model folder."""
+        """Write the model folder: weights, settings and the card."""
         arrays: dict[str, torch.Tensor] = {f"weights/{k}": v for k, v in self.parameters_.items()}
         arrays |= {f"standard/{k}": torch.from_numpy(v) for k, v in asdict(self.standard_).items()}
         for k in ("center", "scale", "reference"):

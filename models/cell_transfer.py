@@ -57,14 +57,14 @@ def _merged(parameters: Parameters) -> Parameters:
 
 @dataclass(frozen=True)
 class FullTuning:
-    """Every weight is tuned."""
+    """Tune every weight of the source network."""
 
     training: Training = CAREFUL
 
     def adapt(
         self, source: CellRom, cells: Cells, curves: Curves, *, calibrate: bool = True
     ) -> CellRom:
-        """See :class:`Strategy`."""
+        """Carry the source model to a new base cell, see :class:`Strategy`."""
         return _tuned(source, source.parameters_, cells, curves, self.training, None, calibrate)
 
 
@@ -78,7 +78,7 @@ class LastLayers:
     def adapt(
         self, source: CellRom, cells: Cells, curves: Curves, *, calibrate: bool = True
     ) -> CellRom:
-        """See :class:`Strategy`."""
+        """Carry the source model to a new base cell, see :class:`Strategy`."""
         depth = len(source.hidden) + 1
         names = [f"{k}{i}" for i in range(depth - self.n_layers, depth) for k in "wb"]
         return _tuned(source, source.parameters_, cells, curves, self.training, names, calibrate)
@@ -95,7 +95,7 @@ class LowRank:
     def adapt(
         self, source: CellRom, cells: Cells, curves: Curves, *, calibrate: bool = True
     ) -> CellRom:
-        """See :class:`Strategy`."""
+        """Carry the source model to a new base cell, see :class:`Strategy`."""
         generator = torch.Generator().manual_seed(self.seed)
         start = dict(source.parameters_)
         last = len(source.hidden)
@@ -118,7 +118,7 @@ class Scratch:
     def adapt(
         self, source: CellRom, cells: Cells, curves: Curves, *, calibrate: bool = True
     ) -> CellRom:
-        """See :class:`Strategy`."""
+        """Carry the source model to a new base cell, see :class:`Strategy`."""
         model = CellRom(self.training, source.n_members, source.hidden, self.seed)
         return model.fit([cells], [curves], calibrate=calibrate)
 
@@ -130,7 +130,7 @@ class NoLearning:
     def adapt(
         self, source: CellRom, cells: Cells, curves: Curves, *, calibrate: bool = True
     ) -> CellRom:
-        """See :class:`Strategy`."""
+        """Carry the source model to a new base cell, see :class:`Strategy`."""
         return source.moved_to(cells, source.parameters_, source.training)
 
 
@@ -141,7 +141,7 @@ class ClosedForm:
     def adapt(
         self, source: CellRom, cells: Cells, curves: Curves, *, calibrate: bool = True
     ) -> CellRom:
-        """See :class:`Strategy`."""
+        """Carry the source model to a new base cell, see :class:`Strategy`."""
         nothing = {k: torch.zeros_like(v) for k, v in source.parameters_.items()}
         return source.moved_to(cells, nothing, source.training)
 
@@ -159,7 +159,7 @@ class ResidualProcess:
     def adapt(
         self, source: CellRom, cells: Cells, curves: Curves, *, calibrate: bool = True
     ) -> CellRom:
-        """See :class:`Strategy`."""
+        """Carry the source model to a new base cell, see :class:`Strategy`."""
         base = self.base.adapt(source, cells, curves, calibrate=False)
         return base.with_residual(*usable(cells, curves), calibrate)
 
@@ -220,7 +220,7 @@ class Automatic:
     def adapt(
         self, source: CellRom, cells: Cells, curves: Curves, *, calibrate: bool = True
     ) -> CellRom:
-        """See :class:`Strategy`."""
+        """Carry the source model to a new base cell, see :class:`Strategy`."""
         cells, curves = usable(cells, curves)
         best = self.candidates[0]
         if len(curves) >= self.n_folds:

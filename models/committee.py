@@ -121,7 +121,7 @@ class Committee:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Committee:
-        """What :meth:`arrays` gave."""
+        """Make it anew from what :meth:`arrays` gave."""
 
         def forest(name: str) -> Forest:
             return Forest.from_arrays({k: arrays[f"{name}/{k}"] for k in _FOREST})

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from ionbridge.models.calibration import Calibration
 from ionbridge.models.checkpoint import load_arrays, save_model
 from ionbridge.models.committee import Committee, CommitteeSettings
+from ionbridge.models.cross_validation import Rows, grouped_folds, out_of_fold
 from ionbridge.models.domain import Domain
 from ionbridge.models.estimator import Estimator
-from ionbridge.models.held_out import Rows, held_out
 from ionbridge.models.prediction import Prediction
 from ionbridge.models.transforms import LogShift
 from ionbridge.structures.conductor_descriptors import (
@@ -65,7 +65,7 @@ class Branch:
 
     @property
     def name(self) -> str:
-        """For example ``Li.space_group.cell``."""
+        """Name of the branch, for example ``Li.space_group.cell``: ion and inputs."""
         return ".".join((self.ion, *self.blocks))
 
 
@@ -218,7 +218,8 @@ class ConductivityTrees(Estimator):
             return member.predict(features[test])
 
         unlearnt = np.repeat([[t.mean()], [t.std()]], len(rows), axis=1)
-        return committee, held_out(rows, source_group, N_FOLDS, self.seed, unlearnt, predict)
+        folds = grouped_folds(rows, source_group, N_FOLDS, self.seed)
+        return committee, out_of_fold(predict, folds, unlearnt)
 
     def _decades(
         self, ion: str, blocks: tuple[str, ...], mean_t: Floats, spread_t: Floats
@@ -314,7 +315,7 @@ class ConductivityTrees(Estimator):
         )
 
     def save(self, directory: str | Path, card: Mapping[str, Any] | None = None) -> None:
-        """Write the model folder."""
+        """Write the model folder: weights, settings and the card."""
         arrays: dict[str, NDArray[Any]] = {
             "moments": self.moments_,
             "held_out": self.held_out_,

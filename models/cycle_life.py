@@ -58,7 +58,7 @@ class SlopePrior:
 
     @property
     def mean(self) -> Floats:
-        """(2,) by feature."""
+        """(2,) prior mean of the slopes, by feature."""
         return np.array([self.variance_slope, self.reserve_slope])
 
     @property
@@ -100,11 +100,11 @@ class LifeLine(Estimator, Generic[Record]):
 
     @classmethod
     def from_settings(cls, settings: dict[str, Any]) -> Self:
-        """An unfitted model."""
+        """An unfitted model with the settings that a folder states."""
         raise NotImplementedError
 
     def features(self, records: Sequence[Record]) -> Floats:
-        """(n, n_features) of cells."""
+        """(n, n_features) numbers of the cells that the line is drawn through."""
         raise NotImplementedError
 
     @property
@@ -192,7 +192,7 @@ class LifeLine(Estimator, Generic[Record]):
         ]
 
     def save(self, directory: str | Path, card: Mapping[str, Any] | None = None) -> None:
-        """Write the model folder."""
+        """Write the model folder: weights, settings and the card."""
         self._check()
         names = ("centre_", "width_", "information_", "weights_")
         numbers = {n: getattr(self, n) for n in (*self.numbers, "freedom_", "noise_")}
@@ -248,17 +248,17 @@ class CycleLife(LifeLine[EarlyCycles]):
     numbers: ClassVar[tuple[str, ...]] = ("usual_reserve_",)
 
     def settings(self) -> dict[str, Any]:
-        """See `LifeLine`."""
+        """Settings as plain values, see `LifeLine`."""
         return asdict(self)
 
     @classmethod
     def from_settings(cls, settings: dict[str, Any]) -> Self:
-        """See `LifeLine`."""
+        """An unfitted model with these settings, see `LifeLine`."""
         return cls(SlopePrior(**settings.pop("prior")), **settings)
 
     @property
     def slopes(self) -> tuple[Floats, Floats]:
-        """See `LifeLine`."""
+        """Prior of the slopes by feature, see `LifeLine`."""
         return self.prior.mean, self.prior.precision
 
     def fit(self, records: Sequence[EarlyCycles], labels: Sequence[float]) -> Self:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from ionbridge.models.calibration import ENOUGH_GROUPS
+from ionbridge.models.cross_validation import Rows, grouped_folds, out_of_fold
 from ionbridge.models.diffusivity import DiffusivityProcess
-from ionbridge.models.held_out import Rows, held_out
 from ionbridge.models.method_footing import UNSTATED, asked_method
 from ionbridge.structures.records import Label
 from ionbridge.structures.tables import ConductivityRow
@@ -112,6 +112,5 @@ def _out_of_fold(
         )
 
     unlearnt = np.full((3, len(rows)), np.nan)
-    return held_out(
-        rows, lambda row: row.composition.reduced_formula, N_FOLDS, seed, unlearnt, predict
-    )
+    folds = grouped_folds(rows, lambda row: row.composition.reduced_formula, N_FOLDS, seed)
+    return out_of_fold(predict, folds, unlearnt)

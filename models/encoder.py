@@ -37,7 +37,7 @@ class HopEncoder(Estimator):
         self.card_ = dict(card)
 
     def save(self, directory: Path) -> None:
-        """Write the model folder."""
+        """Write the model folder: weights, settings and the card."""
         tensors = {
             f"member{k}.{name}": value
             for k, weights in enumerate(self.weights)
@@ -53,7 +53,7 @@ class HopEncoder(Estimator):
 
     @classmethod
     def load(cls, directory: Path) -> HopEncoder:
-        """Read a model folder."""
+        """Read a model folder that :meth:`save` wrote."""
         tensors, config, card = load_model(directory)
         weights: list[Mapping[str, Tensor]] = []
         n_members = len({name.partition(".")[0] for name in tensors})

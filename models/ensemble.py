@@ -147,7 +147,7 @@ class HopEnsembleConfig:
             raise ValueError(f"ensemble: process_weight {self.process_weight!r}; expected 0 to 1")
 
     def to_json(self) -> dict[str, Any]:
-        """As a JSON object."""
+        """Plain values, ready to be written as JSON."""
         return {
             "network": asdict(self.network),
             "training": asdict(self.training),
@@ -159,7 +159,7 @@ class HopEnsembleConfig:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> HopEnsembleConfig:
-        """Inverse of :meth:`to_json`."""
+        """Make settings from what :meth:`to_json` gave."""
         return cls(
             network=HopNetworkConfig(**value["network"]),
             training=TrainingConfig(**value["training"]),

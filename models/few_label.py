@@ -80,12 +80,12 @@ class Source:
 
     @cached_property
     def trees(self) -> ExtraTreesRegressor:
-        """Trees on all columns."""
+        """Extremely randomised trees on all columns of the source."""
         return _trees(self.descriptors, self.target, None, self.seed)
 
     @cached_property
     def network(self) -> Network:
-        """Perceptron on all columns."""
+        """Perceptron pretrained on all columns of the source."""
         return Network.pretrained(self.descriptors, self.target, self.seed)
 
     @cached_property
@@ -210,7 +210,7 @@ class Network:
             return self.model[:-1](self.inputs(descriptors)).double().numpy()
 
     def predict(self, descriptors: Floats) -> Floats:
-        """(n,) targets."""
+        """(n,) predicted targets for (n, n_features) descriptors."""
         with torch.no_grad():
             raw = self.model(self.inputs(descriptors)).squeeze(-1).double().numpy()
         return np.asarray(raw * self.spread + self.offset)

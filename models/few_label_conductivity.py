@@ -20,10 +20,10 @@ from tqdm import tqdm
 from ionbridge.models.calibration import Calibration
 from ionbridge.models.checkpoint import load_arrays, save_model
 from ionbridge.models.conductivity import SCALE, SIDE, ConductivityTrees, source_group
+from ionbridge.models.cross_validation import Rows, choose, grouped_folds, out_of_fold
 from ionbridge.models.domain import Domain
 from ionbridge.models.estimator import Estimator
 from ionbridge.models.few_label import Source, strategy_named
-from ionbridge.models.held_out import Rows, held_out
 from ionbridge.models.prediction import Prediction
 from ionbridge.structures.conductor_descriptors import (
     COMPOSITION_FEATURES,
@@ -40,8 +40,6 @@ SCRATCH = ("mean", "trees", "process")
 TRANSFER = ("zero-shot", "offset", "trees-joint", "residual", "stacked")
 CANDIDATES = (*SCRATCH, *TRANSFER)
 """What ``auto`` compares; those that use the source must beat those that do not."""
-WORTHWHILE = 0.02
-"""Transfer must be better by this share of the error to be chosen."""
 BOUND_STEP = 0.05
 """How far beyond a bound, on SCALE, its row is taken to lie: half a decade at 1e-10 S/cm."""
 HIGHEST_T = 3.3
@@ -127,7 +125,7 @@ class FewLabelConductivity(Estimator):
         return np.array(known, dtype=bool) & (self.domain_.distance(blocks) <= 1.0)
 
     def save(self, directory: str | Path, card: Mapping[str, Any] | None = None) -> None:
-        """Write the model folder."""
+        """Write the model folder: weights, settings and the card."""
         domain = {k: getattr(self.domain_, k) for k in ("center", "scale", "reference")}
         arrays = {**self.arrays_, **{f"domain/{k}": v for k, v in domain.items()}}
         save_model(
@@ -205,7 +203,7 @@ def adapt_conductivity(
     errors = {
         name: float(_errors(predicted, value, side).mean()) for name, predicted in found.items()
     }
-    chosen = choose(errors) if strategy == "auto" else strategy
+    chosen = choose(errors, SCRATCH) if strategy == "auto" else strategy
     exact = side == 0
     residual = (t - found[chosen])[exact] if exact.any() else t - found[chosen]
     spread = max(float(np.sqrt(np.mean(residual**2))), 0.02)
@@ -243,13 +241,6 @@ def adapt_conductivity(
     return model, card
 
 
-def choose(errors: Mapping[str, float]) -> str:
-    """The strategy with the least error; transfer only if it is better by ``WORTHWHILE``."""
-    alone = min((n for n in errors if n in SCRATCH), key=lambda n: errors[n])
-    best = min(errors, key=lambda n: errors[n])
-    return best if errors[best] < (1.0 - WORTHWHILE) * errors[alone] else alone
-
-
 def descriptors(rows: Sequence[ConductivityRow], elements: Sequence[str]) -> Floats:
     """(n, n_features) numbers of the compositions."""
     return np.array([conductor_descriptors(row, elements) for row in rows])
@@ -278,7 +269,7 @@ def _out_of_fold(
         return np.clip(found, -2.0, HIGHEST_T)
 
     unlearnt = np.full(len(rows), float(np.median(t)))
-    return held_out(rows, source_group, N_FOLDS, seed, unlearnt, predict)
+    return out_of_fold(predict, grouped_folds(rows, source_group, N_FOLDS, seed), unlearnt)
 
 
 def _errors(t: Floats, value: Floats, side: NDArray[np.int_]) -> Floats:

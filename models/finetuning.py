@@ -81,12 +81,12 @@ class FrozenHost:
 
 @dataclass(frozen=True)
 class HeadsOnly:
-    """Only the heads move."""
+    """Tune the output heads alone; the encoder stays as it was pretrained."""
 
     freezes_host: ClassVar[bool] = True
 
     def prepare(self, network: HopNetwork) -> ParameterGroups:
-        """The heads."""
+        """Freeze all but the heads; give the parameters that move."""
         return [{"params": _parameters(network, HEADS), "lr_factor": 1.0}]
 
 
@@ -144,7 +144,7 @@ STRATEGIES: dict[str, type[Strategy]] = {
 
 
 def strategy_from_json(value: dict[str, Any]) -> Strategy:
-    """Inverse of :func:`strategy_to_json`."""
+    """Make a strategy from what :func:`strategy_to_json` gave."""
     fields = dict(value)
     name = fields.pop("name")
     if name not in STRATEGIES:

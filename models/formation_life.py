@@ -45,17 +45,17 @@ class FormationLife(LifeLine[FormedCell]):
     )
 
     def settings(self) -> dict[str, Any]:
-        """See `LifeLine`."""
+        """Settings as plain values, see `LifeLine`."""
         return asdict(self)
 
     @classmethod
     def from_settings(cls, settings: dict[str, Any]) -> Self:
-        """See `LifeLine`."""
+        """An unfitted model with these settings, see `LifeLine`."""
         return cls(**settings)
 
     @property
     def slopes(self) -> tuple[Floats, Floats]:
-        """See `LifeLine`."""
+        """Prior of the slopes by feature, see `LifeLine`."""
         return np.zeros(2), np.full(2, 1.0 / self.slope_dex**2)
 
     def features(self, records: Sequence[FormedCell]) -> Floats:

@@ -96,7 +96,7 @@ class Graphite:
 
     @property
     def area_m2(self) -> float:
-        """Surface of all particles."""
+        """Surface of all graphite particles of the cell, m^2."""
         return self.nominal_Ah / self.current_A_m2
 
     def gradient(self, c_rate: Floats, temperature_K: Floats) -> Floats:

@@ -251,7 +251,7 @@ def write_shard(path: Path, examples: Sequence[Example]) -> None:
 
 
 def read_shard(path: Path) -> Iterator[Example]:
-    """Read what :func:`write_shard` wrote."""
+    """Read the signals that :func:`write_shard` wrote."""
     with safe_open(path, framework="pt") as file:
         groups, ids = (json.loads(file.metadata()[name]) for name in ("groups", "ids"))
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -88,7 +88,7 @@ class ProbeMessage(nn.Module):
     def forward(
         self, h: Tensor, weight: Tensor, probe_index: Tensor, basis: Tensor, n_probes: int
     ) -> Tensor:
-        """Features of the probes."""
+        """(n_probes, n_features) features of the probes, from the atoms around them."""
         atom, probe = probe_index
         message = (self.value(h) * weight[:, None])[atom] * self.filter(basis)
         return self.update(summed(message, probe, n_probes))

@@ -120,7 +120,7 @@ class LearnedEnergies:
     def of_arrays(
         cls, arrays: Mapping[str, NDArray[Any]], config: HopNetworkConfig
     ) -> LearnedEnergies:
-        """Inverse of :meth:`arrays`."""
+        """Make it anew from what :meth:`arrays` gave."""
         n_networks = len({name.split(".")[0] for name in arrays if name.startswith("network")})
         weights = [
             {

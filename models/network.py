@@ -57,7 +57,7 @@ class HopNetworkConfig:
             raise ValueError(f"network: dropout {self.dropout!r}; expected 0 or more, below 1")
 
     def to_json(self) -> dict[str, Any]:
-        """As a JSON object."""
+        """Plain values, ready to be written as JSON."""
         return asdict(self)
 
 

@@ -14,6 +14,7 @@ from scipy.special import ndtri
 from ionbridge.models.baseline import Arrays, Baseline, Floats
 from ionbridge.models.calibration import Calibration
 from ionbridge.models.checkpoint import IncompatibleModelError
+from ionbridge.models.cross_validation import Rows, grouped_folds, out_of_fold
 from ionbridge.models.domain import Domain
 from ionbridge.models.ensemble import HopEnergies
 from ionbridge.models.gaussian_process import PathProcess
@@ -34,7 +35,6 @@ from ionbridge.structures.descriptors import HOP_FEATURES, migration_graph_featu
 from ionbridge.structures.graph import PATH_SCALARS, HopData, migration_graph_data
 from ionbridge.structures.migration_graph import MigrationGraph
 from ionbridge.structures.records import Hop, UnusableStructureError
-from ionbridge.structures.splits import GroupedKFold
 
 PROFILE = "potential_profile_eV"
 """Key of a hop's energies along its path while the host stands still, by a universal potential."""
@@ -223,20 +223,20 @@ class PhysicsFed(Baseline):
         self.domain_ = Domain.fit(self.inputs_.known, groups, elements)
         source = self.known.calibration_ if self.known is not None else None
         self.calibration_ = source or Calibration()
-        n_groups = len({hop.framework for hop in hops})
-        if n_groups < 2 or not self.n_folds:
+        folds = grouped_folds(hops, None, self.n_folds)
+        if not folds:
             return
-        parts = [np.zeros(len(hops)) for _ in range(3)]
-        for fold in GroupedKFold(min(self.n_folds, n_groups)).split(hops):
+
+        def predict(train: Rows, test: Rows) -> Floats:
             part = PhysicsFed(self.seed, self.reads_energies, self.learned, self.known)
-            part._learn(own.rows(fold.train), barriers[fold.train], more, self._found())
-            found = part.predict_inputs(own.rows(fold.test).bare())
-            for store, values in zip(
-                parts, (found.mean, found.aleatoric_std, found.epistemic_std), strict=True
-            ):
-                store[fold.test] = values
+            part._learn(own.rows(train), barriers[train], more, self._found())
+            found = part.predict_inputs(own.rows(test).bare())
+            return np.stack([found.mean, found.aleatoric_std, found.epistemic_std])
+
+        found = Prediction(*out_of_fold(predict, folds, np.zeros((3, len(hops)))))
+        n_groups = len({hop.framework for hop in hops})
         self.calibration_ = Calibration.fit(
-            Prediction(*parts), barriers, TARGET, n_groups=n_groups, source=source
+            found, barriers, TARGET, n_groups=n_groups, source=source
         )
 
     def inputs_of(self, hops: Sequence[Hop]) -> Inputs:
@@ -571,16 +571,16 @@ class Inputs:
         return above_mean(barrier_eV, self.difference)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """By name."""
+        """All columns by name, for saving."""
         return {name: getattr(self, name) for name in INPUTS}
 
     @classmethod
     def of_arrays(cls, arrays: Arrays) -> Inputs:
-        """Inverse of :meth:`arrays`."""
+        """Make it anew from what :meth:`arrays` gave."""
         return cls(*(np.asarray(arrays[name], dtype=float) for name in INPUTS))
 
     def rows(self, index: NDArray[np.intp]) -> Inputs:
-        """Some of them."""
+        """The inputs of the hops with these indices."""
         return Inputs(*(value[index] for value in self.arrays().values()))
 
     def with_rows(self, others: Inputs) -> Inputs:

@@ -12,9 +12,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from ionbridge.models.checkpoint import load_arrays, save_model
+from ionbridge.models.cross_validation import Rows, grouped_folds, out_of_fold
 from ionbridge.models.domain import Domain
 from ionbridge.models.estimator import Estimator
-from ionbridge.models.held_out import Rows, held_out
 from ionbridge.models.prediction import Prediction
 from ionbridge.models.trees import Forest
 from ionbridge.structures.conductor_descriptors import composition_block, conductor_ion
@@ -121,7 +121,8 @@ class PropertyTrees(Estimator):
             trees = self._grow(features[train], value[train]).predict(features[test])
             return np.array([trees.mean(axis=0), trees.std(axis=0)])
 
-        mean, spread = held_out(rows, host_group, N_FOLDS, self.seed, unlearnt, predict)
+        folds = grouped_folds(rows, host_group, N_FOLDS, self.seed)
+        mean, spread = out_of_fold(predict, folds, unlearnt)
         return mean, spread
 
     def _grow(self, features: Floats, value: Floats) -> Forest:
@@ -165,7 +166,7 @@ class PropertyTrees(Estimator):
         return np.array(known, dtype=bool) & (self.distance(records) <= 1.0)
 
     def save(self, directory: str | Path, card: Mapping[str, Any] | None = None) -> None:
-        """Write the model folder."""
+        """Write the model folder: weights, settings and the card."""
         arrays: dict[str, NDArray[Any]] = {}
         for name, forest in self.forests_.items():
             arrays |= {f"{name}/{k}": v for k, v in forest.arrays().items()}

@@ -115,7 +115,7 @@ class Forest:
         return int(self.feature[inner].max(initial=-1))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """The arrays by name."""
+        """The arrays of the nodes by name, for saving."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
     @classmethod

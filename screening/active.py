@@ -59,7 +59,7 @@ class Round:
     n_failed: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Plain values, ready to be written as JSON."""
         return {
             "model": self.model,
             "chosen": list(self.chosen),

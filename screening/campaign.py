@@ -736,7 +736,7 @@ class Tally:
     reasons: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
 
     def of(self, rows: Iterable[Row]) -> Iterator[Row]:
-        """The same rows, counted."""
+        """The same rows, counted as they pass."""
         for row in rows:
             self.counts[row["status"]] += 1
             if row["status"] in ("failed", "filtered"):

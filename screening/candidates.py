@@ -143,7 +143,7 @@ def files_checksum(files: Iterable[str]) -> str:
 
 
 def built(one: Candidate | Recipe) -> Candidate:
-    """The candidate itself."""
+    """The candidate as a crystal: a recipe is built."""
     return one.build() if isinstance(one, Recipe) else one
 
 

@@ -18,14 +18,19 @@ from numpy.typing import NDArray
 from ionbridge.models import library, metrics
 from ionbridge.models.baselines import ExtraTreesBaseline, FamilyIonMean, GlobalMean
 from ionbridge.models.conductivity import FEWEST_ROWS
-from ionbridge.models.held_out import Rows, held_out
+from ionbridge.models.cross_validation import (
+    Rows,
+    cross_val_predict,
+    grouped_folds,
+    out_of_fold,
+)
 from ionbridge.models.trees import Forest
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.predictions import Input, Predictions
 from ionbridge.structures.conductor_descriptors import conductor_descriptors, conductor_ion
 from ionbridge.structures.family_names import canonical_family
 from ionbridge.structures.records import Hop, UnusableStructureError
-from ionbridge.structures.splits import GroupedKFold, framework
+from ionbridge.structures.splits import framework
 from ionbridge.structures.tables import ConductivityRow
 
 Floats = NDArray[np.float64]
@@ -210,16 +215,13 @@ def _missing(names: Sequence[str], n_groups: int, fewest: int, what: str) -> dic
 
 def _hop_baselines(hops: Sequence[Hop], true: Floats) -> dict[str, Floats]:
     """Out-of-fold barriers of the simple models; NaN where there are too few base systems."""
-    result = {name: np.full(len(hops), np.nan) for name in HOP_BASELINES}
     if len({framework(hop) for hop in hops}) < N_FOLDS:
-        return result
-    for split in GroupedKFold(N_FOLDS).split(hops):
-        training = [hops[i] for i in split.train]
-        test = [hops[i] for i in split.test]
-        for name, baseline in HOP_BASELINES.items():
-            fitted = baseline().fit(training, true[split.train])
-            result[name][split.test] = fitted.predict(test).mean
-    return result
+        return {name: np.full(len(hops), np.nan) for name in HOP_BASELINES}
+    folds = grouped_folds(hops, framework, N_FOLDS)
+    return {
+        name: cross_val_predict(baseline, hops, true, folds).mean
+        for name, baseline in HOP_BASELINES.items()
+    }
 
 
 def _scored_table(data: Input, predictions: Predictions) -> Scored:
@@ -276,9 +278,8 @@ def _table_trees(rows: Sequence[ConductivityRow], groups: Sequence[str]) -> Floa
         trees = Forest.grown(features[train], label[train], 50, 2, 0.3, 0)
         return np.asarray(trees.predict(features[test]), dtype=float).mean(axis=0)
 
-    result[usable] = held_out(
-        chosen, lambda r: r.composition.reduced_formula, N_FOLDS, 0, label, predict
-    )
+    folds = grouped_folds(chosen, lambda r: r.composition.reduced_formula, N_FOLDS)
+    result[usable] = out_of_fold(predict, folds, label)
     return result
 
 

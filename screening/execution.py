@@ -153,7 +153,7 @@ class LocalProcesses:
     def map_shards(
         self, work: Work, shards: Iterable[Shard], failed_row: FailedRow
     ) -> Iterator[tuple[int, list[Row]]]:
-        """See `Executor`."""
+        """Work on shards in worker processes, see `Executor`."""
         untouched = iter(shards)
         again: deque[_Task] = deque()
         collected: dict[int, _Collected] = {}
@@ -231,7 +231,7 @@ class DaskCluster:
 
     @property
     def n_workers(self) -> int:
-        """Threads of the cluster."""
+        """Number of threads of all workers of the cluster."""
         with _dask_client(self.address) as client:
             return sum(client.nthreads().values())
 

@@ -126,7 +126,7 @@ class Predictions:
 
     @property
     def n_ok(self) -> int:
-        """Rows with a result."""
+        """Number of rows with a result."""
         return sum(row["status"] == "ok" for row in self.rows)
 
 

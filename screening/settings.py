@@ -315,7 +315,7 @@ class CampaignSettings:
         return (Objective("log10_diffusivity_cm2_s"),)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Plain values, ready to be written as JSON."""
         return dataclasses.asdict(self)
 
     def to_yaml(self) -> str:

@@ -118,7 +118,7 @@ class ShardFolder:
     fingerprint: str = ""
 
     def file(self, index: int) -> Path:
-        """Where a shard lies."""
+        """Path of the file of a shard."""
         return self.path / f"{index:06d}.jsonl"
 
     def finished(self) -> set[int]:

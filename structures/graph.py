@@ -131,11 +131,11 @@ class HopData:
 
     @property
     def num_nodes(self) -> int:
-        """Number of host atoms."""
+        """Number of atoms of the host."""
         return len(self.x)
 
     def keys(self) -> KeysView[str]:
-        """Names of its fields."""
+        """Names of the fields that are set."""
         return self.__dict__.keys()
 
     def __contains__(self, name: str) -> bool:

@@ -41,7 +41,7 @@ class KnownConductor:
 
 @lru_cache(maxsize=1)
 def known_conductors() -> tuple[KnownConductor, ...]:
-    """All of the table."""
+    """All rows of the table of known ionic conductors."""
     text = (resources.files("ionbridge.structures") / "known_conductors.csv").read_text("utf-8")
     return tuple(_conductor(row) for row in csv.DictReader(text.splitlines()))
 

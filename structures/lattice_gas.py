@@ -79,7 +79,7 @@ class LatticeGas:
 
     @property
     def n_sites(self) -> int:
-        """Sites in the cell."""
+        """Number of sites in the cell."""
         return len(self.site_energy_eV)
 
     def repeated(self, cells: tuple[int, int, int]) -> LatticeGas:

@@ -42,7 +42,7 @@ class Branch:
 
     @property
     def highest(self) -> int:
-        """Highest oxidation state."""
+        """Highest oxidation state that the branch takes."""
         return self.lowest + len(self.steps_V)
 
 

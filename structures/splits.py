@@ -46,7 +46,7 @@ class RandomKFold:
     seed: int = 0
 
     def split(self, records: Sequence[Splittable]) -> Iterator[Split]:
-        """The folds, in order."""
+        """Yield the folds in order, each with its training and test indices."""
         keys = [record.id for record in records]
         yield from _folds(keys, self.n_folds, self.seed)
 
@@ -65,8 +65,12 @@ class GroupedKFold:
     seed: int = 0
     group: Callable[[Splittable], str] | None = None
 
+    def n_groups(self, records: Sequence[Splittable]) -> int:
+        """Number of groups among the records: the most folds there can be."""
+        return len(set(map(self.group or framework, records)))
+
     def split(self, records: Sequence[Splittable]) -> Iterator[Split]:
-        """The folds, in order."""
+        """Yield the folds in order, each with its training and test indices."""
         group = self.group or framework
         yield from _folds([group(record) for record in records], self.n_folds, self.seed)
 

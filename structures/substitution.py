@@ -235,7 +235,7 @@ class Recipe:
 
     @property
     def family(self) -> str:
-        """Family of the framework."""
+        """Family of the framework that is substituted."""
         return self.host.prototype.family
 
     @property

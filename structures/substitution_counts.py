@@ -38,7 +38,7 @@ class StreamCount:
 
     @property
     def n(self) -> int:
-        """All of them."""
+        """Number of all recipes that were counted."""
         return sum(self.by_complexity)
 
     def n_repeats(self, n_taken: int) -> int | None:

@@ -108,6 +108,31 @@ def test_no_module_is_called_utils():
     assert not files
 
 
+def short_docstrings(root: Path) -> list[str]:
+    """Public names of the packages whose docstring has under five words."""
+    found = []
+    for package in ORDER[:-1]:
+        for path in sorted((root / package).rglob("*.py")):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            nodes = [(path.stem, tree)] if path.stem != "__init__" else []
+            while nodes:
+                name, node = nodes.pop()
+                if len((ast.get_docstring(node) or "").split()) < 5:
+                    found.append(f"{path.relative_to(root)}: {name}")
+                for child in node.body:
+                    is_def = isinstance(
+                        child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+                    )
+                    inside = isinstance(node, ast.Module | ast.ClassDef)
+                    if is_def and inside and not child.name.startswith("_"):
+                        nodes.append((child.name, child))
+    return found
+
+
+def test_public_docstrings_say_something():
+    assert not short_docstrings(ROOT)
+
+
 @pytest.fixture
 def house(tmp_path):
     """A small project to show that the checks above can fail."""
@@ -135,6 +160,10 @@ class TestTheChecksThemselves:
     )
     def test_wrong_order_is_found(self, house, module, text):
         assert len(order_violations(house(**{module: text}))) == 1
+
+    def test_a_docstring_of_four_words_is_found(self, house):
+        text = '"""A module of five words."""\n\n\ndef f():\n    """Does what it does."""\n'
+        assert short_docstrings(house(models__a=text)) == ["models/a.py: f"]
 
     def test_right_order_passes(self, house):
         root = house(screening__a="import numpy\nfrom structures.b import c", structures__b="c = 1")

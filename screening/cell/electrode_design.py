@@ -124,7 +124,7 @@ class Masses:
 
     @property
     def total(self) -> float:
-        """The stack."""
+        """Mass of the whole stack, kg."""
         return sum(getattr(self, f.name) for f in fields(self))
 
 

@@ -293,7 +293,7 @@ def _from_rest(fit: Fit, found: DiscrepancyCurve) -> dict[str, list[float]]:
 
 
 def write_fit(fit: Fit, folder: Path) -> None:
-    """Write ``fit.json`` and ``cell.bpx.json``."""
+    """Write a fit into a folder as ``fit.json`` and ``cell.bpx.json``."""
     document = fit_document(fit)
     folder.mkdir(parents=True, exist_ok=True)
     whole, notes = fitted_bpx(fit)
@@ -303,7 +303,7 @@ def write_fit(fit: Fit, folder: Path) -> None:
 
 
 def fit_document(fit: Fit) -> dict[str, Any]:
-    """A fit as JSON."""
+    """A fit as plain values: parameters with intervals, residual by curve."""
     cell, base = fit.cell, fit.base
     parameters: dict[str, Any] = {}
     informed = cell.informed

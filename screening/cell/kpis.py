@@ -91,7 +91,7 @@ class Curve:
 
     @property
     def energy_Wh(self) -> float:
-        """Energy drawn."""
+        """Energy drawn from full charge to cut-off, Wh."""
         return float(np.trapezoid(self.voltage_V, self.charge_Ah))
 
     @property

@@ -40,7 +40,7 @@ class CellProtocol(Protocol):
     columns: ClassVar[tuple[str, ...]]
 
     def run(self, cell: Cell) -> dict[str, float]:
-        """The values of ``columns``."""
+        """Run the protocol on a cell and give the values of ``columns``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -280,7 +280,7 @@ class DriveCycle:
     )
 
     def run(self, cell: Cell) -> dict[str, float]:
-        """Drive from full charge."""
+        """Repeat the power profile from full charge until the voltage limit."""
         import pybamm
 
         round_s = sum(seconds for _, seconds in self.cycle)

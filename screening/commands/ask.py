@@ -11,7 +11,7 @@ from ionbridge.structures.plain_text import for_terminal
 
 
 def add(commands: Any) -> None:
-    """Add the parser."""
+    """Add the parser of this command to the others."""
     added = add_command(
         commands,
         "ask",

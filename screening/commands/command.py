@@ -42,7 +42,7 @@ def add_command(
 
 
 def add_workers(command: argparse.ArgumentParser) -> None:
-    """Add ``--workers``."""
+    """Add the option ``--workers`` to a parser."""
     command.add_argument(
         "--workers",
         type=int,
@@ -76,7 +76,7 @@ def add_input(command: argparse.ArgumentParser, many: bool) -> None:
 
 
 def add_file_limit(command: argparse.ArgumentParser) -> None:
-    """Add ``--max-file-MB``."""
+    """Add the option ``--max-file-MB`` to a parser."""
     command.add_argument(
         "--max-file-MB",
         type=float,

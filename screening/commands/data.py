@@ -16,7 +16,7 @@ STARTERS = ("starter-hops", "starter-neb-hops", "starter-crystals")
 
 
 def add(commands: Any) -> None:
-    """Add the parser."""
+    """Add the parser of this command to the others."""
     command = add_command(
         commands,
         "data",

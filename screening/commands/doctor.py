@@ -25,7 +25,7 @@ PARTS = {
 
 
 def add(commands: Any) -> None:
-    """Add the parser."""
+    """Add the parser of this command to the others."""
     add_command(
         commands,
         "doctor",

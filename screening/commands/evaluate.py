@@ -18,7 +18,7 @@ from ionbridge.screening.commands.command import (
 
 
 def add(commands: Any) -> None:
-    """Add the parser."""
+    """Add the parser of this command to the others."""
     command = add_command(
         commands,
         "evaluate",

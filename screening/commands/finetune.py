@@ -11,7 +11,7 @@ from ionbridge.screening.commands.command import USABLE, add_command, check_new_
 
 
 def add(commands: Any) -> None:
-    """Add the parser."""
+    """Add the parser of this command to the others."""
     command = add_command(
         commands,
         "finetune",

@@ -11,7 +11,7 @@ from ionbridge.screening.commands.command import add_command, check_output, coun
 
 
 def add(methods: Any) -> None:
-    """Add the parser."""
+    """Add the parser of this command to the others."""
     method = add_command(
         methods,
         "bvse",

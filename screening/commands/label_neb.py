@@ -20,7 +20,7 @@ from ionbridge.screening.commands.command import (
 
 
 def add(methods: Any) -> None:
-    """Add the parser."""
+    """Add the parser of this command to the others."""
     method = add_command(
         methods,
         "neb",

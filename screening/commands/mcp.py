@@ -10,7 +10,7 @@ from ionbridge.screening.commands.command import USABLE, add_command
 
 
 def add(commands: Any) -> None:
-    """Add the parser."""
+    """Add the parser of this command to the others."""
     added = add_command(
         commands,
         "mcp",

@@ -11,7 +11,7 @@ from ionbridge.screening.commands.command import UNUSABLE, USABLE, add_command, 
 
 
 def add(commands: Any) -> None:
-    """Add the parser."""
+    """Add the parser of this command to the others."""
     command = add_command(
         commands,
         "models",

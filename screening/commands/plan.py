@@ -29,7 +29,7 @@ GOALS = (
 
 
 def add(commands: Any) -> None:
-    """Add the parser."""
+    """Add the parser of this command to the others."""
     command = add_command(
         commands,
         "plan",

@@ -25,7 +25,7 @@ MOST_REASONS = 1000
 
 
 def add(commands: Any) -> None:
-    """Add the parser."""
+    """Add the parser of this command to the others."""
     command = add_command(
         commands,
         "predict",

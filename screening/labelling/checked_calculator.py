@@ -31,7 +31,7 @@ class Watch:
 
     @property
     def is_over(self) -> bool:
-        """True after the deadline."""
+        """True once the time limit has passed."""
         return time.monotonic() > self.deadline
 
 

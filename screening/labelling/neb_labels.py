@@ -62,7 +62,7 @@ class NebTask:
 
     @property
     def id(self) -> str:
-        """Id of the hop."""
+        """Id of the hop that is labelled."""
         return self.hop.id
 
 

@@ -71,7 +71,7 @@ class Held:
 
     @property
     def n_calls(self) -> int:
-        """Energies with forces."""
+        """Number of energies with forces that were computed."""
         return len(self.energies_eV)
 
     def after(self, n_steps: int) -> float:

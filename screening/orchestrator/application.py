@@ -20,7 +20,7 @@ CALENDAR_STD_DECADES = 0.15
 
 
 def application_entries() -> tuple[Entry, ...]:
-    """Duty and prices."""
+    """Entries from a cell to its duty, service life and price."""
     return (
         Entry(
             name="duty-cycle",

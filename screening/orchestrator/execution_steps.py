@@ -82,7 +82,7 @@ class PlanResult:
     folder: Path
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
+        """Plain values, ready to be written as JSON."""
         return {
             "goal": self.goal,
             "unit": self.unit,

@@ -63,7 +63,7 @@ BRUGGEMAN = 1.5
 
 
 def formula_entries() -> tuple[Entry, ...]:
-    """All of them."""
+    """All entries that are formulas: published physics, no training."""
     return (
         Entry(
             name="hop-finder",

@@ -54,7 +54,7 @@ class ProgressLog(io.TextIOBase):
         return True
 
     def writable(self) -> bool:
-        """It takes text."""
+        """True: text can be written to it."""
         return True
 
     def write(self, text: str) -> int:
@@ -68,7 +68,7 @@ class ProgressLog(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Write what is there."""
+        """Write to the log file what is still held back."""
         self._log.flush()
 
     def _line(self, line: str) -> None:

@@ -180,7 +180,7 @@ class Jobs:
         return job
 
     def all(self) -> list[JobStatus]:
-        """Every job, newest first."""
+        """Every job of the workspace, the newest first."""
         ids = [name for name in os.listdir(self.folder) if ID.match(name)]
         found = [s for s in map(self._status, ids) if s is not None]
         return sorted(found, key=lambda s: (-s.job.submitted, s.job.id))

@@ -96,7 +96,7 @@ class DomainReport:
         return "; ".join(parts)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
+        """Plain values, ready to be written as JSON."""
         return {
             "in_domain": self.is_inside,
             "unseen_ions": list(self.unseen_ions),
@@ -145,7 +145,7 @@ class Step:
     checksum: str
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
+        """Plain values, ready to be written as JSON."""
         return {
             "entry": self.entry,
             "kind": self.kind,
@@ -204,7 +204,7 @@ class Chain:
         return " -> ".join(step.entry for step in self.steps)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
+        """Plain values, ready to be written as JSON."""
         return {
             "steps": [step.to_dict() for step in self.steps],
             "error_std": self.error,
@@ -231,7 +231,7 @@ class Missing:
     would_feed: str
 
     def to_dict(self) -> dict[str, str]:
-        """As JSON."""
+        """Plain values, ready to be written as JSON."""
         return {
             "quantity": self.quantity,
             "given_by": self.given_by,

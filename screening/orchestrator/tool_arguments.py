@@ -97,20 +97,20 @@ T = TypeVar("T", bound=Arguments)
 
 
 class ListModels(Arguments):
-    """Which models to list."""
+    """Which models of the library to list."""
 
     quantity: Word | None = Field(default=None, description="only what gives it")
     working_ion: Symbol | None = Field(default=None, description="only those that know this ion")
 
 
 class ShowModel(Arguments):
-    """Which model to show."""
+    """Name of the model whose card is shown."""
 
     name: ModelName
 
 
 class DescribeData(Arguments):
-    """What to look at."""
+    """File or folder of the workspace to describe."""
 
     inputs: Inputs
     cifs: WorkspacePath | None = Field(
@@ -177,7 +177,7 @@ class Prototypes(Arguments):
 
 
 class Candidates(Arguments):
-    """Where candidates come from."""
+    """Where the candidates of a screen come from."""
 
     references: bool = Field(False, description="put well-known reference crystals first")
     prototypes: Prototypes | None = None
@@ -355,13 +355,13 @@ class JobResultOf(Arguments):
 
 
 class CancelJob(Arguments):
-    """A job to end."""
+    """Id of the job that is to end."""
 
     job: JobId
 
 
 class ReadSkill(Arguments):
-    """Which page to read."""
+    """Name of the skill page to read."""
 
     name: Word = Field(description="one of those that the instructions name")
 
@@ -375,7 +375,7 @@ class ListFiles(Arguments):
 
 
 class ReadTable(Arguments):
-    """Rows of a table."""
+    """Table of the workspace, and which rows and columns of it."""
 
     path: WorkspacePath
     columns: list[Column] = Field(

@@ -47,7 +47,7 @@ class WantedLabel:
     task: NebTask
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
+        """Plain values, ready to be written as JSON."""
         return {
             "id": self.id,
             "predicted_eV": round(self.predicted_eV, 4),

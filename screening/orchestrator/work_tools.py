@@ -107,7 +107,7 @@ class Preparation:
 
 
 def describe_data(caller: Caller, a: given.DescribeData) -> Answer:
-    """What an input holds."""
+    """Say what an input holds: kind, number of records, ions, what failed."""
     with _prepared(caller, "describe") as job:
         paths = [job.stage(path) for path in a.inputs]
         cifs = None if a.cifs is None else job.stage(a.cifs)
@@ -237,7 +237,7 @@ def finetune(caller: Caller, a: given.Finetune) -> Answer:
 
 
 def label(caller: Caller, a: given.Label) -> Answer:
-    """Labels by computation."""
+    """Start a job that computes labels: bands, dynamics or bond valences."""
     with _prepared(caller, "label") as job:
         paths = [job.stage(path) for path in a.inputs]
         output = "output/labels.json" if a.method == "md" else "output/labels.jsonl"

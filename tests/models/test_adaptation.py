@@ -12,15 +12,15 @@ from ionbridge.models import learned_energies
 from ionbridge.models.adaptation import (
     AUTO_CANDIDATES,
     BATCH_SIZE,
+    SIMPLE,
     Base,
     adapt,
-    choose,
     ensemble_config,
     folds_of,
-    out_of_fold,
     process_of,
 )
 from ionbridge.models.baselines import FamilyIonMean
+from ionbridge.models.cross_validation import choose, cross_val_predict
 from ionbridge.models.finetuning import STRATEGIES
 from ionbridge.models.gaussian_process import GaussianProcessBaseline, PathProcess, path_scalars
 from ionbridge.models.hop_graphs import on_path
@@ -64,15 +64,15 @@ def base() -> Base:
     ],
 )
 def test_a_network_must_earn_its_place(errors: dict[str, float], expected: str) -> None:
-    assert choose(errors) == expected
+    assert choose(errors, SIMPLE) == expected
 
 
 def test_what_a_base_knows_stands_until_it_is_clearly_beaten() -> None:
     close = {"family_mean": 0.20, "physics_fed": 0.30, "frozen": 0.25}
-    assert choose(close) == "family_mean"
-    assert choose(close, "physics_fed") == "physics_fed"
-    assert choose({**close, "family_mean": 0.10}, "physics_fed") == "family_mean"
-    assert choose({"family_mean": 0.2, "frozen": 0.1}, "physics_fed") == "frozen"
+    assert choose(close, SIMPLE) == "family_mean"
+    assert choose(close, SIMPLE, "physics_fed") == "physics_fed"
+    assert choose({**close, "family_mean": 0.10}, SIMPLE, "physics_fed") == "family_mean"
+    assert choose({"family_mean": 0.2, "frozen": 0.1}, SIMPLE, "physics_fed") == "frozen"
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
@@ -92,7 +92,7 @@ def test_auto_compares_all_and_says_so(base: Base) -> None:
     model = adapt(HOPS[:5], BARRIERS[:5], base, n_members=2, n_folds=2, device="cpu")
     compared = model.card_["compared_mae_eV"]
     assert set(compared) == set(AUTO_CANDIDATES)
-    assert model.card_["strategy"] == choose(compared)
+    assert model.card_["strategy"] == choose(compared, SIMPLE)
     assert np.isfinite(model.predict(HOPS).mean).all()
 
 
@@ -156,7 +156,7 @@ def test_a_hop_and_its_reverse_share_one_path() -> None:
 
 def test_out_of_fold_values_come_from_models_that_did_not_see_the_row() -> None:
     folds = list(GroupedKFold(2).split(HOPS))
-    found = out_of_fold(FamilyIonMean, HOPS, BARRIERS, folds)
+    found = cross_val_predict(FamilyIonMean, HOPS, BARRIERS, folds)
     for fold in folds:
         np.testing.assert_allclose(found.mean[fold.test], BARRIERS[fold.train].mean())
 

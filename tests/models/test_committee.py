@@ -5,7 +5,7 @@ import pytest
 
 from ionbridge.models.boosting import Boosting
 from ionbridge.models.committee import Committee, CommitteeSettings
-from ionbridge.models.held_out import held_out
+from ionbridge.models.cross_validation import grouped_folds, out_of_fold
 
 
 @pytest.mark.parametrize(
@@ -53,6 +53,6 @@ def test_no_row_is_predicted_from_its_own_group() -> None:
         seen.append({records[i] for i in test})
         return np.ones(len(test))
 
-    assert held_out(records, str, 9, 0, np.zeros(8), predict).all()
+    assert out_of_fold(predict, grouped_folds(records, str, 9), np.zeros(8)).all()
     assert set().union(*seen) == set("abcd")
-    assert not held_out(["a", "a"], str, 5, 0, np.zeros(2), predict).any()  # one group
+    assert not grouped_folds(["a", "a"], str, 5)  # one group

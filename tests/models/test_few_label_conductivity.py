@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from ionbridge.models.conductivity import ConductivityTrees
+from ionbridge.models.cross_validation import choose
 from ionbridge.models.few_label_conductivity import (
     SCRATCH,
     TRANSFER,
     FewLabelConductivity,
     adapt_conductivity,
-    choose,
 )
 from ionbridge.models.library import load
 from tests.models.test_conductivity import FEW, label, law, row
@@ -50,8 +50,8 @@ def test_transfer_that_does_not_help_is_refused(known: ConductivityTrees) -> Non
     _, card = adapt_conductivity(rows, [label(-2.0)] * 8, known, "base")
     assert card["strategy"] in SCRATCH
     assert card["base"] is None
-    assert choose({"mean": 1.0, "residual": 0.99}) == "mean"
-    assert choose({"mean": 1.0, "residual": 0.9}) == "residual"
+    assert choose({"mean": 1.0, "residual": 0.99}, SCRATCH) == "mean"
+    assert choose({"mean": 1.0, "residual": 0.9}, SCRATCH) == "residual"
 
 
 def test_a_bound_that_is_kept_is_no_error(known: ConductivityTrees) -> None:

@@ -1,28 +1,26 @@
-"""The choice between ways to adapt: cross-validation on few labels, and other chemistries.
+"""A rule of choice that is not shipped: cross-validation on few labels, read with other trials.
 
 A handful of labels makes cross-validation noisy: the apparent winner of sixteen candidates is often
 the luckiest. So its errors are read in the light of trials on other chemistries, where the labels'
 errors and those on many held-out rows are both known. The relative test error of a strategy is
 regressed on its relative cross-validated error, on the number of labels, and on how far the source
 is off on the labels (whether it transfers at all); with few labels the regression trusts the prior,
-with many the labels. Of the strategies that are then expected to be best the median is taken. See
-``benchmarks/orchestrator.py`` for how well that chooses, next to other rules.
+with many the labels. Of the strategies that are then expected to be best the median is taken. The
+shipped rule (:func:`ionbridge.models.cross_validation.choose`) does as well without a prior
+(``benchmarks/choice_of_way.py``).
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ionbridge.models.few_label import STRATEGIES, Source, Strategy, blend_name, blended, members
-from ionbridge.screening.shards import write_json
 from ionbridge.structures.splits import GroupedKFold
 
 Floats = NDArray[np.float64]
@@ -44,8 +42,6 @@ INTERCEPT_RIDGE = 1.0
 """The same of a strategy's intercept."""
 SHARED = "*"
 """Name of the weights that all strategies have in common."""
-PRIOR_FILE = Path(__file__).parent / "strategy_prior.json"
-"""The prior from all trials of the benchmark."""
 
 
 BlendError = Callable[[Sequence[str]], float]
@@ -168,23 +164,6 @@ class StrategyPrior:
             return {name: float(row[OWN_ERROR]) for name, row in features.items()}
         shared = known[SHARED]
         return {name: float(np.dot(known.get(name, shared), row)) for name, row in features.items()}
-
-    def save(self, path: Path) -> None:
-        """Write as JSON."""
-        rounded = {
-            kind: {name: [round(float(x), 4) for x in row] for name, row in by_name.items()}
-            for kind, by_name in self.coefficients.items()
-        }
-        counts = {"n_trials": dict(self.n_trials), "n_members": dict(self.n_members)}
-        write_json(path, {"coefficients": rounded, **counts})
-
-    @classmethod
-    def load(cls, path: Path = PRIOR_FILE) -> StrategyPrior:
-        """Read what :meth:`save` wrote; without a file there is no prior and labels decide."""
-        if not path.is_file():
-            return cls({}, {})
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        return cls(stored["coefficients"], stored["n_trials"], stored["n_members"])
 
 
 FEATURES = ("one", "more_labels", "source_fails", "labels_spread", "own_error", "own_error_more")

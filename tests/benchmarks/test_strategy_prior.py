@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from ionbridge.models.few_label import STRATEGIES, Source, is_new, usable_strategies
-from ionbridge.screening.orchestrator.adaptation import (
+from benchmarks.strategy_prior import (
     N_REPEATS,
     SHARED,
     StrategyPrior,
@@ -12,6 +11,7 @@ from ionbridge.screening.orchestrator.adaptation import (
     choose,
     cross_validated,
 )
+from ionbridge.models.few_label import STRATEGIES, Source, is_new, usable_strategies
 
 RNG_SEED = 3
 CHEAP = ("mean", "trees", "offset", "line", "process-joint", "trees-joint")
@@ -98,19 +98,6 @@ class TestChoice:
         scores = prior.scores(Trial("hops", 8, {"mean": 0.5, "trees": 0.4, "new": 0.1}))
         assert set(scores) == {"mean", "trees", "new"}
         assert SHARED in prior.coefficients["hops"]
-
-    def test_the_prior_on_disk_is_the_prior(self, tmp_path):
-        trials = [Trial("hops", 8, {"mean": 0.5, "trees": 0.4}, {"mean": 0.5, "trees": 0.3}, "t")]
-        prior = StrategyPrior.fit(trials)
-        prior.save(tmp_path / "prior.json")
-        again = StrategyPrior.load(tmp_path / "prior.json")
-        trial = Trial("hops", 16, {"mean": 0.5, "trees": 0.4})
-        assert again.scores(trial) == pytest.approx(prior.scores(trial), abs=1e-3)
-
-    def test_the_shipped_prior_knows_every_strategy_of_hops(self):
-        prior = StrategyPrior.load()
-        source = problem()[0]
-        assert {s.name for s in usable_strategies(source)} <= set(prior.coefficients["hops"])
 
 
 class TestSource:
