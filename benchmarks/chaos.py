@@ -38,7 +38,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.chaos_home import make_home
-from benchmarks.json_lines import read
+from benchmarks.json_lines import append, read
 from ionbridge.screening import campaign as campaign_module
 from ionbridge.screening.campaign import TABLE_FILE
 from ionbridge.screening.cli import main
@@ -273,8 +273,7 @@ def measure(work: Path, wanted: dict[str, int], seed: int) -> dict[str, Any]:
             row = {"kind": kind, "number": number}
             row |= in_child(partial(trial, kind, number, work, seed))
             rows.append(row)
-            with (work / TRIALS).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
+            append(work / TRIALS, row)
             write_json(RESULT, summary(seed, rows))
     return summary(seed, rows)
 

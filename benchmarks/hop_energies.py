@@ -10,7 +10,6 @@ first N hops of a fixed random order.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ import numpy as np
 import torch
 
 from benchmarks.frozen_host import frozen_host_relaxed_barrier
-from benchmarks.json_lines import read
+from benchmarks.json_lines import append, read
 from ionbridge.screening.labelling.calculators import CalculatorChoice
 from ionbridge.screening.labelling.checked_calculator import BrokenCalculationError
 from ionbridge.screening.labelling.frozen_host import frozen_host_barrier
@@ -52,8 +51,7 @@ def main() -> None:
             if time.monotonic() > until:
                 return
             if hops[k].id not in done:
-                with file.open("a", encoding="utf-8") as stream:
-                    stream.write(json.dumps(row_of(hops[k], kind, calculator)) + "\n")
+                append(file, row_of(hops[k], kind, calculator))
 
 
 def row_of(hop: Hop, kind: str, calculator: Any) -> dict[str, Any]:

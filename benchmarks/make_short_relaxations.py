@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.json_lines import read
+from benchmarks.json_lines import append, read
 from benchmarks.make_potential_hops import CONFIG, ORIGIN, POOL_DISTANCE_A
 from benchmarks.make_potential_hops import SHIPPED as RIGID
 from ionbridge.models.hop_signals import signal_hops
@@ -78,8 +78,7 @@ def main() -> None:
             if time.monotonic() > until:
                 return
             row = row_of(hop_id, make, calculator)
-            with file.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(row) + "\n")
+            append(file, row)
 
 
 Made = Callable[[], tuple[HopCell, Any]]
