@@ -48,18 +48,23 @@ from ionbridge.structures.sites import find_hops
 
 RESULT = Path(__file__).parent / "results" / "throughput.json"
 N_WARM = 8
+N_BVLAIN = 4
+"""Landscapes by bvlain; one takes seconds."""
 SHARD = 16
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 WHOLE = """
-import json, sys, time
+import importlib, json, os, sys, time
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from ionbridge.screening.campaign import Campaign
-from ionbridge.screening.candidates import read_crystals
-settings = {"name": "throughput", "candidates": {"files": sys.argv[1:2]}}
-predictor = Campaign(settings).predictor("cpu")
-warm, own = read_crystals([Path(sys.argv[1])]), read_crystals([Path(sys.argv[2])])
+root = Path(os.environ["PYTHONPATH"])
+package = "ionbridge.screening" if (root / "ionbridge").is_dir() else "screening"  # before 0.2.0
+campaign = importlib.import_module(f"{package}.campaign")
+assert Path(campaign.__file__).resolve().is_relative_to(root.resolve()), campaign.__file__
+Campaign = campaign.Campaign
+read_crystals = importlib.import_module(f"{package}.candidates").read_crystals
+predictor = Campaign.from_yaml(Path(sys.argv[1]).with_name("campaign.yaml")).predictor("cpu")
+warm, own = (list(read_crystals([Path(name)])) for name in sys.argv[1:3])
 predictor(warm)
 before = time.process_time()
 rows = []
@@ -85,7 +90,7 @@ def stages(warm: Path, own: Path) -> dict[str, float]:
     predictor = Campaign({"name": "throughput", "candidates": {"files": [str(own)]}}).predictor(
         "cpu"
     )
-    predictor([c for c in read_crystals([warm]) if isinstance(c, Crystal)])
+    predictor(list(read_crystals([warm])))
     found: dict[str, float] = {}
 
     def timed(name: str, work: Callable[[], Any]) -> Any:
@@ -94,7 +99,7 @@ def stages(warm: Path, own: Path) -> dict[str, float]:
         found[name] = found.get(name, 0.0) + time.process_time() - before
         return result
 
-    crystals = timed("reading", lambda: read_crystals([own]))
+    crystals = timed("reading", lambda: list(read_crystals([own])))
     with tempfile.TemporaryDirectory() as folder:
         shards = ShardFolder(Path(folder), "throughput")
         for first in range(0, len(crystals), SHARD):
@@ -152,10 +157,12 @@ def bvlain(own: Path) -> dict[str, float]:
     from bvlain import Lain
 
     cpu_s, n = 0.0, 0
-    for crystal in ordered(own):
+    for crystal in ordered(own)[:N_BVLAIN]:
         structure, ion = crystal.to_pymatgen(), crystal.working_ion
         ion = ion or next(s for s in ("Li", "Na", "K") if crystal.occupancy(s).any())
-        states = {s: round(q) for s, q in formula_oxidation_states(crystal.composition).items()}
+        states = {
+            s: float(round(q)) for s, q in formula_oxidation_states(crystal.composition).items()
+        }
         structure.add_oxidation_state_by_element(states)
         before = time.process_time()
         try:
@@ -179,9 +186,9 @@ def rate(own: Path, n_workers: int) -> dict[str, float]:
     predictor = Campaign({"name": "throughput", "candidates": {"files": [str(own)]}}).predictor(
         "cpu"
     )
-    crystals = read_crystals([own])
+    crystals = list(read_crystals([own]))
     pieces = range(0, len(crystals), 4)
-    shards = {k: crystals[first : first + 4] for k, first in enumerate(pieces)}
+    shards = [(k, crystals[first : first + 4]) for k, first in enumerate(pieces)]
     times = [
         time.perf_counter()
         for _ in LocalProcesses(n_workers).map_shards(predictor, shards, failed_row)
@@ -222,13 +229,17 @@ def measured(
     here = Path(__file__).resolve().parents[1]
     warm, own = chosen(crystals, n)
     with tempfile.TemporaryDirectory() as folder:
-        files = [Path(folder) / name for name in ("warm.jsonl", "own.jsonl")]
-        for path, records in zip(files, (warm, own), strict=True):
-            write_json_lines(path, records)
-        names = [str(path) for path in files]
+        contents = {"warm": warm, "own": own, "ordered": [c for c in own if c.is_ordered]}
+        for name, records in contents.items():
+            write_json_lines(Path(folder) / f"{name}.jsonl", records)
+        settings = f"name: throughput\ncandidates: {{files: [{folder}/own.jsonl]}}\n"
+        (Path(folder) / "campaign.yaml").write_text(settings, encoding="utf-8")
+        names = [f"{folder}/{name}.jsonl" for name in ("warm", "own")]
+        whole = [f"{folder}/{name}.jsonl" for name in ("warm", "ordered")]
         found: dict[str, list[dict[str, Any]]] = {}
         for _ in range(repeats):
             found.setdefault("whole", []).append(child(["-c", WHOLE, *names], here))
+            found.setdefault("ordered", []).append(child(["-c", WHOLE, *whole], here))
             if old is not None:
                 found.setdefault("old", []).append(child(["-c", WHOLE, *names], old))
             for name in wanted:
@@ -254,7 +265,8 @@ def ratios(found: dict[str, dict[str, Any]]) -> dict[str, float]:
     own = found["whole"]["cpu_s_a_crystal"]
     result = {
         "crystals_per_cpu_s": 1.0 / own,
-        "of_one_chgnet_energy": own / found["chgnet"]["cpu_s_a_crystal"],
+        "of_one_chgnet_energy": found["ordered"]["cpu_s_a_crystal"]
+        / found["chgnet"]["cpu_s_a_crystal"],
         "of_bvlain": own / found["bvlain"]["cpu_s_a_crystal"],
     }
     if "two" in found:
@@ -281,22 +293,21 @@ def main() -> None:
         what, warm, own = args.child
         print(json.dumps(CHILDREN[what](Path(warm), Path(own))))
         return
-    sets = {"embedded_campaign": Campaign.from_yaml().candidates()}
+    old = None if args.old is None else args.old.resolve()
+    sets = {"embedded_campaign": list(Campaign.from_yaml().candidates())}
     if args.data is not None:
         cifs = sorted((args.data / "obelix").rglob("*.cif"))
         step = max(len(cifs) // (args.n + 2 * N_WARM), 1)
         sets["obelix_cifs"] = list(islice(read_crystals(cifs[::step]), args.n + 2 * N_WARM))
-    old = None if args.old is None else args.old.resolve()
+    found = {name: measured(c, args.n, args.repeats, old, args.rates) for name, c in sets.items()}
     result = {
         "machine": machine(),
         "old": None if old is None else _commit(old),
         "load": os.getloadavg()[0],
-        "sets": {
-            name: measured(c, args.n, args.repeats, old, args.rates) for name, c in sets.items()
-        },
+        "sets": found,
     }
     write_json(RESULT, result)
-    print(json.dumps({name: one["ratios"] for name, one in result["sets"].items()}, indent=1))
+    print(json.dumps({name: one["ratios"] for name, one in found.items()}, indent=1))
 
 
 def _commit(checkout: Path) -> str:

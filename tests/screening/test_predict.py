@@ -1,5 +1,7 @@
 """Batches of crystals: as many rows out as in, whatever is among them."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -127,3 +129,14 @@ def test_what_is_no_list_of_crystals_is_one_line(tiny_model: Path) -> None:
     for given, what in ((structure, "PeriodicSite in a Structure"), ([structure], "Structure")):
         with pytest.raises(InputError, match=f"got a {what}.*ionbridge.predict takes"):
             CrystalPredictor(str(tiny_model))(given)
+
+
+def test_a_worker_imports_nothing_that_only_learning_needs() -> None:
+    """Each of these costs every worker a second or two before its first crystal."""
+    code = (
+        "import sys, ionbridge.screening.predict; "
+        "print(*{'torch_geometric', 'torch._dynamo', 'sklearn', 'matminer', 'scipy.stats'} "
+        "& set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
