@@ -18,12 +18,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pymatgen.core import Composition
 
 from ionbridge.models.checkpoint import sha256
 from ionbridge.models.metrics import bootstrap, interval_coverage, mae, r2, spearman
 from ionbridge.models.property_trees import PropertyTrees, host_group
 from ionbridge.models.validation import GROUPED, validation_row, write_validation
 from ionbridge.structures.conductor_descriptors import conductor_ion
+from ionbridge.structures.electrochemical_limits import Phases
 from ionbridge.structures.host_descriptors import redox_block
 from ionbridge.structures.records import Crystal, UnusableStructureError
 from ionbridge.structures.sources import materials_project
@@ -44,17 +46,30 @@ UNITS = {
     "formation_energy": "eV/atom",
     "volume_change": "fraction",
     "energy_above_hull": "eV/atom",
+    "band_gap": "eV",
+    "reduction_limit": "V",
+    "oxidation_limit": "V",
 }
 PREDICTS = {
     "voltage": "average insertion voltage against the metal of the ion, V",
     "formation_energy": "energy of formation from the elements, eV/atom",
     "volume_change": "largest relative change of volume between charged and discharged host",
     "energy_above_hull": "energy above the convex hull of all known phases, eV/atom",
+    "band_gap": "gap between occupied and empty bands by GGA or GGA+U, eV: too small by nature",
+    "reduction_limit": "voltage below which more of the ion is taken up, V against its metal",
+    "oxidation_limit": "voltage above which the ion is given off, V against its metal",
 }
+WINDOW = [
+    "equilibrium of known phases: layers that form in use may protect beyond it",
+    "hull of the bulk set of the Materials Project; a phase missing there makes a limit wrong",
+]
 PAIR = "full range of the pair that the source lists, which a cell may not use"
 LIMITS = {
     "voltage": [PAIR],
     "volume_change": [PAIR],
+    "band_gap": ["semilocal functionals: a third to a half of a measured gap may be missing"],
+    "reduction_limit": WINDOW,
+    "oxidation_limit": WINDOW,
     "formation_energy": ["a sign of stability only beside the energies of competing phases"],
     "energy_above_hull": [
         "entries of a data base, most of them near the hull: what is unlike them is less stable",
@@ -66,8 +81,29 @@ SETS = {
     "formation_energy": (materials_project.BULK_FILE, "bulk"),
     "volume_change": (materials_project.PAIRS_FILE, "electrode_pairs"),
     "energy_above_hull": (materials_project.ELECTRODE_FILE, "electrode_materials"),
+    "band_gap": (materials_project.BULK_FILE, "bulk"),
+    "reduction_limit": (materials_project.BULK_FILE, "bulk"),
+    "oxidation_limit": (materials_project.BULK_FILE, "bulk"),
 }
 """File and name of the data set that the labels come from."""
+ALKALI = ("Li", "Na", "K")
+ANIONS = frozenset(("N", "P", "O", "S", "Se", "Te", "F", "Cl", "Br", "I", "H"))
+PUBLISHED_V: dict[str, tuple[float | None, float]] = {
+    "Li2S": (None, 2.01),
+    "Li3N": (None, 0.44),
+    "LiF": (None, 6.36),
+    "Li10GeP2S12": (1.71, 2.14),
+    "Li3PS4": (1.71, 2.31),
+    "Li4GeS4": (1.62, 2.14),
+    "Li6PS5Cl": (1.71, 2.01),
+    "Li7P2S8I": (1.71, 2.31),
+    "Li7La3Zr2O12": (0.05, 2.91),
+    "Li1.3Al0.3Ti1.7(PO4)3": (2.17, 4.21),
+    "Li1.5Al0.5Ge1.5(PO4)3": (2.70, 4.27),
+    "Li3.5Zn0.25GeO4": (1.44, 3.39),
+    "Li2PO2N": (0.68, 2.63),
+}
+"""Limits of electrolytes, V against Li (10.1021/acsami.5b07517); None where it bears lithium."""
 Floats = NDArray[np.float64]
 
 
@@ -104,7 +140,13 @@ def candidates(
     data: Path, quantity: str
 ) -> Iterator[tuple[Crystal, str, float | None, str | None]]:
     """Crystal, id, value and, where the set names it, working ion."""
-    if quantity == "formation_energy":
+    if quantity.endswith("_limit"):
+        yield from window_limits(data, quantity)
+    elif quantity == "band_gap":
+        crystals = [c for c in materials_project.load_bulk(data).records if holds_ion(c)]
+        for c in crystals[:: max(1, len(crystals) // MAX_ROWS)]:
+            yield c, c.id, c.extra["band_gap_eV"], None
+    elif quantity == "formation_energy":
         crystals = materials_project.load_bulk(data).records
         for c in crystals[:: max(1, len(crystals) // (3 * MAX_ROWS))]:
             yield c, c.id, c.extra["formation_energy_per_atom_eV"], None
@@ -116,6 +158,56 @@ def candidates(
             value = p.voltage_V if quantity == "voltage" else p.extra.get("max_delta_volume_frac")
             if p.discharged is not None:
                 yield p.discharged, p.id, value, p.working_ion
+
+
+def holds_ion(crystal: Crystal) -> bool:
+    """Whether an alkali ion and an anion are in it."""
+    elements = {str(e) for e in crystal.composition}
+    return bool(elements.intersection(ALKALI)) and bool(elements & ANIONS)
+
+
+def known_phases(data: Path) -> Phases:
+    """The hull of the bulk set."""
+    bulk = materials_project.load_bulk(data).records
+    return Phases.of((c.composition, c.extra["formation_energy_per_atom_eV"]) for c in bulk)
+
+
+def window_limits(
+    data: Path, quantity: str
+) -> Iterator[tuple[Crystal, str, float | None, str | None]]:
+    """Limits of crystals of the bulk set on its own hull."""
+    phases, which = known_phases(data), ("reduction_limit", "oxidation_limit").index(quantity)
+    crystals = [c for c in materials_project.load_bulk(data).records if holds_ion(c)]
+    for c in crystals[:: max(1, len(crystals) // MAX_ROWS)]:
+        ion = next(e for e in ALKALI if c.composition[e])
+        yield c, c.id, phases.limits_V(c.composition, ion)[which], ion
+
+
+def against_published(
+    data: Path, quantity: str, rows: Sequence[ConductivityRow], value: Floats
+) -> dict[str, Any]:
+    """The hull's limits and those of the model beside published ones; its hosts left out of it."""
+    phases, which = known_phases(data), ("reduction_limit", "oxidation_limit").index(quantity)
+    asked = {f: limits[which] for f, limits in PUBLISHED_V.items() if limits[which] is not None}
+    own = [ConductivityRow(f, f, Composition(f)) for f in asked]
+    hosts = {host_group(row) for row in own}
+    rest = [i for i, row in enumerate(rows) if host_group(row) not in hosts]
+    model = PropertyTrees(quantity, UNITS[quantity]).fit([rows[i] for i in rest], value[rest])
+    predicted = model.predict(own)
+    lower, upper = model.interval(predicted)
+    published = np.array(list(asked.values()), dtype=float)
+    hull = np.array([phases.limits_V(row.composition, "Li")[which] for row in own])
+    return {
+        "n": len(own),
+        "hull_mae": round(mae(published, hull), 3),
+        "model_mae": round(mae(published, predicted.mean), 3),
+        "mean_of_all_mae": round(mae(published, np.full(len(own), value[rest].mean())), 3),
+        "interval_coverage_90": round(interval_coverage(published, lower, upper), 3),
+        "by_formula": {
+            f: [p, round(float(h), 2), round(float(m), 2)]
+            for f, p, h, m in zip(asked, asked.values(), hull, predicted.mean, strict=True)
+        },
+    }
 
 
 def is_plausible(quantity: str, value: float) -> bool:
@@ -236,6 +328,10 @@ def main() -> None:
             "models": entry,
             "seconds": round(time.perf_counter() - started),
         }
+        if quantity.endswith("_limit"):
+            compared = against_published(args.data, quantity, rows, value)
+            stored[quantity]["published"] = entry["published"] = compared
+            print(quantity, "published", json.dumps(compared), flush=True)
         RESULT.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
         if args.ship is not None:
             folder = args.ship / quantity.replace("_", "-")

@@ -321,6 +321,11 @@ def _hull_distances(data: Path) -> dict[str, float]:
     return {id: float(value) for id, value in known.items() if value is not None}
 
 
+def _band_gaps(data: Path) -> dict[str, float]:
+    crystals = materials_project.load_bulk(data).records
+    return {c.id: float(c.extra["band_gap_eV"]) for c in crystals}
+
+
 def _conductivities(data: Path) -> dict[str, float]:
     sources = (obelix.SOURCE, na_conductivity.SOURCE, conductivity_extra.SOURCE)
     rows = [row for source in sources for row in source.load(data).records]
@@ -333,6 +338,7 @@ LABELS: Mapping[str, Callable[[Path], Mapping[str, float]]] = {
     "volume_change": _volume_changes,
     "formation_energy": _formation_energies,
     "energy_above_hull": _hull_distances,
+    "band_gap": _band_gaps,
     "conductivity": _conductivities,
     "conduction": _conductivities,
 }
