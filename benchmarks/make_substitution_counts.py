@@ -20,17 +20,27 @@ from ionbridge.structures.prototypes import PROTOTYPES, reference_crystals
 from ionbridge.structures.substitution import MAX_COMPLEXITY, SUBSTITUTED_IONS, stream
 from ionbridge.structures.substitution_counts import COUNTS_FILE
 
+LARGE = (
+    *("NASICON", "alluaudite", "fluorophosphate", "lithium niobate", "maricite"),
+    *("orthosilicate", "oxyphosphate", "pyrophosphate"),
+)
+"""Families of which the most complex candidates are not counted: there are too many."""
 
-def counts(family: str, ion: str) -> list[int]:
+
+def counts(family: str, ion: str) -> list[int | None]:
     """Candidates of each complexity, then those of each that repeat a reference crystal."""
     references = reference_crystals()
     own: Counter[int] = Counter()
     known: Counter[int] = Counter()
-    for recipe in stream(family, ion, random.Random(0)):
+    most = MAX_COMPLEXITY - 1 if family in LARGE else MAX_COMPLEXITY
+    for recipe in stream(family, ion, random.Random(0), most):
         own[recipe.complexity] += 1
         known[recipe.complexity] += repeats(recipe, references)
     levels = range(MAX_COMPLEXITY + 1)
-    return [*(own[k] for k in levels), *(known[k] for k in levels)]
+    found: list[int | None] = [*(own[k] for k in levels), *(known[k] for k in levels)]
+    if family in LARGE:
+        found[MAX_COMPLEXITY] = None
+    return found
 
 
 def main() -> None:

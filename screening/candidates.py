@@ -99,9 +99,9 @@ class Candidates:
         else:
             n_rest, some = 0, []
         counts = stream_counts(prototypes.families, self.working_ions)
-        if counts is None:
-            return counted_sample(self, n_sample)
         own = taken(counts, prototypes.max_count)
+        if sum(own) < prototypes.max_count and not all(one.is_complete for one in counts):
+            return counted_sample(self, n_sample)
         repeated = [one.n_repeats(n) for one, n in zip(counts, own, strict=True)]
         if rest.references and None in repeated:
             return counted_sample(self, n_sample)

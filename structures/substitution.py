@@ -374,20 +374,23 @@ def _in_turn(families: set[str], working_ions: Sequence[str], seed: int) -> Iter
                 yield recipe
 
 
-def stream(family: str, ion: str, rng: random.Random) -> Iterator[Recipe]:
+def stream(
+    family: str, ion: str, rng: random.Random, max_complexity: int = MAX_COMPLEXITY
+) -> Iterator[Recipe]:
     """Sound recipes of one family and ion, simple ones first, each name once.
 
     Args:
         family: Framework family.
         ion: Working ion.
         rng: Of the order among recipes of equal complexity.
+        max_complexity: Leave more complex ones out.
     """
     hosts = [_Host(p) for p in PROTOTYPES.values() if p.family == family]
     seen: set[str] = set()
     own = [h for h in hosts if h.prototype.working_ion == ion]
     served = {h.prototype.tag for h in own}
     foreign = [h for h in hosts if h not in own and h.prototype.tag not in served]
-    for complexity in range(MAX_COMPLEXITY + 1):
+    for complexity in range(max_complexity + 1):
         found = [r for host in own + foreign for r in _recipes(host, ion, complexity)]
         rng.shuffle(found)
         found.reverse()

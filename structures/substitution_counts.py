@@ -15,7 +15,8 @@ from ionbridge.structures.prototypes import PROTOTYPES
 from ionbridge.structures.substitution import MAX_COMPLEXITY, Recipe, stream
 
 COUNTS_FILE = Path(__file__).parent / "substitution_counts.yaml"
-"""Family -> ion -> candidates of each complexity, then those of each that repeat a reference."""
+"""Family -> ion -> candidates of each complexity (null: not counted), then those of each that
+repeat a reference."""
 FARTHEST = 48
 """A sample takes none of a stream's candidates beyond this place."""
 
@@ -29,12 +30,14 @@ class StreamCount:
         ion: Working ion.
         by_complexity: How many of each complexity, simple ones first.
         repeats: How many of each repeat a reference crystal.
+        is_complete: False where there are more, which are not counted.
     """
 
     family: str
     ion: str
     by_complexity: tuple[int, ...]
     repeats: tuple[int, ...]
+    is_complete: bool = True
 
     @property
     def n(self) -> int:
@@ -53,27 +56,31 @@ class StreamCount:
 
 
 @lru_cache(maxsize=1)
-def _known() -> dict[str, dict[str, list[int]]]:
-    found: dict[str, dict[str, list[int]]] = yaml.safe_load(COUNTS_FILE.read_text("utf-8"))
+def _known() -> dict[str, dict[str, list[int | None]]]:
+    found: dict[str, dict[str, list[int | None]]] = yaml.safe_load(COUNTS_FILE.read_text("utf-8"))
     return found
 
 
 def stream_counts(
     families: Collection[str] | None, working_ions: Sequence[str]
-) -> list[StreamCount] | None:
+) -> list[StreamCount]:
     """What there is of every family and ion, in the order in which candidates are drawn in turn.
 
-    None where the file does not know one of them.
+    Where the most complex ones are not counted, the others are.
     """
     levels = MAX_COMPLEXITY + 1
-    found = []
-    for family in sorted(families or {p.family for p in PROTOTYPES.values()}):
-        for ion in working_ions:
-            row = _known().get(family, {}).get(ion)
-            if row is None:
-                return None
-            found.append(StreamCount(family, ion, tuple(row[:levels]), tuple(row[levels:])))
-    return found
+    return [
+        StreamCount(
+            family,
+            ion,
+            tuple(n or 0 for n in row[:levels]),
+            tuple(n or 0 for n in row[levels:]),
+            None not in row,
+        )
+        for family in sorted(families or {p.family for p in PROTOTYPES.values()})
+        for ion in working_ions
+        for row in [_known()[family][ion]]
+    ]
 
 
 def taken(counts: Sequence[StreamCount], max_count: int) -> list[int]:

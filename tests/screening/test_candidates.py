@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ionbridge.screening import candidates
 from ionbridge.screening.candidates import (
     Candidate,
     Candidates,
@@ -126,3 +127,40 @@ def test_what_is_counted_is_what_is_collected(monkeypatch: pytest.MonkeyPatch) -
     assert count == len(whole)
     assert {one.id for one in sample} <= {one.id for one in whole}
     assert len(built) < 30  # those of the sample, and those that may repeat a reference
+
+
+@pytest.mark.parametrize("limit", [None, 500, 20])
+@pytest.mark.parametrize("max_count", [5, 800])
+def test_the_count_without_going_through_is_that_of_going_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, max_count: int, limit: int | None
+) -> None:
+    monkeypatch.setattr(candidates, "COUNTED_ONE_BY_ONE", 0)
+    write_json_lines(tmp_path / "mine.jsonl", [rocksalt("mine"), layered("too")])
+    settings = CandidateSettings(
+        references=True,
+        prototypes=PrototypeSettings(
+            families=("LISICON", "spinel", "argyrodite"), max_count=max_count
+        ),
+        files=(str(tmp_path / "mine.jsonl"),),
+    )
+    given = Candidates(settings, ("Li", "Na"), 0, limit)
+    n = sum(1 for _ in given)
+    built: list[str] = []
+    build = Recipe.build
+    monkeypatch.setattr(Recipe, "build", lambda self: built.append(self.id) or build(self))
+    found, sample = given.counted(16)
+    assert found == n
+    assert 0 < len(sample) <= 16
+    assert len(built) <= 20
+
+
+def test_a_campaign_of_200000_candidates_is_counted_without_building_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    built: list[str] = []
+    build = Recipe.build
+    monkeypatch.setattr(Recipe, "build", lambda self: built.append(self.id) or build(self))
+    settings = CandidateSettings(prototypes=PrototypeSettings(max_count=200_000))
+    found, sample = Candidates(settings, ("Li", "Na", "K"), 0).counted(16)
+    assert found == 200_000
+    assert len(sample) == len(built) == 16
