@@ -1,11 +1,14 @@
 """Measured conductivities: the one estimate against its parts and simple rules, and its shipping.
 
-    python -m benchmarks.conductivity --data DIR [--ship LIBRARY_DIR] [--shipped-trees]
+    python -m benchmarks.conductivity --data DIR [--work DIR] [--ship LIBRARY_DIR] [--shipped-trees]
 
 Every row is predicted by models that saw neither its paper nor its composition. Rows with a CIF
 are predicted as crystals, as `predict` does. Baselines on the same rows: the median of the
 training labels, the median of the training labels of the row's family, extra trees on the
 composition alone, and the hop network alone. Bounds are learnt from as bounds and not scored.
+Beyond that, all rows that hold an element are predicted by models that have never seen it: what is
+learnt of the errors there is tested on elements that it was not learnt from. The work folder keeps
+what the hops say and what is predicted without an element, so that a run goes on.
 Writes benchmarks/results/conductivity.json; with --ship, the model folders `conductivity-trees`
 and `conduction-estimate` with these scores in their cards.
 """
@@ -23,6 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks import json_lines
 from ionbridge.models.barrier_energies import crystal_energies
 from ionbridge.models.checkpoint import sha256
 from ionbridge.models.committee import CommitteeSettings
@@ -31,7 +35,7 @@ from ionbridge.models.conduction_estimate import (
     ConductionEstimate,
     HopNetworkResult,
 )
-from ionbridge.models.conductivity import ConductivityTrees, source_group
+from ionbridge.models.conductivity import SIDE, ConductivityTrees, source_group
 from ionbridge.models.domain import Domain
 from ionbridge.models.library import DEFAULTS, load
 from ionbridge.models.metrics import bootstrap, interval_coverage, mae, spearman
@@ -58,6 +62,8 @@ ROOM_K = (288.0, 308.0)
 LOWEST = -12.0
 """log10 S/cm; lower values of the compilations are extrapolations from high temperatures."""
 N_FOLDS = 10
+ELEMENTS = ("P", "S", "Cl", "Ti", "Zr", "La", "Ge", "Sn")
+"""Left out one by one: the commonest in the crystals beside the ions and oxygen."""
 Floats = NDArray[np.float64]
 Rows = Sequence[ConductivityRow]
 
@@ -135,20 +141,126 @@ def by_family(rows: Rows, true: Floats, found: Floats) -> dict[str, Any]:
     }
 
 
-def hop_results(crystals: Sequence[Crystal | None]) -> list[HopNetworkResult | None]:
-    """What the shipped hop model says of each crystal at room temperature."""
+def hop_results(
+    crystals: Sequence[Crystal | None], kept: Path | None = None
+) -> list[HopNetworkResult | None]:
+    """What the shipped hop model says of each crystal at room temperature.
+
+    Args:
+        crystals: None where there is none.
+        kept: File of results by id, which is read and added to.
+    """
     model = load(DEFAULTS["migration_barrier"])
+    known = {row["id"]: row["found"] for row in json_lines.read(kept)} if kept else {}
     result: list[HopNetworkResult | None] = []
     for crystal in crystals:
-        try:
-            if crystal is None:
-                raise UnusableStructureError("no crystal")
-            graph = find_hops(crystal)
-            (energies,) = crystal_energies(model, [graph])
-            row = hop_network_row(graph, energies, Conditions(298.15, n_draws=64))
-            result.append(hop_result(row, graph.crystal))
-        except UnusableStructureError:
+        if crystal is None:
             result.append(None)
+            continue
+        if crystal.id not in known:
+            try:
+                graph = find_hops(crystal)
+                (energies,) = crystal_energies(model, [graph])
+                row = hop_network_row(graph, energies, Conditions(298.15, n_draws=64))
+                known[crystal.id] = asdict(hop_result(row, graph.crystal))
+            except UnusableStructureError:
+                known[crystal.id] = None
+            if kept:
+                json_lines.append(kept, {"id": crystal.id, "found": known[crystal.id]})
+        found = known[crystal.id]
+        result.append(None if found is None else HopNetworkResult(**found))
+    return result
+
+
+def without_element(
+    trees: ConductivityTrees, rows: Rows, true: Floats, side: NDArray[np.int_], element: str
+) -> dict[str, list[float]]:
+    """Mean and spread of every row that holds an element, by committees that never saw it.
+
+    Spreads are calibrated as those of the shipped model.
+
+    Args:
+        trees: The shipped model: settings, calibration.
+        rows: All rows.
+        true: (n,) labels, log10 S/cm.
+        side: (n,) which of them are bounds.
+        element: Left out.
+    """
+    holds = np.array([element in {str(e) for e in row.composition} for row in rows])
+    ions = np.array([conductor_ion(row) for row in rows])
+    result: dict[str, list[float]] = {}
+    for ion in sorted(set(ions)):
+        test = [row for row, own in zip(rows, (ions == ion) & holds, strict=True) if own]
+        train = (ions == ion) & ~holds
+        known = [row for row, own in zip(rows, train, strict=True) if own]
+        if not test or len(known) < N_FOLDS:
+            continue
+        found = trees.relearnt(ion, known, true[train], side[train]).predict(test)
+        for row, mean, std in zip(test, found.mean, found.std, strict=True):
+            result[row.id] = [float(mean), float(std)]
+    return result
+
+
+Far = tuple[int, CompositionResult, str]
+
+
+def far_rows(
+    trees: ConductivityTrees, rows: Rows, true: Floats, exact: NDArray[np.bool_], kept: Path | None
+) -> list[Far]:
+    """Index, prediction and element of every labelled row by models without one of its elements."""
+    side = np.array([SIDE[label_of(row).bound] for row in rows])
+    known = {r["element"]: r["found"] for r in json_lines.read(kept)} if kept else {}
+    named = [row.id for row, own in zip(rows, exact, strict=True) if own]
+    scored = {name: k for k, name in enumerate(named)}
+    result: list[Far] = []
+    for element in ELEMENTS:
+        if element not in known:
+            known[element] = without_element(trees, rows, true, side, element)
+            if kept:
+                json_lines.append(kept, {"element": element, "found": known[element]})
+        result += [
+            (scored[name], CompositionResult(mean, std, False), element)
+            for name, (mean, std) in known[element].items()
+            if name in scored
+        ]
+    return result
+
+
+def beyond_elements(
+    shipped: ConductionEstimate,
+    hops: Sequence[HopNetworkResult | None],
+    compositions: Sequence[CompositionResult],
+    true: Floats,
+    papers: Sequence[str],
+    far: Sequence[Far],
+) -> dict[str, Any]:
+    """Rows with an element never seen, weights and spreads learnt on the other elements."""
+    at: list[int] = []
+    columns: dict[str, list[float]] = {name: [] for name in (*PARTS, "as if near")}
+    held: dict[str, list[bool]] = {"estimate": [], "as if near": []}
+    weights = []
+    for element in ELEMENTS:
+        others = [(i, c) for i, c, e in far if e != element]
+        model = replace(shipped).fit(hops, compositions, true, papers, others)
+        for i, c, e in far:
+            by_hops = model.hops_out_of_fold_[i]
+            if e != element or not np.isfinite(by_hops):
+                continue
+            at.append(i)
+            value, weight = model.combined(c, float(by_hops))
+            near, _ = model.combined(replace(c, in_domain=True), float(by_hops))
+            columns["estimate"].append(value.mean)
+            columns["as if near"].append(near.mean)
+            columns["composition model"].append(c.mean)
+            columns["hop network"].append(float(by_hops))
+            held["estimate"].append(value.lower <= true[i] <= value.upper)
+            held["as if near"].append(near.lower <= true[i] <= near.upper)
+            weights.append(weight)
+    y, paper = true[at], [papers[i] for i in at]
+    result: dict[str, Any] = {k: scores(y, np.array(v), paper) for k, v in columns.items()}
+    for name, inside in held.items():
+        result[name]["interval_coverage_90"] = round(float(np.mean(inside)), 3)
+    result["estimate"]["weight_of_compositions_mean"] = round(float(np.mean(weights)), 2)
     return result
 
 
@@ -156,10 +268,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
     parser.add_argument("--ship", type=Path, help="write the model folders into this library")
+    parser.add_argument("--work", type=Path, help="folder that keeps what a run goes on from")
     parser.add_argument(
         "--shipped-trees", action="store_true", help="take the shipped model of compositions"
     )
     args = parser.parse_args()
+    if args.work:
+        args.work.mkdir(parents=True, exist_ok=True)
     rows = [as_crystal(row) for row in training_rows(args.data)]
     labels = [label_of(row) for row in rows]
     trees = load(DEFAULTS["conductivity"])
@@ -169,7 +284,7 @@ def main() -> None:
     exact = np.array([label_of(row).bound == "=" for row in rows])
     mean, std = trees.out_of_fold(rows, labels)
     print(f"{len(rows)} rows, {exact.sum()} values", flush=True)
-    hops = hop_results([row.crystal for row in rows])
+    hops = hop_results([row.crystal for row in rows], args.work and args.work / "hops.jsonl")
     print(f"{sum(h is not None for h in hops)} crystals with hops", flush=True)
 
     scored = np.flatnonzero(exact)
@@ -185,7 +300,9 @@ def main() -> None:
         if "activation_energy" in rows[i].extra
     ]
     estimate.fit_activation_energies(*np.array(energies).T[::-1])
-    estimate.fit([hops[i] for i in scored], compositions, true[scored], papers)
+    far = far_rows(trees, rows, true, exact, args.work and args.work / "without_element.jsonl")
+    of_hops = [hops[i] for i in scored]
+    estimate.fit(of_hops, compositions, true[scored], papers, [(i, c) for i, c, _ in far])
     print(estimate, flush=True)
 
     found = estimate.out_of_fold_
@@ -228,6 +345,10 @@ def main() -> None:
             "by_family": by_family([rows[scored[i]] for i in own], y, columns["estimate"][own]),
         }
         print(name, json.dumps(results[name], indent=1), flush=True)
+    results["an element never seen"] = beyond_elements(
+        estimate, of_hops, compositions, true[scored], papers, far
+    )
+    print(json.dumps(results["an element never seen"], indent=1))
     results["activation_energy"] = energy_scores(estimate, rows, mean)
     print(results["activation_energy"])
     RESULT.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")

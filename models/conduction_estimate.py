@@ -3,7 +3,8 @@
 What measurements of similar compositions say (:mod:`ionbridge.models.conductivity`) and what the
 hops of the crystal say (percolation barrier, diffusion tensor, carriers) are two estimates of one
 number with errors of known size and correlation. They are combined so that the variance is least.
-Where no measured chemistry is near, the first is uncertain, and the hops carry the estimate.
+Where no measured chemistry is near, the first is uncertain by as much as it was off on elements
+that it had not seen, and the hops carry the estimate.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ Floats = NDArray[np.float64]
 ROOM_TEMPERATURE_K = 298.15
 LOWEST_EV, HIGHEST_EV, N_GRID = 0.02, 4.0, 400
 """Grid on which the posterior of a barrier is integrated."""
+LEAST_BARRIER_EV = 0.03
+"""A lower percolation barrier counts as this: no ion moves with less than the heat of a room."""
 PREFACTOR_STD_DECADES = 0.5
 """Spread of log10 of the attempt frequency and all that multiplies it."""
 SCALE = LogShift(0.1)
@@ -129,10 +132,12 @@ class ConductionEstimate(Estimator):
         barrier_log_std: Its spread in ln E.
         barrier_error_eV: How far percolation barriers without error are from measured slopes.
         hop_coefficients: (4,) measured log10 sigma = c0 + c1 [ion sites full] + c2 [host ordered]
-            + c3 log10 sigma of the hops with the posterior barrier.
+            - c3 ln(percolation barrier / eV): errors of barriers are alike on that scale.
         hop_std: One sigma of that, decades at room temperature.
         correlation: Of the errors of both sources.
-        outside_factor: How much larger errors of compositions are outside the domain.
+        outside_factor: How much larger errors of compositions are outside their domain, beside the
+            spreads that they state.
+        outside_correlation: Of the errors of both sources there.
         neldel_eV: (2,) E = e0 + e1 log10 sigma at room temperature: prefactor and activation energy
             go together (Meyer and Neldel, Z. Tech. Phys. 18, 588 (1937)).
         neldel_std_eV: One sigma of that.
@@ -142,10 +147,11 @@ class ConductionEstimate(Estimator):
     barrier_median_eV: float = 0.42
     barrier_log_std: float = 0.4
     barrier_error_eV: float = 0.12
-    hop_coefficients: tuple[float, ...] = (0.0, 0.0, 0.0, 1.0)
+    hop_coefficients: tuple[float, ...] = (-5.0, -2.0, -2.0, 1.0)
     hop_std: float = 2.5
     correlation: float = 0.0
     outside_factor: float = 1.5
+    outside_correlation: float = 0.0
     neldel_eV: tuple[float, float] = (0.09, -0.07)
     neldel_std_eV: float = 0.1
     interval_factor: float = _SIGMAS_90
@@ -173,6 +179,7 @@ class ConductionEstimate(Estimator):
         compositions: Sequence[CompositionResult],
         log10_sigma: Floats,
         groups: Sequence[str],
+        far: Sequence[tuple[int, CompositionResult]] = (),
     ) -> Self:
         """Learn how far both sources are off.
 
@@ -181,18 +188,14 @@ class ConductionEstimate(Estimator):
             compositions: (n,) predictions that saw neither paper nor composition of their row.
             log10_sigma: (n,) measured at room temperature, S/cm; no bounds.
             groups: (n,) paper of each row.
+            far: Further predictions of some rows, by index, from models that lack one of the row's
+                elements; without any, outside the domain the spreads count as stated.
 
         After it ``out_of_fold_`` holds the combined :class:`Value` of each row at room temperature,
         and ``hops_out_of_fold_`` (n,) what the hops say, NaN where there are none, both by
         coefficients that saw nothing of the row's paper.
         """
         error = np.array([c.mean for c in compositions]) - log10_sigma
-        std = np.array([c.std for c in compositions])
-        outside = ~np.array([c.in_domain for c in compositions])
-        if outside.sum() >= N_FOLDS:
-            self.outside_factor = max(
-                1.0, _robust_std(error[outside] / std[outside]) / _robust_std(error / std)
-            )
         own = np.array([i for i, h in enumerate(hops) if h is not None])
         x = np.array([self._hop_inputs(h) for h in hops if h is not None])
         y, paper = log10_sigma[own], np.array(groups)[own]
@@ -206,8 +209,9 @@ class ConductionEstimate(Estimator):
         self.correlation = float(np.corrcoef(found - y, error[own])[0, 1])
         by_hops = np.full(len(hops), np.nan)
         by_hops[own] = found
+        self._fit_outside(by_hops, log10_sigma, far)
         pairs = [
-            (self._of_composition(c), None if np.isnan(h) else float(h))
+            (c, None if np.isnan(h) else float(h))
             for c, h in zip(compositions, by_hops, strict=True)
         ]
         plain = [self._combined(c, h, 1.0)[0] for c, h in pairs]
@@ -218,6 +222,39 @@ class ConductionEstimate(Estimator):
         self.out_of_fold_ = [self._combined(c, h, widening)[0] for c, h in pairs]
         self.hops_out_of_fold_ = by_hops
         return self
+
+    def _fit_outside(
+        self,
+        by_hops: Floats,
+        log10_sigma: Floats,
+        far: Sequence[tuple[int, CompositionResult]],
+    ) -> None:
+        """Learn how much less is known of a composition with an element that was never measured.
+
+        Errors there are mostly offsets, alike for all rows of an element; their mean square counts.
+        """
+        at = np.array([i for i, _ in far], dtype=int)
+        own = np.isfinite(by_hops[at])
+        if own.sum() < N_FOLDS:
+            self.outside_factor, self.outside_correlation = 1.0, self.correlation
+            return
+        at = at[own]
+        mean, std = np.array([[c.mean, c.std] for _, c in far])[own].T
+        error = mean - log10_sigma[at]
+        self.outside_factor = max(1.0, float(np.sqrt(np.mean((error / std) ** 2))))
+        gap = by_hops[at] - log10_sigma[at]
+        self.outside_correlation = float(np.corrcoef(gap, error)[0, 1])
+
+    def combined(
+        self, composition: CompositionResult | None, by_hops: float | None
+    ) -> tuple[Value, float]:
+        """The value at room temperature, and the weight of the composition in it.
+
+        Args:
+            composition: What measured compositions say.
+            by_hops: log10 of S/cm by the hops, on the scale of experiment.
+        """
+        return self._combined(composition, by_hops, self.interval_factor / _SIGMAS_90)
 
     def estimate(
         self,
@@ -241,10 +278,8 @@ class ConductionEstimate(Estimator):
             raise ValueError("neither hops nor a composition to estimate conduction from")
         own = None if hops is None else self._diffusivity_of_hops(hops, temperature_K)
         known = None if composition is None else self._of_composition(composition)
-        at_room = None
-        if hops is not None:
-            at_room = float(np.dot(self.hop_coefficients, self._hop_inputs(hops)))
-        room, weight = self._combined(known, at_room, self.interval_factor / _SIGMAS_90)
+        at_room = None if hops is None else self.by_hops(hops)
+        room, weight = self.combined(composition, at_room)
         energy, sigma = self._arrhenius(room, temperature_K)
         density = ion_density_cm3 if hops is None else hops.ion_density_cm3
         if density is None:
@@ -275,6 +310,10 @@ class ConductionEstimate(Estimator):
             in_domain=in_domain,
         )
 
+    def by_hops(self, hops: HopNetworkResult) -> float:
+        """log10 of the conductivity at room temperature that the hops alone speak for, S/cm."""
+        return float(np.dot(self.hop_coefficients, self._hop_inputs(hops)))
+
     def barrier(self, barrier_eV: float, std_eV: float) -> tuple[float, float]:
         """Mean and one sigma of the activation energy, given a percolation barrier, eV.
 
@@ -300,28 +339,26 @@ class ConductionEstimate(Estimator):
         return Value(mean, std, mean - _SIGMAS_90 * std, mean + _SIGMAS_90 * std)
 
     def _hop_inputs(self, hops: HopNetworkResult) -> Floats:
-        """(4,) what the regression of the hops sees, at room temperature."""
-        at = self._diffusivity_of_hops(hops, ROOM_TEMPERATURE_K).mean
-        sigma = at + _log10_sigma_of(
-            1.0, hops.carrier_density_cm3, ROOM_TEMPERATURE_K, hops.charge_number
-        )
-        return np.array([1.0, hops.is_ion_full, hops.is_host_ordered, sigma], dtype=float)
+        """(4,) what the regression of the hops sees."""
+        ease = -np.log(max(hops.barrier_eV, LEAST_BARRIER_EV))
+        return np.array([1.0, hops.is_ion_full, hops.is_host_ordered, ease], dtype=float)
 
     def _of_composition(self, found: CompositionResult) -> tuple[float, float]:
         factor = 1.0 if found.in_domain else self.outside_factor
         return found.mean, found.std * factor
 
     def _combined(
-        self, composition: tuple[float, float] | None, hops: float | None, widening: float
+        self, composition: CompositionResult | None, hops: float | None, widening: float
     ) -> tuple[Value, float]:
         """The value of least variance at room temperature, and the weight of the composition."""
         if composition is None:
             assert hops is not None
             return self._value(hops, self.hop_std, widening), 0.0
-        mean, std = composition
+        mean, std = self._of_composition(composition)
         if hops is None:
             return self._value(mean, std, widening), 1.0
-        both = self.correlation * std * self.hop_std
+        correlation = self.correlation if composition.in_domain else self.outside_correlation
+        both = correlation * std * self.hop_std
         weight = (self.hop_std**2 - both) / (std**2 + self.hop_std**2 - 2 * both)
         weight = float(np.clip(weight, 0.0, 1.0))
         rest = 1.0 - weight
@@ -392,9 +429,9 @@ def _fold(groups: NDArray[np.str_], n_folds: int) -> NDArray[np.int_]:
 
 
 def _regression(x: Floats, y: Floats) -> Floats:
-    """Least squares with a slope of the last column between none and one."""
+    """Least squares with a slope of the last column that is not negative."""
     found = np.linalg.lstsq(x, y, rcond=None)[0]
-    slope = float(np.clip(found[-1], 0.0, 1.0))
+    slope = max(0.0, float(found[-1]))
     rest = np.linalg.lstsq(x[:, :-1], y - slope * x[:, -1], rcond=None)[0]
     return np.append(rest, slope)
 

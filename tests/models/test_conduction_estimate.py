@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.stats import lognorm
+from scipy.stats import lognorm, norm
 
 from ionbridge.models.conduction_estimate import (
     ROOM_TEMPERATURE_K,
@@ -33,8 +33,9 @@ FAR = CompositionResult(-4.0, 1.0, False)
 
 def test_independent_errors_are_weighted_by_inverse_variances():
     model = ConductionEstimate(hop_std=2.0, correlation=0.0)
-    by_hops = float(np.dot(model.hop_coefficients, model._hop_inputs(HOPS)))
-    value, weight = model._combined((-4.0, 1.0), by_hops, 1.0)
+    model.interval_factor = float(norm.ppf(0.95))
+    by_hops = model.by_hops(HOPS)
+    value, weight = model.combined(NEAR, by_hops)
     assert weight == pytest.approx(0.8)
     assert value.mean == pytest.approx(0.8 * -4.0 + 0.2 * by_hops)
     assert value.std == pytest.approx(np.sqrt(0.8))
@@ -44,7 +45,8 @@ def test_correlated_errors_leave_what_a_grid_of_weights_leaves():
     model = ConductionEstimate(hop_std=2.0, correlation=0.6)
     w = np.linspace(0, 1, 100_001)
     variance = w**2 + (1 - w) ** 2 * 4 + 2 * w * (1 - w) * 0.6 * 2
-    value, weight = model._combined((-4.0, 1.0), -6.0, 1.0)
+    model.interval_factor = float(norm.ppf(0.95))
+    value, weight = model.combined(NEAR, -6.0)
     assert weight == pytest.approx(w[variance.argmin()], abs=1e-4)
     assert value.std == pytest.approx(np.sqrt(variance.min()))
 
@@ -121,11 +123,12 @@ def test_fit_finds_the_line_the_spreads_and_an_interval_that_holds():
     rng = np.random.default_rng(0)
     n = 400
     true = rng.normal(-5, 2, n)
-    raw = -9.0 + (true + 5) / 0.5 + rng.normal(0, 2, n)
-    hops = [replace(HOPS, log10_diffusivity_cm2_s=float(x), barrier_std_eV=0.01) for x in raw]
+    raw = np.exp(-1.0 - (true + 5) / 4.0 + rng.normal(0, 0.5, n))
+    hops = [replace(HOPS, barrier_eV=float(x)) for x in raw]
     compositions = [CompositionResult(float(x), 0.8, True) for x in true + rng.normal(0, 0.8, n)]
     model = ConductionEstimate().fit(hops, compositions, true, [str(i % 50) for i in range(n)])
-    assert 0.2 < model.hop_coefficients[3] < 0.5  # the truth is steeper; errors of inputs flatten
+    # true against -ln E: 4 times the share of its variance that is not noise, 1/4 of 1/2
+    assert model.hop_coefficients[3] == pytest.approx(2.0, abs=0.3)
     held = [v.lower <= y <= v.upper for v, y in zip(model.out_of_fold_, true, strict=True)]
     assert np.mean(held) == pytest.approx(0.9, abs=0.02)
     combined = np.array([v.mean for v in model.out_of_fold_])
@@ -134,6 +137,30 @@ def test_fit_finds_the_line_the_spreads_and_an_interval_that_holds():
     model.fit_activation_energies(true, energy)
     assert model.neldel_eV == pytest.approx((0.1, -0.07), abs=0.01)
     assert model.neldel_std_eV == pytest.approx(0.03, rel=0.15)
+
+
+def test_what_is_said_of_unseen_elements_is_believed_as_far_as_it_held():
+    """Errors three times as large as stated, and independent of those of the hops."""
+    rng = np.random.default_rng(1)
+    n = 600
+    true = rng.normal(-5, 2, n)
+    hops = [
+        replace(HOPS, barrier_eV=float(x))
+        for x in np.exp(-1.0 - (true + 5) / 4.0 + rng.normal(0, 0.3, n))
+    ]
+    near = [CompositionResult(float(x), 0.8, True) for x in true + rng.normal(0, 0.8, n)]
+    far = [CompositionResult(float(x), 1.0, False) for x in true + rng.normal(0, 3.0, n)]
+    papers = [str(i % 50) for i in range(n)]
+    model = ConductionEstimate().fit(hops, near, true, papers, list(enumerate(far)))
+    assert model.outside_factor == pytest.approx(3.0, rel=0.15)
+    assert abs(model.outside_correlation) < 0.15
+    found = [model.combined(c, model.by_hops(h)) for c, h in zip(far, hops, strict=True)]
+    expected = model.hop_std**2 / (model.hop_std**2 + 9.0)
+    assert np.mean([weight for _, weight in found]) == pytest.approx(expected, abs=0.1)
+    held = [v.lower <= y <= v.upper for (v, _), y in zip(found, true, strict=True)]
+    assert 0.86 < np.mean(held) < 0.97
+    without = ConductionEstimate().fit(hops, near, true, papers)
+    assert without.outside_factor == 1.0
 
 
 def test_saved_and_loaded_it_says_the_same(tmp_path):

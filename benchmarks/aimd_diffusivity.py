@@ -1,0 +1,253 @@
+"""Diffusivity that `predict` gives at the temperatures of simulations, against AIMD.
+
+    python -m benchmarks.argyrodite_aimd --data DIR      # the labels of four published runs, first
+    python -m benchmarks.aimd_diffusivity
+
+Four published runs of argyrodites at 500 K, and what papers state of their AIMD: the Arrhenius line
+(room-temperature conductivity and activation energy) or the activation energy alone. Compositions
+are predicted by models that saw neither paper nor composition. Beside the estimate: the hop network
+alone, and a constant, the mean of log10 D of the other compounds at that temperature. A run that
+gives only an upper end is counted as within or above it, not scored.
+Writes benchmarks/results/aimd_diffusivity.json.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pymatgen.core import Composition
+
+from ionbridge.models.library import DEFAULTS
+from ionbridge.screening.conduction import Conditions
+from ionbridge.screening.estimate import REFERENCE_SOURCE
+from ionbridge.screening.predict import CrystalPredictor
+from ionbridge.structures.prototypes import PROTOTYPES
+from ionbridge.structures.records import Crystal
+from ionbridge.structures.transport import decades_per_eV, nernst_einstein
+
+RESULT = Path(__file__).parent / "results" / "aimd_diffusivity.json"
+RUNS = RESULT.with_name("argyrodite_aimd.json")
+RUN_K = 500.0
+LINE_K = (600.0, 800.0, 1000.0)
+ROOM_K = 300.0
+VALUE, HOPS = "log10_diffusivity_cm2_s", "log10_diffusivity_hop_network_cm2_s"
+
+
+@dataclass(frozen=True)
+class Line:
+    """What a paper states of its simulations.
+
+    Attributes:
+        formula: Compound.
+        build: Its crystal.
+        activation_energy_eV: Slope of ln D.
+        conductivity_S_cm: At 300 K by Nernst-Einstein; None where it is not stated.
+        source: DOI or arXiv number.
+    """
+
+    formula: str
+    build: Callable[[], Crystal]
+    activation_energy_eV: float
+    conductivity_S_cm: float | None
+    source: str
+
+
+def swapped(name: str, formula: str, new: dict[str, str], scale: float) -> Crystal:
+    """A prototype with other elements.
+
+    Args:
+        name: Of the prototype.
+        formula: What it becomes.
+        new: New element of an old one.
+        scale: Of the cell's edges.
+    """
+    crystal = PROTOTYPES[name].build(formula)
+    species = tuple({new.get(e, e): x for e, x in site.items()} for site in crystal.species)
+    return replace(crystal, species=species, lattice=crystal.lattice * scale)
+
+
+def bromide(metal: str, radius_A: float) -> Crystal:
+    """Li3MBr6 in the structure of Li3ErBr6, its edges as the bonds of metal and bromine.
+
+    Radii of R. D. Shannon, Acta Cryst. A 32, 751 (1976): Er 0.890, Br 1.96 angstrom.
+    """
+    scale = (radius_A + 1.96) / (0.890 + 1.96)
+    return swapped("Li3ErBr6-halide", f"Li3{metal}Br6", {"Er": metal}, scale)
+
+
+def argyrodite(formula: str, exchanged: float) -> Crystal:
+    """Average crystal of an argyrodite in which a share of sulphur and halide have changed places.
+
+    Args:
+        formula: ``Li6PS5Cl`` or ``Li6PS5I`` (edge 10.142 angstrom).
+        exchanged: Share of the halide's sites that sulphur has.
+    """
+    halide = formula.removeprefix("Li6PS5")
+    scale = {"Cl": 1.0, "I": 10.142 / 9.8598}[halide]
+    crystal = swapped("Li6PS5Cl-argyrodite", formula, {"Cl": halide}, scale)
+    phosphorus = crystal.frac[crystal.occupancy("P") > 0]
+    species = []
+    for site, frac in zip(crystal.species, crystal.frac, strict=True):
+        gap = frac - phosphorus
+        gap -= np.rint(gap)
+        bound = np.linalg.norm(gap @ crystal.lattice, axis=1).min() < 2.5
+        if halide in site:
+            site = {halide: 1.0 - exchanged, "S": exchanged}
+        elif "S" in site and not bound:
+            site = {"S": 1.0 - exchanged, halide: exchanged}
+        species.append({k: v for k, v in site.items() if v > 0})
+    result = replace(crystal, id=f"{formula} {exchanged:.0%}", species=tuple(species))
+    assert result.formula == Composition(formula).reduced_formula
+    return result
+
+
+PAPER = "10.1088/1361-648x/ad68b4"
+LINES = (
+    Line("Li3YBr6", lambda: bromide("Y", 0.900), 0.26, 3.9e-3, PAPER),
+    Line("Li3LaBr6", lambda: bromide("La", 1.032), 0.24, 7.8e-3, PAPER),
+    Line("Li10GeP2S12", PROTOTYPES["Li10GeP2S12-LGPS"].build, 0.18, None, "arXiv:2010.08068"),
+)
+
+
+def predicted(crystal: Crystal, temperature_K: float) -> dict[str, Any]:
+    """The row of `predict`, by models that saw neither paper nor composition."""
+    at = Conditions(temperature_K)
+    predictor = CrystalPredictor(DEFAULTS["migration_barrier"], at, time_limit_s=600.0)
+    (row,) = predictor([replace(crystal, source=REFERENCE_SOURCE)])
+    assert row["status"] == "ok", row["reason"]
+    return row
+
+
+def line_log10(line: Line, temperature_K: float, crystal: Crystal) -> float:
+    """log10 of D in cm^2/s on a stated line."""
+    assert line.conductivity_S_cm is not None
+    density = crystal.occupancy("Li").sum() / crystal.volume_A3 * 1e24
+    at_room = np.log10(line.conductivity_S_cm / nernst_einstein(1.0, density, ROOM_K))
+    step = decades_per_eV(ROOM_K) - decades_per_eV(temperature_K)
+    return float(at_room + line.activation_energy_eV * step)
+
+
+def entry(
+    name: str, row: dict[str, Any], true: float | None, bound: float | None
+) -> dict[str, Any]:
+    """A prediction beside the simulated value, or its upper end."""
+    return {
+        "compound": name,
+        "temperature_K": row["temperature_K"],
+        "aimd": true and round(true, 3),
+        "aimd_at_most": bound and round(bound, 3),
+        "estimate": round(row[VALUE], 3),
+        "interval": [
+            round(row["log10_diffusivity_q05"], 3),
+            round(row["log10_diffusivity_q95"], 3),
+        ],
+        "hop_network": None if row[HOPS] is None else round(row[HOPS], 3),
+        "activation_energy_eV": round(row["activation_energy_eV"], 3),
+        "carried_by": row["conductivity_source"],
+    }
+
+
+def entries() -> list[dict[str, Any]]:
+    """All predictions."""
+    found = []
+    for name, run in json.loads(RUNS.read_text(encoding="utf-8"))["runs"].items():
+        formula, share, _ = name.split("_")
+        crystal = argyrodite(formula, float(share.removesuffix("p")) / 100)
+        value = run["tracer_diffusivity_cm2_s"]
+        upper = run["tracer_diffusivity_cm2_s_upper"]
+        row = predicted(crystal, RUN_K)
+        if value is None:
+            found.append(entry(crystal.id, row, None, float(np.log10(upper))))
+        else:
+            found.append(entry(crystal.id, row, float(np.log10(value)), None))
+    for line in LINES:
+        crystal = line.build()
+        for kelvin in LINE_K if line.conductivity_S_cm is not None else ():
+            true = line_log10(line, kelvin, crystal)
+            found.append(entry(line.formula, predicted(crystal, kelvin), true, None))
+    return found
+
+
+def slopes() -> list[dict[str, Any]]:
+    """Activation energies of ln D between the ends of the simulated range."""
+    result = []
+    low, high = LINE_K[0], LINE_K[-1]
+    for line in LINES:
+        cold, warm = (predicted(line.build(), kelvin) for kelvin in (low, high))
+        step = float(decades_per_eV(low) - decades_per_eV(high))
+        result.append(
+            {
+                "compound": line.formula,
+                "source": line.source,
+                "aimd_eV": line.activation_energy_eV,
+                "estimate_eV": round((warm[VALUE] - cold[VALUE]) / step, 3),
+                "hop_network_eV": round((warm[HOPS] - cold[HOPS]) / step, 3),
+            }
+        )
+    return result
+
+
+def summary(found: list[dict[str, Any]], lines: list[dict[str, Any]]) -> dict[str, Any]:
+    """Errors of the values (every compound counts once) and of the slopes."""
+    scored = [e for e in found if e["aimd"] is not None]
+    compounds = sorted({e["compound"] for e in scored})
+
+    def error(value: Callable[[dict[str, Any]], float]) -> float:
+        each = [
+            np.mean([abs(value(e) - e["aimd"]) for e in scored if e["compound"] == name])
+            for name in compounds
+        ]
+        return round(float(np.mean(each)), 3)
+
+    def constant(e: dict[str, Any]) -> float:
+        others = [o["aimd"] for o in scored if o["compound"] != e["compound"]]
+        return float(np.mean(others))
+
+    slope = {
+        name: round(float(np.mean([abs(one[name] - one["aimd_eV"]) for one in lines])), 3)
+        for name in ("estimate_eV", "hop_network_eV")
+    }
+    known = [one["aimd_eV"] for one in lines]
+    slope["constant_eV"] = round(
+        float(
+            np.mean(
+                [abs(np.mean(known[:k] + known[k + 1 :]) - known[k]) for k in range(len(known))]
+            )
+        ),
+        3,
+    )
+    return {
+        "n_compounds": len(compounds),
+        "mae_decades": {
+            "estimate": error(lambda e: e["estimate"]),
+            "hop network": error(lambda e: e["hop_network"]),
+            "constant": error(constant),
+        },
+        "bias_decades": round(float(np.mean([e["estimate"] - e["aimd"] for e in scored])), 3),
+        "interval_coverage_90": round(
+            float(np.mean([e["interval"][0] <= e["aimd"] <= e["interval"][1] for e in scored])), 3
+        ),
+        "interval_width_mean": round(
+            float(np.mean([e["interval"][1] - e["interval"][0] for e in scored])), 2
+        ),
+        "bounds_kept": [
+            e["estimate"] <= e["aimd_at_most"] for e in found if e["aimd_at_most"] is not None
+        ],
+        "mae_slope_eV": slope,
+    }
+
+
+def main() -> None:
+    found, lines = entries(), slopes()
+    results = {"summary": summary(found, lines), "values": found, "slopes": lines}
+    print(json.dumps(results, indent=1))
+    RESULT.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
