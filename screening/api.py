@@ -25,7 +25,7 @@ from ionbridge.screening.conduction import Conditions
 from ionbridge.screening.conductivity_predictions import learnable
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.evaluation import evaluate as evaluate_predictions
-from ionbridge.screening.execution import executor_from
+from ionbridge.screening.executors import executor_from
 from ionbridge.screening.predictions import Input, Quantity, read_input
 from ionbridge.screening.predictions import predict as predict_input
 from ionbridge.structures.records import Crystal, FailedRecord, Hop

@@ -7,7 +7,6 @@ Killed at any moment, the campaign goes on from there and ends in the same table
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import re
 import shutil
@@ -16,8 +15,6 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -26,11 +23,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from tqdm import tqdm
 
-from ionbridge import models, screening, structures
 from ionbridge.models.barrier_energies import crystal_energies
-from ionbridge.models.checkpoint import IncompatibleModelError, model_checksum, sha256
+from ionbridge.models.checkpoint import IncompatibleModelError, model_checksum
 from ionbridge.models.estimator import table_html
-from ionbridge.models.library import DEFAULTS, LIBRARY, find
+from ionbridge.models.library import DEFAULTS, find
 from ionbridge.screening.candidates import (
     Candidate,
     Candidates,
@@ -41,12 +37,14 @@ from ionbridge.screening.candidates import (
 )
 from ionbridge.screening.conduction import Conditions
 from ionbridge.screening.errors import InputError, MissingExtraError
-from ionbridge.screening.execution import Executor, executor_from
+from ionbridge.screening.execution import Executor
+from ionbridge.screening.executors import executor_from
 from ionbridge.screening.filters import Filters, read_known_formulas
 from ionbridge.screening.folder_lock import LOCK_FILE, locked_folder
 from ionbridge.screening.hop_paths import write_hop_paths
 from ionbridge.screening.machine import machine
 from ionbridge.screening.predict import CrystalPredictor, loaded_model
+from ionbridge.screening.program import code_checksum, installed_version
 from ionbridge.screening.provenance import write_cells, write_crate
 from ionbridge.screening.ranked_table import RankedTable, in_order
 from ionbridge.screening.ranking import check_objectives, ranking
@@ -74,7 +72,6 @@ RANKED_FILE, TABLE_FILE = "ranked.parquet", "ranked.csv"
 SETTINGS_FILE, CURVES_FILE = "campaign.yaml", "cell_curves.json"
 VERSIONED = ("ionbridge", "torch", "pymatgen", "numpy", "scipy")
 STATUSES = ("ok", "filtered", "failed")
-CODE = (".py", ".yaml", ".json")
 BEST = (
     "rank",
     "candidate_id",
@@ -366,7 +363,8 @@ class Campaign:
         tally = Tally()
         self.table_.write(tally.of(in_order(rows, ranked, folder)))
         self._write_csv(folder)
-        cell = None if left_out else self._cell_stage(predictor, workers)
+        here = workers if executor == "local" else None  # a queue's workers are not this machine's
+        cell = None if left_out else self._cell_stage(predictor, here)
         if cell is not None:
             self.table_.write(cell.rows, cell.columns)
             write_json(folder / CURVES_FILE, cell.curves)
@@ -637,26 +635,6 @@ class Campaign:
             "seeds": {"campaign": self.settings.seed},
             "machine": machine(),
         }
-
-
-@lru_cache(maxsize=1)
-def code_checksum() -> str:
-    """SHA-256 over the program's own modules and tables: which code makes the rows."""
-    digest = hashlib.sha256()
-    for package in (structures, models, screening):
-        root = Path(str(package.__file__)).parent
-        for path in sorted(p for p in root.rglob("*") if p.suffix in CODE):
-            if LIBRARY not in path.parents:
-                digest.update(f"{path.relative_to(root)} {sha256(path)}\n".encode())
-    return digest.hexdigest()
-
-
-def installed_version(name: str) -> str:
-    """Version of a distribution; ``not installed`` where the code is run from a bare checkout."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"
 
 
 def check_folder(folder: Path, resume: bool) -> None:

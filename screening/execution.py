@@ -1,6 +1,7 @@
-"""Where shards of work are computed: this process, local worker processes, or a Dask cluster.
+"""Where shards of work are computed: this process, local worker processes, or other machines
+(`dask_execution`).
 
-All three have one method, ``map_shards``: a function from a list of items to a list of rows is
+All have one method, ``map_shards``: a function from a list of items to a list of rows is
 applied to every shard, and the results come back as they are ready. Shards are taken one after the
 other as there is somebody to compute them, so that they need not all be there at once. A worker
 that dies (killed for memory, crashed in compiled code) costs one row, not the campaign: its shard
@@ -19,11 +20,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from types import FrameType
 from typing import Any, Protocol
 
-from ionbridge.screening.errors import InputError, MissingExtraError
 from ionbridge.screening.table import Row
 from ionbridge.structures.worker_server import (
     Failure,
@@ -38,8 +37,6 @@ Shard = tuple[int, Sequence[Any]]
 """Index and items."""
 FailedRow = Callable[[Any, str], Row]
 
-SHARDS_A_THREAD = 4
-"""So many shards a thread of a cluster are on their way at a time."""
 HARD_LIMIT_FACTOR = 1.5
 """Compiled code that outlives the time limit by this factor ends with its process."""
 
@@ -219,86 +216,42 @@ def _after_death(task: _Task, cause: str, failed_row: FailedRow) -> tuple[list[_
     return [], [failed_row(task.items[0], f"worker died ({cause})")]
 
 
-@dataclass(frozen=True)
-class DaskCluster:
-    """A running Dask cluster; its workers need ionbridge and the model folder at the same path.
+@dataclass(eq=False)
+class ProcessBeside:
+    """A process that is kept for a function; one that dies costs one row and is started again.
 
     Attributes:
-        address: ``HOST:PORT`` of the scheduler.
+        work: The function.
+        preload: Modules that its server imports once.
     """
 
-    address: str
+    work: Work
+    preload: tuple[str, ...] = ("ionbridge.screening.predict",)
+    _worker: Worker | None = field(default=None, repr=False)
 
-    @property
-    def n_workers(self) -> int:
-        """Number of threads of all workers of the cluster."""
-        with _dask_client(self.address) as client:
-            return sum(client.nthreads().values())
+    def rows(self, items: Sequence[Any], failed_row: FailedRow) -> list[Row]:
+        """What the function returns, and failed rows for items that kill it."""
+        tasks = deque([_Task(0, 0, items)])
+        rows: dict[int, Row] = {}
+        while tasks:
+            task = tasks.popleft()
+            if self._worker is None:
+                self._worker = worker_server(self.preload).start(self.work)
+            self._worker.send(task.items)
+            try:
+                outcome = self._worker.outcome()
+            except EOFError:
+                cause = cause_of_death(*self._worker.ended())
+                self._worker = None
+                again, outcome = _after_death(task, cause, failed_row)
+                tasks.extendleft(reversed(again))
+            if isinstance(outcome, Failure):
+                outcome.reraise()
+            rows.update(enumerate(outcome, start=task.first))
+        return [rows[i] for i in range(len(rows))]
 
-    def map_shards(
-        self, work: Work, shards: Iterable[Shard], failed_row: FailedRow
-    ) -> Iterator[tuple[int, list[Row]]]:
-        """See `Executor`; the cluster itself tries a shard again when its worker dies."""
-        from distributed import KilledWorker, as_completed
-
-        with _dask_client(self.address) as client:
-            function = client.scatter(work, broadcast=True)
-            untouched = iter(shards)
-            running: dict[Any, Shard] = {}
-
-            def submitted() -> Iterator[Any]:
-                for index, items in untouched:
-                    future = client.submit(_call, function, items, pure=False)
-                    running[future] = (index, items)
-                    yield future
-
-            n_threads = sum(client.nthreads().values())
-            done = as_completed(list(islice(submitted(), SHARDS_A_THREAD * max(n_threads, 1))))
-            for future in done:
-                index, items = running.pop(future)
-                try:
-                    rows = future.result()
-                except KilledWorker:
-                    rows = []
-                    for item in items:
-                        try:
-                            rows += client.submit(_call, function, [item], pure=False).result()
-                        except KilledWorker:
-                            rows.append(failed_row(item, "worker died"))
-                yield index, rows
-                done.update(list(islice(submitted(), 1)))
-
-
-def _call(work: Work, items: Sequence[Any]) -> list[Row]:
-    """Apply a function that lies on the cluster."""
-    return work(items)
-
-
-def _dask_client(address: str) -> Any:
-    """A client of the cluster, or the line that says why there is none."""
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise MissingExtraError("dask", f"--executor dask://{address}") from error
-    try:
-        return Client(address, timeout="10s")
-    except (OSError, TimeoutError, ValueError) as error:
-        raise InputError(f"no Dask scheduler answers at {address} ({error})") from error
-
-
-def executor_from(name: str, workers: int | None) -> Executor:
-    """The executor that a command line names.
-
-    Args:
-        name: ``local`` or ``dask://HOST:PORT``.
-        workers: Local processes; None for one a core, 0 for none (everything in this process).
-    """
-    if name.startswith("dask://"):
-        return DaskCluster(name.removeprefix("dask://"))
-    if name != "local":
-        raise InputError(f"unknown executor '{name}'; known: local, dask://HOST:PORT")
-    if workers is None:
-        return LocalProcesses()
-    if workers < 0:
-        raise InputError(f"--workers: expected 0 or more, got {workers}")
-    return LocalProcesses(workers) if workers else ThisProcess()
+    def stop(self) -> None:
+        """End the process, whatever it is doing."""
+        if self._worker is not None:
+            self._worker.stop()
+            self._worker = None

@@ -34,7 +34,7 @@ def add(commands: Any) -> None:
 def _run(args: argparse.Namespace) -> int:
     from ionbridge.screening.conduction import Conditions
     from ionbridge.screening.evaluation import evaluate
-    from ionbridge.screening.execution import executor_from
+    from ionbridge.screening.executors import executor_from
     from ionbridge.screening.predictions import predict, read_input
     from ionbridge.screening.shards import write_json
 

@@ -194,7 +194,8 @@ def _simulate(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from ionbridge.screening.errors import InputError
-    from ionbridge.screening.execution import LocalProcesses, executor_from
+    from ionbridge.screening.execution import LocalProcesses
+    from ionbridge.screening.executors import executor_from
     from ionbridge.screening.labelling.calculators import CalculatorChoice
     from ionbridge.screening.labelling.md import Dynamics
     from ionbridge.screening.labelling.md_labels import MdSettings, as_document, md_labels

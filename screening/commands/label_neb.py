@@ -73,7 +73,8 @@ def _run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from ionbridge.screening.errors import InputError
-    from ionbridge.screening.execution import LocalProcesses, executor_from
+    from ionbridge.screening.execution import LocalProcesses
+    from ionbridge.screening.executors import executor_from
     from ionbridge.screening.labelling.calculators import CalculatorChoice
     from ionbridge.screening.labelling.neb import NebSettings
     from ionbridge.screening.labelling.neb_labels import NebLabeller, label_neb, neb_tasks

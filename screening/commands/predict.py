@@ -55,7 +55,7 @@ def add(commands: Any) -> None:
 def _run(args: argparse.Namespace) -> int:
     from ionbridge.screening.conduction import Conditions
     from ionbridge.screening.errors import InputError
-    from ionbridge.screening.execution import executor_from
+    from ionbridge.screening.executors import executor_from
     from ionbridge.screening.predictions import known_by_number, predicted, stream_input
     from ionbridge.screening.shards import write_atomically
     from ionbridge.screening.table import csv_lines

@@ -48,7 +48,10 @@ def add(commands: Any) -> None:
     command.add_argument("--limit", type=int, metavar="N", help="only the first N candidates")
     command.add_argument("--seed", type=int, metavar="N", help="instead of the campaign's seed")
     command.add_argument(
-        "--executor", default="local", metavar="WHERE", help="local (default) or dask://HOST:PORT"
+        "--executor",
+        default="local",
+        metavar="WHERE",
+        help="local (default), dask://HOST:PORT, slurm or kubernetes (docs/machines.md)",
     )
     add_workers(command)
     command.add_argument(

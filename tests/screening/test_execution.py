@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from ionbridge.screening.dask_execution import DaskCluster, QueuedWorkers
 from ionbridge.screening.errors import InputError, MissingExtraError
 from ionbridge.screening.execution import (
-    DaskCluster,
     Executor,
     LocalProcesses,
     ThisProcess,
     TimeLimitExceededError,
-    executor_from,
     time_limit,
 )
+from ionbridge.screening.executors import executor_from
 from tests.screening import work
 
 SHARDS = {0: [1, 2, 3], 5: [6, 7, 8], 9: [9]}
@@ -163,8 +163,11 @@ def test_executor_by_name() -> None:
     assert executor_from("local", 3) == LocalProcesses(3)
     assert executor_from("local", 0) == ThisProcess()
     assert executor_from("dask://host:1234", None) == DaskCluster("host:1234")
-    with pytest.raises(InputError, match="unknown executor 'slurm'; known: local, dask://"):
-        executor_from("slurm", None)
+    assert executor_from("slurm", 9) == QueuedWorkers("slurm", 9)
+    with pytest.raises(InputError, match="--executor kubernetes: say how many workers"):
+        executor_from("kubernetes", None)
+    with pytest.raises(InputError, match="unknown executor 'pbs'; known: local, dask://"):
+        executor_from("pbs", None)
     with pytest.raises(InputError, match="--workers"):
         executor_from("local", -1)
 
@@ -173,14 +176,3 @@ def test_missing_dask_is_answered_with_the_install_line(monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'ionbridge\[dask\]'"):
         _ = DaskCluster("localhost:1").n_workers
-
-
-def test_dask_gives_the_same_rows() -> None:
-    distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
-    ) as cluster:
-        executor = DaskCluster(cluster.scheduler_address.removeprefix("tcp://"))
-        assert dict(executor.map_shards(work.double, SHARDS.items(), work.failed)) == {
-            k: work.double(items) for k, items in SHARDS.items()
-        }

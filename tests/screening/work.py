@@ -18,6 +18,11 @@ def double(items: Sequence[int]) -> list[Row]:
     return [{"value": 2 * item} for item in items]
 
 
+def slowly_double(items: Sequence[int]) -> list[Row]:
+    time.sleep(0.3)
+    return double(items)
+
+
 def die_at_seven(items: Sequence[int]) -> list[Row]:
     if 7 in items:
         os.kill(os.getpid(), signal.SIGKILL)
