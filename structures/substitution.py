@@ -9,6 +9,7 @@ radii fit, and when its name is new. The cell is rescaled by the cubes of cation
 from __future__ import annotations
 
 import random
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -391,33 +392,48 @@ def stream(
     served = {h.prototype.tag for h in own}
     foreign = [h for h in hosts if h not in own and h.prototype.tag not in served]
     for complexity in range(max_complexity + 1):
-        found = [r for host in own + foreign for r in _recipes(host, ion, complexity)]
-        rng.shuffle(found)
-        found.reverse()
-        while found:  # what was looked at is let go: the lists of all streams are large
-            recipe = found.pop()
+        found = _Combinations(own + foreign, ion, complexity)
+        rng.shuffle(found.codes)
+        for code in found.codes:
+            recipe = found.recipe(code)
             if recipe.id not in seen and recipe.is_sound():
                 seen.add(recipe.id)
                 yield recipe
 
 
-def _recipes(host: _Host, ion: str, complexity: int) -> Iterator[Recipe]:
-    """Combinations of a given complexity whose charge can vanish."""
-    slots: list[Slot] = [
-        s for s in ("cation", "metal", "centre", "anion", "halide") if s in host.amounts
-    ]
-    options = [_options(host, slot, ion, complexity) for slot in slots]
-    fixed = sum(n * host.states[s] for s, n in host.amounts.get(None, {}).items())
-    ions = host.prototype.ion_content
-    least, most = (r * ions for r in host.prototype.ion_range)
-    for levels in product(range(complexity + 1), repeat=len(slots)):
-        if sum(levels) != complexity:
-            continue
-        choices = [by_level[n] for by_level, n in zip(options, levels, strict=True)]
-        for chosen in product(*choices):
-            low = fixed + sum(option.charge[0] for option in chosen)
-            high = fixed + sum(option.charge[1] for option in chosen)
-            if -low < least * 0.999 or -high > most * 1.001:
+class _Combinations:
+    """Combinations of a complexity whose charge can vanish, a number each: there are millions.
+
+    Args:
+        hosts: Frameworks, in their order.
+        ion: Working ion.
+        complexity: Elements beyond one a slot, summed over the slots.
+    """
+
+    BLOCK, PLACE = 44, 8  # bits: which block, which place in its product, which ion content
+
+    def __init__(self, hosts: Sequence[_Host], ion: str, complexity: int) -> None:
+        self.ion = ion
+        self.blocks: list[tuple[_Host, list[Slot], list[list[_Option]]]] = []
+        self.codes = array("Q")
+        for host in hosts:
+            slots: list[Slot] = [
+                s for s in ("cation", "metal", "centre", "anion", "halide") if s in host.amounts
+            ]
+            options = [_options(host, slot, ion, complexity) for slot in slots]
+            for levels in product(range(complexity + 1), repeat=len(slots)):
+                if sum(levels) == complexity:
+                    choices = [by_level[n] for by_level, n in zip(options, levels, strict=True)]
+                    self.blocks.append((host, slots, choices))
+                    self._add_last()
+
+    def _add_last(self) -> None:
+        """Take what is possible of the last block."""
+        host, slots, choices = self.blocks[-1]
+        last = len(self.blocks) - 1 << self.BLOCK
+        for place, chosen in enumerate(product(*choices)):
+            contents = self._contents(host, chosen)
+            if not contents:
                 continue
             symbols = [
                 s
@@ -425,11 +441,34 @@ def _recipes(host: _Host, ion: str, complexity: int) -> Iterator[Recipe]:
                 for s, _ in option.mixture
                 if slot != "halide"
             ]
-            if len(set(symbols)) < len(symbols):
-                continue
-            mixtures = tuple((s, o.mixture) for s, o in zip(slots, chosen, strict=True))
-            for content in _ion_contents(host.prototype, max(least, -high), min(most, -low)):
-                yield Recipe(host, ion, mixtures, content)
+            if len(set(symbols)) == len(symbols):
+                first = last | place << self.PLACE
+                self.codes.extend(first | k for k in range(len(contents)))
+
+    @staticmethod
+    def _contents(host: _Host, chosen: Sequence[_Option]) -> list[float]:
+        """Contents of the working ion that balance what is chosen."""
+        fixed = sum(n * host.states[s] for s, n in host.amounts.get(None, {}).items())
+        ions = host.prototype.ion_content
+        least, most = (r * ions for r in host.prototype.ion_range)
+        low = fixed + sum(option.charge[0] for option in chosen)
+        high = fixed + sum(option.charge[1] for option in chosen)
+        if -low < least * 0.999 or -high > most * 1.001:
+            return []
+        return _ion_contents(host.prototype, max(least, -high), min(most, -low))
+
+    def recipe(self, code: int) -> Recipe:
+        """The combination of a number."""
+        host, slots, choices = self.blocks[code >> self.BLOCK]
+        place = (code & (1 << self.BLOCK) - 1) >> self.PLACE
+        chosen: list[_Option] = []
+        for options in reversed(choices):
+            place, k = divmod(place, len(options))
+            chosen.append(options[k])
+        chosen.reverse()
+        mixtures = tuple((s, o.mixture) for s, o in zip(slots, chosen, strict=True))
+        content = self._contents(host, chosen)[code & (1 << self.PLACE) - 1]
+        return Recipe(host, self.ion, mixtures, content)
 
 
 def _ion_contents(prototype: Prototype, low: float, high: float) -> list[float]:
