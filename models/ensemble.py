@@ -34,8 +34,8 @@ from ionbridge.models.prediction import Prediction
 from ionbridge.models.training import Example, TrainingConfig, fit_network, pick_device
 from ionbridge.models.transforms import LogShift
 from ionbridge.structures.graph import HopData, migration_graph_data
+from ionbridge.structures.migration_graph import MigrationGraph
 from ionbridge.structures.records import Hop
-from ionbridge.structures.sites import MigrationGraph
 
 BATCH_SIZE = 64
 

@@ -25,8 +25,9 @@ from tqdm import tqdm
 from ionbridge.models.training import Example
 from ionbridge.structures.composition import working_ion
 from ionbridge.structures.graph import N_PROBES, HopData, migration_graph_data
+from ionbridge.structures.migration_graph import MigrationGraph
 from ionbridge.structures.records import Crystal, UnusableStructureError
-from ionbridge.structures.sites import MigrationGraph, find_hops
+from ionbridge.structures.sites import find_hops
 from ionbridge.structures.worker_server import map_in_workers
 
 GRAPH_FIELDS = (

@@ -155,7 +155,7 @@ def _likeness(frac: Floats, kind: Integers, origins: Integers) -> Floats:
 
 def wrapped(frac: Floats, lattice: Floats) -> Floats:
     """Coordinates within the cell; one at its upper face, but for rounding, goes to the lower."""
-    return frac - np.floor(frac + TIE_A / np.linalg.norm(lattice, axis=1))
+    return np.asarray(frac - np.floor(frac + TIE_A / np.linalg.norm(lattice, axis=1)))
 
 
 def symmetrised(crystal: Crystal) -> tuple[Crystal, SiteImages]:

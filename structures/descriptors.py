@@ -112,8 +112,8 @@ def path_descriptors(hop: Hop) -> NDArray[np.float64]:
     content = _content([*hop.host_species, {hop.working_ion: 1.0}])
     parts = _Parts(hop.host_species, hop.host_frac, hop.working_ion, _states(content))
     nothing = np.zeros((0, 3))
-    (found,) = _described(hop.lattice, parts, hop.working_ion, [hop.path_A], [nothing], [content])
-    return found
+    rows = _described(hop.lattice, parts, hop.working_ion, [hop.path_A], [nothing], [content])
+    return np.asarray(rows[0])
 
 
 def _described(

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ionbridge.structures.composition import formula_oxidation_states
 from ionbridge.structures.hops import EXCLUSION_A, SAME_POINT_A, emptied_sites
+from ionbridge.structures.migration_graph import MigrationGraph
 from ionbridge.structures.neighbors import neighbors_within, periodic_edges
 from ionbridge.structures.records import (
     Crystal,
@@ -29,7 +30,6 @@ from ionbridge.structures.records import (
     UnusableStructureError,
     site_composition,
 )
-from ionbridge.structures.sites import MigrationGraph
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -401,7 +401,7 @@ def _element_features(symbol: str, state: float) -> tuple[float, ...]:
 def _oxidation_states(hop: Hop) -> Mapping[str, float]:
     known = hop.extra.get("oxidation_states")
     if known is not None:  # those of the whole crystal, from which the hop was made
-        return known
+        return dict(known)
     species = (*hop.host_species, {hop.working_ion: 1.0})
     return formula_oxidation_states(site_composition(species))
 

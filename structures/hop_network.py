@@ -186,7 +186,7 @@ def percolation_dimensionality(network: JumpNetwork, threshold_eV: ArrayLike) ->
         (...) integers from 0 to 3.
     """
     threshold = np.asarray(threshold_eV, float)[..., None] + SAME_ENERGY_EV
-    return (percolation_barriers(network) <= threshold).sum(-1)
+    return np.asarray((percolation_barriers(network) <= threshold).sum(-1))
 
 
 class _Hops(NamedTuple):
@@ -387,4 +387,4 @@ def diffusion_tensor(
     frequency = np.asarray(attempt_frequency_THz, float) * CM2_S_PER_A2_PS
     scale = frequency * np.where(any_open, np.exp(lowest_site - lowest_saddle), 0.0) / partition
     lattice = np.asarray(network.lattice, float)
-    return scale[..., None, None] * (lattice.T @ cells2 @ lattice)
+    return np.asarray(scale[..., None, None] * (lattice.T @ cells2 @ lattice))

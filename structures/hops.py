@@ -171,7 +171,8 @@ def host_sizes(
             first[k] = np.minimum(first[k], (sites @ normal).min(axis=0))
             last[k] = np.maximum(last[k], (sites @ normal).max(axis=0))
     needed = ENVIRONMENT_CUTOFF_A + np.maximum(high - first, last - low) + exclusion_A[:, None]
-    return np.maximum(np.ceil((needed - TIE_A) / perpendicular_widths(lattice)), 1).astype(np.int64)
+    counts = np.ceil((needed - TIE_A) / perpendicular_widths(lattice))
+    return np.asarray(np.maximum(counts, 1), dtype=np.int64)
 
 
 def passed_sites(

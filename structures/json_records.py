@@ -238,7 +238,7 @@ def _thinnest_A(lattice: NDArray[np.float64]) -> float:
 
 def _determinant(lattice: NDArray[np.float64]) -> float:
     (a, b, c), (d, e, f), (g, h, i) = lattice.tolist()
-    return a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
+    return float(a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g))
 
 
 def _near(frac: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -411,7 +411,8 @@ def _array(value: Any, key: str) -> NDArray[np.float64]:
 
 
 def _rounded(values: NDArray[np.float64]) -> list[list[float]]:
-    return np.round(values, DECIMALS).tolist()
+    rounded: list[list[float]] = np.round(values, DECIMALS).tolist()
+    return rounded
 
 
 def _species_json(species: tuple[Occupancy, ...]) -> list[Any]:

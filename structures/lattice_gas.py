@@ -303,7 +303,7 @@ def _collective_factor(
     def slope(vectors: Floats) -> Floats:
         square = [((vectors[k:] - vectors[: n - k]) ** 2).sum(axis=1) for k in lags]
         each = (squares[-1] - squares[0]) / (n - 1) * (lags[1] - lags[0])
-        return (square[1] - square[0][: len(square[1])]) / each
+        return np.asarray((square[1] - square[0][: len(square[1])]) / each)
 
     direct, indirect = slope(total), 1.0 - slope(drift)
     values = []

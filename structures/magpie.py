@@ -62,7 +62,8 @@ def magpie_statistics(amounts: Mapping[str, float]) -> Floats:
     mean = weight @ table / weight.sum()
     deviation = weight @ np.abs(table - mean) / weight.sum()
     commonest = table[np.isclose(weight, weight.max())].min(axis=0)
-    return np.nan_to_num(np.stack([low, high, high - low, mean, deviation, commonest], 1).ravel())
+    found = np.stack([low, high, high - low, mean, deviation, commonest], 1).ravel()
+    return np.asarray(np.nan_to_num(found))
 
 
 @cache

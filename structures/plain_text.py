@@ -34,7 +34,8 @@ def well_formed(value: T) -> T:
         found = {well_formed(k): well_formed(v) for k, v in value.items()}
     elif isinstance(value, list | tuple):
         found = type(value)(well_formed(v) for v in value)
-    return found
+    same_kind: T = found
+    return same_kind
 
 
 def for_terminal(text: str) -> str:

@@ -110,7 +110,8 @@ class Prototype:
     @cached_property
     def ion_content(self) -> float:
         """Working ions in the primitive cell."""
-        return sum(self.sites[k].species.get(self.working_ion, 0.0) for k in self.positions[1])
+        ions = (self.sites[k].species.get(self.working_ion, 0.0) for k in self.positions[1])
+        return float(sum(ions))
 
     @cached_property
     def n_formula_units(self) -> float:
@@ -168,7 +169,7 @@ def _distinct(frac: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _periodic_gap(delta: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.abs(delta - np.round(delta)).max(axis=-1)
+    return np.asarray(np.abs(delta - np.round(delta)).max(axis=-1))
 
 
 def _load() -> dict[str, Prototype]:

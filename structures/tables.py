@@ -9,8 +9,9 @@ from typing import Any
 
 from pymatgen.core import Composition
 
-from ionbridge.structures.json_records import ELEMENT_SYMBOLS, clean_text
+from ionbridge.structures.json_records import clean_text
 from ionbridge.structures.records import Crystal, FailedRecord, Label
+from ionbridge.structures.site_symbols import ELEMENT_SYMBOLS
 
 CONDUCTIVITY_COLUMNS = ("Ionic conductivity (S cm-1)", "Ionic conductivity (S/cm)")
 COMPOSITION_COLUMNS = ("True Composition", "Reduced Composition", "Formula", "composition")

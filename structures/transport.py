@@ -206,7 +206,7 @@ def isotropic_diffusivity(tensor: ArrayLike) -> NDArray[np.float64]:
     Returns:
         (...) scalar diffusivity in the unit of the tensor.
     """
-    return np.trace(np.asarray(tensor, float), axis1=-2, axis2=-1) / 3.0
+    return np.asarray(np.trace(np.asarray(tensor, float), axis1=-2, axis2=-1) / 3.0)
 
 
 def carrier_density(n_carriers: ArrayLike, volume_A3: ArrayLike) -> NDArray[np.float64]:
@@ -250,7 +250,7 @@ def nernst_einstein(
     kT_eV = BOLTZMANN_EV_PER_K * _positive("temperature", temperature)
     n_z2 = np.asarray(carrier_density, float) * np.asarray(charge, float) ** 2
     D_jump = np.asarray(diffusivity, float) / _positive("haven_ratio", haven_ratio)
-    return n_z2 * ELEMENTARY_CHARGE_C * D_jump / kT_eV
+    return np.asarray(n_z2 * ELEMENTARY_CHARGE_C * D_jump / kT_eV)
 
 
 def conductivity(
@@ -306,12 +306,14 @@ def tracer_diffusivity(
         D* in the unit of D_c.
     """
     fraction = np.asarray(carrier_density, float) / _positive("ion_density", ion_density)
-    return np.asarray(correlation_factor, float) * fraction * np.asarray(carrier_diffusivity, float)
+    factor = np.asarray(correlation_factor, float)
+    return np.asarray(factor * fraction * np.asarray(carrier_diffusivity, float))
 
 
 def decades_per_eV(temperature_K: ArrayLike) -> NDArray[np.float64]:
     """1 / (k_B T ln 10): decades that one eV costs at T in K, any shape."""
-    return 1.0 / (BOLTZMANN_EV_PER_K * _positive("temperature_K", temperature_K) * np.log(10.0))
+    kT_eV = BOLTZMANN_EV_PER_K * _positive("temperature_K", temperature_K)
+    return np.asarray(1.0 / (kT_eV * np.log(10.0)))
 
 
 def _positive(name: str, value: ArrayLike) -> NDArray[np.float64]:

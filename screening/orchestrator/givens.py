@@ -23,9 +23,10 @@ from ionbridge.structures.diffusivity_labels import (
     read_diffusivities,
 )
 from ionbridge.structures.family_names import canonical_family
-from ionbridge.structures.json_records import ELEMENT_SYMBOLS, crystal_to_json, hop_to_json
+from ionbridge.structures.json_records import crystal_to_json, hop_to_json
 from ionbridge.structures.prototypes import reference_crystals
 from ionbridge.structures.records import WORKING_IONS, Crystal, Hop
+from ionbridge.structures.site_symbols import ELEMENT_SYMBOLS
 from ionbridge.structures.tables import ConductivityRow, conductivity_row
 
 CHEMISTRY = "chemistry:"
