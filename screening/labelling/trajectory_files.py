@@ -50,6 +50,8 @@ class Clock:
 
 
 STEPS = Clock("step numbers")
+ATOM_DIGITS, STEP_DIGITS = 8, 18
+"""Longest numbers of atoms and of steps; a file that claims more is no trajectory."""
 PICOSECONDS = Clock("times", 1e3)
 TIME_KEYS = {
     "time": Clock("Time=", 1.0, assumed=True),
@@ -327,8 +329,9 @@ def _xdatcar_header(lines: _Lines, form: Form) -> tuple[tuple[str, ...], Floats]
             "line 6 of the header holds no elements; VASP 5 writes them there, else name them "
             "with --elements"
         )
-    if len(counts) != len(names) or not all(c.isdigit() for c in counts):
-        raise _MalformedError(f"{len(names)} elements but the counts are {' '.join(counts)!r}")
+    if len(counts) != len(names) or not all(c.isdigit() and len(c) <= ATOM_DIGITS for c in counts):
+        got = " ".join(counts)[:40]
+        raise _MalformedError(f"{len(names)} elements but the counts are {got!r}")
     symbols = tuple(
         name.partition("_")[0].partition("/")[0]
         for name, count in zip(names, counts, strict=True)
@@ -350,8 +353,8 @@ def _xyz_frames(stream: IO[bytes], form: Form) -> Iterator[Frame | Damage]:
         if not line.strip():
             continue
         try:
-            if not line.strip().isdigit():
-                got = line.decode("utf-8", "replace").strip()[:40]
+            if not line.strip().isdigit() or len(line.strip()) > ATOM_DIGITS:
+                got = line[:200].decode("utf-8", "replace").strip()[:40]
                 raise _MalformedError(f"expected a number of atoms, got {got!r}")
             yield _xyz_frame(lines, int(line), form)
             whole = True
@@ -520,7 +523,7 @@ def _lammps_frame(lines: _Lines, unit_fs: float | None, form: Form) -> Frame:
 
 def _whole(lines: _Lines) -> int:
     word = lines.needed().strip()
-    if not word.isdigit():
+    if not word.isdigit() or len(word) > STEP_DIGITS:
         raise _MalformedError(f"line {lines.number}: expected a whole number, got {word[:40]!r}")
     return int(word)
 

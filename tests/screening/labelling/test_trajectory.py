@@ -256,6 +256,7 @@ def changed_order(frames):
         (lambda f: header() + block(1, f[0]) + block(2, f[1] * np.nan), "not finite"),
         (lambda f: header(names="") + block(1, f[0]), "no elements"),
         (lambda f: header(counts="2 1") + block(1, f[0]), "counts"),
+        (lambda f: header(counts="2 1 " + 12 * "9") + block(1, f[0]), "counts"),
         (lambda f: header() + "Direct\n" + "a b c\n" * 4, "not a number"),
         (lambda f: header(0 * LATTICE) + block(1, f[0]) + block(2, f[1]), "no cell"),
     ],
@@ -266,6 +267,19 @@ def test_what_cannot_be_used_is_answered_in_one_line(tmp_path, text, message):
     with pytest.raises(InputError, match=message) as caught:
         read_trajectory(path, INTERVAL_FS)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("run.xyz", 5000 * "9" + "\n"),
+        ("run.lammpstrj", "ITEM: TIMESTEP\n0\nITEM: NUMBER OF ATOMS\n" + 5000 * "9" + "\n"),
+    ],
+)
+def test_a_count_without_end_is_answered_in_one_line(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match="999"):
+        read_trajectory(tmp_path / name, INTERVAL_FS)
 
 
 def test_unknown_and_missing_files_are_refused(tmp_path):
