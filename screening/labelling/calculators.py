@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.metadata
 import json
@@ -79,14 +80,19 @@ class CalculatorChoice:
 
     @property
     def version(self) -> str:
-        """Version of the package that the calculator comes from, empty where it has none."""
+        """Version of the package that the calculator comes from, empty where it has none.
+
+        One that cannot be imported has none, either; asking for the calculator says so.
+        """
         package = self.name.partition(":")[0].partition(".")[0]
         if self.name in READY:
             package = READY[self.name][2]
         try:
             return importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            return str(getattr(importlib.import_module(package), "__version__", ""))
+            with contextlib.suppress(ImportError):
+                return str(getattr(importlib.import_module(package), "__version__", ""))
+            return ""
 
     def _maker(self) -> Any:
         if self.name in READY:

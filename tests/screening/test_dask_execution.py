@@ -167,6 +167,7 @@ echo "Submitted batch job $!"
 """
 
 
+@pytest.mark.slow
 def test_workers_asked_of_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The programs of SLURM are played by two scripts that run the job here and end it."""
     pytest.importorskip("dask_jobqueue")
@@ -179,6 +180,7 @@ def test_workers_asked_of_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         (programs / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setattr(dask_execution, "FIRST_WORKER_S", 60)
     settings = {"cores": 1, "processes": 1, "memory": "1GB", "log-directory": str(tmp_path)}
     with dask.config.set({f"jobqueue.slurm.{k}": v for k, v in settings.items()}):
         queued = QueuedWorkers("slurm", 1, preload=())
