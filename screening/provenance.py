@@ -23,7 +23,6 @@ CRATE_FILE, CELLS_FILE = "ro-crate-metadata.json", "cells.jsonld"
 CRATE_CONTEXT = "https://w3id.org/ro/crate/1.1/context"
 CRATE_PROFILE = "https://w3id.org/ro/crate/1.1"
 TERMS_SHA256 = {"sha256": "https://w3id.org/ro/terms/workflow-run#sha256"}
-SOFTWARE = "https://pypi.org/project/ionbridge/"
 MEDIA_TYPES = {
     ".csv": "text/csv",
     ".json": "application/json",
@@ -140,9 +139,6 @@ def write_crate(
     }
     if not any(one["@id"] == "#ionbridge" for one in software):
         software.append({"@id": "#ionbridge", "@type": "SoftwareApplication", "name": "ionbridge"})
-    for one in software:
-        if one["@id"] == "#ionbridge":
-            one["url"] = SOFTWARE
     graph = [metadata, root, run, *software, *models, *settings, *read, *files]
     path = folder / CRATE_FILE
     write_json(path, {"@context": [CRATE_CONTEXT, TERMS_SHA256], "@graph": graph})
