@@ -16,6 +16,7 @@ They are the means of a prior; a handful of cells then has to find little more t
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -75,7 +76,7 @@ SIMULATED = SlopePrior(
 ONE_FEATURE = SlopePrior(0.0, 1e6, 0.0, 0.0, "none: least squares on the variance of dQ alone")
 
 
-class LifeLine(Estimator, Generic[Record]):
+class LifeLine(Estimator, ABC, Generic[Record]):
     """Bayesian line for log10 of the cycle life, on features that its subclasses read.
 
     The offset is free, the slopes have a normal prior, the noise an inverse-gamma one worth
@@ -94,23 +95,23 @@ class LifeLine(Estimator, Generic[Record]):
     numbers: ClassVar[tuple[str, ...]] = ()
     """Further numbers that fitting finds."""
 
+    @abstractmethod
     def settings(self) -> dict[str, Any]:
         """What `from_settings` makes it again from."""
-        raise NotImplementedError
 
     @classmethod
+    @abstractmethod
     def from_settings(cls, settings: dict[str, Any]) -> Self:
         """An unfitted model with the settings that a folder states."""
-        raise NotImplementedError
 
+    @abstractmethod
     def features(self, records: Sequence[Record]) -> Floats:
         """(n, n_features) numbers of the cells that the line is drawn through."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def slopes(self) -> tuple[Floats, Floats]:
         """(n_features,) means of the slopes' prior and one over its variances."""
-        raise NotImplementedError
 
     def trouble(self, record: Record) -> str:
         """Why a cell has no life to be predicted; empty where it has one."""

@@ -64,7 +64,7 @@ Loss = Callable[[Any, Mapping[str, Tensor]], Tensor]
 
 def collate(examples: Sequence[Example], device: torch.device) -> tuple[Any, dict[str, Tensor]]:
     """One batch of graphs and their targets, on a device."""
-    from torch_geometric.data import Batch  # two seconds that predictions need not wait for
+    from torch_geometric.data import Batch  # slow to import, and predictions do without
 
     batch = Batch.from_data_list([e.graph.to_pyg() for e in examples]).to(device)
     names = examples[0].targets.keys()

@@ -151,7 +151,7 @@ class HopData:
     def to_pyg(self) -> Data:
         """The graph for PyTorch Geometric, whose batches, loaders and layers take it as it is.
 
-        Predictions do without: importing PyTorch Geometric takes a worker two seconds.
+        Predictions do without, since importing PyTorch Geometric slows the start of every worker.
         """
         found: Data = _pyg_class()(**self.__dict__, num_nodes=self.num_nodes)
         return found

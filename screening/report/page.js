@@ -95,7 +95,7 @@ class Rows {
 
   build(root) {
     const changed = () => { this.page = 0; this.refresh(); };
-    const search = el("input", { type: "search", id: "search", placeholder: "formula, id, reason, …", oninput: e => {
+    const search = el("input", { type: "search", id: "search", "aria-label": "search formula, id, reason", oninput: e => {
       this.words = e.target.value.toLowerCase().split(/\s+/).filter(Boolean); changed();
     } });
     this.controls = [el("label", { class: "wide" }, "search", search)];
