@@ -428,6 +428,20 @@ def throughput(result: dict[str, Any]) -> str:
     )
 
 
+def chaos(result: dict[str, Any]) -> str:
+    def ends(kind: str) -> str:
+        return ", ".join(f"{n} {end.lower()}" for end, n in sorted(result[kind].items()))
+
+    return (
+        f"Campaigns under chance, gone on with: {result['n_kills']} kills: {ends('kills')}; "
+        f"{result['n_worker_kills']} runs whose worker was killed twice: {ends('worker_kills')}; "
+        f"{result['n_damages']} damages to a finished folder: {ends('damages')}. A program that "
+        "believes what it reads would have taken other rows in "
+        f"{result['damages_that_reading_without_checks_takes_for_rows']} of the damages "
+        "(`python -m benchmarks.chaos`)."
+    )
+
+
 def bvse_agreement(result: dict[str, Any]) -> str:
     summary = result["summary"]
     return (
@@ -797,6 +811,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "aimd_diffusivity": aimd_diffusivity,
     "pool_campaign": pool_campaign,
     "throughput": throughput,
+    "chaos": chaos,
     "bvse_agreement": bvse_agreement,
     "acquisition": acquisition,
     "funnel": funnel,
