@@ -139,6 +139,8 @@ class Jobs:
         self.n_cores = n_cores or len(os.sched_getaffinity(0))
         self._over: dict[str, JobStatus] = {}
         self._children: list[subprocess.Popen[bytes]] = []
+        self._preparing: dict[Path, str] = {}  # folders of jobs to come, and whose they are
+        self._one_at_a_time = threading.Lock()
         self._wake = threading.Event()
         self._closed = False
         self._thread = threading.Thread(target=self._dispatch, name="jobs", daemon=True)
@@ -151,13 +153,25 @@ class Jobs:
         self._thread.join()
 
     def new_folder(self, client: str, tool: str) -> Path:
-        """An empty folder for a job that is being prepared.
+        """An empty folder for a job that is being prepared, which counts as one that waits.
 
         Raises:
             InputError: Too many jobs wait or are kept, or the disk is full.
         """
+        with self._one_at_a_time:
+            folder = self._new_folder(client, tool)
+            self._preparing[folder] = client
+        return folder
+
+    def _new_folder(self, client: str, tool: str) -> Path:
+        self._preparing = {
+            folder: whose
+            for folder, whose in self._preparing.items()
+            if folder.is_dir() and not (folder / JOB).exists()
+        }
         statuses = self.all()
         waiting = Counter(s.job.client for s in statuses if s.state == "queued")
+        waiting.update(self._preparing.values())
         if waiting[client] >= MOST_WAITING_EACH or waiting.total() >= MOST_WAITING:
             raise InputError(
                 f"{waiting[client]} of your jobs are waiting ({waiting.total()} of all clients); "
