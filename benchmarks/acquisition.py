@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ionbridge.models.checkpoint import sha256
-from ionbridge.models.gaussian_process import CLIP, PathProcess, path_scalars
+from ionbridge.models.regressors.gaussian_process import CLIP, PathProcess, path_scalars
 from ionbridge.models.transforms import LogShift
-from ionbridge.screening.acquisition import ACQUISITIONS, choose
+from ionbridge.screening.campaign.acquisition import ACQUISITIONS, choose
 from ionbridge.structures.sources import neb_barriers
 
 RESULTS = Path(__file__).parent / "results" / "acquisition.json"

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ionbridge.models.graphite import REFERENCE_K, Graphite
+from ionbridge.models.cells.graphite import REFERENCE_K, Graphite
 from ionbridge.screening.cell.ageing_base import BASES, LCO, LFP
 from ionbridge.screening.cell.base_cells import import_pybamm
 from ionbridge.screening.errors import InputError

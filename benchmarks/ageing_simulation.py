@@ -28,13 +28,13 @@ from numpy.typing import NDArray
 from scipy.stats import qmc
 
 from benchmarks.ageing_parameters import ageing_parameters
-from ionbridge.models.ageing_rom import AgeingHistory
-from ionbridge.models.graphite import Cycling
+from ionbridge.models.cells.ageing_rom import AgeingHistory
+from ionbridge.models.cells.graphite import Cycling
 from ionbridge.screening.cell.ageing_base import LCO, LFP
 from ionbridge.screening.cell.base_cells import import_pybamm
 from ionbridge.screening.errors import InputError
-from ionbridge.screening.execution import Executor, TimeLimitExceededError, time_limit
-from ionbridge.screening.shards import ShardFolder, fingerprint, write_json
+from ionbridge.screening.execution.executor import Executor, TimeLimitExceededError, time_limit
+from ionbridge.screening.execution.shards import ShardFolder, fingerprint, write_json
 from ionbridge.screening.table import Row
 from ionbridge.structures.units import FARADAY_C_PER_MOL
 

@@ -23,12 +23,12 @@ import numpy as np
 from pymatgen.core import Composition
 
 from ionbridge.models.library import DEFAULTS
-from ionbridge.screening.conduction import Conditions
-from ionbridge.screening.estimate import REFERENCE_SOURCE
-from ionbridge.screening.predict import CrystalPredictor
-from ionbridge.structures.prototypes import PROTOTYPES
+from ionbridge.screening.prediction.conduction import Conditions
+from ionbridge.screening.prediction.crystals import CrystalPredictor
+from ionbridge.screening.prediction.estimate import REFERENCE_SOURCE
+from ionbridge.structures.frameworks.prototypes import PROTOTYPES
 from ionbridge.structures.records import Crystal
-from ionbridge.structures.transport import decades_per_eV, nernst_einstein
+from ionbridge.structures.transport.closed_forms import decades_per_eV, nernst_einstein
 
 RESULT = Path(__file__).parent / "results" / "aimd_diffusivity.json"
 RUNS = RESULT.with_name("argyrodite_aimd.json")

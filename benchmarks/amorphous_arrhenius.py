@@ -24,7 +24,7 @@ from scipy import stats
 from ionbridge.models.metrics import bootstrap, interval_coverage, mae
 from ionbridge.structures.sources import amorphous_diffusivity
 from ionbridge.structures.sources.amorphous_diffusivity import DiffusivitySeries
-from ionbridge.structures.transport import ArrheniusFit, fit_arrhenius
+from ionbridge.structures.transport.closed_forms import ArrheniusFit, fit_arrhenius
 from ionbridge.structures.units import BOLTZMANN_EV_PER_K
 
 RESULT = Path(__file__).parent / "results" / "amorphous_arrhenius.json"

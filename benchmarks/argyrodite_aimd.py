@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from ionbridge.screening.labelling.diffusion_label import motion
-from ionbridge.screening.labelling.diffusivity import mean_squared_displacement
-from ionbridge.screening.labelling.host import is_ion, without_drift
-from ionbridge.screening.labelling.trajectory import Trajectory, read_trajectory
+from ionbridge.screening.labelling.dynamics.diffusion_label import motion
+from ionbridge.screening.labelling.dynamics.diffusivity import mean_squared_displacement
+from ionbridge.screening.labelling.dynamics.host import is_ion, without_drift
+from ionbridge.screening.labelling.dynamics.trajectory import Trajectory, read_trajectory
 from ionbridge.structures.sources import argyrodite_aimd
-from ionbridge.structures.transport import msd_to_diffusivity
+from ionbridge.structures.transport.closed_forms import msd_to_diffusivity
 
 RESULT = Path(__file__).parent / "results" / "argyrodite_aimd.json"
 REFERENCE_MSD_A2 = {

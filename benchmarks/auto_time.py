@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from ionbridge.models.adaptation import Base, adapt
-from ionbridge.screening.shards import write_json
-from ionbridge.screening.starter import starter_neb_hops
+from ionbridge.models.adaptation.barriers import Base, adapt
+from ionbridge.screening.campaign.starter import starter_neb_hops
+from ionbridge.screening.execution.shards import write_json
 from ionbridge.structures.records import Hop
 
 RESULT = Path(__file__).parent / "results" / "auto_time.json"

@@ -15,15 +15,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ionbridge.screening.labelling.chgnet_batch import (
+from ionbridge.screening.labelling.bands.chgnet_batch import (
     Cell,
     ChgnetBatch,
     Neighbours,
     cell_of,
     positions_of,
 )
-from ionbridge.screening.labelling.hop_cell import HopCell
-from ionbridge.screening.labelling.neb import MAX_STEP_A, SPRING_EV_A2
+from ionbridge.screening.labelling.bands.hop_cell import HopCell
+from ionbridge.screening.labelling.bands.neb import MAX_STEP_A, SPRING_EV_A2
 
 Floats = NDArray[np.float64]
 

@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 from pymatgen.core import Lattice, Structure
 
-from ionbridge.structures.bvse import bond_valence_field, landscape
-from ionbridge.structures.composition import oxidation_states, working_ion
-from ionbridge.structures.io import iter_records
+from ionbridge.structures.bond_valence.bvse import bond_valence_field, landscape
+from ionbridge.structures.bond_valence.softbv import ion_charge
+from ionbridge.structures.chemistry.composition import oxidation_states, working_ion
+from ionbridge.structures.io.reading import iter_records
 from ionbridge.structures.records import Crystal, UnusableStructureError
-from ionbridge.structures.softbv import ion_charge
 from ionbridge.structures.sources.materials_project import POOL_FILE
 from ionbridge.structures.sources.source import checksum
 

@@ -29,7 +29,7 @@ from benchmarks.ageing_simulation import (
 )
 from ionbridge.models.checkpoint import sha256
 from ionbridge.screening.cell.ageing_base import BASES
-from ionbridge.screening.execution import LocalProcesses
+from ionbridge.screening.execution.executor import LocalProcesses
 from ionbridge.screening.table import Row
 
 RESULT = Path(__file__).parent / "results" / "cell_ageing_runs.json"

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from benchmarks.ageing_parameters import added, graphite_side
 from benchmarks.ageing_simulation import RANGES, SHIPPED_RUNS, histories, load_runs
-from ionbridge.models.ageing_rom import (
+from ionbridge.models.cells.ageing_rom import (
     CHANNELS,
     DIFFERENCES,
     KNOTS,
@@ -33,8 +33,8 @@ from ionbridge.models.ageing_rom import (
     closed_forms,
     inputs,
 )
+from ionbridge.models.cells.graphite import Graphite
 from ionbridge.models.checkpoint import sha256
-from ionbridge.models.graphite import Graphite
 from ionbridge.models.library import LIBRARY
 from ionbridge.screening.cell.ageing_base import BASES, LCO, LFP
 

@@ -21,20 +21,20 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from ionbridge.models.cell_discrepancy import (
+from ionbridge.models.cells.cell_discrepancy import (
     CellDiscrepancy,
     DiscrepancyCurve,
     Kind,
     RatedCurve,
     displacement,
 )
-from ionbridge.models.measured_cell import RATES_APART, MeasuredCurve
-from ionbridge.models.warm_cell import EquilibriumCurve
+from ionbridge.models.cells.measured_cell import RATES_APART, MeasuredCurve
+from ionbridge.models.cells.warm_cell import EquilibriumCurve
 from ionbridge.screening.cell.experiments import Experiment, read_experiment
 from ionbridge.screening.cell.fit_bases import FitBase, fit_base
 from ionbridge.screening.cell.fitted import Fit, FittedPredictor, fit_experiment
 from ionbridge.screening.errors import InputError
-from ionbridge.screening.shards import write_json
+from ionbridge.screening.execution.shards import write_json
 
 Floats = NDArray[np.float64]
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
-from ionbridge.models.measured_cell import (
+from ionbridge.models.cells.measured_cell import (
     BALANCE,
     KINETICS,
     N_EFFECTIVE,
@@ -29,7 +29,7 @@ from ionbridge.models.measured_cell import (
 )
 from ionbridge.screening.cell.experiments import read_experiment
 from ionbridge.screening.cell.fit_bases import FitBase, fit_base
-from ionbridge.screening.shards import write_json
+from ionbridge.screening.execution.shards import write_json
 
 Floats = NDArray[np.float64]
 

@@ -22,7 +22,7 @@ from ionbridge.screening.cell.cell_model import RELATIVE_TOLERANCE
 from ionbridge.screening.cell.designs import Design, check
 from ionbridge.screening.cell.discharge import discharge
 from ionbridge.screening.cell.radial_mesh import RadialMesh
-from ionbridge.screening.shards import write_json
+from ionbridge.screening.execution.shards import write_json
 
 RESULTS = Path(__file__).parent / "results" / "cell_mesh.json"
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from ionbridge.models.cell_correction import Curves, Training, fit, points
-from ionbridge.models.cell_rom import CellRom, usable
-from ionbridge.models.single_particle import Cells
+from ionbridge.models.cells.cell_correction import Curves, Training, fit, points
+from ionbridge.models.cells.cell_rom import CellRom, usable
+from ionbridge.models.cells.single_particle import Cells
 
 
 @dataclass(frozen=True)

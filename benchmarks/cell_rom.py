@@ -34,14 +34,14 @@ from benchmarks.cell_transfer import (
     parts,
     source_model,
 )
-from ionbridge.models.cell_correction import Curves
-from ionbridge.models.cell_rom import FRACTIONS, CellRom, groups
-from ionbridge.models.cell_transfer import STRATEGIES
-from ionbridge.models.porous_cell import porous_discharge
-from ionbridge.models.single_particle import Cells, equilibrium, mean_stoichiometries
+from ionbridge.models.cells.cell_correction import Curves
+from ionbridge.models.cells.cell_rom import FRACTIONS, CellRom, groups
+from ionbridge.models.cells.cell_transfer import STRATEGIES
+from ionbridge.models.cells.porous_cell import porous_discharge
+from ionbridge.models.cells.single_particle import Cells, equilibrium, mean_stoichiometries
 from ionbridge.screening.cell.rom import training_data
 from ionbridge.screening.cell.simulation import Simulations, load_simulations
-from ionbridge.screening.shards import write_json
+from ionbridge.screening.execution.shards import write_json
 from ionbridge.structures.units import SECONDS_PER_HOUR
 
 Floats = NDArray[np.float64]

@@ -22,13 +22,13 @@ import numpy as np
 import torch
 
 from benchmarks.cell_designs import sobol_designs
-from ionbridge.models.cell_rom import CellRom
+from ionbridge.models.cells.cell_rom import CellRom
 from ionbridge.models.library import load
 from ionbridge.screening.cell.cell_model import N_THROUGH
 from ionbridge.screening.cell.designs import Design
 from ionbridge.screening.cell.discharge import FINER, discharge
 from ionbridge.screening.cell.rom import predict_designs
-from ionbridge.screening.shards import write_json
+from ionbridge.screening.execution.shards import write_json
 from ionbridge.screening.table import Row
 
 RESULT = Path(__file__).parent / "results" / "cell_rom_speed.json"

@@ -2,8 +2,8 @@
 
 Discharges of every base cell that has a reduced-order model: thin and thick coatings (up to 1.9
 mm), 0.5 to 5C, 263 to 323 K, slow and fast electrolytes. DFN with 80 mesh cells through each
-electrode is what the stepped cell (``models/porous_cell.py``) and DFN with 20 are compared with;
-some are solved with 160 as well. Designs whose salt lasts are solved beside them, so that the
+electrode is what the stepped cell (``models/cells/porous_cell.py``) and DFN with 20 are compared
+with; some are solved with 160 as well. Designs whose salt lasts are solved beside them, so that the
 mesh's error is known there too.
 
     python -m benchmarks.cell_salt --out runs/cell_salt    (resumes; all that is there counts)
@@ -22,14 +22,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import qmc
 
-from ionbridge.models.cell_rom import FRACTIONS
-from ionbridge.models.porous_cell import porous_discharge
+from ionbridge.models.cells.cell_rom import FRACTIONS
+from ionbridge.models.cells.porous_cell import porous_discharge
 from ionbridge.screening.cell.base_cells import BASE_CELLS, scalars
 from ionbridge.screening.cell.cell_model import cell_model
 from ionbridge.screening.cell.designs import Design, check
 from ionbridge.screening.cell.discharge import discharge
 from ionbridge.screening.cell.rom import cell_of, unfit
-from ionbridge.screening.shards import write_json
+from ionbridge.screening.execution.shards import write_json
 from ionbridge.structures.units import SECONDS_PER_HOUR
 
 RESULTS = Path(__file__).parent / "results" / "cell_salt.json"

@@ -26,7 +26,7 @@ from benchmarks.cell_designs import Space, sobol_designs
 from ionbridge.screening.cell.designs import Design
 from ionbridge.screening.cell.discharge import discharge
 from ionbridge.screening.cell.simulation import DESIGNS_FILE, processes, simulate, stored_rows
-from ionbridge.screening.shards import write_json
+from ionbridge.screening.execution.shards import write_json
 
 RESULTS = Path(__file__).parent / "results" / "cell_simulations.json"
 

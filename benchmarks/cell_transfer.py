@@ -29,15 +29,15 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from benchmarks.cell_meta import Reptile
-from ionbridge.models.cell_correction import Curves, Training
-from ionbridge.models.cell_rom import CellRom
-from ionbridge.models.cell_transfer import CAREFUL, STRATEGIES, Automatic, Strategy
+from ionbridge.models.cells.cell_correction import Curves, Training
+from ionbridge.models.cells.cell_rom import CellRom
+from ionbridge.models.cells.cell_transfer import CAREFUL, STRATEGIES, Automatic, Strategy
+from ionbridge.models.cells.single_particle import Cells, CellTables
 from ionbridge.models.library import load
-from ionbridge.models.single_particle import Cells, CellTables
 from ionbridge.screening.cell.rom import training_data
 from ionbridge.screening.cell.simulation import SHARDS_FOLDER, load_simulations
-from ionbridge.screening.execution import LocalProcesses
-from ionbridge.screening.shards import write_json
+from ionbridge.screening.execution.executor import LocalProcesses
+from ionbridge.screening.execution.shards import write_json
 from ionbridge.screening.table import Row
 
 Floats = NDArray[np.float64]

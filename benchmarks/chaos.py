@@ -39,10 +39,10 @@ from typing import Any
 
 from benchmarks.chaos_home import make_home
 from benchmarks.json_lines import append, read
-from ionbridge.screening import campaign as campaign_module
-from ionbridge.screening.campaign import TABLE_FILE
+from ionbridge.screening.campaign import campaign as campaign_module
+from ionbridge.screening.campaign.campaign import TABLE_FILE
 from ionbridge.screening.cli import main
-from ionbridge.screening.shards import write_json
+from ionbridge.screening.execution.shards import write_json
 
 RESULT = Path(__file__).parent / "results" / "chaos.json"
 RECORD, TRIALS = "campaign.json", "trials.jsonl"

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ionbridge.models.ensemble import HopEnsemble, HopEnsembleConfig
-from ionbridge.models.network import HopNetworkConfig
-from ionbridge.models.training import TrainingConfig
-from ionbridge.structures.io import write_json_lines
-from ionbridge.structures.prototypes import reference_crystals
-from ionbridge.structures.sites import find_hops
+from ionbridge.models.hop_networks.ensemble import HopEnsemble, HopEnsembleConfig
+from ionbridge.models.hop_networks.network import HopNetworkConfig
+from ionbridge.models.hop_networks.training import TrainingConfig
+from ionbridge.structures.frameworks.prototypes import reference_crystals
+from ionbridge.structures.hops.sites import find_hops
+from ionbridge.structures.io.reading import write_json_lines
 
 N_CRYSTALS = 4
 N_COPIES = 4

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks.few_label_runs import Run
 from benchmarks.strategy_prior import StrategyPrior, Trial, choose, trial_of
-from ionbridge.models.few_label import STRATEGIES, members
+from ionbridge.models.regressors.few_shot import STRATEGIES, members
 
 Floats = NDArray[np.float64]
 Rule = Callable[[Run, Trial, StrategyPrior], Floats]

@@ -27,33 +27,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import json_lines
-from ionbridge.models.barrier_energies import crystal_energies
+from ionbridge.models.barriers.barrier_energies import crystal_energies
 from ionbridge.models.checkpoint import sha256
-from ionbridge.models.committee import CommitteeSettings
-from ionbridge.models.conduction_estimate import (
+from ionbridge.models.conductors.conduction_estimate import (
     CompositionResult,
     ConductionEstimate,
     HopNetworkResult,
 )
-from ionbridge.models.conductivity import SIDE, ConductivityTrees, source_group
+from ionbridge.models.conductors.conductivity import SIDE, ConductivityTrees, source_group
 from ionbridge.models.domain import Domain
 from ionbridge.models.library import DEFAULTS, load
 from ionbridge.models.metrics import bootstrap, interval_coverage, mae, spearman
-from ionbridge.models.trees import Forest
+from ionbridge.models.regressors.committee import CommitteeSettings
+from ionbridge.models.regressors.trees import Forest
 from ionbridge.models.validation import GROUPED, STARTER, validation_row, write_validation
-from ionbridge.screening.conduction import Conditions, hop_network_row
-from ionbridge.screening.estimate import hop_result
-from ionbridge.screening.orchestrator.checking import starter_rows
-from ionbridge.structures.conductor_descriptors import (
+from ionbridge.screening.planning.checking import starter_rows
+from ionbridge.screening.prediction.conduction import Conditions, hop_network_row
+from ionbridge.screening.prediction.estimate import hop_result
+from ionbridge.structures.features.conductor_descriptors import (
     composition_block,
     conductor_ion,
     table_row,
 )
+from ionbridge.structures.features.splits import GroupedKFold
+from ionbridge.structures.hops.sites import find_hops
+from ionbridge.structures.io.tables import ConductivityRow, composition_key
 from ionbridge.structures.records import Crystal, Label, UnusableStructureError
-from ionbridge.structures.sites import find_hops
 from ionbridge.structures.sources import conductivity_extra, na_conductivity, obelix
-from ionbridge.structures.splits import GroupedKFold
-from ionbridge.structures.tables import ConductivityRow, composition_key
 
 RESULT = Path(__file__).parent / "results" / "conductivity.json"
 HELD_OUT = RESULT.with_name("conductivity_held_out.csv")

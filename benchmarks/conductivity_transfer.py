@@ -19,11 +19,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ionbridge.models.adaptation.few_shot_conductivities import (
+    CORE,
+    HIGHEST_T,
+    descriptors,
+    label_targets,
+)
 from ionbridge.models.checkpoint import sha256
-from ionbridge.models.conductivity import SCALE, source_group
-from ionbridge.models.few_label import STRATEGIES, Predictor, Source
-from ionbridge.models.few_label_conductivity import CORE, HIGHEST_T, descriptors, label_targets
+from ionbridge.models.conductors.conductivity import SCALE, source_group
 from ionbridge.models.metrics import paired_bootstrap, spearman
+from ionbridge.models.regressors.few_shot import STRATEGIES, Predictor, Source
 from ionbridge.structures.sources import na_conductivity, obelix
 
 RESULT = Path(__file__).parent / "results" / "conductivity_transfer.json"

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.ageing_simulation import SHIPPED_RUNS, load_runs
-from ionbridge.models.cycle_life import ONE_FEATURE, SCALING, SIMULATED, CycleLife, SlopePrior
+from ionbridge.models.cells.cycle_life import ONE_FEATURE, SCALING, SIMULATED, CycleLife, SlopePrior
 from ionbridge.screening.cell.ageing_base import LCO, LFP
 from ionbridge.screening.table import Row
 from ionbridge.structures.sources import cell_ageing

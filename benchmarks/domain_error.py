@@ -29,15 +29,15 @@ from numpy.typing import NDArray
 
 from benchmarks.hop_barriers import PROTOCOLS, RESULTS
 from benchmarks.physics_fed import FAST, RECIPES, seen
+from ionbridge.models.barriers.hop_barrier import LARGEST_STD_EV, TARGET, Inputs
 from ionbridge.models.calibration import Calibration
 from ionbridge.models.checkpoint import sha256
 from ionbridge.models.domain import LONGEST_HOP_A, Domain
 from ionbridge.models.metrics import bootstrap, mae, spearman
-from ionbridge.models.physics_fed import LARGEST_STD_EV, TARGET, Inputs
 from ionbridge.models.prediction import Prediction
+from ionbridge.structures.features.splits import Split
 from ionbridge.structures.records import Hop
 from ionbridge.structures.sources import neb_barriers
-from ionbridge.structures.splits import Split
 
 RESULT = Path(__file__).parent / "results" / "domain_error.json"
 FIGURE = Path(__file__).parent.parent / "docs" / "domain_error.svg"

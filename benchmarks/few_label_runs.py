@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from benchmarks.few_label_tasks import LOG, Task, bulk_tables, bulk_tasks, hop_table, hop_tasks
 from benchmarks.strategy_prior import cross_validated
-from ionbridge.models.few_label import usable_strategies
+from ionbridge.models.regressors.few_shot import usable_strategies
 
 Floats = NDArray[np.float64]
 BULK_SEEDS = 3

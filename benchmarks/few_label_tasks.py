@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pymatgen.core import Element
 
-from ionbridge.models.few_label import Source
-from ionbridge.models.gaussian_process import path_scalars
+from ionbridge.models.regressors.few_shot import Source
+from ionbridge.models.regressors.gaussian_process import path_scalars
 from ionbridge.models.transforms import LogShift
-from ionbridge.structures.descriptors import hop_features
-from ionbridge.structures.family_names import canonical_family
-from ionbridge.structures.hop_profile import profiled
+from ionbridge.structures.features.descriptors import hop_features
+from ionbridge.structures.frameworks.family_names import canonical_family
+from ionbridge.structures.hops.hop_profile import profiled
 from ionbridge.structures.records import Crystal, Hop
 from ionbridge.structures.sources import materials_project, neb_barriers
 

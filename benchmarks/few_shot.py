@@ -39,7 +39,7 @@ from benchmarks.few_shot_strategies import (
 from benchmarks.few_shot_tasks import MIN_TEST, SHOTS, Floats, Table, Task, tasks
 from ionbridge.models.checkpoint import sha256
 from ionbridge.models.metrics import mae, paired_bootstrap, spearman
-from ionbridge.screening.shards import write_json
+from ionbridge.screening.execution.shards import write_json
 from ionbridge.structures.sources import neb_barriers
 
 RESULTS = Path(__file__).parent / "results" / "few_shot.json"

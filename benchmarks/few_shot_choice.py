@@ -18,11 +18,11 @@ from benchmarks.few_shot_runs import Answer, Answers
 from benchmarks.few_shot_strategies import FEWEST_FRAMEWORKS
 from benchmarks.few_shot_tasks import Floats, Key, Table, Task
 from benchmarks.strategy_prior import StrategyPrior, Trial, choose, trial_of
-from ionbridge.models.adaptation import SIMPLE as SIMPLE_WAYS
+from ionbridge.models.adaptation.barriers import SIMPLE as SIMPLE_WAYS
+from ionbridge.models.barriers.hop_barrier import HopBarrierModel
 from ionbridge.models.cross_validation import choose as choose_by_labels
-from ionbridge.models.few_label import blended, members
 from ionbridge.models.metrics import mae
-from ionbridge.models.physics_fed import PhysicsFed
+from ionbridge.models.regressors.few_shot import blended, members
 
 CANDIDATES = {
     "family_mean": "mean",
@@ -32,14 +32,14 @@ CANDIDATES = {
     "process_family": "process-family",
     "fed": "fed",
 }
-"""Strategies and their names in :mod:`ionbridge.models.few_label`; others transfer, too."""
+"""Strategies, by their names in :mod:`ionbridge.models.regressors.few_shot`."""
 SIMPLE = {
     "family_mean": "family_mean",
     "trees_scratch": "trees",
     "process": "gaussian_process",
-    "fed": PhysicsFed.kind,
+    "fed": HopBarrierModel.kind,
 }
-"""Strategies that need little, and their names in :mod:`ionbridge.models.baselines`."""
+"""Strategies that need little, and their names in :mod:`ionbridge.models.regressors.baselines`."""
 COMMITTEE = ("fed", "process", "process_family")
 BY_KEY = {key: name for name, key in CANDIDATES.items()}
 
@@ -108,7 +108,7 @@ def best_elsewhere(errors: Mapping[Key, Mapping[str, float]], task: Task) -> str
 def least(cross_validated: Mapping[str, float]) -> str:
     """By the labels alone, a simple strategy where it is as good."""
     named = {SIMPLE.get(BY_KEY[key], key): error for key, error in cross_validated.items()}
-    chosen = choose_by_labels(named, SIMPLE_WAYS, PhysicsFed.kind)
+    chosen = choose_by_labels(named, SIMPLE_WAYS, HopBarrierModel.kind)
     back = {name: strategy for strategy, name in SIMPLE.items()}
     return back.get(chosen) or BY_KEY[chosen]
 

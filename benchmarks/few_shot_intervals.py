@@ -22,9 +22,9 @@ from benchmarks.json_lines import read
 from ionbridge.models.calibration import Calibration
 from ionbridge.models.metrics import bootstrap
 from ionbridge.models.prediction import Prediction
-from ionbridge.structures.family_names import canonical_family
+from ionbridge.structures.features.splits import GroupedKFold, framework
+from ionbridge.structures.frameworks.family_names import canonical_family
 from ionbridge.structures.records import Hop
-from ionbridge.structures.splits import GroupedKFold, framework
 
 STATE_SPREADS = tuple(BY_SOURCE)
 N_FOLDS = 5

@@ -12,16 +12,16 @@ from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.gaussian_process.kernels import Kernel
 
 from benchmarks.few_shot_tasks import Floats, Rows, Table, Task
-from ionbridge.models.adaptation import Base, ensemble_config, folds_of
-from ionbridge.models.ensemble import HopEnsemble
-from ionbridge.models.finetuning import FrozenHost
-from ionbridge.models.gaussian_process import CLIP, PathProcess
-from ionbridge.models.physics_fed import PhysicsFed
+from ionbridge.models.adaptation.barriers import Base, ensemble_config, folds_of
+from ionbridge.models.barriers.hop_barrier import HopBarrierModel
+from ionbridge.models.hop_networks.ensemble import HopEnsemble
+from ionbridge.models.hop_networks.finetuning import FrozenHost
 from ionbridge.models.prediction import Prediction
+from ionbridge.models.regressors.gaussian_process import CLIP, PathProcess
 from ionbridge.models.transforms import LogShift
 
 LOG = LogShift(0.1)
-"""Space of all targets here; that of :class:`ionbridge.models.physics_fed.PhysicsFed` too."""
+"""Space of all targets here, as in ``HopBarrierModel``."""
 LABEL_WEIGHT = 6.0
 """How much more a label of the family counts than one of another."""
 OFFSET_VARIANCE = 0.15
@@ -141,7 +141,7 @@ def joined(
     table: Table, task: Task, theta: Mapping[Any, Floats], reads_energies: bool = True
 ) -> Prediction:
     """A shipped model on the labels of all families, with a source's hyperparameters."""
-    model = PhysicsFed(task.seed, reads_energies)
+    model = HopBarrierModel(task.seed, reads_energies)
     model.fit_inputs(table.inputs.rows(task.train), table.barrier_eV[task.train], theta)
     return model.predict_inputs(table.inputs.rows(task.test))
 
@@ -150,7 +150,7 @@ def joined(
 def source_fed(table: Table, others: bytes) -> Mapping[Any, Floats]:
     """Hyperparameters of the processes of :func:`fed` on the other families, by what they read."""
     rows = np.frombuffer(others, dtype=np.intp)
-    model = PhysicsFed()
+    model = HopBarrierModel()
     model.fit_inputs(table.inputs.rows(rows), table.barrier_eV[rows])
     return {reads: found.theta for reads, (found, _) in model.experts().items()}
 

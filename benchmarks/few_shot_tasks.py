@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from benchmarks.physics_fed import seen, without
 from benchmarks.protocols import FewShotSplit, LeaveFamilyOut
-from ionbridge.models.physics_fed import Inputs
-from ionbridge.structures.descriptors import hop_features
+from ionbridge.models.barriers.hop_barrier import Inputs
+from ionbridge.structures.features.descriptors import hop_features
 from ionbridge.structures.records import Hop
 from ionbridge.structures.sources import neb_barriers
 

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ionbridge.models.formation_life import FormationLife
-from ionbridge.screening.shards import write_json
+from ionbridge.models.cells.formation_life import FormationLife
+from ionbridge.screening.execution.shards import write_json
 from ionbridge.structures.sources.formation import FILE, SOURCE, FormedCell, load_formation
 
 RESULT = Path(__file__).parent / "results" / "formation_life.json"

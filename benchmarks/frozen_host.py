@@ -7,9 +7,9 @@ from ase.calculators.calculator import Calculator
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
 
-from ionbridge.screening.labelling.checked_calculator import CheckedCalculator, Watch
-from ionbridge.screening.labelling.frozen_host import FrozenHostBarrier, saddle_point
-from ionbridge.screening.labelling.hop_cell import HopCell
+from ionbridge.screening.labelling.bands.checked_calculator import CheckedCalculator, Watch
+from ionbridge.screening.labelling.bands.frozen_host import FrozenHostBarrier, saddle_point
+from ionbridge.screening.labelling.bands.hop_cell import HopCell
 
 Floats = NDArray[np.float64]
 
@@ -26,7 +26,7 @@ def frozen_host_relaxed_barrier(
 
     Args:
         cell: The hop.
-        profile_eV: See :func:`ionbridge.screening.labelling.frozen_host.frozen_host_barrier`.
+        profile_eV: See :func:`ionbridge.screening.labelling.bands.frozen_host.frozen_host_barrier`.
         calculator: Any ASE calculator with forces.
         max_steps: Most steps of each of the three relaxations.
 

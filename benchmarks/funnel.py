@@ -28,10 +28,10 @@ from ionbridge.models.checkpoint import sha256
 from ionbridge.models.library import load
 from ionbridge.models.metrics import bootstrap, mae, paired_bootstrap, spearman
 from ionbridge.models.transforms import LogShift
-from ionbridge.screening.labelling.neb_labels import read_rows
-from ionbridge.screening.shards import write_json
-from ionbridge.structures.family_names import canonical_family
-from ionbridge.structures.hop_profile import profiled
+from ionbridge.screening.execution.shards import write_json
+from ionbridge.screening.labelling.bands.neb_labels import read_rows
+from ionbridge.structures.frameworks.family_names import canonical_family
+from ionbridge.structures.hops.hop_profile import profiled
 from ionbridge.structures.records import Hop
 from ionbridge.structures.sources import neb_barriers
 

@@ -23,12 +23,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ionbridge.models.baseline import HALF_WIDTH_90
 from ionbridge.models.library import LIBRARY
+from ionbridge.models.regressors.baseline import HALF_WIDTH_90
 from ionbridge.models.validation import ROBUST_SHARE, read_validation
-from ionbridge.screening.orchestrator.givens import read_givens
-from ionbridge.screening.orchestrator.planner import Chain, plan
-from ionbridge.structures.io import write_cif
+from ionbridge.screening.planning.inputs import read_givens
+from ionbridge.screening.planning.planner import Chain, plan
+from ionbridge.structures.io.reading import write_cif
 from ionbridge.structures.sources import obelix
 
 RESULTS = Path(__file__).parent / "results"

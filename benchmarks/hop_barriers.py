@@ -23,18 +23,18 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.protocols import LeaveFamilyAndIonOut, LeaveFamilyOut, LeaveIonOut
-from ionbridge.models.adaptation import Base, ensemble_config
-from ionbridge.models.baselines import BASELINES
+from ionbridge.models.adaptation.barriers import Base, ensemble_config
 from ionbridge.models.checkpoint import sha256
 from ionbridge.models.cross_validation import cross_val_predict
-from ionbridge.models.ensemble import HopEnsemble
-from ionbridge.models.finetuning import STRATEGIES, FromScratch
+from ionbridge.models.hop_networks.ensemble import HopEnsemble
+from ionbridge.models.hop_networks.finetuning import STRATEGIES, FromScratch
 from ionbridge.models.metrics import bootstrap, mae, paired_bootstrap, r2, spearman
 from ionbridge.models.prediction import Prediction
-from ionbridge.structures.family_names import canonical_family
+from ionbridge.models.regressors.baselines import BASELINES
+from ionbridge.structures.features.splits import GroupedKFold, RandomKFold, Split
+from ionbridge.structures.frameworks.family_names import canonical_family
 from ionbridge.structures.records import Hop
 from ionbridge.structures.sources import neb_barriers
-from ionbridge.structures.splits import GroupedKFold, RandomKFold, Split
 
 RESULTS = Path(__file__).parent / "results" / "hop_barriers"
 PROTOCOLS: dict[str, Any] = {

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.protocols import LeaveFamilyOut, LeaveIonOut
+from ionbridge.models.adaptation.few_shot_barriers import SCALE, FewLabelModel
 from ionbridge.models.checkpoint import sha256
-from ionbridge.models.few_label_model import SCALE, FewLabelModel
 from ionbridge.models.metrics import bootstrap, mae, spearman
 from ionbridge.models.validation import (
     GROUPED,
@@ -27,10 +27,10 @@ from ionbridge.models.validation import (
     validation_row,
     write_validation,
 )
-from ionbridge.structures.family_names import canonical_family
-from ionbridge.structures.hop_profile import profiled
+from ionbridge.structures.features.splits import GroupedKFold
+from ionbridge.structures.frameworks.family_names import canonical_family
+from ionbridge.structures.hops.hop_profile import profiled
 from ionbridge.structures.sources import neb_barriers
-from ionbridge.structures.splits import GroupedKFold
 
 RESULT = Path(__file__).parent / "results" / "hop_descriptors.json"
 PROTOCOLS: dict[str, Any] = {

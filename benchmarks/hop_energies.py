@@ -19,11 +19,11 @@ import torch
 
 from benchmarks.frozen_host import frozen_host_relaxed_barrier
 from benchmarks.json_lines import append, read
-from ionbridge.screening.labelling.calculators import CalculatorChoice
-from ionbridge.screening.labelling.checked_calculator import BrokenCalculationError
-from ionbridge.screening.labelling.frozen_host import frozen_host_barrier
-from ionbridge.screening.labelling.hop_cell import hop_cell_of_hop
-from ionbridge.structures.hop_profile import profiled
+from ionbridge.screening.labelling.bands.calculators import CalculatorChoice
+from ionbridge.screening.labelling.bands.checked_calculator import BrokenCalculationError
+from ionbridge.screening.labelling.bands.frozen_host import frozen_host_barrier
+from ionbridge.screening.labelling.bands.hop_cell import hop_cell_of_hop
+from ionbridge.structures.hops.hop_profile import profiled
 from ionbridge.structures.records import Hop, UnusableStructureError
 from ionbridge.structures.sources import neb_barriers
 

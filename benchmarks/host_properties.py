@@ -21,16 +21,16 @@ from numpy.typing import NDArray
 from pymatgen.core import Composition
 
 from ionbridge.models.checkpoint import sha256
+from ionbridge.models.conductors.host_properties import PropertyTrees, host_group
 from ionbridge.models.metrics import bootstrap, interval_coverage, mae, r2, spearman
-from ionbridge.models.property_trees import PropertyTrees, host_group
 from ionbridge.models.validation import GROUPED, validation_row, write_validation
-from ionbridge.structures.conductor_descriptors import conductor_ion
-from ionbridge.structures.electrochemical_limits import Phases
-from ionbridge.structures.host_descriptors import redox_block
+from ionbridge.structures.chemistry.electrochemical_limits import Phases
+from ionbridge.structures.features.conductor_descriptors import conductor_ion
+from ionbridge.structures.features.host_descriptors import redox_block
+from ionbridge.structures.features.splits import GroupedKFold
+from ionbridge.structures.io.tables import ConductivityRow
 from ionbridge.structures.records import Crystal, UnusableStructureError
 from ionbridge.structures.sources import materials_project
-from ionbridge.structures.splits import GroupedKFold
-from ionbridge.structures.tables import ConductivityRow
 
 RESULT = Path(__file__).parent / "results" / "host_properties.json"
 N_FOLDS = 5

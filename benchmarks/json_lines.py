@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ionbridge.screening.sealed_rows import SEAL, sealed
+from ionbridge.screening.execution.sealed_rows import SEAL, sealed
 
 
 def read(file: Path) -> list[dict[str, Any]]:

@@ -36,20 +36,24 @@ import torch
 
 from benchmarks.batched_bands import Budget, relaxed_bands
 from benchmarks.json_lines import read
-from ionbridge.models.hop_signals import Sampling, choose_crystals, signal_hops
-from ionbridge.models.pretraining import POOL, PretrainingConfig, evaluation_formulas
-from ionbridge.models.training import pick_device
-from ionbridge.screening.labelling.chgnet_batch import (
+from ionbridge.models.hop_networks.hop_signals import Sampling, choose_crystals, signal_hops
+from ionbridge.models.hop_networks.pretraining import POOL, PretrainingConfig, evaluation_formulas
+from ionbridge.models.hop_networks.training import pick_device
+from ionbridge.screening.labelling.bands.chgnet_batch import (
     Cell,
     Topology,
     frozen_profiles,
     joined,
     topology,
 )
-from ionbridge.screening.labelling.hop_cell import HopCell, hop_cell_of_crystal, hop_cell_of_hop
-from ionbridge.structures.graph import N_PROBES
-from ionbridge.structures.hop_profile import profiled
-from ionbridge.structures.io import iter_records
+from ionbridge.screening.labelling.bands.hop_cell import (
+    HopCell,
+    hop_cell_of_crystal,
+    hop_cell_of_hop,
+)
+from ionbridge.structures.features.graph import N_PROBES
+from ionbridge.structures.hops.hop_profile import profiled
+from ionbridge.structures.io.reading import iter_records
 from ionbridge.structures.records import Crystal, Hop, UnusableStructureError
 from ionbridge.structures.sources import neb_barriers
 

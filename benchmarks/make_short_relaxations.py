@@ -31,15 +31,19 @@ import torch
 from benchmarks.json_lines import append, read
 from benchmarks.make_potential_hops import CONFIG, ORIGIN, POOL_DISTANCE_A
 from benchmarks.make_potential_hops import SHIPPED as RIGID
-from ionbridge.models.hop_signals import signal_hops
-from ionbridge.models.pretraining import POOL, PretrainingConfig
-from ionbridge.screening.labelling.checked_calculator import BrokenCalculationError
-from ionbridge.screening.labelling.hop_cell import HopCell, hop_cell_of_crystal, hop_cell_of_hop
-from ionbridge.screening.labelling.sevennet_calculator import SevennetCalculator
-from ionbridge.screening.labelling.short_relaxation import Held, short_relaxation
-from ionbridge.structures.composition import working_ion
-from ionbridge.structures.hop_profile import profiled
-from ionbridge.structures.io import iter_records
+from ionbridge.models.hop_networks.hop_signals import signal_hops
+from ionbridge.models.hop_networks.pretraining import POOL, PretrainingConfig
+from ionbridge.screening.labelling.bands.checked_calculator import BrokenCalculationError
+from ionbridge.screening.labelling.bands.hop_cell import (
+    HopCell,
+    hop_cell_of_crystal,
+    hop_cell_of_hop,
+)
+from ionbridge.screening.labelling.bands.sevennet_calculator import SevennetCalculator
+from ionbridge.screening.labelling.bands.short_relaxation import Held, short_relaxation
+from ionbridge.structures.chemistry.composition import working_ion
+from ionbridge.structures.hops.hop_profile import profiled
+from ionbridge.structures.io.reading import iter_records
 from ionbridge.structures.records import Crystal, Hop, UnusableStructureError
 from ionbridge.structures.sources import neb_barriers
 

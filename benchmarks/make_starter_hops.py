@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ionbridge.screening.labelling.bvse import bvse_label
-from ionbridge.screening.starter import BVSE_HOPS_FILE, starter_crystals
-from ionbridge.structures.io import write_json_lines
+from ionbridge.screening.campaign.starter import BVSE_HOPS_FILE, starter_crystals
+from ionbridge.screening.labelling.bands.bvse import bvse_label
+from ionbridge.structures.hops.sites import find_hops
+from ionbridge.structures.io.reading import write_json_lines
 from ionbridge.structures.records import Crystal, Hop, UnusableStructureError
-from ionbridge.structures.sites import find_hops
 from ionbridge.structures.sources.bvse_barriers import HIGHEST_BARRIER_EV
 
 OUT = Path(__file__).parents[1] / "screening" / "data" / BVSE_HOPS_FILE

@@ -16,12 +16,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ionbridge.screening.labelling.calculators import CalculatorChoice
-from ionbridge.screening.labelling.md import Dynamics, DynamicsError, run_dynamics, simulation_cell
-from ionbridge.screening.labelling.md_labels import MdSettings, crystal_label, run_label
-from ionbridge.screening.shards import write_json
-from ionbridge.structures.ordering import Ordered
-from ionbridge.structures.prototypes import PROTOTYPES
+from ionbridge.screening.execution.shards import write_json
+from ionbridge.screening.labelling.bands.calculators import CalculatorChoice
+from ionbridge.screening.labelling.dynamics.md import (
+    Dynamics,
+    DynamicsError,
+    run_dynamics,
+    simulation_cell,
+)
+from ionbridge.screening.labelling.dynamics.md_labels import MdSettings, crystal_label, run_label
+from ionbridge.structures.chemistry.ordering import Ordered
+from ionbridge.structures.frameworks.prototypes import PROTOTYPES
 from ionbridge.structures.records import Crystal
 
 OUT = Path(__file__).parents[1] / "screening" / "data" / "starter_md.json"

@@ -24,17 +24,26 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ionbridge.screening.execution import ThisProcess
-from ionbridge.screening.labelling.calculators import CalculatorChoice
-from ionbridge.screening.labelling.neb import BrokenCalculationError, NebSettings, relaxed_crystal
-from ionbridge.screening.labelling.neb_labels import NebLabeller, NebTask, label_neb, read_rows
-from ionbridge.screening.shards import write_json
+from ionbridge.screening.execution.executor import ThisProcess
+from ionbridge.screening.execution.shards import write_json
+from ionbridge.screening.labelling.bands.calculators import CalculatorChoice
+from ionbridge.screening.labelling.bands.neb import (
+    BrokenCalculationError,
+    NebSettings,
+    relaxed_crystal,
+)
+from ionbridge.screening.labelling.bands.neb_labels import (
+    NebLabeller,
+    NebTask,
+    label_neb,
+    read_rows,
+)
 from ionbridge.screening.table import Row
-from ionbridge.structures.io import crystal_from_json, crystal_to_json, write_json_lines
-from ionbridge.structures.prototypes import PROTOTYPES
+from ionbridge.structures.crystals.symmetry import primitive_cell
+from ionbridge.structures.frameworks.prototypes import PROTOTYPES
+from ionbridge.structures.hops.sites import find_hops
+from ionbridge.structures.io.reading import crystal_from_json, crystal_to_json, write_json_lines
 from ionbridge.structures.records import Crystal, UnusableStructureError
-from ionbridge.structures.sites import find_hops
-from ionbridge.structures.symmetry import primitive_cell
 
 STARTER = Path(__file__).parents[1] / "screening" / "data" / "starter_hops_neb.jsonl.gz"
 SETTINGS = NebSettings(n_images=5, fmax_eV_A=0.05, max_atoms=128, time_limit_min=180.0)

@@ -2,9 +2,9 @@
 
     python -m benchmarks.make_substitution_counts
 
-Writes structures/substitution_counts.yaml, from which ``ionbridge screen --dry-run`` knows how many
-candidates there will be without going through them. Run again when prototypes, radii, oxidation
-states or the rules of substitution change; a slow test compares.
+Writes structures/frameworks/substitution_counts.yaml, from which ``screen --dry-run`` knows how
+many candidates there will be without going through them. Run again when prototypes, radii,
+oxidation states or the rules of substitution change; a slow test compares.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from collections import Counter
 
 import yaml
 
-from ionbridge.screening.candidates import repeats
-from ionbridge.screening.shards import write_atomically
-from ionbridge.structures.prototypes import PROTOTYPES, reference_crystals
-from ionbridge.structures.substitution import MAX_COMPLEXITY, SUBSTITUTED_IONS, stream
-from ionbridge.structures.substitution_counts import COUNTS_FILE
+from ionbridge.screening.campaign.candidates import repeats
+from ionbridge.screening.execution.shards import write_atomically
+from ionbridge.structures.frameworks.prototypes import PROTOTYPES, reference_crystals
+from ionbridge.structures.frameworks.substitution import MAX_COMPLEXITY, SUBSTITUTED_IONS, stream
+from ionbridge.structures.frameworks.substitution_counts import COUNTS_FILE
 
 LARGE = (
     *("NASICON", "alluaudite", "fluorophosphate", "lithium niobate", "maricite"),

@@ -28,14 +28,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ionbridge.models.diffusivity import DiffusivityProcess, diffusivity_descriptors
+from ionbridge.models.conductors.diffusivity import DiffusivityProcess, diffusivity_descriptors
 from ionbridge.models.metrics import bootstrap, interval_coverage, mae, paired_bootstrap, spearman
-from ionbridge.models.trees import Forest
+from ionbridge.models.regressors.trees import Forest
+from ionbridge.structures.features.splits import GroupedKFold
+from ionbridge.structures.io.tables import ConductivityRow, conductivity_row
 from ionbridge.structures.records import Label
 from ionbridge.structures.sources import amorphous_diffusivity
-from ionbridge.structures.splits import GroupedKFold
-from ionbridge.structures.tables import ConductivityRow, conductivity_row
-from ionbridge.structures.transport import decades_per_eV, fit_arrhenius
+from ionbridge.structures.transport.closed_forms import decades_per_eV, fit_arrhenius
 from ionbridge.structures.units import BOLTZMANN_EV_PER_K
 
 RESULT = Path(__file__).parent / "results" / "md_diffusivity.json"

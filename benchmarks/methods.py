@@ -9,7 +9,7 @@ of the rigid host. DFT barriers of the test frameworks are predicted from path s
 
 - a process on the DFT labels alone, and extra trees on them (path and composition);
 - pooled: the same process on all labels as if they were of one method;
-- flagged: ionbridge.models.method_process;
+- flagged: ionbridge.models.adaptation.method_process;
 - translated: all labels moved onto the DFT footing by it, then pooled, as fine-tuning does;
 - flagged, band at hand: the cheap label of the test hop itself is known as well.
 
@@ -35,15 +35,15 @@ from numpy.typing import NDArray
 from benchmarks.json_lines import read
 from benchmarks.make_potential_hops import SHIPPED
 from benchmarks.physics_fed import seen
+from ionbridge.models.adaptation.method_process import MethodProcess
+from ionbridge.models.barriers.hop_barrier import TARGET, Inputs
 from ionbridge.models.checkpoint import sha256
-from ionbridge.models.gaussian_process import PathProcess
-from ionbridge.models.method_process import MethodProcess
 from ionbridge.models.metrics import mae, paired_bootstrap, spearman
-from ionbridge.models.physics_fed import TARGET, Inputs
-from ionbridge.models.trees import Forest
+from ionbridge.models.regressors.gaussian_process import PathProcess
+from ionbridge.models.regressors.trees import Forest
+from ionbridge.structures.features.splits import GroupedKFold
 from ionbridge.structures.records import Hop
 from ionbridge.structures.sources import neb_barriers
-from ionbridge.structures.splits import GroupedKFold
 
 RESULT = Path(__file__).parent / "results" / "methods.json"
 SHARES = (0.1, 0.25, 0.5)

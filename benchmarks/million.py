@@ -28,12 +28,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ionbridge.screening.campaign import TABLE_FILE, Campaign
-from ionbridge.screening.candidates import Candidate, Candidates, built
-from ionbridge.screening.machine import machine
-from ionbridge.screening.predict import CrystalPredictor
-from ionbridge.screening.settings import CampaignSettings, CandidateSettings, PrototypeSettings
-from ionbridge.screening.shards import write_json
+from ionbridge.screening.campaign.campaign import TABLE_FILE, Campaign
+from ionbridge.screening.campaign.candidates import Candidate, Candidates, built
+from ionbridge.screening.campaign.settings import (
+    CampaignSettings,
+    CandidateSettings,
+    PrototypeSettings,
+)
+from ionbridge.screening.execution.machine import machine
+from ionbridge.screening.execution.shards import write_json
+from ionbridge.screening.prediction.crystals import CrystalPredictor
 from ionbridge.screening.table import Row, crystal_row, failed_row
 from ionbridge.structures.records import Crystal
 

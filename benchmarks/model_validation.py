@@ -26,10 +26,10 @@ from ionbridge.models.validation import (
     write_validation,
 )
 from ionbridge.screening.cell.shipped import OTHERS, ROMS
-from ionbridge.screening.orchestrator.cells import AGEING_MODELS
-from ionbridge.screening.orchestrator.checking import starter_rows
-from ionbridge.screening.orchestrator.potentials import NEB, NEB_VALIDATION
-from ionbridge.structures.family_names import canonical_family
+from ionbridge.screening.planning.cells import AGEING_MODELS
+from ionbridge.screening.planning.checking import starter_rows
+from ionbridge.screening.planning.potentials import NEB, NEB_VALIDATION
+from ionbridge.structures.frameworks.family_names import canonical_family
 from ionbridge.structures.sources import neb_barriers
 
 RESULTS = Path(__file__).parent / "results" / "hop_barriers"

@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 from ionbridge.models.checkpoint import sha256
 from ionbridge.models.metrics import bootstrap, mae, spearman
 from ionbridge.models.transforms import LogShift
-from ionbridge.screening.labelling.neb_labels import read_rows
-from ionbridge.structures.family_names import canonical_family
-from ionbridge.structures.hop_profile import profiled
-from ionbridge.structures.io import hop_from_json
+from ionbridge.screening.labelling.bands.neb_labels import read_rows
+from ionbridge.structures.frameworks.family_names import canonical_family
+from ionbridge.structures.hops.hop_profile import profiled
+from ionbridge.structures.io.reading import hop_from_json
 from ionbridge.structures.records import Hop
 from ionbridge.structures.sources import neb_barriers
 

@@ -35,8 +35,8 @@ from benchmarks.few_shot_tasks import Floats, Table, Task
 from benchmarks.protocols import FewShotSplit, LeaveFamilyOut
 from ionbridge.models.checkpoint import sha256
 from ionbridge.models.metrics import bootstrap, mae
-from ionbridge.screening.shards import write_json
-from ionbridge.structures.family_names import canonical_family
+from ionbridge.screening.execution.shards import write_json
+from ionbridge.structures.frameworks.family_names import canonical_family
 from ionbridge.structures.sources import neb_barriers
 
 RESULT = Path(__file__).parent / "results" / "olivine_transfer.json"

@@ -34,12 +34,7 @@ from numpy.typing import NDArray
 from benchmarks.hop_barriers import PROTOCOLS, RESULTS, UP_TO_EV
 from benchmarks.make_potential_hops import CONFIG, SHIPPED
 from benchmarks.make_short_relaxations import SHIPPED as SHORT_ROWS
-from ionbridge.models.calibration import Calibration
-from ionbridge.models.checkpoint import sha256
-from ionbridge.models.hop_signals import signal_hops
-from ionbridge.models.library import LIBRARY
-from ionbridge.models.metrics import bootstrap, mae, paired_bootstrap, r2, spearman
-from ionbridge.models.physics_fed import (
+from ionbridge.models.barriers.hop_barrier import (
     BAND,
     LOWEST_SHORT_EV,
     PROFILE,
@@ -47,15 +42,20 @@ from ionbridge.models.physics_fed import (
     SHORT_BACKWARD,
     SHORT_TOO_LOW,
     TARGET,
+    HopBarrierModel,
     Inputs,
-    PhysicsFed,
     Sources,
 )
+from ionbridge.models.calibration import Calibration
+from ionbridge.models.checkpoint import sha256
+from ionbridge.models.hop_networks.hop_signals import signal_hops
+from ionbridge.models.hop_networks.pretraining import POOL, PretrainingConfig
+from ionbridge.models.library import LIBRARY
+from ionbridge.models.metrics import bootstrap, mae, paired_bootstrap, r2, spearman
 from ionbridge.models.prediction import Prediction
-from ionbridge.models.pretraining import POOL, PretrainingConfig
-from ionbridge.structures.composition import working_ion
-from ionbridge.structures.family_names import canonical_family
-from ionbridge.structures.io import iter_records
+from ionbridge.structures.chemistry.composition import working_ion
+from ionbridge.structures.frameworks.family_names import canonical_family
+from ionbridge.structures.io.reading import iter_records
 from ionbridge.structures.records import Crystal, Hop
 from ionbridge.structures.sources import neb_barriers
 
@@ -116,7 +116,7 @@ def main() -> None:
     beside = Inputs.of(others), other_eV
     out["n_computed_labels"] = len(others)
     if args.ship:
-        model = PhysicsFed(beside=(others, other_eV)).fit(hops, barrier)
+        model = HopBarrierModel(beside=(others, other_eV)).fit(hops, barrier)
         model.save(LIBRARY / FAST, card_of(FAST, model, hops, {}))
     for protocol, splitter in PROTOCOLS.items():
         folds = list(splitter.split(hops))
@@ -230,7 +230,7 @@ def without(inputs: Inputs, *names: str) -> Inputs:
 
 def hyperparameters(inputs: Inputs, barrier: Floats) -> Mapping[Sources, Floats]:
     """Log hyperparameters of the processes on all labels, by what they read."""
-    model = PhysicsFed()
+    model = HopBarrierModel()
     model.fit_inputs(inputs, barrier)
     return {sources: process.theta for sources, (process, _) in model.experts().items()}
 
@@ -265,7 +265,7 @@ def by_fidelity(
     """
     parts = {name: np.zeros((3, len(barrier))) for name in hidden}
     for fold in folds:
-        model = PhysicsFed()
+        model = HopBarrierModel()
         rows, labels = inputs.rows(fold.train), barrier[fold.train]
         if beside is not None:
             rows, labels = beside[0].with_rows(rows), np.concatenate([beside[1], labels])
@@ -383,7 +383,9 @@ READS = (
 )
 
 
-def card_of(name: str, model: PhysicsFed, hops: list[Hop], out: dict[str, Any]) -> dict[str, Any]:
+def card_of(
+    name: str, model: HopBarrierModel, hops: list[Hop], out: dict[str, Any]
+) -> dict[str, Any]:
     keys = (
         "mae_eV",
         "spearman",

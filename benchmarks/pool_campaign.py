@@ -21,7 +21,7 @@ import yaml
 
 from ionbridge import Campaign
 from ionbridge.models.checkpoint import sha256
-from ionbridge.structures.io import iter_records, write_json_lines
+from ionbridge.structures.io.reading import iter_records, write_json_lines
 from ionbridge.structures.records import Crystal
 from ionbridge.structures.sources import materials_project
 

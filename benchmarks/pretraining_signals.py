@@ -8,8 +8,8 @@ and fine-tuned (general layers kept, one network, EPOCHS epochs) on the DFT-NEB 
 protocols: host frameworks kept together (by which a recipe may be chosen) and whole families left
 out. `mixed` is the geometric mean with the Gaussian process on path scalars. `read`: no
 network is tuned; what it says of each hop's energies is an input of the shipped process and trees
-(ionbridge.models.physics_fed), beside what they are without. Encoders and finished folds are files
-of the work folder and are not made again.
+(ionbridge.models.barriers.hop_barrier), beside what they are without. Encoders and finished folds
+are files of the work folder and are not made again.
 """
 
 from __future__ import annotations
@@ -30,19 +30,17 @@ import torch
 from benchmarks.hop_barriers import PROTOCOLS
 from benchmarks.json_lines import read
 from benchmarks.physics_fed import out_of_fold, without
-from ionbridge.models.adaptation import Base, ensemble_config
+from ionbridge.models.adaptation.barriers import Base, ensemble_config
+from ionbridge.models.barriers.hop_barrier import TARGET as FED
+from ionbridge.models.barriers.hop_barrier import Inputs
+from ionbridge.models.barriers.learned_energies import LearnedEnergies, learned_view
 from ionbridge.models.checkpoint import sha256
-from ionbridge.models.encoder import HopEncoder
-from ionbridge.models.ensemble import HopEnsemble
-from ionbridge.models.finetuning import FromScratch, FrozenHost
-from ionbridge.models.gaussian_process import PathProcess, path_scalars
-from ionbridge.models.hop_graphs import graph_of
-from ionbridge.models.hop_signals import choose_crystals
-from ionbridge.models.learned_energies import LearnedEnergies, learned_view
-from ionbridge.models.metrics import bootstrap, mae, paired_bootstrap, spearman
-from ionbridge.models.physics_fed import TARGET as FED
-from ionbridge.models.physics_fed import Inputs
-from ionbridge.models.pretraining import (
+from ionbridge.models.hop_networks.encoder import HopEncoder
+from ionbridge.models.hop_networks.ensemble import HopEnsemble
+from ionbridge.models.hop_networks.finetuning import FromScratch, FrozenHost
+from ionbridge.models.hop_networks.hop_graphs import graph_of
+from ionbridge.models.hop_networks.hop_signals import choose_crystals
+from ionbridge.models.hop_networks.pretraining import (
     POOL,
     PretrainingConfig,
     Stage,
@@ -52,8 +50,10 @@ from ionbridge.models.pretraining import (
     split_by_group,
     teaching,
 )
+from ionbridge.models.metrics import bootstrap, mae, paired_bootstrap, spearman
+from ionbridge.models.regressors.gaussian_process import PathProcess, path_scalars
 from ionbridge.models.transforms import LogShift
-from ionbridge.structures.io import iter_records
+from ionbridge.structures.io.reading import iter_records
 from ionbridge.structures.records import Crystal
 from ionbridge.structures.sources import neb_barriers
 

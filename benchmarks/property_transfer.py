@@ -27,11 +27,11 @@ from numpy.typing import NDArray
 
 from benchmarks.few_label_tasks import BULK, N_CORE, Task, bulk_tables
 from benchmarks.strategy_prior import cross_validated, transfers
-from ionbridge.models.adaptation import WORTHWHILE
 from ionbridge.models.checkpoint import sha256
-from ionbridge.models.few_label import STRATEGIES, Source
+from ionbridge.models.cross_validation import WORTHWHILE
 from ionbridge.models.metrics import mae
-from ionbridge.screening.shards import write_json
+from ionbridge.models.regressors.few_shot import STRATEGIES, Source
+from ionbridge.screening.execution.shards import write_json
 from ionbridge.structures.sources import materials_project
 
 RESULT = Path(__file__).parent / "results" / "property_transfer.json"

@@ -13,9 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ionbridge.structures.family_names import canonical_family
-from ionbridge.structures.records import Crystal, Hop
-from ionbridge.structures.splits import (
+from ionbridge.structures.features.splits import (
     GroupedKFold,
     RandomKFold,
     Split,
@@ -23,6 +21,8 @@ from ionbridge.structures.splits import (
     framework,
     hash_of,
 )
+from ionbridge.structures.frameworks.family_names import canonical_family
+from ionbridge.structures.records import Crystal, Hop
 
 
 @dataclass(frozen=True)

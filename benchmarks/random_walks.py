@@ -29,11 +29,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from ionbridge.screening.labelling.diffusion_label import motion
-from ionbridge.screening.labelling.diffusivity import diffusivity, mean_squared_displacement
-from ionbridge.screening.labelling.host import is_ion, without_drift
-from ionbridge.screening.labelling.trajectory import Trajectory
-from ionbridge.structures.transport import msd_to_diffusivity, random_walk_diffusivity
+from ionbridge.screening.labelling.dynamics.diffusion_label import motion
+from ionbridge.screening.labelling.dynamics.diffusivity import (
+    diffusivity,
+    mean_squared_displacement,
+)
+from ionbridge.screening.labelling.dynamics.host import is_ion, without_drift
+from ionbridge.screening.labelling.dynamics.trajectory import Trajectory
+from ionbridge.structures.transport.closed_forms import msd_to_diffusivity, random_walk_diffusivity
 
 RESULT = Path(__file__).parent / "results" / "random_walks.json"
 INTERVAL_FS = 100.0

@@ -22,9 +22,9 @@ import numpy as np
 import pandas as pd
 from plotly.offline import get_plotlyjs
 
-from ionbridge.screening.machine import machine
+from ionbridge.screening.execution.machine import machine
+from ionbridge.screening.execution.shards import write_json
 from ionbridge.screening.report.report import HERE, render
-from ionbridge.screening.shards import write_json
 from ionbridge.screening.table import COLUMNS, Row, to_csv
 
 RESULT = Path(__file__).parent / "results" / "report_page.json"

@@ -127,11 +127,12 @@ def ours_with(table: Table, train: Rows, test: Rows, settings: Settings) -> Floa
 
 
 def ours(table: Table, train: Rows, test: Rows, settings: Settings, fed: bool) -> Floats:
-    """:class:`ionbridge.models.physics_fed.PhysicsFed`, freely set: a weighted mean in logarithms.
+    """:class:`ionbridge.models.barriers.hop_barrier.HopBarrierModel`, freely set: a weighted mean
+    in logarithms.
 
     Hops with energies have a process and trees of their own, fitted to such hops.
     """
-    from ionbridge.models.trees import Forest
+    from ionbridge.models.regressors.trees import Forest
 
     shift = settings["shift_eV"]
     inputs = our_inputs(table)
@@ -159,7 +160,7 @@ def ours(table: Table, train: Rows, test: Rows, settings: Settings, fed: bool) -
 
 @lru_cache(maxsize=2)
 def our_inputs(table: Table) -> Any:
-    from ionbridge.models.physics_fed import Inputs
+    from ionbridge.models.barriers.hop_barrier import Inputs
 
     given = features(table, {"path": "relaxed", "composition": "few"})
     unknown = np.full(len(given), np.nan)
@@ -171,7 +172,7 @@ def our_inputs(table: Table) -> Any:
 @lru_cache(maxsize=256)
 def our_process(table: Table, rows: bytes, shift_eV: float, own: tuple[bool, bool]) -> Any:
     """Process of some rows (their indices as bytes); trials that differ elsewhere share it."""
-    from ionbridge.models.gaussian_process import PathProcess
+    from ionbridge.models.regressors.gaussian_process import PathProcess
 
     index = np.frombuffer(rows, dtype=np.intp)
     target = log(table.barrier_eV[index], shift_eV)
@@ -252,7 +253,7 @@ def global_mean(table: Table, train: Rows, test: Rows) -> Floats:
 
 def family_mean(table: Table, train: Rows, test: Rows) -> Floats:
     """Of the ion where, as here, no family of the test is in the training."""
-    from ionbridge.models.baselines import FamilyIonMean
+    from ionbridge.models.regressors.baselines import FamilyIonMean
 
     known = [table.rows[i] for i in train]
     model = FamilyIonMean().fit(known, table.barrier_eV[train])

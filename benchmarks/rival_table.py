@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ionbridge.structures.splits import GroupedKFold, Split
+from ionbridge.structures.features.splits import GroupedKFold, Split
 
 PATHS = ("given", "relaxed")
 """The published path (mostly a straight line), and that of least bond-valence energy."""
@@ -49,11 +49,11 @@ class Table:
         arrays: ``geometry_given``, ``geometry_relaxed`` (n, n_geometry): path and ion descriptors;
             ``composition_few`` (n, 8), ``composition_all`` (n, 132): Magpie columns; ``scalars``
             (n, n_scalars) and ``view``, ``learned``, see
-            :class:`ionbridge.models.physics_fed.Inputs`; ``bond_valence_eV``, ``chgnet_eV``,
-            ``mace_eV`` (n,): saddles, NaN where there is none; ``clusters`` (n_atoms, 4): atomic
-            number and position relative to the ion, which stands first; ``cluster_start`` (2 * n *
-            N_STATIONS + 1,): where a cluster begins, by path, hop and station; ``elements`` (101,
-            n_element_features).
+            :class:`ionbridge.models.barriers.hop_barrier.Inputs`; ``bond_valence_eV``,
+            ``chgnet_eV``, ``mace_eV`` (n,): saddles, NaN where there is none; ``clusters``
+            (n_atoms, 4): atomic number and position relative to the ion, which stands first;
+            ``cluster_start`` (2 * n * N_STATIONS + 1,): where a cluster begins, by path, hop and
+            station; ``elements`` (101, n_element_features).
         data_sha256: Of the file that the hops come from.
     """
 
@@ -132,16 +132,16 @@ def table_of(data: Path) -> Table:
     from pymatgen.core import Composition
 
     from benchmarks.physics_fed import seen
-    from ionbridge.models.baselines import bond_valence_barriers
+    from ionbridge.models.barriers.hop_barrier import Inputs, view_of
     from ionbridge.models.checkpoint import sha256
-    from ionbridge.models.gaussian_process import path_scalars
-    from ionbridge.models.physics_fed import Inputs, view_of
-    from ionbridge.structures.descriptors import (
+    from ionbridge.models.regressors.baselines import bond_valence_barriers
+    from ionbridge.models.regressors.gaussian_process import path_scalars
+    from ionbridge.structures.features.descriptors import (
         COMPOSITION_FEATURES,
         composition_descriptors,
         hop_features,
     )
-    from ionbridge.structures.hop_profile import profiled
+    from ionbridge.structures.hops.hop_profile import profiled
     from ionbridge.structures.sources import neb_barriers
 
     given = seen(neb_barriers.load(data).records)
@@ -187,7 +187,7 @@ def table_of(data: Path) -> Table:
 
 def saddle_of(hop: Any) -> float:
     """Highest of a potential's energies along the path above its first point, eV."""
-    from ionbridge.models.physics_fed import PROFILE
+    from ionbridge.models.barriers.hop_barrier import PROFILE
 
     energies = hop.extra.get(PROFILE)
     return float("nan") if energies is None else float(max(energies) - energies[0])
@@ -198,7 +198,7 @@ def stations_of(hop: Any) -> Floats:
 
     The saddle is the highest inner point of a bond-valence path, and the middle of any other.
     """
-    from ionbridge.structures.descriptors import equally_spaced
+    from ionbridge.structures.features.descriptors import equally_spaced
 
     path = hop.path_A
     profile = hop.extra.get("bvse_profile_eV")
@@ -211,7 +211,7 @@ def cluster_of(hop: Any, center_A: Floats) -> Floats:
     """(n_atoms, 4) the ion at a point and the host within CLUSTER_A of it."""
     from pymatgen.core import Element
 
-    from ionbridge.structures.neighbors import neighbors_within
+    from ionbridge.structures.crystals.neighbors import neighbors_within
 
     _, atom, shift, _ = neighbors_within(
         hop.lattice, hop.host_frac, np.asarray(center_A)[None], CLUSTER_A

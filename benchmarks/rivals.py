@@ -36,7 +36,7 @@ from benchmarks.graph_rivals import EPOCHS, NetworkFit, all_graphs, on_device
 from benchmarks.json_lines import read
 from benchmarks.rival_models import RIVALS, SEED, SIMPLE, Floats, Rival, Rows, Settings, Space
 from benchmarks.rival_table import N_FOLDS, PATHS, Table, table_of
-from ionbridge.structures.splits import Split
+from ionbridge.structures.features.splits import Split
 
 RESULT = Path(__file__).parent / "results" / "rivals.json"
 N_TRIALS = 30
@@ -210,9 +210,9 @@ def own_network(name: str, table: Table, split: Split, run: Run) -> Floats:
     """Our network, with the effort that its number of labels is given."""
     from dataclasses import replace
 
-    from ionbridge.models.adaptation import Base, ensemble_config
-    from ionbridge.models.ensemble import HopEnsemble
-    from ionbridge.models.finetuning import FromScratch, FrozenHost
+    from ionbridge.models.adaptation.barriers import Base, ensemble_config
+    from ionbridge.models.hop_networks.ensemble import HopEnsemble
+    from ionbridge.models.hop_networks.finetuning import FromScratch, FrozenHost
 
     assert run.data is not None
     hops = published(run.data)

@@ -38,22 +38,22 @@ from benchmarks.conductivity import (
     label_of,
     training_rows,
 )
-from ionbridge.models.barrier_energies import crystal_energies
-from ionbridge.models.conduction_estimate import CompositionResult
-from ionbridge.models.conductivity import SIDE, ConductivityTrees, source_group
+from ionbridge.models.barriers.barrier_energies import crystal_energies
+from ionbridge.models.conductors.conduction_estimate import CompositionResult
+from ionbridge.models.conductors.conductivity import SIDE, ConductivityTrees, source_group
 from ionbridge.models.library import DEFAULTS, load
-from ionbridge.screening.conduction import Conditions, hop_network_row
-from ionbridge.screening.estimate import estimator, hop_result, of_compositions
-from ionbridge.screening.execution import TimeLimitExceededError, time_limit
+from ionbridge.screening.execution.executor import TimeLimitExceededError, time_limit
+from ionbridge.screening.prediction.conduction import Conditions, hop_network_row
+from ionbridge.screening.prediction.estimate import estimator, hop_result, of_compositions
 from ionbridge.screening.report.plots import BLUE, GREY, INK, ORANGE
-from ionbridge.structures.conductor_descriptors import conductor_ion, table_row
-from ionbridge.structures.ordering import ordered
+from ionbridge.structures.chemistry.ordering import ordered
+from ionbridge.structures.crystals.symmetry import primitive_cell
+from ionbridge.structures.features.conductor_descriptors import conductor_ion, table_row
+from ionbridge.structures.features.splits import GroupedKFold
+from ionbridge.structures.hops.sites import find_hops
+from ionbridge.structures.io.tables import ConductivityRow, composition_key
 from ionbridge.structures.records import Crystal, UnusableStructureError
-from ionbridge.structures.sites import find_hops
 from ionbridge.structures.sources import materials_project
-from ionbridge.structures.splits import GroupedKFold
-from ionbridge.structures.symmetry import primitive_cell
-from ionbridge.structures.tables import ConductivityRow, composition_key
 
 RESULT = Path(__file__).parent / "results" / "screening_power.json"
 PICTURE = Path(__file__).parents[1] / "docs" / "screening_power.svg"

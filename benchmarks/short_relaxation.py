@@ -28,8 +28,8 @@ from benchmarks.make_short_relaxations import AFTER
 from benchmarks.make_short_relaxations import SHIPPED as SHORT
 from ionbridge.models.checkpoint import sha256
 from ionbridge.models.metrics import bootstrap, mae, paired_bootstrap, spearman
-from ionbridge.screening.labelling.short_relaxation import MAX_STEPS, NO_BARRIER_EV
-from ionbridge.screening.shards import write_json
+from ionbridge.screening.execution.shards import write_json
+from ionbridge.screening.labelling.bands.short_relaxation import MAX_STEPS, NO_BARRIER_EV
 from ionbridge.structures.sources import neb_barriers
 
 Floats = NDArray[np.float64]

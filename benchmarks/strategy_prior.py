@@ -20,8 +20,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ionbridge.models.few_label import STRATEGIES, Source, Strategy, blend_name, blended, members
-from ionbridge.structures.splits import GroupedKFold
+from ionbridge.models.regressors.few_shot import (
+    STRATEGIES,
+    Source,
+    Strategy,
+    blend_name,
+    blended,
+    members,
+)
+from ionbridge.structures.features.splits import GroupedKFold
 
 Floats = NDArray[np.float64]
 

@@ -31,20 +31,20 @@ from typing import Any
 
 import numpy as np
 
-from ionbridge.models.barrier_energies import crystal_energies
-from ionbridge.screening.campaign import Campaign
-from ionbridge.screening.candidates import Candidate, read_crystals
-from ionbridge.screening.conduction import hop_network_row
-from ionbridge.screening.estimate import estimated_rows
-from ionbridge.screening.execution import LocalProcesses
-from ionbridge.screening.machine import machine
-from ionbridge.screening.predict import CrystalPredictor, loaded_model
-from ionbridge.screening.shards import ShardFolder, write_json
+from ionbridge.models.barriers.barrier_energies import crystal_energies
+from ionbridge.screening.campaign.campaign import Campaign
+from ionbridge.screening.campaign.candidates import Candidate, read_crystals
+from ionbridge.screening.execution.executor import LocalProcesses
+from ionbridge.screening.execution.machine import machine
+from ionbridge.screening.execution.shards import ShardFolder, write_json
+from ionbridge.screening.prediction.conduction import hop_network_row
+from ionbridge.screening.prediction.crystals import CrystalPredictor, loaded_model
+from ionbridge.screening.prediction.estimate import estimated_rows
 from ionbridge.screening.table import checked_row, failed_row
-from ionbridge.structures.composition import formula_oxidation_states
-from ionbridge.structures.io import write_json_lines
+from ionbridge.structures.chemistry.composition import formula_oxidation_states
+from ionbridge.structures.hops.sites import find_hops
+from ionbridge.structures.io.reading import write_json_lines
 from ionbridge.structures.records import Crystal, UnusableStructureError
-from ionbridge.structures.sites import find_hops
 
 RESULT = Path(__file__).parent / "results" / "throughput.json"
 N_WARM = 8
@@ -141,7 +141,7 @@ def chgnet(own: Path) -> dict[str, float]:
     """CPU seconds of one energy by CHGNet, graph included, of the ordered crystals."""
     from pymatgen.io.ase import AseAtomsAdaptor
 
-    from ionbridge.screening.labelling.chgnet_calculator import ChgnetCalculator
+    from ionbridge.screening.labelling.bands.chgnet_calculator import ChgnetCalculator
 
     calculator = ChgnetCalculator(device="cpu")
     atoms = [AseAtomsAdaptor.get_atoms(c.to_pymatgen()) for c in ordered(own)]

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ionbridge import __version__
-from ionbridge.screening.campaign_template import explained_keys
-from ionbridge.screening.settings import CampaignSettings
+from ionbridge.screening.campaign.campaign_template import explained_keys
+from ionbridge.screening.campaign.settings import CampaignSettings
 from ionbridge.screening.table import COLUMN_MEANINGS
 
 HERE = Path(__file__).parent

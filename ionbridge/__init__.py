@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ionbridge.models.library import load as load_model
     from ionbridge.screening.api import adapt, evaluate, plan, predict
-    from ionbridge.screening.campaign import Campaign
+    from ionbridge.screening.campaign.campaign import Campaign
     from ionbridge.screening.report import plots
 
 __version__: str
@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 _HOMES: dict[str, tuple[str, str | None]] = {
-    "Campaign": ("ionbridge.screening.campaign", "Campaign"),
+    "Campaign": ("ionbridge.screening.campaign.campaign", "Campaign"),
     "adapt": ("ionbridge.screening.api", "adapt"),
     "evaluate": ("ionbridge.screening.api", "evaluate"),
     "load_model": ("ionbridge.models.library", "load"),

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ionbridge.models.prediction import Prediction
-from ionbridge.structures.splits import GroupedKFold, Split
+from ionbridge.structures.features.splits import GroupedKFold, Split
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from pymatgen.core import Composition
 
-from ionbridge.models.baseline import Baseline
-from ionbridge.models.conductivity import ConductivityTrees
-from ionbridge.models.diffusivity import DiffusivityProcess
-from ionbridge.models.ensemble import HopEnsemble
-from ionbridge.models.few_label_conductivity import FewLabelConductivity
+from ionbridge.models.adaptation.few_shot_conductivities import FewLabelConductivity
+from ionbridge.models.conductors.conductivity import ConductivityTrees
+from ionbridge.models.conductors.diffusivity import DiffusivityProcess
+from ionbridge.models.hop_networks.ensemble import HopEnsemble
+from ionbridge.models.regressors.baseline import Baseline
+from ionbridge.structures.io.tables import ConductivityRow
 from ionbridge.structures.records import Hop, UnusableStructureError
-from ionbridge.structures.tables import ConductivityRow
 
 SMALL_HOP = Hop(
     id="rock-salt LiCl",

@@ -16,20 +16,20 @@ import pandas as pd
 from pymatgen.core import Structure
 from pymatgen.io.ase import AseAtomsAdaptor
 
-from ionbridge.models.adaptation import Base
-from ionbridge.models.adaptation import adapt as adapt_hops
-from ionbridge.models.conductivity import ConductivityTrees
-from ionbridge.models.few_label_conductivity import adapt_conductivity
+from ionbridge.models.adaptation.barriers import Base
+from ionbridge.models.adaptation.barriers import adapt as adapt_hops
+from ionbridge.models.adaptation.few_shot_conductivities import adapt_conductivity
+from ionbridge.models.conductors.conductivity import ConductivityTrees
 from ionbridge.models.library import DEFAULTS, load
-from ionbridge.screening.conduction import Conditions
-from ionbridge.screening.conductivity_predictions import learnable
 from ionbridge.screening.errors import InputError
-from ionbridge.screening.evaluation import evaluate as evaluate_predictions
-from ionbridge.screening.executors import executor_from
-from ionbridge.screening.predictions import Input, Quantity, read_input
-from ionbridge.screening.predictions import predict as predict_input
+from ionbridge.screening.execution.executors import executor_from
+from ionbridge.screening.prediction.conduction import Conditions
+from ionbridge.screening.prediction.conductivities import learnable
+from ionbridge.screening.prediction.evaluation import evaluate as evaluate_predictions
+from ionbridge.screening.prediction.files import Input, Quantity, read_input
+from ionbridge.screening.prediction.files import predict as predict_input
+from ionbridge.structures.io.tables import ConductivityRow
 from ionbridge.structures.records import Crystal, FailedRecord, Hop
-from ionbridge.structures.tables import ConductivityRow
 
 STRUCTURE_COLUMNS = ("structure", "crystal", "atoms")
 """Columns of a DataFrame that hold structures; under another name, the only one that does."""
@@ -171,10 +171,10 @@ def plan(goal: str, given: str | PathLike[str] | Sequence[str | PathLike[str]], 
     Raises:
         InputError: Nothing that can be read, or an unknown goal or condition.
     """
-    from ionbridge.screening.orchestrator.catalogue import Conditions as PlanConditions
-    from ionbridge.screening.orchestrator.entries import default_catalogue
-    from ionbridge.screening.orchestrator.givens import read_givens
-    from ionbridge.screening.orchestrator.planner import plan as made
+    from ionbridge.screening.planning.catalogue import Conditions as PlanConditions
+    from ionbridge.screening.planning.entries import default_catalogue
+    from ionbridge.screening.planning.inputs import read_givens
+    from ionbridge.screening.planning.planner import plan as made
 
     texts = [given] if isinstance(given, str | PathLike) else list(given)
     try:

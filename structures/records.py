@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pymatgen.core import Composition, Lattice, Structure
 
-from ionbridge.structures.formula import conventional_formula
+from ionbridge.structures.chemistry.formula import conventional_formula
 
 WORKING_IONS = ("Li", "Na", "K", "Mg", "Ca", "Zn", "Al")
 """Ions looked for, in order of precedence, when a crystal does not name its own."""

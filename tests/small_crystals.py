@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import special_ortho_group
 
-from ionbridge.structures.neighbors import periodic_edges
+from ionbridge.structures.crystals.neighbors import periodic_edges
 from ionbridge.structures.records import Crystal, Hop
 
 STATES = {"Li": 1.0, "O": -2.0, "Mn": 3.5, "P": 5.0, "Mg": 2.0, "Ca": 2.0, "S": -2.0}

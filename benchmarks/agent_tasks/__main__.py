@@ -24,10 +24,10 @@ from benchmarks.agent_tasks import scripted_policy
 from benchmarks.agent_tasks.forked_jobs import ForkedJobs, warmed
 from benchmarks.agent_tasks.task import FORM, Task
 from benchmarks.agent_tasks.tasks import TASKS
+from ionbridge.screening.agents.ask import Endpoint, ask
+from ionbridge.screening.agents.caller import Caller
+from ionbridge.screening.agents.workspace import Workspace
 from ionbridge.screening.errors import InputError
-from ionbridge.screening.orchestrator.ask import Endpoint, ask
-from ionbridge.screening.orchestrator.caller import Caller
-from ionbridge.screening.orchestrator.workspace import Workspace
 
 RESULTS = Path(__file__).parents[1] / "results"
 Answerer = Callable[[str, Caller], str]

@@ -11,9 +11,9 @@ import os
 import sys
 import time
 
-from ionbridge.screening.orchestrator import job_process
-from ionbridge.screening.orchestrator.jobs import LOCK, LOG, STARTED, Job, Jobs
-from ionbridge.screening.shards import write_json
+from ionbridge.screening.agents import job_process
+from ionbridge.screening.agents.jobs import LOCK, LOG, STARTED, Job, Jobs
+from ionbridge.screening.execution.shards import write_json
 
 
 class Copy:
@@ -68,7 +68,7 @@ def warmed() -> None:
     import pybamm  # noqa: F401
 
     from ionbridge.screening.cli import parser
-    from ionbridge.screening.orchestrator.entries import default_catalogue
+    from ionbridge.screening.planning.entries import default_catalogue
 
     parser()
     default_catalogue()

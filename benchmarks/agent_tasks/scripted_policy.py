@@ -13,11 +13,11 @@ from typing import Any
 
 from pymatgen.core import Composition
 
+from ionbridge.screening.agents.answers import EXTRAPOLATION
+from ionbridge.screening.agents.caller import Caller
+from ionbridge.screening.agents.tools import call_tool
 from ionbridge.screening.errors import InputError
-from ionbridge.screening.orchestrator.answers import EXTRAPOLATION
-from ionbridge.screening.orchestrator.caller import Caller
-from ionbridge.screening.orchestrator.quantities import QUANTITIES
-from ionbridge.screening.orchestrator.tools import call_tool
+from ionbridge.screening.planning.quantities import QUANTITIES
 from ionbridge.structures.records import WORKING_IONS
 
 GOALS: tuple[tuple[str, str], ...] = (

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ionbridge.screening.orchestrator.workspace import JOBS
+from ionbridge.screening.agents.workspace import JOBS
 
 FORM = (
     "End your answer with one line that begins with 'ANSWER:' and holds the number with its unit, "

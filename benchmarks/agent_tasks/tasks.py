@@ -22,13 +22,13 @@ from benchmarks.agent_tasks.task import (
     states,
     tables,
 )
+from ionbridge.screening.campaign.starter import starter_hops
 from ionbridge.screening.cell.designs import Design
 from ionbridge.screening.cell.simulation import Discharges
-from ionbridge.screening.starter import starter_hops
-from ionbridge.structures.io import write_cif, write_json_lines
-from ionbridge.structures.prototypes import reference_crystals
+from ionbridge.structures.frameworks.prototypes import reference_crystals
+from ionbridge.structures.io.reading import write_cif, write_json_lines
 from ionbridge.structures.records import Crystal
-from ionbridge.structures.transport import decades_per_eV
+from ionbridge.structures.transport.closed_forms import decades_per_eV
 from ionbridge.structures.units import FARADAY_C_PER_MOL
 
 BOLTZMANN_J_K, ELEMENTARY_C = 1.380649e-23, 1.602176634e-19
@@ -141,7 +141,7 @@ def diffusivity_table(workspace: Path) -> None:
 
 def hop_rows(n: int, **changes: Any) -> list[dict[str, Any]]:
     """Starter hops as they are written, with a barrier by a law of this benchmark."""
-    from ionbridge.structures.json_records import hop_to_json
+    from ionbridge.structures.io.json_records import hop_to_json
 
     rows = []
     for k, hop in enumerate(starter_hops()[:n]):
@@ -176,7 +176,7 @@ def softened() -> dict[str, float]:
 
 def labelled_and_not(workspace: Path) -> None:
     """Twelve hops with barriers by the law, six without."""
-    from ionbridge.structures.json_records import hop_to_json
+    from ionbridge.structures.io.json_records import hop_to_json
 
     hops = starter_hops()[::8][:18]
     rows = [{**hop_to_json(h), "barrier_eV": softened()[h.id], "method": "dft-neb"} for h in hops]

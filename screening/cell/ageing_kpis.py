@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from ionbridge.models.ageing_rom import (
+from ionbridge.models.cells.ageing_rom import (
     KNOTS,
     LOSSES,
     AgeingPrediction,
     AgeingRom,
 )
-from ionbridge.models.graphite import CRACK_SEI_START_M, SEI_START_M, Cycling, sei_growth_m
+from ionbridge.models.cells.graphite import CRACK_SEI_START_M, SEI_START_M, Cycling, sei_growth_m
 from ionbridge.screening.cell.ageing_base import BASES, LCO, LFP
 from ionbridge.screening.errors import InputError
 

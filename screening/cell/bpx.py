@@ -38,7 +38,7 @@ from ionbridge.screening.cell.inputs import (
     out_of_range,
 )
 from ionbridge.screening.errors import InputError, MissingExtraError
-from ionbridge.screening.shards import write_json
+from ionbridge.screening.execution.shards import write_json
 from ionbridge.structures.units import FARADAY_C_PER_MOL, GAS_CONSTANT_J_MOL_K
 
 Floats = NDArray[np.float64]

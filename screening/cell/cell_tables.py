@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ionbridge.models.single_particle import CellTables, ElectrodeTables
+from ionbridge.models.cells.single_particle import CellTables, ElectrodeTables
 
 Floats = NDArray[np.float64]
 

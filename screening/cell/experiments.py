@@ -21,7 +21,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from ionbridge.models.measured_cell import MeasuredCurve
+from ionbridge.models.cells.measured_cell import MeasuredCurve
 from ionbridge.screening.errors import InputError
 from ionbridge.structures.configuration import nearest
 from ionbridge.structures.units import SECONDS_PER_HOUR

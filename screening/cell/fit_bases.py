@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ionbridge.models.cell_discrepancy import Kind
-from ionbridge.models.measured_cell import CellBasis, Prior
+from ionbridge.models.cells.cell_discrepancy import Kind
+from ionbridge.models.cells.measured_cell import CellBasis, Prior
 from ionbridge.screening.cell.base_cells import BASE_CELLS, base_cell, import_pybamm
 from ionbridge.screening.cell.bpx import from_document
 from ionbridge.screening.cell.cell_tables import tabulate

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ionbridge.models.cell_discrepancy import (
+from ionbridge.models.cells.cell_discrepancy import (
     CellDiscrepancy,
     DiscrepancyCurve,
     Kind,
@@ -22,7 +22,7 @@ from ionbridge.models.cell_discrepancy import (
     displacement,
     rated_curve,
 )
-from ionbridge.models.measured_cell import (
+from ionbridge.models.cells.measured_cell import (
     BALANCE,
     PARAMETERS,
     RATES_APART,
@@ -33,13 +33,13 @@ from ionbridge.models.measured_cell import (
     fit_cell,
     slow_curves,
 )
-from ionbridge.models.warm_cell import EquilibriumCurve
+from ionbridge.models.cells.warm_cell import EquilibriumCurve
 from ionbridge.screening.cell import bpx
 from ionbridge.screening.cell.base_cells import FIT_FILE
 from ionbridge.screening.cell.experiments import Experiment
 from ionbridge.screening.cell.fit_bases import GENERIC, FitBase, fit_base, remake
 from ionbridge.screening.errors import InputError
-from ionbridge.screening.shards import write_json
+from ionbridge.screening.execution.shards import write_json
 from ionbridge.screening.table import Row
 from ionbridge.structures.units import SECONDS_PER_HOUR
 

@@ -8,10 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ionbridge.models.ageing_rom import AgeingRom
-from ionbridge.models.cycle_life import CycleLife, LifeLine
-from ionbridge.models.formation_life import FormationLife
-from ionbridge.models.graphite import Cycling
+from ionbridge.models.cells.ageing_rom import AgeingRom
+from ionbridge.models.cells.cycle_life import CycleLife, LifeLine
+from ionbridge.models.cells.formation_life import FormationLife
+from ionbridge.models.cells.graphite import Cycling
 from ionbridge.screening.cell.ageing_kpis import ageing_kpis, ageing_model, years_of_service
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.table import Row

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ionbridge.models.measured_cell import PARAMETERS, CellBasis, FittedCell
+from ionbridge.models.cells.measured_cell import PARAMETERS, CellBasis, FittedCell
 from ionbridge.screening.cell.base_cells import import_pybamm
 from ionbridge.screening.cell.discharge import quiet
 from ionbridge.structures.units import SECONDS_PER_HOUR

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from ionbridge.structures.tables import ConductivityRow
+from ionbridge.structures.io.tables import ConductivityRow
 
 GIVEN_COLUMN = "average_voltage_V"
 """Against the metal of the ion."""

@@ -39,7 +39,7 @@ from ionbridge.screening.cell.base_cells import (
 )
 from ionbridge.screening.cell.full_charge import NoFullChargeError, full_charge
 from ionbridge.screening.cell.inputs import CONDUCTIVITY, TRANSFERENCE, problem
-from ionbridge.structures.transport import arrhenius
+from ionbridge.structures.transport.closed_forms import arrhenius
 from ionbridge.structures.units import BOLTZMANN_EV_PER_K, M2_PER_CM2, S_M_PER_S_CM
 
 Floats = NDArray[np.float64]

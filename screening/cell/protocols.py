@@ -28,7 +28,7 @@ from ionbridge.screening.cell.inputs import CURVE_CHANGES, ELECTRODES, FACTORS
 from ionbridge.screening.cell.kpis import DUTY_CYCLE, PULSE_STATE
 from ionbridge.screening.cell.radial_mesh import N_CELLS, radial_submesh
 from ionbridge.screening.errors import InputError
-from ionbridge.screening.execution import TimeLimitExceededError, time_limit
+from ionbridge.screening.execution.executor import TimeLimitExceededError, time_limit
 from ionbridge.screening.table import Row
 from ionbridge.structures.configuration import nearest
 from ionbridge.structures.units import SECONDS_PER_HOUR

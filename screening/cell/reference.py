@@ -5,10 +5,10 @@ from __future__ import annotations
 from pymatgen.core import Composition
 
 from ionbridge.screening.cell.base_cells import BaseCell
-from ionbridge.screening.conduction import Conditions
-from ionbridge.screening.execution import ThisProcess
-from ionbridge.screening.predictions import Input, predict
-from ionbridge.structures.prototypes import reference_crystals
+from ionbridge.screening.execution.executor import ThisProcess
+from ionbridge.screening.prediction.conduction import Conditions
+from ionbridge.screening.prediction.files import Input, predict
+from ionbridge.structures.frameworks.prototypes import reference_crystals
 
 
 def reference_log10_diffusivity(

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ionbridge.models.cell_correction import Curves, Training
-from ionbridge.models.cell_rom import CellPrediction, CellRom
-from ionbridge.models.cell_transfer import STRATEGIES, Automatic
-from ionbridge.models.single_particle import (
+from ionbridge.models.cells.cell_correction import Curves, Training
+from ionbridge.models.cells.cell_rom import CellPrediction, CellRom
+from ionbridge.models.cells.cell_transfer import STRATEGIES, Automatic
+from ionbridge.models.cells.single_particle import (
     Cells,
     CellTables,
     make_cells,
@@ -324,7 +324,7 @@ def transfer(source: CellRom, folder: Path, strategy: str = "auto") -> CellRom:
     Args:
         source: Model of other chemistries.
         folder: Simulations of the new one.
-        strategy: A name of ``ionbridge.models.cell_transfer.STRATEGIES``; ``auto`` takes what
+        strategy: A name of ``ionbridge.models.cells.cell_transfer.STRATEGIES``; ``auto`` takes what
             does best on held-out ones of these simulations.
 
     Raises:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ionbridge.models.graphite import Cycling
+from ionbridge.models.cells.graphite import Cycling
 from ionbridge.screening.cell.ageing_base import BASES
 from ionbridge.screening.cell.ageing_kpis import ageing_kpis, ageing_model, years_of_service
 from ionbridge.screening.cell.base_cells import base_cell

@@ -26,15 +26,15 @@ from ionbridge.screening.cell.experiment_spread import SPREADS
 from ionbridge.screening.cell.protocols import ProtocolRuns
 from ionbridge.screening.cell.radial_mesh import FITTED, RadialMesh
 from ionbridge.screening.errors import InputError
-from ionbridge.screening.execution import (
+from ionbridge.screening.execution.executor import (
     Executor,
     LocalProcesses,
     ThisProcess,
     TimeLimitExceededError,
     time_limit,
 )
-from ionbridge.screening.folder_lock import LOCK_FILE, locked_folder
-from ionbridge.screening.shards import (
+from ionbridge.screening.execution.folder_lock import LOCK_FILE, locked_folder
+from ionbridge.screening.execution.shards import (
     DamagedShardError,
     ShardFolder,
     fingerprint,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ionbridge.models.cell_rom import CellRom
+from ionbridge.models.cells.cell_rom import CellRom
 from ionbridge.models.library import load, names
 from ionbridge.screening.cell.designs import Design
 from ionbridge.screening.cell.discharge import failed
@@ -12,7 +12,7 @@ from ionbridge.screening.cell.rom import predict_designs, unfit
 from ionbridge.screening.cell.shipped import rom_for
 from ionbridge.screening.cell.simulation import Discharges
 from ionbridge.screening.errors import InputError
-from ionbridge.screening.execution import Executor
+from ionbridge.screening.execution.executor import Executor
 from ionbridge.screening.table import Row
 
 Solve = Callable[[Sequence[Design]], list[Row]]

@@ -9,7 +9,7 @@ import numpy as np
 
 from ionbridge.screening.cell.protocols import CellProtocol
 from ionbridge.screening.cell.simulation import RESULTS
-from ionbridge.screening.shards import write_atomically
+from ionbridge.screening.execution.shards import write_atomically
 from ionbridge.screening.table import Row, csv_lines
 
 KPIS_FILE, CURVES_FILE = "kpis.csv", "curves.csv"

@@ -43,10 +43,10 @@ def _run(args: argparse.Namespace) -> int:
     from ionbridge.screening.errors import InputError, MissingExtraError
 
     try:
-        from ionbridge.screening.orchestrator.ask import Endpoint, ask
-        from ionbridge.screening.orchestrator.caller import Caller
-        from ionbridge.screening.orchestrator.jobs import Jobs
-        from ionbridge.screening.orchestrator.workspace import Workspace
+        from ionbridge.screening.agents.ask import Endpoint, ask
+        from ionbridge.screening.agents.caller import Caller
+        from ionbridge.screening.agents.jobs import Jobs
+        from ionbridge.screening.agents.workspace import Workspace
     except ModuleNotFoundError as error:
         raise MissingExtraError("mcp", f"ionbridge ask ({error})") from error
     if not args.question.strip():

@@ -268,7 +268,7 @@ def _predict(args: argparse.Namespace) -> int:
 
 
 def _predict_fitted(args: argparse.Namespace) -> int:
-    from ionbridge.models.cell_discrepancy import CellDiscrepancy
+    from ionbridge.models.cells.cell_discrepancy import CellDiscrepancy
     from ionbridge.models.library import load
     from ionbridge.screening.cell.fitted import (
         MODEL,
@@ -364,8 +364,8 @@ def _record(
     """Beside the tables, what another group needs to repeat them, and the cells as linked data."""
     from ionbridge.models.checkpoint import model_checksum
     from ionbridge.models.library import find
-    from ionbridge.screening.campaign import installed_version
-    from ionbridge.screening.provenance import write_cells, write_crate
+    from ionbridge.screening.campaign.campaign import installed_version
+    from ionbridge.screening.campaign.provenance import write_cells, write_crate
 
     write_cells(out, ({"id": r["design_id"], **r} for r in rows if r["status"] == "ok"))
     used = {name: model_checksum(find(name)) for name in sorted(models)}
@@ -379,7 +379,7 @@ def _record(
 
 def _cell_rom(name: str) -> Any:
     """A reduced-order cell model by name or folder."""
-    from ionbridge.models.cell_rom import CellRom
+    from ionbridge.models.cells.cell_rom import CellRom
     from ionbridge.models.library import load
     from ionbridge.screening.errors import InputError
 

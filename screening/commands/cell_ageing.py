@@ -55,7 +55,7 @@ def _age(args: argparse.Namespace) -> int:
 
 def _life(args: argparse.Namespace) -> int:
     from ionbridge.models import library
-    from ionbridge.models.cycle_life import LifeLine
+    from ionbridge.models.cells.cycle_life import LifeLine
     from ionbridge.screening.cell.life_tables import LIFE_COLUMNS, life_model, life_rows
     from ionbridge.screening.errors import InputError
 
@@ -67,7 +67,7 @@ def _life(args: argparse.Namespace) -> int:
 
 
 def _write(rows: Sequence[dict[str, Any]], out: Path, columns: Sequence[str]) -> int:
-    from ionbridge.screening.shards import write_atomically
+    from ionbridge.screening.execution.shards import write_atomically
     from ionbridge.screening.table import csv_lines
 
     write_atomically(out, csv_lines(rows, columns))

@@ -110,7 +110,7 @@ def check_output(path: Path, *inputs: Path | str | None) -> None:
     """
     from ionbridge.models.checkpoint import CARD, CONFIG
     from ionbridge.screening.errors import InputError
-    from ionbridge.screening.shards import check_replaceable
+    from ionbridge.screening.execution.shards import check_replaceable
 
     try:
         check_replaceable(path)

@@ -165,8 +165,12 @@ def _bar(name: str, unit: str = "B") -> Callable[[int, int | None], None]:
 
 
 def _data_export(args: argparse.Namespace) -> int:
-    from ionbridge.screening.starter import starter_crystals, starter_hops, starter_neb_hops
-    from ionbridge.structures.io import write_json_lines
+    from ionbridge.screening.campaign.starter import (
+        starter_crystals,
+        starter_hops,
+        starter_neb_hops,
+    )
+    from ionbridge.structures.io.reading import write_json_lines
 
     check_output(args.out)
     read: dict[str, Callable[[], Sequence[Any]]] = dict(
@@ -180,7 +184,7 @@ def _data_export(args: argparse.Namespace) -> int:
 
 def _data_convert(args: argparse.Namespace) -> int:
     from ionbridge.screening.errors import InputError
-    from ionbridge.structures.io import write_json_lines
+    from ionbridge.structures.io.reading import write_json_lines
     from ionbridge.structures.records import Crystal, Hop
 
     source = _source(args.name)

@@ -32,11 +32,11 @@ def add(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from ionbridge.screening.conduction import Conditions
-    from ionbridge.screening.evaluation import evaluate
-    from ionbridge.screening.executors import executor_from
-    from ionbridge.screening.predictions import predict, read_input
-    from ionbridge.screening.shards import write_json
+    from ionbridge.screening.execution.executors import executor_from
+    from ionbridge.screening.execution.shards import write_json
+    from ionbridge.screening.prediction.conduction import Conditions
+    from ionbridge.screening.prediction.evaluation import evaluate
+    from ionbridge.screening.prediction.files import predict, read_input
 
     check_output(args.out, *args.input, args.cifs, args.model)
     data = read_input(args.input, args.cifs, args.max_file_MB)

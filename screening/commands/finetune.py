@@ -73,8 +73,8 @@ def add(commands: Any) -> None:
 def _run(args: argparse.Namespace) -> int:
     from ionbridge.screening.api import adapt
     from ionbridge.screening.errors import InputError
-    from ionbridge.screening.predictions import read_input
-    from ionbridge.structures.diffusivity_labels import is_diffusivity_file
+    from ionbridge.screening.prediction.files import read_input
+    from ionbridge.structures.features.diffusivity_labels import is_diffusivity_file
 
     check_new_folder(args.out)
     if args.quantity in (None, "diffusivity") and is_diffusivity_file(args.labels):
@@ -118,7 +118,7 @@ def _run(args: argparse.Namespace) -> int:
 
 def _say_choice(card: dict[str, Any], is_table: bool) -> None:
     """The errors of all strategies, which was chosen, and what it gains over the simplest rule."""
-    from ionbridge.models.baselines import FamilyIonMean
+    from ionbridge.models.regressors.baselines import FamilyIonMean
 
     unit, simplest = ("decades", "mean") if is_table else ("eV", FamilyIonMean.kind)
     compared = card.get("compared_mae" if is_table else "compared_mae_eV", {})
@@ -160,9 +160,9 @@ def _settings(values: dict[str, Any]) -> str:
 
 
 def _diffusivities(args: argparse.Namespace) -> int:
-    from ionbridge.models.diffusivity_adaptation import adapt_diffusivity
+    from ionbridge.models.adaptation.diffusivities import adapt_diffusivity
     from ionbridge.screening.errors import InputError
-    from ionbridge.structures.diffusivity_labels import read_diffusivities
+    from ionbridge.structures.features.diffusivity_labels import read_diffusivities
 
     if args.base or args.strategy != "auto" or args.trials:
         raise InputError(

@@ -29,10 +29,10 @@ def add(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from ionbridge.screening.campaign_template import campaign_template
+    from ionbridge.screening.campaign.campaign_template import campaign_template
     from ionbridge.screening.commands.command import check_output
     from ionbridge.screening.errors import InputError
-    from ionbridge.screening.shards import write_atomically
+    from ionbridge.screening.execution.shards import write_atomically
 
     if args.file.exists():
         raise InputError(f"{args.file}: is there already; name another file")

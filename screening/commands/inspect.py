@@ -42,8 +42,8 @@ def add(commands: Any) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     from ionbridge.screening.errors import InputError
-    from ionbridge.screening.inspection import COLUMNS, as_text, inspected
-    from ionbridge.screening.shards import write_atomically
+    from ionbridge.screening.execution.shards import write_atomically
+    from ionbridge.screening.prediction.inspection import COLUMNS, as_text, inspected
     from ionbridge.screening.table import csv_lines
 
     if args.out is not None:

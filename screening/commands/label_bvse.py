@@ -27,9 +27,9 @@ def add(methods: Any) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     from ionbridge.screening.errors import InputError
-    from ionbridge.screening.labelling.bvse import bvse_labels
-    from ionbridge.screening.predictions import read_input
-    from ionbridge.structures.io import write_json_lines
+    from ionbridge.screening.labelling.bands.bvse import bvse_labels
+    from ionbridge.screening.prediction.files import read_input
+    from ionbridge.structures.io.reading import write_json_lines
     from ionbridge.structures.records import Crystal, FailedRecord, Hop
 
     check_output(args.out, *args.input)

@@ -117,10 +117,10 @@ def _run(args: argparse.Namespace) -> int:
 def _analyse(args: argparse.Namespace) -> int:
     """Labels of trajectories that exist."""
     from ionbridge.screening.errors import InputError
-    from ionbridge.screening.labelling.diffusion_label import arrhenius_label
-    from ionbridge.screening.labelling.msd_plot import write_plot
-    from ionbridge.screening.labelling.trajectory_files import Form
-    from ionbridge.screening.shards import write_json
+    from ionbridge.screening.execution.shards import write_json
+    from ionbridge.screening.labelling.dynamics.diffusion_label import arrhenius_label
+    from ionbridge.screening.labelling.dynamics.msd_plot import write_plot
+    from ionbridge.screening.labelling.dynamics.trajectory_files import Form
 
     for option in ("working_ion", "temperature_K"):
         if getattr(args, option) is None:
@@ -155,8 +155,8 @@ def _analyse(args: argparse.Namespace) -> int:
 def _label(path: Path, temperature_K: float, form: Any, args: argparse.Namespace) -> dict[str, Any]:
     """The label of one trajectory; one of several that cannot be used is a failed row."""
     from ionbridge.screening.errors import InputError
-    from ionbridge.screening.labelling.diffusion_label import motion
-    from ionbridge.screening.labelling.trajectory import read_trajectory
+    from ionbridge.screening.labelling.dynamics.diffusion_label import motion
+    from ionbridge.screening.labelling.dynamics.trajectory import read_trajectory
 
     start = {"id": path.name, "temperature_K": temperature_K}
     try:
@@ -177,7 +177,7 @@ def _label(path: Path, temperature_K: float, form: Any, args: argparse.Namespace
 def _elements(text: str | None) -> tuple[str, ...]:
     """Elements, separated by commas."""
     from ionbridge.screening.errors import InputError
-    from ionbridge.screening.labelling.trajectory_files import ELEMENTS
+    from ionbridge.screening.labelling.dynamics.trajectory_files import ELEMENTS
 
     names = tuple(word.strip() for word in text.split(",")) if text else ()
     unknown = [name for name in names if name not in ELEMENTS]
@@ -194,14 +194,14 @@ def _simulate(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from ionbridge.screening.errors import InputError
-    from ionbridge.screening.execution import LocalProcesses
-    from ionbridge.screening.executors import executor_from
-    from ionbridge.screening.labelling.calculators import CalculatorChoice
-    from ionbridge.screening.labelling.md import Dynamics
-    from ionbridge.screening.labelling.md_labels import MdSettings, as_document, md_labels
-    from ionbridge.screening.labelling.msd_plot import write_plot
-    from ionbridge.screening.predictions import read_input
-    from ionbridge.screening.shards import write_json
+    from ionbridge.screening.execution.executor import LocalProcesses
+    from ionbridge.screening.execution.executors import executor_from
+    from ionbridge.screening.execution.shards import write_json
+    from ionbridge.screening.labelling.bands.calculators import CalculatorChoice
+    from ionbridge.screening.labelling.dynamics.md import Dynamics
+    from ionbridge.screening.labelling.dynamics.md_labels import MdSettings, as_document, md_labels
+    from ionbridge.screening.labelling.dynamics.msd_plot import write_plot
+    from ionbridge.screening.prediction.files import read_input
     from ionbridge.structures.records import Crystal, FailedRecord
 
     if args.steps < 1:
@@ -238,7 +238,7 @@ def _simulate(args: argparse.Namespace) -> int:
     executor = executor_from("local", args.workers)
     if isinstance(executor, LocalProcesses):
         executor = LocalProcesses(
-            executor.n_workers, preload=("ionbridge.screening.labelling.md_labels",)
+            executor.n_workers, preload=("ionbridge.screening.labelling.dynamics.md_labels",)
         )
     n_runs = len(records) * len(settings.temperatures_K)
     say(f"{n_runs} runs of {args.steps} steps; trajectories grow in {folder}")

@@ -73,12 +73,12 @@ def _run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from ionbridge.screening.errors import InputError
-    from ionbridge.screening.execution import LocalProcesses
-    from ionbridge.screening.executors import executor_from
-    from ionbridge.screening.labelling.calculators import CalculatorChoice
-    from ionbridge.screening.labelling.neb import NebSettings
-    from ionbridge.screening.labelling.neb_labels import NebLabeller, label_neb, neb_tasks
-    from ionbridge.screening.predictions import read_input
+    from ionbridge.screening.execution.executor import LocalProcesses
+    from ionbridge.screening.execution.executors import executor_from
+    from ionbridge.screening.labelling.bands.calculators import CalculatorChoice
+    from ionbridge.screening.labelling.bands.neb import NebSettings
+    from ionbridge.screening.labelling.bands.neb_labels import NebLabeller, label_neb, neb_tasks
+    from ionbridge.screening.prediction.files import read_input
     from ionbridge.structures.records import Crystal, FailedRecord, Hop
 
     settings = NebSettings(
@@ -102,7 +102,7 @@ def _run(args: argparse.Namespace) -> int:
     executor = executor_from("local", args.workers)
     if isinstance(executor, LocalProcesses):
         executor = LocalProcesses(
-            executor.n_workers, preload=("ionbridge.screening.labelling.neb_labels",)
+            executor.n_workers, preload=("ionbridge.screening.labelling.bands.neb_labels",)
         )
     say(f"{len(tasks)} hops")
     with tqdm(total=len(tasks), unit=" hops", disable=not sys.stderr.isatty()) as bar:

@@ -38,12 +38,12 @@ def add(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
+    from ionbridge.screening.agents.workspace import Workspace
     from ionbridge.screening.errors import InputError, MissingExtraError
-    from ionbridge.screening.orchestrator.workspace import Workspace
 
     try:
-        from ionbridge.screening.orchestrator.mcp_server import serve
-        from ionbridge.screening.orchestrator.tokens import Tokens
+        from ionbridge.screening.agents.mcp_server import serve
+        from ionbridge.screening.agents.tokens import Tokens
     except ModuleNotFoundError as error:
         raise MissingExtraError("mcp", f"ionbridge mcp ({error})") from error
     if (args.http is None) != (args.token_file is None):

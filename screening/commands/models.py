@@ -76,8 +76,8 @@ def add(commands: Any) -> None:
 
 def _models_list(args: argparse.Namespace) -> int:
     from ionbridge.screening.errors import InputError
-    from ionbridge.screening.orchestrator.entries import default_catalogue
-    from ionbridge.screening.orchestrator.quantities import quantity
+    from ionbridge.screening.planning.entries import default_catalogue
+    from ionbridge.screening.planning.quantities import quantity
     from ionbridge.structures.plain_text import for_terminal
 
     catalogue = default_catalogue()
@@ -139,7 +139,7 @@ def _models_show(args: argparse.Namespace) -> int:
     if args.name in folders() or Path(args.name).is_dir():
         shown = card(args.name)
     else:
-        from ionbridge.screening.orchestrator.entries import default_catalogue
+        from ionbridge.screening.planning.entries import default_catalogue
 
         shown = default_catalogue()[args.name].to_dict()
     print(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True, width=100), end="")
@@ -148,7 +148,7 @@ def _models_show(args: argparse.Namespace) -> int:
 
 def _models_check(args: argparse.Namespace) -> int:
     from ionbridge.screening.errors import InputError
-    from ionbridge.screening.orchestrator.checking import check
+    from ionbridge.screening.planning.checking import check
 
     if args.data is not None and not args.data.exists():
         raise InputError(f"--data {args.data}: no such file or folder")
@@ -165,7 +165,7 @@ def _models_check(args: argparse.Namespace) -> int:
 def _models_validate(args: argparse.Namespace) -> int:
     import tempfile
 
-    from ionbridge.screening.orchestrator.foreign import validate
+    from ionbridge.screening.planning.foreign import validate
 
     with tempfile.TemporaryDirectory() as work:
         found = validate(args.name, args.rows, Path(work), args.temperature_K)
@@ -179,10 +179,10 @@ def _models_validate(args: argparse.Namespace) -> int:
 
 def _scored(name: str, path: Path) -> str:
     """Error of a model on a file of labelled records."""
-    from ionbridge.screening.conduction import Conditions
-    from ionbridge.screening.evaluation import evaluate
-    from ionbridge.screening.execution import ThisProcess
-    from ionbridge.screening.predictions import predict, read_input
+    from ionbridge.screening.execution.executor import ThisProcess
+    from ionbridge.screening.prediction.conduction import Conditions
+    from ionbridge.screening.prediction.evaluation import evaluate
+    from ionbridge.screening.prediction.files import predict, read_input
 
     data = read_input([path])
     scores = evaluate(data, predict(data, None, name, Conditions(), ThisProcess()))

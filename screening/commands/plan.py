@@ -18,9 +18,9 @@ from ionbridge.screening.commands.command import (
 from ionbridge.structures.plain_text import for_terminal
 
 if TYPE_CHECKING:
-    from ionbridge.screening.orchestrator.catalogue import Conditions
-    from ionbridge.screening.orchestrator.givens import Given
-    from ionbridge.screening.orchestrator.planner import Chain, Plan
+    from ionbridge.screening.planning.catalogue import Conditions
+    from ionbridge.screening.planning.inputs import Given
+    from ionbridge.screening.planning.planner import Chain, Plan
 
 GOALS = (
     "migration_barrier, diffusivity, conductivity, voltage, cell_capacity, cell_energy, "
@@ -99,16 +99,16 @@ def add(commands: Any) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     from ionbridge.screening.errors import InputError
-    from ionbridge.screening.folder_lock import locked_folder
-    from ionbridge.screening.orchestrator.catalogue import Conditions
-    from ionbridge.screening.orchestrator.execution_steps import (
+    from ionbridge.screening.execution.folder_lock import locked_folder
+    from ionbridge.screening.execution.shards import write_json
+    from ionbridge.screening.planning.catalogue import Conditions
+    from ionbridge.screening.planning.execution_steps import (
         PLAN_FILE,
         RESULT_FILE,
         TABLE_FILE,
     )
-    from ionbridge.screening.orchestrator.givens import read_givens
-    from ionbridge.screening.orchestrator.planner import plan
-    from ionbridge.screening.shards import write_json
+    from ionbridge.screening.planning.inputs import read_givens
+    from ionbridge.screening.planning.planner import plan
 
     for name, value in (
         ("--temperature-K", args.temperature_K),
@@ -138,8 +138,8 @@ def _run(args: argparse.Namespace) -> int:
 
 def _planned(args: argparse.Namespace, made: Plan, givens: list[Given], at: Conditions) -> int:
     """Show a plan, and run it where that is asked for."""
-    from ionbridge.screening.orchestrator.execution_steps import execute
-    from ionbridge.screening.orchestrator.planner import plan
+    from ionbridge.screening.planning.execution_steps import execute
+    from ionbridge.screening.planning.planner import plan
 
     if args.allow_labels and made.wanted:
         labels = _labels(args, made)
@@ -164,9 +164,9 @@ def _planned(args: argparse.Namespace, made: Plan, givens: list[Given], at: Cond
 
 def _labels(args: argparse.Namespace, made: Plan) -> Given | None:
     """The labels that a plan wants, computed; None where too few succeed to learn from."""
-    from ionbridge.screening.labelling.calculators import CalculatorChoice
-    from ionbridge.screening.orchestrator.formulas import FEWEST_LABELS
-    from ionbridge.screening.orchestrator.label_runs import HOPS_FILE, LabelBudget, compute_labels
+    from ionbridge.screening.labelling.bands.calculators import CalculatorChoice
+    from ionbridge.screening.planning.formulas import FEWEST_LABELS
+    from ionbridge.screening.planning.label_runs import HOPS_FILE, LabelBudget, compute_labels
 
     calculator = CalculatorChoice.parsed(args.calculator, args.calculator_arguments)
     budget = LabelBudget(args.max_labels, args.label_budget_min, calculator)
@@ -193,8 +193,8 @@ def _tell_label(k: int, n: int, hop: str) -> None:
 
 def described(made: Plan) -> str:
     """The plan as text: chosen chain, runners-up, why, warnings."""
-    from ionbridge.screening.orchestrator.conditions import words
-    from ionbridge.screening.orchestrator.planner import duration
+    from ionbridge.screening.planning.conditions import words
+    from ionbridge.screening.planning.planner import duration
 
     lines = [f"goal: {made.goal} ({made.unit}) {words(made.conditions)}".rstrip()]
     lines += [
@@ -229,7 +229,7 @@ def described(made: Plan) -> str:
 
 
 def _summary(chain: Chain, unit: str) -> str:
-    from ionbridge.screening.orchestrator.planner import duration
+    from ionbridge.screening.planning.planner import duration
 
     error = "error not validated" if chain.error is None else f"+-{chain.error:.2g} {unit}"
     marks = "" if chain.is_inside else ", OUT OF DOMAIN"

@@ -53,11 +53,11 @@ def add(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from ionbridge.screening.conduction import Conditions
     from ionbridge.screening.errors import InputError
-    from ionbridge.screening.executors import executor_from
-    from ionbridge.screening.predictions import known_by_number, predicted, stream_input
-    from ionbridge.screening.shards import write_atomically
+    from ionbridge.screening.execution.executors import executor_from
+    from ionbridge.screening.execution.shards import write_atomically
+    from ionbridge.screening.prediction.conduction import Conditions
+    from ionbridge.screening.prediction.files import known_by_number, predicted, stream_input
     from ionbridge.screening.table import csv_lines
 
     if not 0 < args.temperature_K < float("inf"):

@@ -29,7 +29,7 @@ def add(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from ionbridge.models.pretraining import PretrainingConfig, pretrain
+    from ionbridge.models.hop_networks.pretraining import PretrainingConfig, pretrain
 
     config = PretrainingConfig.from_yaml(args.config)
     check_output(args.out / "card.yaml")

@@ -63,7 +63,7 @@ def add(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from ionbridge.screening.campaign import TABLE_FILE, Campaign, check_folder
+    from ionbridge.screening.campaign.campaign import TABLE_FILE, Campaign, check_folder
     from ionbridge.screening.errors import InputError
 
     if args.limit is not None and args.limit < 1:

@@ -13,13 +13,13 @@ from ase.data.colors import jmol_colors
 from numpy.typing import NDArray
 from plotly.colors import sample_colorscale
 
-from ionbridge.models.barrier_energies import crystal_energies, hop_energies
-from ionbridge.models.ensemble import HopEnergies
+from ionbridge.models.barriers.barrier_energies import crystal_energies, hop_energies
+from ionbridge.models.hop_networks.ensemble import HopEnergies
 from ionbridge.models.library import DEFAULTS, load
 from ionbridge.screening.report.style import BAR, BLUE, GREY, INK, ORANGE, new_figure, titled
-from ionbridge.structures.migration_graph import MigrationGraph
+from ionbridge.structures.hops.migration_graph import MigrationGraph
+from ionbridge.structures.hops.sites import find_hops
 from ionbridge.structures.records import Crystal, Hop
-from ionbridge.structures.sites import find_hops
 
 N_DECIMALS = 3
 """Of coordinates, angstrom."""

@@ -25,8 +25,8 @@ import plotly.graph_objects as go
 from ionbridge.models.library import card, find
 from ionbridge.models.metrics import spearman
 from ionbridge.models.validation import GROUPED, label_of, read_validation
-from ionbridge.screening.estimate import REFERENCE_SOURCE
-from ionbridge.screening.ranking import ROLE_COLUMN, pareto_fronts
+from ionbridge.screening.campaign.ranking import ROLE_COLUMN, pareto_fronts
+from ionbridge.screening.prediction.estimate import REFERENCE_SOURCE
 from ionbridge.screening.report.cell_plots import discharge_curves, sensitivity
 from ionbridge.screening.report.network_plot import barrier_along_path, hop_network
 from ionbridge.screening.report.style import (

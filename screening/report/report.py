@@ -24,12 +24,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from ionbridge.models.checkpoint import IncompatibleModelError
-from ionbridge.models.ensemble import HopEnergies
+from ionbridge.models.hop_networks.ensemble import HopEnergies
 from ionbridge.models.library import DEFAULTS, card
 from ionbridge.models.metrics import spearman
-from ionbridge.screening.estimate import REFERENCE_SOURCE
-from ionbridge.screening.hop_paths import TopHops
-from ionbridge.screening.ranking import ROLE_COLUMN
+from ionbridge.screening.campaign.hop_paths import TopHops
+from ionbridge.screening.campaign.ranking import ROLE_COLUMN
+from ionbridge.screening.prediction.estimate import REFERENCE_SOURCE
 from ionbridge.screening.report import plots
 from ionbridge.screening.report.cell_plots import AXIS, SHOWN_KPIS
 from ionbridge.screening.report.network_plot import network_figure

@@ -1,6 +1,6 @@
 """Ab initio molecular dynamics of ordered and disordered argyrodites, as descriptions of runs.
 
-The trajectories are read by ``ionbridge.screening.labelling.trajectory``.
+The trajectories are read by ``ionbridge.screening.labelling.dynamics.trajectory``.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from ionbridge.structures.io import iter_records
+from ionbridge.structures.io.reading import iter_records
 from ionbridge.structures.records import Crystal
 from ionbridge.structures.sources.source import Loaded, Source
 

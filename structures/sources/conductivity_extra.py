@@ -8,9 +8,9 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+from ionbridge.structures.io.tables import ConductivityRow, conductivity_row
 from ionbridge.structures.records import FailedRecord, Label
 from ionbridge.structures.sources.source import Loaded, Source
-from ionbridge.structures.tables import ConductivityRow, conductivity_row
 
 TABLE_FILE = "conductivity_extra/conductivity_extra.csv"
 DOUBTFUL = (

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ionbridge.structures.io import iter_records
+from ionbridge.structures.io.reading import iter_records
 from ionbridge.structures.records import Crystal
 from ionbridge.structures.sources.source import Loaded, Source
 

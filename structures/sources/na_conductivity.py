@@ -6,10 +6,10 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from ionbridge.structures.family_names import canonical_family
-from ionbridge.structures.io import iter_records
+from ionbridge.structures.frameworks.family_names import canonical_family
+from ionbridge.structures.io.reading import iter_records
+from ionbridge.structures.io.tables import ConductivityRow
 from ionbridge.structures.sources.source import Loaded, Source
-from ionbridge.structures.tables import ConductivityRow
 
 TABLE_FILE = "na_conductivity/na_conductors.csv"
 

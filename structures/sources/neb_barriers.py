@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ionbridge.structures.family_names import canonical_family
-from ionbridge.structures.io import iter_records, write_json_lines
+from ionbridge.structures.frameworks.family_names import canonical_family
+from ionbridge.structures.io.reading import iter_records, write_json_lines
 from ionbridge.structures.records import Hop
 from ionbridge.structures.sources.source import Loaded, Remote, Source
 

@@ -6,11 +6,11 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from ionbridge.structures.family_names import UNKNOWN_FAMILY, canonical_family
-from ionbridge.structures.io import iter_records
+from ionbridge.structures.frameworks.family_names import UNKNOWN_FAMILY, canonical_family
+from ionbridge.structures.io.reading import iter_records
+from ionbridge.structures.io.tables import ConductivityRow
 from ionbridge.structures.sources.download import unpacked
 from ionbridge.structures.sources.source import Loaded, Remote, Source
-from ionbridge.structures.tables import ConductivityRow
 
 TABLE_FILE = "obelix/train.csv"
 CIF_FOLDER = "obelix/cifs"

@@ -6,7 +6,7 @@ from typing import cast
 import numpy as np
 
 from benchmarks.few_shot_tasks import Table
-from ionbridge.models.physics_fed import Inputs
+from ionbridge.models.barriers.hop_barrier import Inputs
 from ionbridge.structures.records import Hop
 
 METALS = ("Fe", "Mn", "Co", "Ni", "Ti", "V", "Cr", "Cu", "Zn", "Al", "Sc", "Y")

@@ -22,10 +22,10 @@ from benchmarks.ageing_simulation import (
     simulate_runs,
     training_design,
 )
-from ionbridge.models.graphite import SEI_START_M, sei_growth_m
+from ionbridge.models.cells.graphite import SEI_START_M, sei_growth_m
 from ionbridge.screening.cell.ageing_base import BASES, LCO, LFP
 from ionbridge.screening.errors import InputError
-from ionbridge.screening.execution import ThisProcess
+from ionbridge.screening.execution.executor import ThisProcess
 from ionbridge.structures.units import FARADAY_C_PER_MOL, SECONDS_PER_HOUR
 
 pytest.importorskip("pybamm")

@@ -4,9 +4,9 @@ import numpy as np
 import torch
 
 from benchmarks.cell_meta import Reptile
-from ionbridge.models.cell_correction import Training
-from ionbridge.models.cell_rom import CellRom
-from tests.models.small_cells import cells, curves_with_resistance, tables
+from ionbridge.models.cells.cell_correction import Training
+from ionbridge.models.cells.cell_rom import CellRom
+from tests.models.cells.small_cells import cells, curves_with_resistance, tables
 
 FLAT = tables("flat", positive=lambda x: 3.5 - 0.05 * x)
 

@@ -21,10 +21,10 @@ from benchmarks.graph_rivals import (
 )
 from benchmarks.rival_models import OURS_UNTUNED, RIVALS, SIMPLE, our_inputs, ours_with
 from benchmarks.rival_table import N_FOLDS, PATHS, Row, Table
-from ionbridge.models.gaussian_process import PathProcess
-from ionbridge.models.physics_fed import PhysicsFed
+from ionbridge.models.barriers.hop_barrier import HopBarrierModel
+from ionbridge.models.regressors.gaussian_process import PathProcess
 from ionbridge.models.transforms import LogShift
-from ionbridge.structures.descriptors import ION_FEATURES, PATH_FEATURES
+from ionbridge.structures.features.descriptors import ION_FEATURES, PATH_FEATURES
 
 EXACT = 1e-9
 SINGLE = 1e-5
@@ -132,7 +132,7 @@ def test_untuned_process_is_the_shipped_one():
 
 def test_ours_untuned_is_the_shipped_recipe():
     table, train, test = synthetic(), np.arange(40), np.arange(40, 60)
-    model = PhysicsFed()
+    model = HopBarrierModel()
     inputs = our_inputs(table)
     model.fit_inputs(inputs.rows(train), table.barrier_eV[train])
     found = ours_with(table, train, test, OURS_UNTUNED)

@@ -11,7 +11,7 @@ from benchmarks.strategy_prior import (
     choose,
     cross_validated,
 )
-from ionbridge.models.few_label import STRATEGIES, Source, is_new, usable_strategies
+from ionbridge.models.regressors.few_shot import STRATEGIES, Source, is_new, usable_strategies
 
 RNG_SEED = 3
 CHEAP = ("mean", "trees", "offset", "line", "process-joint", "trees-joint")

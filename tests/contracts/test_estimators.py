@@ -5,19 +5,19 @@ import pytest
 from sklearn.base import clone
 from sklearn.model_selection import GroupKFold, cross_val_score
 
-from ionbridge.models.baselines import BASELINES, ExtraTreesBaseline
-from ionbridge.models.cell_discrepancy import CellDiscrepancy
-from ionbridge.models.cell_rom import CellRom
+from ionbridge.models.adaptation.few_shot_conductivities import FewLabelConductivity
+from ionbridge.models.cells.cell_discrepancy import CellDiscrepancy
+from ionbridge.models.cells.cell_rom import CellRom
+from ionbridge.models.cells.cycle_life import CycleLife
 from ionbridge.models.checkpoint import IncompatibleModelError
-from ionbridge.models.conduction_estimate import ConductionEstimate
-from ionbridge.models.conductivity import ConductivityTrees
-from ionbridge.models.cycle_life import CycleLife
-from ionbridge.models.diffusivity import DiffusivityProcess
-from ionbridge.models.ensemble import HopEnsemble
-from ionbridge.models.few_label_conductivity import FewLabelConductivity
+from ionbridge.models.conductors.conduction_estimate import ConductionEstimate
+from ionbridge.models.conductors.conductivity import ConductivityTrees
+from ionbridge.models.conductors.diffusivity import DiffusivityProcess
+from ionbridge.models.conductors.host_properties import PropertyTrees
+from ionbridge.models.hop_networks.ensemble import HopEnsemble
 from ionbridge.models.library import load
 from ionbridge.models.prediction import Prediction
-from ionbridge.models.property_trees import PropertyTrees
+from ionbridge.models.regressors.baselines import BASELINES, ExtraTreesBaseline
 from ionbridge.structures.records import Hop
 
 ESTIMATORS = {

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ionbridge.models.network import HopNetwork, HopNetworkConfig, HopOutput
-from ionbridge.structures.graph import N_PROBES, HopData, hop_graph, migration_graph_data
-from ionbridge.structures.migration_graph import MigrationGraph
-from ionbridge.structures.sites import find_hops
+from ionbridge.models.hop_networks.network import HopNetwork, HopNetworkConfig, HopOutput
+from ionbridge.structures.features.graph import N_PROBES, HopData, hop_graph, migration_graph_data
+from ionbridge.structures.hops.migration_graph import MigrationGraph
+from ionbridge.structures.hops.sites import find_hops
 from tests.small_crystals import (
     LAYERED,
     LOW_SYMMETRY,

@@ -12,10 +12,10 @@ import torch
 
 import ionbridge
 from ionbridge.models import library
-from ionbridge.screening.starter import starter_crystals, starter_neb_hops
+from ionbridge.screening.campaign.starter import starter_crystals, starter_neb_hops
+from ionbridge.structures.hops.sites import find_hops
 from ionbridge.structures.records import Hop
-from ionbridge.structures.sites import find_hops
-from tests.models.test_conductivity import row
+from tests.models.conductors.test_conductivity import row
 
 HOP_MODELS = ("hop-barrier", "hop-descriptors")
 TABLE_MODELS = ("conductivity-trees", "voltage", "formation-energy", "volume-change")

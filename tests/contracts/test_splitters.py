@@ -11,9 +11,9 @@ from benchmarks.protocols import (
     LeaveIonOut,
     leak_report,
 )
-from ionbridge.structures.family_names import canonical_family
+from ionbridge.structures.features.splits import GroupedKFold, RandomKFold, framework
+from ionbridge.structures.frameworks.family_names import canonical_family
 from ionbridge.structures.records import Hop
-from ionbridge.structures.splits import GroupedKFold, RandomKFold, framework
 
 ANIONS = ("O", "S", "Se")
 METALS = ("Fe", "Mn", "Co", "Ni", "Ti", "V")

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ionbridge.screening.campaign import Campaign
+from ionbridge.screening.campaign.campaign import Campaign
 
 pytest.importorskip("chgnet")
 

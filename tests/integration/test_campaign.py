@@ -15,7 +15,7 @@ from ionbridge import Campaign
 from ionbridge.screening.cli import main
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.table import COLUMNS
-from ionbridge.structures.io import write_json_lines
+from ionbridge.structures.io.reading import write_json_lines
 from tests.screening.tiny import layered, rocksalt
 
 METALS = ("Co", "Ni", "Mn", "Fe", "V", "Cr", "Ti", "Al", "Ga", "In", "Sc", "Rh")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ionbridge.screening.cli import main, parser
-from ionbridge.structures.io import read_records, write_cif, write_json_lines
+from ionbridge.structures.io.reading import read_records, write_cif, write_json_lines
 from ionbridge.structures.records import Crystal, Hop
 from tests.integration.test_campaign import write_campaign
 from tests.screening.tiny import layered, rocksalt, save_table_model, tiny_hops

@@ -9,8 +9,8 @@ import pytest
 from ionbridge.screening.cli import main
 from ionbridge.screening.commands import finetune
 from ionbridge.screening.sentences import crystal_sentence, hop_sentence
-from ionbridge.structures.io import write_cif, write_json_lines
-from ionbridge.structures.prototypes import PROTOTYPES
+from ionbridge.structures.frameworks.prototypes import PROTOTYPES
+from ionbridge.structures.io.reading import write_cif, write_json_lines
 from tests.screening.tiny import save_table_model, save_tiny_model, tiny_hops
 
 Capture = pytest.CaptureFixture[str]

@@ -16,7 +16,7 @@ import torch
 
 from ionbridge.screening.cli import main
 from ionbridge.screening.commands import data
-from ionbridge.structures.io import write_cif, write_json_lines
+from ionbridge.structures.io.reading import write_cif, write_json_lines
 from ionbridge.structures.records import Crystal
 from tests.screening.tiny import layered, rocksalt
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from ionbridge import Campaign
-from ionbridge.screening.campaign import CAMPAIGN_FILE, TABLE_FILE
+from ionbridge.screening.campaign.campaign import CAMPAIGN_FILE, TABLE_FILE
 from ionbridge.screening.cli import main
 from ionbridge.screening.errors import InputError
-from ionbridge.screening.folder_lock import locked_folder
-from ionbridge.structures.io import write_json_lines
+from ionbridge.screening.execution.folder_lock import locked_folder
+from ionbridge.structures.io.reading import write_json_lines
 from tests.screening.tiny import layered, rocksalt
 
 Capture = pytest.CaptureFixture[str]

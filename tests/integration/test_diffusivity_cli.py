@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ionbridge.screening.cli import main
-from ionbridge.structures.transport import decades_per_eV
+from ionbridge.structures.transport.closed_forms import decades_per_eV
 
 Capture = pytest.CaptureFixture[str]
 ENERGY_EV = 0.4

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from ionbridge.screening.campaign.starter import starter_neb_hops
 from ionbridge.screening.cli import main
-from ionbridge.screening.starter import starter_neb_hops
-from ionbridge.structures.io import write_cif, write_json_lines
-from ionbridge.structures.json_records import hop_to_json
-from ionbridge.structures.prototypes import reference_crystals
+from ionbridge.structures.frameworks.prototypes import reference_crystals
+from ionbridge.structures.io.json_records import hop_to_json
+from ionbridge.structures.io.reading import write_cif, write_json_lines
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted(p.name for p in DOCS.glob("*.md") if "```sh\n" in p.read_text(encoding="utf-8"))

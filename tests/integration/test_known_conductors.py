@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from ionbridge.models.library import DEFAULTS
-from ionbridge.screening.conduction import Conditions
-from ionbridge.screening.predict import CrystalPredictor
-from ionbridge.structures.prototypes import reference_crystals
+from ionbridge.screening.prediction.conduction import Conditions
+from ionbridge.screening.prediction.crystals import CrystalPredictor
+from ionbridge.structures.frameworks.prototypes import reference_crystals
 from ionbridge.structures.records import Crystal
 
 PREDICT = CrystalPredictor(DEFAULTS["migration_barrier"], Conditions(n_draws=8))

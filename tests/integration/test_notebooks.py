@@ -19,9 +19,9 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 from ionbridge.models.library import DEFAULTS, names
-from ionbridge.screening.starter import starter_crystals, starter_hops, starter_neb_hops
+from ionbridge.screening.campaign.starter import starter_crystals, starter_hops, starter_neb_hops
 from ionbridge.screening.table import COLUMNS
-from ionbridge.structures.io import read_records, write_json_lines
+from ionbridge.structures.io.reading import read_records, write_json_lines
 from ionbridge.structures.records import Hop
 from ionbridge.structures.sources.neb_barriers import HOPS_FILE
 

@@ -12,17 +12,17 @@ import pytest
 from mcp import Client
 
 from ionbridge.screening.cli import main
-from ionbridge.screening.conduction import Conditions
-from ionbridge.screening.execution import ThisProcess
-from ionbridge.screening.orchestrator.catalogue import Conditions as PlanConditions
-from ionbridge.screening.orchestrator.execution_steps import execute
-from ionbridge.screening.orchestrator.givens import read_givens
-from ionbridge.screening.orchestrator.planner import plan
-from ionbridge.screening.orchestrator.quantities import QUANTITIES
-from ionbridge.screening.predictions import predict, read_input
-from ionbridge.structures.io import write_cif, write_json_lines
-from ionbridge.structures.prototypes import reference_crystals
-from tests.screening.orchestrator.test_mcp_server import answer, finished, over_stdio
+from ionbridge.screening.execution.executor import ThisProcess
+from ionbridge.screening.planning.catalogue import Conditions as PlanConditions
+from ionbridge.screening.planning.execution_steps import execute
+from ionbridge.screening.planning.inputs import read_givens
+from ionbridge.screening.planning.planner import plan
+from ionbridge.screening.planning.quantities import QUANTITIES
+from ionbridge.screening.prediction.conduction import Conditions
+from ionbridge.screening.prediction.files import predict, read_input
+from ionbridge.structures.frameworks.prototypes import reference_crystals
+from ionbridge.structures.io.reading import write_cif, write_json_lines
+from tests.screening.agents.test_mcp_server import answer, finished, over_stdio
 from tests.screening.tiny import tiny_hops
 
 HOPS, CRYSTALS = 3, ("LiCoO2", "LiFePO4")
@@ -47,7 +47,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def _json(hop: Any) -> dict[str, Any]:
-    from ionbridge.structures.json_records import hop_to_json
+    from ionbridge.structures.io.json_records import hop_to_json
 
     return hop_to_json(hop)
 

@@ -8,10 +8,10 @@ import pytest
 from pymatgen.io.ase import AseAtomsAdaptor
 
 import ionbridge as ib
+from ionbridge.screening.campaign.ranked_table import RankedTable
 from ionbridge.screening.errors import InputError
-from ionbridge.screening.ranked_table import RankedTable
-from ionbridge.structures.io import write_cif, write_json_lines
-from ionbridge.structures.prototypes import PROTOTYPES
+from ionbridge.structures.frameworks.prototypes import PROTOTYPES
+from ionbridge.structures.io.reading import write_cif, write_json_lines
 from tests.screening.tiny import tiny_hops
 
 COLUMNS = ["percolation_barrier_eV", "log10_conductivity_S_cm", "log10_diffusivity_cm2_s"]

@@ -15,9 +15,9 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from ionbridge.models import library
-from ionbridge.models.baselines import BASELINES, GlobalMean
 from ionbridge.models.checkpoint import CARD, CONFIG, WEIGHTS, IncompatibleModelError, sha256
-from ionbridge.models.trees import Forest
+from ionbridge.models.regressors.baselines import BASELINES, GlobalMean
+from ionbridge.models.regressors.trees import Forest
 from ionbridge.screening.cli import main
 from tests.screening.tiny import save_table_model, tiny_hops
 from tests.small_crystals import skew_hop

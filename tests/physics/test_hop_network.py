@@ -5,7 +5,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from ionbridge.structures.hop_network import (
+from ionbridge.structures.hops.sites import find_hops
+from ionbridge.structures.records import Crystal
+from ionbridge.structures.transport.hop_network import (
     JumpNetwork,
     carrier_network,
     diffusion_tensor,
@@ -13,8 +15,6 @@ from ionbridge.structures.hop_network import (
     percolation_dimensionality,
     sampled_percolation_barriers,
 )
-from ionbridge.structures.records import Crystal
-from ionbridge.structures.sites import find_hops
 from ionbridge.structures.units import BOLTZMANN_EV_PER_K, CM2_S_PER_A2_PS
 from tests.screening.tiny import layered
 from tests.tolerances import STANDARD_ERRORS, TIGHT

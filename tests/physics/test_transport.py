@@ -8,7 +8,7 @@ from scipy import stats
 from scipy.sparse import lil_matrix
 from scipy.sparse.linalg import spsolve
 
-from ionbridge.structures.transport import (
+from ionbridge.structures.transport.closed_forms import (
     VACANCY_CORRELATION_FACTORS,
     arrhenius,
     carrier_density,

@@ -9,7 +9,7 @@ import pytest
 from ionbridge.screening.cli import main
 from ionbridge.screening.commands.command import check_new_folder, check_output
 from ionbridge.screening.errors import InputError
-from ionbridge.structures.io import write_json_lines
+from ionbridge.structures.io.reading import write_json_lines
 from tests.screening.tiny import layered, tiny_hops
 
 Capture = pytest.CaptureFixture[str]

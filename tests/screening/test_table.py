@@ -8,7 +8,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from ionbridge.screening.shards import write_atomically
+from ionbridge.screening.execution.shards import write_atomically
 from ionbridge.screening.table import (
     carried_fault,
     cell_text,

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 from pymatgen.core import Composition
 
-from ionbridge.models.committee import CommitteeSettings
-from ionbridge.models.conductivity import ConductivityTrees
-from ionbridge.models.ensemble import HopEnsemble, HopEnsembleConfig
-from ionbridge.models.network import HopNetworkConfig
-from ionbridge.models.training import TrainingConfig
+from ionbridge.models.conductors.conductivity import ConductivityTrees
+from ionbridge.models.hop_networks.ensemble import HopEnsemble, HopEnsembleConfig
+from ionbridge.models.hop_networks.network import HopNetworkConfig
+from ionbridge.models.hop_networks.training import TrainingConfig
+from ionbridge.models.regressors.committee import CommitteeSettings
+from ionbridge.structures.hops.sites import find_hops
+from ionbridge.structures.io.tables import QUANTITY, ConductivityRow
 from ionbridge.structures.records import Crystal, Hop, Label
-from ionbridge.structures.sites import find_hops
-from ionbridge.structures.tables import QUANTITY, ConductivityRow
 
 LAYERED_A = (2.83, 14.05)
 """Hexagonal cell of LiCoO2 (R-3m), angstrom."""

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.ageing_simulation import histories, load_runs
-from ionbridge.models.ageing_rom import KNOTS, AgeingRom
-from ionbridge.models.graphite import Cycling
+from ionbridge.models.cells.ageing_rom import KNOTS, AgeingRom
+from ionbridge.models.cells.graphite import Cycling
 from ionbridge.screening.cell.ageing_base import LCO, LFP
 from ionbridge.screening.cell.ageing_kpis import (
     LONGEST_CYCLES,

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import yaml
 
+from ionbridge.models.cells.measured_cell import PARAMETERS
 from ionbridge.models.library import load
-from ionbridge.models.measured_cell import PARAMETERS
 from ionbridge.screening.cell import bpx
 from ionbridge.screening.cell.base_cells import base_cell
 from ionbridge.screening.cell.designs import read_designs

@@ -6,7 +6,7 @@ pytest.importorskip("pybamm")
 
 from ionbridge.screening.cell.base_cells import base_cell
 from ionbridge.screening.cell.reference import reference_log10_diffusivity
-from ionbridge.screening.conduction import Conditions
+from ionbridge.screening.prediction.conduction import Conditions
 
 
 def test_lfp_is_among_the_references() -> None:

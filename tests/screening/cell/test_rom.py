@@ -5,9 +5,9 @@ import pytest
 
 pytest.importorskip("pybamm")
 
-from ionbridge.models.cell_rom import CellRom
+from ionbridge.models.cells.cell_rom import CellRom
+from ionbridge.models.cells.single_particle import end_of_discharge
 from ionbridge.models.library import find
-from ionbridge.models.single_particle import end_of_discharge
 from ionbridge.screening.cell.base_cells import BASE_CELLS
 from ionbridge.screening.cell.designs import Design, check
 from ionbridge.screening.cell.discharge import discharge
@@ -20,7 +20,7 @@ from ionbridge.screening.cell.rom import (
 )
 from ionbridge.screening.cell.simulation import load_simulations, simulate
 from ionbridge.screening.errors import InputError
-from ionbridge.screening.execution import ThisProcess
+from ionbridge.screening.execution.executor import ThisProcess
 
 TOLERANCE_V = 5e-3
 

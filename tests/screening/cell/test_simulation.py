@@ -10,7 +10,7 @@ pytest.importorskip("pybamm")
 
 import pybamm
 
-from ionbridge.models.porous_cell import porous_discharge
+from ionbridge.models.cells.porous_cell import porous_discharge
 from ionbridge.screening.cell.base_cells import base_cell, scalars
 from ionbridge.screening.cell.designs import Design, check
 from ionbridge.screening.cell.discharge import discharge
@@ -19,7 +19,7 @@ from ionbridge.screening.cell.radial_mesh import N_CELLS, radial_submesh
 from ionbridge.screening.cell.rom import cell_of
 from ionbridge.screening.cell.simulation import Discharges, load_simulations, simulate, stored_rows
 from ionbridge.screening.errors import InputError
-from ionbridge.screening.execution import ThisProcess
+from ionbridge.screening.execution.executor import ThisProcess
 
 SAME_MODEL_V = 3e-4
 """Two solves of the same equations, scaled and not."""

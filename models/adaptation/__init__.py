@@ -1,0 +1,1 @@
+"""A model carried to a chemistry with few labels."""

@@ -1,0 +1,278 @@
+"""Conductivity from a user's own labels, with or without those that a shipped model learnt from.
+
+The model is its data, as :mod:`ionbridge.models.adaptation.few_shot_barriers` has it for hops:
+descriptors and labels of the source and of the user. It is fitted anew when it is loaded, by the
+same seed to the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from ionbridge.models.calibration import Calibration
+from ionbridge.models.checkpoint import load_arrays, save_model
+from ionbridge.models.conductors.conductivity import SCALE, SIDE, ConductivityTrees, source_group
+from ionbridge.models.cross_validation import Rows, choose, grouped_folds, out_of_fold
+from ionbridge.models.domain import Domain
+from ionbridge.models.estimator import Estimator
+from ionbridge.models.prediction import Prediction
+from ionbridge.models.regressors.few_shot import Source, strategy_named
+from ionbridge.structures.features.conductor_descriptors import (
+    COMPOSITION_FEATURES,
+    composition_block,
+    conductor_descriptors,
+    conductor_ion,
+)
+from ionbridge.structures.io.tables import ConductivityRow
+from ionbridge.structures.records import Label
+
+Floats = NDArray[np.float64]
+
+SCRATCH = ("mean", "trees", "process")
+TRANSFER = ("zero-shot", "offset", "trees-joint", "residual", "stacked")
+CANDIDATES = (*SCRATCH, *TRANSFER)
+"""What ``auto`` compares; those that use the source must beat those that do not."""
+BOUND_STEP = 0.05
+"""How far beyond a bound, on SCALE, its row is taken to lie: half a decade at 1e-10 S/cm."""
+HIGHEST_T = 3.3
+"""Predictions beyond (1e-27 S/cm) are runaways of a line."""
+FEWEST_LABELS = 4
+N_FOLDS = 5
+CORE = tuple(range(len(COMPOSITION_FEATURES)))
+_ARRAYS = ("source", "source_target", "labels", "label_target")
+
+
+@dataclass
+class FewLabelConductivity(Estimator):
+    """One strategy of :mod:`ionbridge.models.regressors.few_shot` on rows of a conductivity table.
+
+    Attributes:
+        strategy: Its name.
+        calibration: Makes the 90 % interval hold on out-of-fold rows.
+        spread: One sigma of the errors on SCALE, out of fold.
+        seed: Of everything drawn.
+    """
+
+    strategy: str = "zero-shot"
+    calibration: Calibration = field(default_factory=Calibration)
+    spread: float = 0.5
+    seed: int = 0
+
+    kind: ClassVar[str] = "few_label_conductivity"
+
+    def fit(
+        self,
+        records: Sequence[ConductivityRow],
+        labels: Sequence[Label],
+        known: ConductivityTrees,
+    ) -> Self:
+        """Learn from rows and their labels, beside those that another model learnt from.
+
+        Raises:
+            ValueError: Numbers of rows and labels differ.
+            UnusableStructureError: A row without a working ion.
+        """
+        if len(records) != len(labels) or not len(records):
+            raise ValueError(f"{len(records)} rows and {len(labels)} labels")
+        self.elements_ = known.elements_
+        source, target = known.composition_rows()
+        self.ions_ = sorted({conductor_ion(row) for row in records})
+        self._set(source, target, descriptors(records, self.elements_), label_targets(labels))
+        self.domain_ = Domain.fit(
+            np.array([composition_block(row) for row in records]),
+            [source_group(row) for row in records],
+            frozenset(str(e) for row in records for e in row.composition),
+        )
+        return self
+
+    def _set(self, source: Floats, target: Floats, labels: Floats, label_target: Floats) -> None:
+        self.arrays_ = dict(zip(_ARRAYS, (source, target, labels, label_target), strict=True))
+        base = Source(source, target, CORE, seed=self.seed).without(labels)
+        self.predictor_ = strategy_named(self.strategy).fit(base, labels, label_target)
+
+    def predict(self, records: Sequence[ConductivityRow]) -> Prediction:
+        """log10 of the conductivity in S/cm, spreads calibrated.
+
+        Raises:
+            UnusableStructureError: A row without a working ion.
+        """
+        if not records:
+            return Prediction(np.zeros(0), np.zeros(0), np.zeros(0))
+        t = np.clip(self.predictor_(descriptors(records, self.elements_)), -2.0, HIGHEST_T)
+        found = self.calibration.calibrated(spread_around(t, self.spread))
+        return Prediction(-found.mean, found.aleatoric_std, found.epistemic_std)
+
+    def interval(self, prediction: Prediction) -> tuple[Floats, Floats]:
+        """Lower and upper end of the calibrated 90 % interval, log10 of S/cm."""
+        return ConductivityTrees().interval(prediction)
+
+    def in_domain(self, records: Sequence[ConductivityRow]) -> NDArray[np.bool_]:
+        """(n,) True where ion and elements were labelled and the composition is near labels."""
+        known = [
+            conductor_ion(row) in self.ions_
+            and {str(e) for e in row.composition} <= self.domain_.elements
+            for row in records
+        ]
+        blocks = np.array([composition_block(row) for row in records])
+        return np.array(known, dtype=bool) & (self.domain_.distance(blocks) <= 1.0)
+
+    def save(self, directory: str | Path, card: Mapping[str, Any] | None = None) -> None:
+        """Write the model folder: weights, settings and the card."""
+        domain = {k: getattr(self.domain_, k) for k in ("center", "scale", "reference")}
+        arrays = {**self.arrays_, **{f"domain/{k}": v for k, v in domain.items()}}
+        save_model(
+            Path(directory),
+            {name: torch.from_numpy(np.ascontiguousarray(v)) for name, v in arrays.items()},
+            {
+                "kind": self.kind,
+                "settings": asdict(self),
+                "elements": self.elements_,
+                "ions": self.ions_,
+                "domain": {
+                    "threshold": self.domain_.threshold,
+                    "elements": sorted(self.domain_.elements),
+                },
+            },
+            card or {"name": self.kind, "quantity": "conductivity"},
+        )
+
+    @classmethod
+    def load(cls, directory: str | Path) -> Self:
+        """Read a model folder; see ``models.checkpoint.load_arrays`` for what is refused."""
+        arrays, config = load_arrays(Path(directory), cls.kind)
+        settings = dict(config["settings"])
+        model = cls(**{**settings, "calibration": Calibration(**settings["calibration"])})
+        model.elements_, model.ions_ = list(config["elements"]), list(config["ions"])
+        model._set(*(arrays[name] for name in _ARRAYS))
+        model.domain_ = Domain(
+            **{k: arrays[f"domain/{k}"] for k in ("center", "scale", "reference")},
+            threshold=config["domain"]["threshold"],
+            elements=frozenset(config["domain"]["elements"]),
+        )
+        return model
+
+
+def adapt_conductivity(
+    rows: Sequence[ConductivityRow],
+    labels: Sequence[Label],
+    known: ConductivityTrees,
+    base_name: str,
+    strategy: str = "auto",
+    seed: int = 0,
+    progress: bool = False,
+) -> tuple[FewLabelConductivity, dict[str, Any]]:
+    """A calibrated model and its card.
+
+    ``auto`` compares :data:`CANDIDATES` by cross-validation on the labels, papers kept together
+    (rows without a source each on their own), and chooses transfer only where it is worth it.
+
+    Args:
+        rows: (n,) rows.
+        labels: (n,) values or bounds, log10 S/cm.
+        known: The model whose training rows are the source.
+        base_name: Of it, for the card.
+        strategy: A name of :data:`CANDIDATES`, or ``auto``.
+        seed: Of everything drawn.
+        progress: Show a progress bar.
+
+    Raises:
+        ValueError: Unknown strategy or too few labels.
+        UnusableStructureError: A row without a working ion.
+    """
+    if strategy not in ("auto", *CANDIDATES):
+        raise ValueError(f"unknown strategy {strategy!r}; known: auto, {', '.join(CANDIDATES)}")
+    if len(rows) < FEWEST_LABELS:
+        raise ValueError(f"{len(rows)} labels; at least {FEWEST_LABELS} are needed")
+    x, t = descriptors(rows, known.elements_), label_targets(labels)
+    value = np.array([label.value for label in labels])
+    side = np.array([SIDE[label.bound] for label in labels])
+    source = Source(*known.composition_rows(), CORE, seed=seed).without(x)
+    names = CANDIDATES if strategy == "auto" else (strategy,)
+    found = {
+        name: _out_of_fold(rows, x, t, source, name, seed)
+        for name in tqdm(names, desc="compare", disable=not progress)
+    }
+    errors = {
+        name: float(_errors(predicted, value, side).mean()) for name, predicted in found.items()
+    }
+    chosen = choose(errors, SCRATCH) if strategy == "auto" else strategy
+    exact = side == 0
+    residual = (t - found[chosen])[exact] if exact.any() else t - found[chosen]
+    spread = max(float(np.sqrt(np.mean(residual**2))), 0.02)
+    calibration = Calibration()
+    if exact.any():
+        calibration = Calibration.fit(
+            spread_around(found[chosen][exact], spread), -value[exact], SCALE
+        )
+    model = FewLabelConductivity(chosen, calibration, spread, seed).fit(rows, labels, known)
+    n_groups = len({source_group(row) for row in rows})
+    card = {
+        "predicts": "ionic conductivity at room temperature, log10 of S/cm",
+        "quantity": "conductivity",
+        "inputs": ["row of a conductivity table: composition"],
+        "working_ions": model.ions_,
+        "families": sorted({row.family for row in rows if row.family}),
+        "trained_on": {
+            "n_rows": len(rows),
+            "n_bounds": int((~exact).sum()),
+            "n_papers": n_groups,
+            "methods": sorted({label.method for label in labels if label.method}),
+            "base_systems": sorted({row.composition.reduced_formula for row in rows}),
+        },
+        "base": base_name if chosen in TRANSFER else None,
+        "strategy": chosen,
+        "seed": seed,
+        "validation": {
+            "split": f"{min(N_FOLDS, n_groups)} folds grouped by paper; bounds scored as bounds",
+            "n": len(rows),
+            "mae": round(errors[chosen], 4),
+        },
+        "compared_mae": {name: round(error, 4) for name, error in errors.items()},
+        "licence": "MIT",
+    }
+    return model, card
+
+
+def descriptors(rows: Sequence[ConductivityRow], elements: Sequence[str]) -> Floats:
+    """(n, n_features) numbers of the compositions."""
+    return np.array([conductor_descriptors(row, elements) for row in rows])
+
+
+def label_targets(labels: Sequence[Label]) -> Floats:
+    """(n,) labels on SCALE, bounds moved beyond themselves."""
+    side = np.array([SIDE[label.bound] for label in labels])
+    return SCALE.forward(-np.array([label.value for label in labels])) + BOUND_STEP * side
+
+
+def spread_around(t: Floats, spread: float) -> Prediction:
+    """Decades -log10 sigma with one spread on SCALE, half of its square of either kind."""
+    mean = SCALE.inverse(t)
+    part = SCALE.inverse_std(mean, np.full(len(mean), spread / np.sqrt(2.0)))
+    return Prediction(mean, part, part)
+
+
+def _out_of_fold(
+    rows: Sequence[ConductivityRow], x: Floats, t: Floats, source: Source, name: str, seed: int
+) -> Floats:
+    strategy = strategy_named(name)
+
+    def predict(train: Rows, test: Rows) -> Floats:
+        found = strategy.fit(source, x[train], t[train])(x[test])
+        return np.clip(found, -2.0, HIGHEST_T)
+
+    unlearnt = np.full(len(rows), float(np.median(t)))
+    return out_of_fold(predict, grouped_folds(rows, source_group, N_FOLDS, seed), unlearnt)
+
+
+def _errors(t: Floats, value: Floats, side: NDArray[np.int_]) -> Floats:
+    """Absolute errors in decades, of bounds only beyond them."""
+    gap = -SCALE.inverse(t) - value
+    return np.where(side == 0, np.abs(gap), np.maximum(gap * side, 0.0))

@@ -1,0 +1,1 @@
+"""Models of migration barriers that read networks and potentials."""

@@ -1,0 +1,1 @@
+"""Reduced-order models of cells, their ageing and their life."""

@@ -1,0 +1,1 @@
+"""Models of conductivity, diffusivity and properties of hosts."""

@@ -1,0 +1,1 @@
+"""Message passing on hops: pretraining, fine-tuning and ensembles."""

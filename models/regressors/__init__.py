@@ -1,0 +1,1 @@
+"""Regressors of arrays: means, trees, boosting, Gaussian processes."""

@@ -1,0 +1,1 @@
+"""Doors for language models: the MCP server, its tools, and `ask`."""

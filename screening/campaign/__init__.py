@@ -1,0 +1,1 @@
+"""A campaign: candidates, filters, ranking, refinement, active learning."""

@@ -1,0 +1,1 @@
+"""Barriers along paths, from potentials and bond valences."""

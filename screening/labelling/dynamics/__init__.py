@@ -1,0 +1,1 @@
+"""Trajectories, run or read, and the diffusivities in them."""

@@ -1,0 +1,1 @@
+"""Typed entries, and the chains that answer a goal."""

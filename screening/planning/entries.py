@@ -1,0 +1,39 @@
+"""The catalogue as it is here and now: formulas, learnt models, potentials and simulations."""
+
+from __future__ import annotations
+
+from ionbridge.screening.planning.adapted import adapted_entries
+from ionbridge.screening.planning.adapted_diffusivity import adapted_diffusivity_entry
+from ionbridge.screening.planning.application import application_entries
+from ionbridge.screening.planning.catalogue import Catalogue
+from ionbridge.screening.planning.cells import cell_entries
+from ionbridge.screening.planning.foreign import foreign_entries
+from ionbridge.screening.planning.formulas import formula_entries
+from ionbridge.screening.planning.manufacture import manufacture_entries
+from ionbridge.screening.planning.potentials import potential_entries
+from ionbridge.screening.planning.trained import trained_entries
+
+
+def default_catalogue() -> Catalogue:
+    """Everything built in, shipped, and in the user's library.
+
+    Raises:
+        IncompatibleModelError: Two models have one name.
+        InputError: A model has the name of a built-in entry.
+    """
+    trained, broken = trained_entries()
+    foreign, unusable = foreign_entries()
+    return Catalogue(
+        (
+            *formula_entries(),
+            *trained,
+            *adapted_entries(),
+            adapted_diffusivity_entry(),
+            *potential_entries(),
+            *manufacture_entries(),
+            *cell_entries(),
+            *application_entries(),
+            *foreign,
+        ),
+        (*broken, *unusable),
+    )

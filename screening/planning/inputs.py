@@ -1,0 +1,448 @@
+"""What a user gives to a plan: files, chemistry names and values, as rows of quantities."""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from pymatgen.core import Composition
+
+from ionbridge.models.adaptation.multi_fidelity import UNSTATED, asked_method
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.planning.quantities import CONVERSIONS, QUANTITIES, Row, quantity
+from ionbridge.screening.planning.settings_files import read_settings
+from ionbridge.screening.prediction.files import read_input
+from ionbridge.structures.configuration import nearest
+from ionbridge.structures.features.diffusivity_labels import (
+    DiffusivityLabels,
+    is_diffusivity_file,
+    read_diffusivities,
+)
+from ionbridge.structures.frameworks.family_names import canonical_family
+from ionbridge.structures.frameworks.prototypes import reference_crystals
+from ionbridge.structures.io.json_records import crystal_to_json, hop_to_json
+from ionbridge.structures.io.site_symbols import ELEMENT_SYMBOLS
+from ionbridge.structures.io.tables import ConductivityRow, conductivity_row
+from ionbridge.structures.records import WORKING_IONS, Crystal, Hop
+
+CHEMISTRY = "chemistry:"
+CELL_CHEMISTRIES = {
+    "LCO": ("LiCoO2", "Ai2020_extended"),
+    "LFP": ("LiFePO4", "Prada2013_balanced"),
+    "NMC": ("LiNi0.8Mn0.1Co0.1O2", "Chen2020"),
+}
+"""Names of cell chemistries, with the formula of the cathode and the base cell."""
+
+PLAUSIBLE = {
+    "diffusivity": (-30.0, -2.0),
+    "chemical_diffusivity": (-30.0, -2.0),
+    "conductivity": (-30.0, 2.0),
+    "carrier_density": (10.0, 24.0),
+    "migration_barrier": (0.0, 15.0),
+    "voltage": (-1.0, 7.0),
+    "band_gap": (0.0, 20.0),
+    "reduction_limit": (-1.0, 9.0),
+    "oxidation_limit": (-1.0, 9.0),
+    "effective_transport": (0.0, 1.0),
+    "electrode_porosity": (0.01, 0.99),
+    "tortuosity": (1.0, 100.0),
+    "coating_mass": (0.0, 500.0),
+    "electrode_thickness": (0.0, 2000.0),
+    "stability": (0.0, 1.0),
+    "capacity_fade": (0.0, 1.0),
+    "volume_change": (0.0, 3.0),
+}
+"""Values outside are mistakes, most often of the unit (log10 where the quantity is in decades)."""
+
+_TRAJECTORY_NAMES = ("XDATCAR", "vasprun.xml")
+_TRAJECTORY_SUFFIXES = (".traj",)
+_FRAME_SUFFIXES = (".extxyz", ".xyz")
+INTERVAL = "frame_interval="
+_VALUE_FORM = re.compile(
+    r"^(?P<name>[a-z_]+)=(?P<value>[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)\s*(?P<unit>.*)$"
+)
+EARLY_COLUMN = "log10_var_dQ_100_10"
+"""What a table of early cycles has: log10 of the variance of Q100(V) - Q10(V), Ah^2."""
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """One thing that the user gave.
+
+    Attributes:
+        name: As the user wrote it.
+        tables: Rows of each quantity that it holds, one a record.
+        found: What was found in it, in words.
+    """
+
+    name: str
+    tables: Mapping[str, tuple[Row, ...]]
+    found: str = ""
+    failed: tuple[Row, ...] = field(default=())
+
+
+def read_givens(texts: Sequence[str | Path]) -> list[Given]:
+    """All of ``--given``: files, ``chemistry:NAME`` and ``QUANTITY=VALUE UNIT``.
+
+    Raises:
+        InputError: One cannot be read, its unit does not fit, or two contradict each other.
+    """
+    interval = any(str(text).startswith(INTERVAL) for text in texts)
+    givens = [read_given(text, frames=interval) for text in texts]
+    check_consistent(givens)
+    return [_only_what_it_is_for(given, givens) for given in givens]
+
+
+MATERIALS = (
+    "crystal",
+    "hop",
+    "composition",
+    "diffusivity",
+    "chemical_diffusivity",
+    "trajectory",
+)
+
+
+def _only_what_it_is_for(given: Given, givens: Sequence[Given]) -> Given:
+    """Labels beside materials teach; a cell chemistry beside materials names the cell alone.
+
+    Beside an electrode that is made otherwise, a cell chemistry is no longer the whole cell.
+    """
+    others = [other for other in givens if other is not given]
+
+    def beside(*names: str, but: str = "") -> bool:
+        return any(n in other.tables for other in others if but not in other.tables for n in names)
+
+    tables = dict(given.tables)
+    if "diffusivity_labels" in tables and beside(
+        "crystal", "composition", but="diffusivity_labels"
+    ):
+        tables = {"diffusivity_labels": tables["diffusivity_labels"]}
+    if "base_cell" in tables and beside(*MATERIALS):
+        tables = {"base_cell": tables["base_cell"]}
+    if "base_cell" in tables and beside("coating", "electrode_design"):
+        tables.pop("cell_design", None)
+    return replace(given, tables=tables)
+
+
+def read_given(text: str | Path, frames: bool = False) -> Given:
+    """One file, chemistry name or value.
+
+    Args:
+        text: As the user wrote it.
+        frames: Whether a time between frames is given beside it: then an extended XYZ file holds
+            the frames of a trajectory, not crystals.
+
+    Raises:
+        InputError: It cannot be read or understood.
+    """
+    name = str(text)
+    if name.startswith(CHEMISTRY):
+        return _chemistry(name)
+    if "=" in name and not Path(name).exists():
+        return _value(name)
+    path = Path(name)
+    if not path.exists():
+        raise InputError(
+            f"--given {name}: no such file, and neither chemistry:NAME nor QUANTITY=VALUE"
+        )
+    suffixes = (*_TRAJECTORY_SUFFIXES, *(_FRAME_SUFFIXES if frames else ()))
+    if path.is_file() and (
+        any(name in path.name for name in _TRAJECTORY_NAMES) or path.suffix in suffixes
+    ):
+        row = {"id": path.name, "path": str(path.resolve()), "status": "ok"}
+        return Given(name, {"trajectory": (row,)}, "found a trajectory")
+    if path.is_file() and is_diffusivity_file(path):
+        return _diffusivities(name, path)
+    if path.suffix == ".json":
+        special = _settings(path)
+        if special is not None:
+            return special
+    if path.name.endswith(".csv"):
+        special = _cell_table(path)
+        if special is not None:
+            return special
+    return _records(name, path)
+
+
+def _diffusivities(name: str, path: Path) -> Given:
+    """Labels of diffusivity, and their compositions."""
+    found = read_diffusivities(path)
+    failed = tuple({"id": f.id, "status": "failed", "reason": f.reason} for f in found.failed)
+    if not found.rows:
+        why = found.failed[0].reason if found.failed else "it is empty"
+        raise InputError(f"--given {name}: not one usable diffusivity ({why})")
+    by_formula = {row.composition.reduced_formula: row for row in found.rows}
+    compositions = tuple({**composition_row(r), "id": r.formula} for r in by_formula.values())
+    text = f"found {len(found.rows)} diffusivities of {len(by_formula)} compositions"
+    tables = {"diffusivity_labels": _label_rows(found), "composition": compositions}
+    return Given(name, tables, text, failed)
+
+
+def _label_rows(found: DiffusivityLabels) -> tuple[Row, ...]:
+    """Labels as rows of a plan."""
+    return tuple(
+        {
+            "id": f"{row.id}#label{k}",
+            "formula": row.composition.formula.replace(" ", ""),
+            "log10_diffusivity_cm2_s": label.value,
+            "bound": label.bound,
+            "std": label.std,
+            "temperature_K": label.temperature_K,
+            "method": label.method,
+            "status": "ok",
+        }
+        for k, (row, label) in enumerate(zip(found.rows, found.labels, strict=True))
+    )
+
+
+def _records(name: str, path: Path) -> Given:
+    """Hops, crystals or rows of a conductivity table."""
+    data = read_input([path])
+    tables: dict[str, list[Row]] = {}
+    failed: list[Row] = []
+    for record in data.records:
+        if isinstance(record, Hop):
+            row = {**hop_to_json(record), "status": "ok"}
+            tables.setdefault("hop", []).append(row)
+            if record.barrier_eV is not None:
+                tables.setdefault("hop_labels", []).append(row)
+        elif isinstance(record, Crystal):
+            tables.setdefault("crystal", []).append({**crystal_to_json(record), "status": "ok"})
+        elif isinstance(record, ConductivityRow):
+            tables.setdefault("composition", []).append(composition_row(record))
+        else:
+            failed.append({"id": record.id, "status": "failed", "reason": record.reason})
+    if not tables:
+        raise InputError(f"--given {name}: not one usable record ({data.found})")
+    _check_barriers(name, tables.get("hop_labels", ()))
+    labelled = len(tables.get("hop_labels", ()))
+    if labelled and labelled < len(tables["hop"]):  # the others are what the plan is for
+        tables["hop"] = [row for row in tables["hop"] if row.get("barrier_eV") is None]
+    found = data.found + (f", {labelled} with barrier_eV" if labelled else "")
+    if labelled:
+        methods = [str(row.get("method") or UNSTATED) for row in tables["hop_labels"]]
+        asked = asked_method(methods)
+        pairs = zip(tables["hop_labels"], methods, strict=True)
+        tables["hop_labels"] = [row for row, method in pairs if method == asked]
+        if len(tables["hop_labels"]) < labelled:
+            found += f", learnt from are the {len(tables['hop_labels'])} of method {asked} alone"
+    return Given(name, {k: tuple(v) for k, v in tables.items()}, found, tuple(failed))
+
+
+def _check_barriers(name: str, rows: Sequence[Row]) -> None:
+    """Refuse labels that are most likely in another unit."""
+    low, high = PLAUSIBLE["migration_barrier"]
+    for row in rows:
+        value = float(row["barrier_eV"])
+        if not low <= value <= high:
+            raise InputError(
+                f"--given {name}: hop {row['id']} has barrier_eV {value:g}, outside {low:g} to "
+                f"{high:g} eV; is the unit right (meV)?"
+            )
+
+
+def composition_row(row: ConductivityRow) -> Row:
+    """The row of a conductivity table as a row of a plan."""
+    return {
+        "id": row.id,
+        "formula": row.composition.formula.replace(" ", ""),
+        "cell": None if row.cell is None else list(row.cell),
+        "space_group": row.space_group,
+        "family": row.family,
+        "status": "ok",
+    }
+
+
+def _chemistry(name: str) -> Given:
+    """A formula, a framework family, or a cell chemistry."""
+    chemistry = name.removeprefix(CHEMISTRY).strip()
+    known = reference_crystals()
+    tables: dict[str, tuple[Row, ...]] = {}
+    formula = chemistry
+    if chemistry.upper() in CELL_CHEMISTRIES:
+        formula, base_cell = CELL_CHEMISTRIES[chemistry.upper()]
+        cell = {"id": base_cell, "base_cell": base_cell, "status": "ok"}
+        tables |= {"base_cell": (cell,), "cell_design": (cell,)}
+    family = canonical_family(chemistry)
+    in_family = [c for c in known if c.family and canonical_family(c.family) == family]
+    composition = None if in_family else _formula(formula)
+    if composition is None and not in_family:
+        names = [*CELL_CHEMISTRIES, *sorted({str(c.family) for c in known if c.family})]
+        raise InputError(
+            f"--given {name}: neither a formula, nor a framework family, nor one of "
+            f"{', '.join(CELL_CHEMISTRIES)}; {nearest(chemistry, names)}"
+        )
+    if composition is not None and not any(composition[ion] for ion in WORKING_IONS):
+        raise InputError(
+            f"--given {name}: {formula} holds no working ion ({', '.join(WORKING_IONS)})"
+        )
+    if composition is not None:
+        reduced = composition.reduced_formula
+        in_family = [c for c in known if c.formula == reduced]
+        table = conductivity_row({"Formula": formula}, chemistry)
+        assert isinstance(table, ConductivityRow)
+        tables["composition"] = (composition_row(table),)
+    if in_family:
+        tables["crystal"] = tuple({**crystal_to_json(c), "status": "ok"} for c in in_family)
+    parts = ", ".join(f"{len(rows)} {kind}" for kind, rows in tables.items())
+    return Given(name, tables, f"{chemistry}: {parts}")
+
+
+def _formula(text: str) -> Composition | None:
+    """A composition, where the text is a formula of known elements with a working ion."""
+    symbols = re.findall(r"[A-Z][a-z]?", text)
+    if not symbols or not set(symbols) <= ELEMENT_SYMBOLS or not re.fullmatch(r"[\w.()]+", text):
+        return None
+    try:
+        return Composition(text)
+    except Exception:  # pymatgen raises ValueError, KeyError, TypeError by turns
+        return None
+
+
+def _value(text: str) -> Given:
+    """``QUANTITY=VALUE UNIT``, turned into the unit of the quantity."""
+    match = _VALUE_FORM.match(text)
+    if match is None:
+        raise InputError(f"--given {text}: expected QUANTITY=VALUE UNIT, e.g. voltage=3.4V")
+    known = quantity(match["name"])
+    if not known.is_number:
+        raise InputError(f"--given {text}: {known.name} is no number; give {known.given_by}")
+    units = CONVERSIONS[known.name]
+    unit = match["unit"].strip()
+    if unit not in units:
+        expected = ", ".join(u or "no unit" for u in units)
+        raise InputError(
+            f"--given {text}: the unit '{unit}' does not fit {known.name}; expected {expected}"
+        )
+    value = float(match["value"]) * units[unit]
+    if known.unit.startswith("decades"):
+        if value <= 0:
+            raise InputError(f"--given {text}: {known.name} must be positive")
+        value = math.log10(value)
+    low, high = PLAUSIBLE.get(known.name, (-math.inf, math.inf))
+    if not low <= value <= high:
+        raise InputError(
+            f"--given {text}: {value:g} {known.unit} is outside {low:g} to {high:g}; "
+            "is the unit right?"
+        )
+    row = {"id": "given", known.column: value, "std": 0.0, "in_domain": True, "status": "ok"}
+    return Given(text, {known.name: (row,)}, f"{known.name} {value:g} {known.unit}")
+
+
+def _settings(path: Path) -> Given | None:
+    """A JSON object that is a coating, a design, a duty or the like; None for anything else."""
+    found = read_settings(path)
+    if found is None:
+        return None
+    name, values = found
+    return Given(str(path), {name: ({"id": path.stem, **values, "status": "ok"},)}, name)
+
+
+def _cell_table(path: Path) -> Given | None:
+    """Cell designs or early cycles of cells; None for another table."""
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
+        columns = [c.strip() for c in csv.DictReader(stream).fieldnames or ()]
+    if "base_cell" in columns:
+        from ionbridge.screening.cell.designs import read_designs
+
+        has_temperature = "temperature_K" in columns
+        rows = tuple(
+            {
+                "id": design.design_id,
+                "base_cell": design.base_cell,
+                "c_rate": design.c_rate,
+                "temperature_K": design.temperature_K if has_temperature else None,
+                "parameters": dict(design.parameters),
+                "status": "failed" if design.trouble else "ok",
+                "reason": design.trouble,
+            }
+            for design in read_designs(path)
+        )
+        return Given(str(path), {"cell_design": rows}, f"found {len(rows)} cell designs")
+    if EARLY_COLUMN in columns:
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
+            cells = [dict(row) for row in csv.DictReader(stream)]
+        early = tuple({"id": c.get("cell") or f"cell{k}", **c} for k, c in enumerate(cells))
+        return Given(
+            str(path), {"early_cycles": early}, f"found early cycles of {len(early)} cells"
+        )
+    return None
+
+
+def check_consistent(givens: Sequence[Given]) -> None:
+    """Refuse givens that contradict each other.
+
+    Raises:
+        InputError: One id with two different labels, or crystals of another chemistry than named.
+    """
+    labels: dict[str, tuple[float, str]] = {}
+    for given in givens:
+        for row in given.tables.get("hop_labels", ()):
+            value = float(row["barrier_eV"])
+            before = labels.setdefault(row["id"], (value, given.name))
+            if abs(before[0] - value) > 1e-6:
+                raise InputError(
+                    f"contradictory givens: hop {row['id']} has barrier_eV {before[0]:g} in "
+                    f"{before[1]} and {value:g} in {given.name}"
+                )
+        for name, known in QUANTITIES.items():
+            others = [g for g in givens if known.is_number and name in g.tables]
+            if len(others) > 1:
+                raise InputError(
+                    f"contradictory givens: {name} is given twice "
+                    f"({', '.join(g.name for g in others)})"
+                )
+    _check_chemistry(givens)
+
+
+def _check_chemistry(givens: Sequence[Given]) -> None:
+    """Crystals, hops and named chemistries must share a working ion."""
+    named = [g for g in givens if g.name.startswith(CHEMISTRY)]
+    if not named:
+        return
+    for given in givens:
+        if given in named:
+            continue
+        own = given_ions(given)
+        for other in named:
+            theirs = given_ions(other)
+            if own and theirs and not own & theirs:
+                raise InputError(
+                    f"contradictory givens: {given.name} moves {', '.join(sorted(own))}, "
+                    f"{other.name} {', '.join(sorted(theirs))}"
+                )
+
+
+def given_ions(given: Given) -> set[str]:
+    """Working ions of the records of a given."""
+    ions = set()
+    for name in ("hop", "crystal", "composition"):
+        for row in given.tables.get(name, ()):
+            ion = row_ion(row)
+            if ion:
+                ions.add(ion)
+    return ions
+
+
+def row_ion(row: Row) -> str | None:
+    """Working ion of a row of hops, crystals or compositions."""
+    if row.get("working_ion"):
+        return str(row["working_ion"])
+    return next((ion for ion in WORKING_IONS if ion in row_elements(row)), None)
+
+
+def row_elements(row: Row) -> set[str]:
+    """Elements of a row of hops, crystals or compositions."""
+    elements: set[str] = set()
+    for site in (*row.get("species", ()), *row.get("host_species", ())):
+        elements |= set(site) if isinstance(site, dict) else {site}
+    if not elements and row.get("formula"):
+        elements = {str(e) for e in Composition(str(row["formula"]))}
+    if row.get("working_ion"):
+        elements.add(str(row["working_ion"]))
+    return elements

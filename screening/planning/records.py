@@ -1,0 +1,94 @@
+"""Rows of a plan back to the records they came from; a row that fails keeps its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from pymatgen.core import Composition
+
+from ionbridge.screening.planning.quantities import Row
+from ionbridge.structures.features.conductor_descriptors import table_row
+from ionbridge.structures.io.json_records import crystal_from_json, crystal_to_json, hop_from_json
+from ionbridge.structures.io.tables import ConductivityRow
+from ionbridge.structures.records import Crystal, Hop
+
+T = TypeVar("T")
+
+ORIGIN = "crystal_id"
+"""Key of a hop's row that names the crystal it was found in."""
+_OWN_KEYS = ("status", "reason", "in_domain", ORIGIN)
+
+
+def hop_of(row: Row) -> Hop:
+    """The hop of a row."""
+    return hop_from_json(_stripped(row))
+
+
+def crystal_of(row: Row) -> Crystal:
+    """The crystal of a row."""
+    return crystal_from_json(_stripped(row))
+
+
+def composition_of(row: Row) -> ConductivityRow:
+    """The composition of a row, as the row of a conductivity table."""
+    cell = row.get("cell")
+    return ConductivityRow(
+        id=row["id"],
+        formula=row["formula"],
+        composition=Composition(row["formula"]),
+        cell=None if cell is None else tuple(cell),
+        space_group=row.get("space_group"),
+        family=row.get("family"),
+    )
+
+
+def composition_in(crystal: Crystal) -> Row:
+    """Content, cell and space group of a crystal, as a row of ``composition``.
+
+    The crystal itself stays with it (``crystal``): what is measured of crystals is read from it.
+    """
+    seen = table_row(crystal)
+    return {
+        "id": crystal.id,
+        "formula": seen.composition.formula.replace(" ", ""),
+        "cell": None if seen.cell is None else list(seen.cell),
+        "space_group": seen.space_group,
+        "family": crystal.family,
+        "working_ion": crystal.working_ion,
+        "crystal": crystal_to_json(crystal),
+        "status": "ok",
+    }
+
+
+def failed(row: Row, reason: str) -> Row:
+    """What becomes of a row that a step could not use."""
+    return {"id": row["id"], "status": "failed", "reason": " ".join(str(reason).split())}
+
+
+def usable(rows: Sequence[Row]) -> list[Row]:
+    """Rows that earlier steps did not give up."""
+    return [row for row in rows if row.get("status", "ok") == "ok"]
+
+
+def row_by_row(rows: Sequence[Row], step: Callable[[Row], Row]) -> list[Row]:
+    """A step applied to each row; one bad record of many is a row with a reason."""
+    result = []
+    for row in rows:
+        if row.get("status", "ok") != "ok":
+            result.append(failed(row, row.get("reason", "")))
+            continue
+        try:
+            result.append(step(row))
+        except Exception as error:  # any record may be bad in its own way
+            result.append(failed(row, _reason(error)))
+    return result
+
+
+def _reason(error: Exception) -> str:
+    known = isinstance(error, ValueError)
+    return str(error) if known and str(error) else f"{type(error).__name__}: {error}"
+
+
+def _stripped(row: Row) -> dict[str, Any]:
+    return {k: v for k, v in row.items() if k not in _OWN_KEYS}

@@ -1,0 +1,473 @@
+"""Entries that were learnt: every model folder of the library becomes one, from its card."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from ionbridge.models import library
+from ionbridge.models.adaptation.few_shot_barriers import FewLabelModel, hop_descriptors
+from ionbridge.models.adaptation.few_shot_conductivities import FewLabelConductivity
+from ionbridge.models.barriers.barrier_energies import hop_energies
+from ionbridge.models.barriers.hop_barrier import HopBarrierModel
+from ionbridge.models.cells.cycle_life import CycleLife
+from ionbridge.models.checkpoint import (
+    CONFIG,
+    IncompatibleModelError,
+    model_checksum,
+    read_mapping,
+)
+from ionbridge.models.conductors.conductivity import ConductivityTrees
+from ionbridge.models.conductors.diffusivity import DiffusivityProcess
+from ionbridge.models.hop_networks.ensemble import HopEnsemble
+from ionbridge.models.hop_networks.hop_graphs import graph_of
+from ionbridge.models.regressors.few_shot import is_new
+from ionbridge.models.validation import errors_by_domain
+from ionbridge.screening.labelling.bands.potential_profile import with_potential_profile
+from ionbridge.screening.planning.adapted_diffusivity import predicted_diffusivities
+from ionbridge.screening.planning.catalogue import (
+    Entry,
+    EntryDomain,
+    Kind,
+    Run,
+    StepContext,
+    Tables,
+    ValidatedError,
+)
+from ionbridge.screening.planning.formulas import (
+    FEWEST_LABELS,
+    MAE_TO_STD,
+    estimated_row,
+    hop_row,
+)
+from ionbridge.screening.planning.quantities import QUANTITIES, Row
+from ionbridge.screening.planning.records import (
+    composition_in,
+    composition_of,
+    crystal_of,
+    failed,
+    hop_of,
+    row_by_row,
+    usable,
+)
+from ionbridge.screening.prediction.conductivities import ROOM_TEMPERATURE_K, conductivity_rows
+from ionbridge.structures.features.conductor_descriptors import composition_block, conductor_ion
+from ionbridge.structures.hops.sites import find_hops
+from ionbridge.structures.io.json_records import crystal_from_json
+from ionbridge.structures.records import Hop, UnusableStructureError
+from ionbridge.structures.sources.cell_ageing import early_cycles
+
+KINDS_OF_ENTRIES: Mapping[str, Kind] = {
+    "hop_ensemble": "network",
+    "trees": "trees",
+    "gaussian_process": "process",
+    "global_mean": "means",
+    "family_mean": "means",
+    "bond_valence": "formula",
+    "conductivity_trees": "trees",
+    "property_trees": "trees",
+    "few_label": "process",
+    FewLabelConductivity.kind: "process",
+    HopBarrierModel.kind: "process",
+    DiffusivityProcess.kind: "process",
+    "cycle_life": "process",
+}
+HOP_KINDS = frozenset(
+    (
+        "hop_ensemble",
+        "few_label",
+        HopBarrierModel.kind,
+        "trees",
+        "gaussian_process",
+        "global_mean",
+        "family_mean",
+        "bond_valence",
+    )
+)
+STATED_KEYS = ("mae_eV", "mae_decades", "mae")
+"""Where a card's validation states the mean absolute error."""
+COST_S = {
+    "hop_ensemble": 0.15,
+    HopBarrierModel.kind: 0.1,
+    "conductivity_trees": 0.01,
+    FewLabelConductivity.kind: 0.01,
+    "property_trees": 0.05,
+}
+"""Seconds a record, where the card states none."""
+WITHOUT_STEP = frozenset(("hop_encoder", "conduction_estimate"))
+"""Kinds that others start from and that predict nothing by themselves."""
+
+
+def trained_entries() -> tuple[list[Entry], list[tuple[str, str]]]:
+    """Entries of all models, and the folders that could not become one, with the reason."""
+    entries, broken = [], list(library.broken_entry_points().items())
+    for name in library.names():
+        try:
+            entry = entry_of(name, library.find(name))
+        except IncompatibleModelError as error:
+            broken.append((name, str(error)))
+        except Exception as error:  # the folder may be anybody's
+            why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            broken.append((name, f"its card or config cannot be understood ({why})"))
+        else:
+            entries += [] if entry is None else [entry]
+    return entries, broken
+
+
+def entry_of(name: str, folder: Path) -> Entry | None:
+    """The entry of a model folder; None for what only others start from.
+
+    Raises:
+        IncompatibleModelError: Card or configuration cannot be read, or lack what is needed.
+    """
+    card = library.read_card(folder)
+    settings = read_mapping(folder / CONFIG, json.loads)
+    kind = str(settings.get("kind"))
+    if kind in WITHOUT_STEP:
+        return None
+    if kind not in KINDS_OF_ENTRIES:
+        if kind in library.KINDS:
+            return None
+        raise _refused(folder, f"unknown kind {kind!r}")
+    output = str(card.get("quantity", "")).removesuffix("_eV")
+    if output not in QUANTITIES:
+        raise _refused(folder, f"the card names the quantity {output!r}, which no step knows")
+    inputs, run, measure = _steps(kind, output, folder)
+    judge = partial(_error_on_labels, folder) if inputs == ("hop",) else None
+    return Entry(
+        name=name,
+        kind=KINDS_OF_ENTRIES[kind],
+        about=str(card.get("predicts", output)),
+        inputs=inputs,
+        outputs=(output,),
+        fidelity=_fidelity(card),
+        cost_s=float(card.get("cost_s", COST_S.get(kind, 0.05))),
+        errors={output: validated_errors(folder, card)},
+        domain=EntryDomain(
+            frozenset(map(str, card.get("working_ions", ()))),
+            frozenset(map(str, card.get("elements", ()))),
+            frozenset(map(str, card.get("families", ()))),
+            {"temperature_K": ROOM_TEMPERATURE_K} if output == "conductivity" else {},
+        ),
+        conditions=("temperature_K",) if output in ("conductivity", "diffusivity") else (),
+        licence=str(card.get("licence", "not stated")),
+        training_sets=_training_sets(card),
+        checksum=model_checksum(folder)[:16],
+        folder=folder,
+        origin="shipped" if folder.parent == library.LIBRARY.resolve() else str(folder),
+        run=run,
+        measure=measure,
+        judge=judge,
+    )
+
+
+def _refused(folder: Path, reason: str) -> IncompatibleModelError:
+    return IncompatibleModelError(f"{folder}: {reason}")
+
+
+def validated_errors(folder: Path, card: Mapping[str, Any]) -> dict[str, ValidatedError]:
+    """Errors by scope: from the validation rows beside the card, else the one the card states."""
+    scopes = {
+        scope: ValidatedError(e.std, e.n_rows, f"{e.n_rows} rows, {e.protocol}", e.half_90)
+        for scope, e in errors_by_domain(folder).items()
+    }
+    stated = card.get("validation")
+    if card.get("quantity") == "cycle_life" and isinstance(stated, Mapping):
+        return _cycle_life_errors(stated)
+    if isinstance(stated, Mapping) and "all" not in scopes:
+        scopes |= _errors_by_ion(stated)
+    key = next((k for k in STATED_KEYS if isinstance(stated, Mapping) and k in stated), None)
+    if "all" not in scopes and key is not None and isinstance(stated, Mapping):
+        std = MAE_TO_STD * float(stated[key])
+        n = int(stated.get("n", 0))
+        scopes["all"] = ValidatedError(std, n, "as the card states, without its rows")
+    return scopes
+
+
+def _errors_by_ion(stated: Mapping[str, Any]) -> dict[str, ValidatedError]:
+    """From the scores of the shipped model that a card states ion by ion; the worst stands for all.
+
+    An ion without scores of its own was not learnt from.
+    """
+    found = {}
+    for ion, scores in stated.items():
+        shipped = scores.get("shipped") if isinstance(scores, Mapping) else None
+        if isinstance(shipped, Mapping) and isinstance(shipped.get("mae"), Sequence):
+            std = MAE_TO_STD * float(shipped["mae"][0])
+            found[f"ion:{ion}"] = ValidatedError(std, 0, "as the card states, without its rows")
+    if found:
+        found["all"] = max(found.values(), key=lambda error: error.std)
+    return found
+
+
+def _cycle_life_errors(stated: Mapping[str, Any]) -> dict[str, ValidatedError]:
+    """From the percentages of the life, by number of training cells, that its card states."""
+    numbers = [int(key) for key in stated if key.isdecimal()]
+    if not numbers:
+        return {}
+    shipped: Mapping[str, Any] = next(
+        (v for k, v in stated[str(max(numbers))].items() if "shipped" in k), {}
+    )
+    if "mape_mean" not in shipped:
+        return {}
+    std = MAE_TO_STD * math.log10(1.0 + float(shipped["mape_mean"]) / 100.0)
+    return {"all": ValidatedError(std, max(numbers), "each cell left out once, as the card states")}
+
+
+def _fidelity(card: Mapping[str, Any]) -> str:
+    trained = card.get("trained_on")
+    methods = trained.get("methods", ()) if isinstance(trained, Mapping) else ()
+    if "experiment" in methods:
+        return "experiment"
+    if any(str(m).startswith("dft") for m in methods):
+        return "dft"
+    if any(str(m).startswith("mlip") for m in methods):
+        return "potential"
+    return "bond_valence" if "bvse" in methods else "not stated"
+
+
+def _training_sets(card: Mapping[str, Any]) -> tuple[str, ...]:
+    trained = card.get("trained_on")
+    data = trained.get("data", ()) if isinstance(trained, Mapping) else trained or ()
+    return tuple(
+        str(one.get("name", one)) if isinstance(one, Mapping) else str(one) for one in data
+    )
+
+
+Floats = NDArray[np.float64]
+Measure = Callable[[Tables], Sequence[float]]
+
+
+def _steps(kind: str, output: str, folder: Path) -> tuple[tuple[str, ...], Run, Measure | None]:
+    """Inputs, what runs the model, and what measures the distance to its training set."""
+    if kind in HOP_KINDS:
+        measured = kind in (HopEnsemble.kind, FewLabelModel.kind, HopBarrierModel.kind)
+        measure = partial(_hop_distances, folder) if measured else None
+        return ("hop",), partial(_predict_hops, folder), measure
+    if kind == CycleLife.kind:
+        return ("early_cycles",), partial(_predict_lives, folder), None
+    if kind == DiffusivityProcess.kind:
+        return ("composition",), partial(_predict_diffusivities, folder), None
+    known = kind != FewLabelConductivity.kind  # that one judges single rows itself
+    return (
+        ("composition",),
+        partial(_predict_rows, folder, output, "composition"),
+        partial(_row_distances, folder, "composition") if known else None,
+    )
+
+
+@lru_cache(maxsize=4)
+def loaded(folder: Path) -> Any:
+    """A model, loaded once a process."""
+    return library.load(folder)
+
+
+def _predict_hops(folder: Path, tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
+    return {"migration_barrier": predicted_hops(loaded(folder), tables["hop"])}
+
+
+def predicted_hops(model: Any, rows: Sequence[Row]) -> list[Row]:
+    """Rows of ``migration_barrier``; with the members' energies where the model has them."""
+    good = usable(rows)
+    try:
+        found = iter(_hop_rows(model, good))
+    except Exception:  # one hop spoils the batch: each on its own shows which
+        found = iter([_hop_row_alone(model, row) for row in good])
+    return [
+        next(found) if row.get("status", "ok") == "ok" else failed(row, row.get("reason", ""))
+        for row in rows
+    ]
+
+
+def _hop_row_alone(model: Any, row: Row) -> Row:
+    try:
+        return _hop_rows(model, [row])[0]
+    except Exception as error:  # the bad one
+        return failed(row, f"{error}" if isinstance(error, ValueError) else repr(error))
+
+
+def _hop_rows(model: Any, rows: Sequence[Row]) -> list[Row]:
+    if not rows:
+        return []
+    hops = [hop_of(row) for row in rows]
+    if isinstance(model, HopBarrierModel) and model.asks_for_profile:
+        hops = [with_potential_profile(hop) for hop in hops]
+    prediction = model.predict(hops)
+    inside = model.in_domain(hops)
+    result = [
+        hop_row(row, prediction.mean[i], prediction.std[i], inside[i]) for i, row in enumerate(rows)
+    ]
+    energies = hop_energies(model, hops)
+    has_members = len(energies.kra_eV) > 1
+    for i, row in enumerate(result):
+        row |= {
+            "start_eV": energies.start_eV[:, i].tolist(),
+            "end_eV": energies.end_eV[:, i].tolist(),
+            "kra_eV": energies.kra_eV[:, i].tolist(),
+        }
+        if has_members:
+            row["aleatoric_std_eV"] = float(energies.aleatoric_std_eV[i])
+    return result
+
+
+def _hop_distances(folder: Path, tables: Tables) -> list[float]:
+    """Distance to the training set of each hop, or of the median hop of each crystal."""
+    model = loaded(folder)
+    if tables.get("hop"):
+        return [d for row in tables["hop"] for d in _distance(model, [row], _own_hop)]
+    return [d for row in tables.get("crystal", ()) for d in _distance(model, [row], _found_hops)]
+
+
+def _own_hop(row: Row) -> Sequence[Hop]:
+    return (hop_of(row),)
+
+
+def _found_hops(row: Row) -> Sequence[Hop]:
+    return find_hops(crystal_of(row)).hops
+
+
+def _distance(model: Any, rows: Sequence[Row], hops: Callable[[Row], Sequence[Hop]]) -> list[float]:
+    """Median distance of the hops of each row; none of a row that cannot be used."""
+    found = []
+    for row in rows:
+        try:
+            found.append(float(np.median(hop_distances(model, hops(row)))))
+        except (UnusableStructureError, ValueError):
+            continue
+    return found
+
+
+def hop_distances(model: Any, hops: Sequence[Hop]) -> Floats:
+    """(n,) distance of hops to the training set of a model, 1 being the edge of its domain."""
+    if isinstance(model, FewLabelModel | HopBarrierModel):
+        return model.distance(hops)
+    return np.asarray(model.domain_.distance(model.embedding([graph_of(hop) for hop in hops])))
+
+
+SAME_HOP = 1e-4
+"""Distance to a training row, in units of the edge of the domain, below which it is that row."""
+
+
+def _error_on_labels(folder: Path, tables: Tables) -> Mapping[str, ValidatedError]:
+    """The error on labelled hops that are given, unless the model was trained on them."""
+    rows = tables.get("hop_labels", ())
+    if len(rows) < FEWEST_LABELS:
+        return {}
+    model, hops = loaded(folder), [hop_of(row) for row in rows]
+    try:
+        if were_trained_on(model, hops).any():
+            return {}
+        gap = model.predict(hops).mean - np.array([float(row["barrier_eV"]) for row in rows])
+    except (UnusableStructureError, ValueError):
+        return {}
+    std = MAE_TO_STD * float(np.mean(np.abs(gap)))
+    return {"migration_barrier": ValidatedError(std, len(rows), f"{len(rows)} labels given")}
+
+
+def were_trained_on(model: Any, hops: Sequence[Hop]) -> NDArray[np.bool_]:
+    """(n,) True for hops that are among the training rows of a model."""
+    if isinstance(model, FewLabelModel):
+        known = np.concatenate([model.source_.descriptors, model.labels_])
+        return ~is_new(hop_descriptors(hops), known)
+    if isinstance(model, HopBarrierModel):
+        return model.were_trained_on(hops)
+    if not isinstance(model, HopEnsemble):
+        return np.zeros(len(hops), dtype=bool)
+    domain = model.domain_
+    scaled = (model.embedding([graph_of(hop) for hop in hops]) - domain.center) / domain.scale
+    distance, _ = cKDTree(domain.reference).query(scaled)
+    return np.asarray(distance < SAME_HOP * domain.threshold)
+
+
+def _predict_diffusivities(
+    folder: Path, tables: Tables, context: StepContext
+) -> Mapping[str, list[Row]]:
+    model, kelvin = loaded(folder), context.at.temperature_K
+    return {"diffusivity": predicted_diffusivities(model, tables["composition"], kelvin)}
+
+
+def _predict_rows(
+    folder: Path, output: str, needs: str, tables: Tables, context: StepContext
+) -> Mapping[str, list[Row]]:
+    model, rows = loaded(folder), tables[needs]
+    column = QUANTITIES[output].column
+    is_shipped = folder.name == library.DEFAULTS["conductivity"]
+
+    def predicted(row: Row) -> Row:
+        if row.get("status", "ok") != "ok":
+            return failed(row, row.get("reason", ""))
+        record = composition_of(row)
+        if output == "conductivity" and "crystal" in row and is_shipped:
+            crystal = crystal_from_json(row["crystal"])
+            found = estimated_row(crystal, context.at.temperature_K, context.at.seed)
+            value, std, inside = found[column], found["log10_conductivity_std"], found["in_domain"]
+        elif output == "conductivity":  # the same road as ``predict``
+            found = conductivity_rows(model, [record])[0]
+            if found["status"] != "ok":
+                return failed(row, found["reason"])
+            value, std, inside = found[column], found["log10_conductivity_std"], found["in_domain"]
+        else:
+            try:
+                prediction = model.predict([record])
+                inside = bool(model.in_domain([record])[0])
+            except Exception as error:  # one row of many
+                return failed(row, f"{error}" if isinstance(error, ValueError) else repr(error))
+            value, std = float(prediction.mean[0]), float(prediction.std[0])
+        return {
+            "id": row["id"],
+            column: value,
+            "std": std,
+            "in_domain": inside,
+            "working_ion": row.get("working_ion"),
+            "status": "ok",
+        }
+
+    return {output: row_by_row(rows, predicted)}
+
+
+def _predict_lives(folder: Path, tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
+    model = loaded(folder)
+
+    def life(row: Row) -> Row:
+        record = early_cycles({k: str(v) for k, v in row.items()})
+        if model.trouble(record):
+            raise UnusableStructureError(f"{row['id']}: {model.trouble(record)}")
+        prediction = model.predict([record])
+        return {
+            "id": row["id"],
+            "log10_cycle_life": float(prediction.mean[0]),
+            "std": float(prediction.std[0]),
+            "in_domain": bool(model.in_domain([record])[0]),
+            "status": "ok",
+        }
+
+    return {"cycle_life": row_by_row(tables["early_cycles"], life)}
+
+
+def _row_distances(folder: Path, needs: str, tables: Tables) -> list[float]:
+    """Distance to the training set of each composition, or of that of each crystal."""
+    model = loaded(folder)
+    rows = tables.get(needs) or [
+        composition_in(crystal_of(row)) for row in tables.get("crystal", ())
+    ]
+    distances = []
+    for row in rows:
+        try:
+            record = composition_of(row)
+            if isinstance(model, ConductivityTrees):
+                domain = model.domains_.get(conductor_ion(record))
+                if domain is not None:
+                    distances.append(float(domain.distance(composition_block(record)[None])[0]))
+            else:
+                distances.append(float(model.distance([record])[0]))
+        except (UnusableStructureError, ValueError):
+            continue
+    return distances

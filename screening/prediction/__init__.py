@@ -1,0 +1,1 @@
+"""Rows of numbers for crystals, hops and tables, and their evaluation."""

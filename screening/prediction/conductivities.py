@@ -1,0 +1,126 @@
+"""Rows of a conductivity table to rows of results, from composition and what is known of the cell.
+
+Thousands of rows take seconds: no worker is worth its start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ionbridge.models.adaptation.few_shot_conductivities import FewLabelConductivity
+from ionbridge.models.conductors.conductivity import ConductivityTrees
+from ionbridge.screening.table import Row, noted
+from ionbridge.structures.io.reading import InputRecord
+from ionbridge.structures.io.tables import ConductivityRow
+from ionbridge.structures.records import WORKING_IONS, FailedRecord, UnusableStructureError
+
+ConductivityModel = ConductivityTrees | FewLabelConductivity
+"""Models that start from a row of a table."""
+CONDUCTIVITY_COLUMNS = (
+    "id",
+    "log10_conductivity_S_cm",
+    "log10_conductivity_std",
+    "log10_conductivity_lower",
+    "log10_conductivity_upper",
+    "in_domain",
+    "status",
+    "reason",
+    "note",
+)
+SOURCE_COLUMNS = (
+    "conductivity_source",
+    "log10_conductivity_composition_S_cm",
+    "log10_conductivity_composition_std",
+    "log10_conductivity_hop_network_S_cm",
+    "log10_conductivity_hop_network_std",
+)
+"""What the estimate of a row with a CIF is made of; a row without has its composition alone."""
+COLUMNS_WITH_SOURCES = (*CONDUCTIVITY_COLUMNS[:-3], *SOURCE_COLUMNS, *CONDUCTIVITY_COLUMNS[-3:])
+FROM_CRYSTAL = {
+    "log10_conductivity_S_cm": "log10_conductivity_S_cm",
+    "log10_conductivity_std": "log10_conductivity_std",
+    "log10_conductivity_lower": "log10_conductivity_q05",
+    "log10_conductivity_upper": "log10_conductivity_q95",
+    "in_domain": "in_domain",
+    **{name: name for name in SOURCE_COLUMNS},
+}
+"""Columns of a table of conductivities, by their name in a table of crystals."""
+ROOM_TEMPERATURE_K = (288.0, 308.0)
+"""Temperatures that count as room temperature, which the labels of the model were measured at."""
+
+
+def conductivity_rows(model: ConductivityModel, records: Sequence[InputRecord]) -> list[Row]:
+    """One row a record, in their order."""
+    rows = [r for r in records if isinstance(r, ConductivityRow)]
+    found = iter(_rows(model, rows))
+    return [next(found) if isinstance(r, ConductivityRow) else _failed(r) for r in records]
+
+
+def with_crystal(row: Row, crystal: Row, own_model: bool) -> Row:
+    """The row of a composition with what its crystal adds.
+
+    Args:
+        row: Of :func:`conductivity_rows`.
+        crystal: Of the same record's crystal; failed where there is no CIF.
+        own_model: The row is of a user's own model, which the shipped estimate does not replace.
+    """
+    composition = {
+        "conductivity_source": "composition",
+        "log10_conductivity_composition_S_cm": row.get("log10_conductivity_S_cm"),
+        "log10_conductivity_composition_std": row.get("log10_conductivity_std"),
+    }
+    if row["status"] != "ok":
+        return row
+    if crystal["status"] != "ok":
+        return {**row, **composition}
+    if own_model:
+        hops = {name: crystal[name] for name in SOURCE_COLUMNS if "hop_network" in name}
+        return {**row, **composition, **hops}
+    return {**row, **{name: crystal[c] for name, c in FROM_CRYSTAL.items()}}
+
+
+def learnable(records: Sequence[InputRecord]) -> list[ConductivityRow]:
+    """Rows with a working ion and a conductivity that is not of another temperature."""
+    low, high = ROOM_TEMPERATURE_K
+    return [
+        r
+        for r in records
+        if isinstance(r, ConductivityRow)
+        and r.label is not None
+        and any(r.composition[ion] > 0 for ion in WORKING_IONS)
+        and (r.label.temperature_K is None or low <= r.label.temperature_K <= high)
+    ]
+
+
+def _rows(model: ConductivityModel, rows: Sequence[ConductivityRow]) -> list[Row]:
+    if not rows:
+        return []
+    try:
+        prediction = model.predict(rows)
+        lower, upper = model.interval(prediction)
+        in_domain = model.in_domain(rows)
+    except Exception as error:  # one row spoils the batch: each on its own shows which
+        if len(rows) > 1:
+            return [_rows(model, [row])[0] for row in rows]
+        known = isinstance(error, UnusableStructureError)
+        reason = str(error) if known else f"{type(error).__name__}: {error}"
+        return [_failed(FailedRecord(rows[0].id, reason))]
+    return [
+        {
+            "id": row.id,
+            "log10_conductivity_S_cm": float(prediction.mean[i]),
+            "log10_conductivity_std": float(prediction.std[i]),
+            "log10_conductivity_lower": float(lower[i]),
+            "log10_conductivity_upper": float(upper[i]),
+            "in_domain": bool(in_domain[i]),
+            "status": "ok",
+            "note": noted(row.notes),
+        }
+        for i, row in enumerate(rows)
+    ]
+
+
+def _failed(record: InputRecord) -> Row:
+    reason = record.reason if isinstance(record, FailedRecord) else "not a row of a table"
+    reason = " ".join(reason.removeprefix(f"{record.id}: ").split())
+    return {"id": record.id, "status": "failed", "reason": reason}

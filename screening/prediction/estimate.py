@@ -1,0 +1,198 @@
+"""The one estimate of conduction that every door gives: ``predict``, ``screen``, ``plan``, cells.
+
+:mod:`ionbridge.models.conductors.conduction_estimate` combines; here its inputs are put together
+from a crystal and a row of the hop network, and its answer becomes columns of the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from ionbridge.models.conductors.conduction_estimate import (
+    CompositionResult,
+    ConductionEstimate,
+    Estimate,
+    HopNetworkResult,
+    Value,
+)
+from ionbridge.models.conductors.conductivity import ConductivityTrees
+from ionbridge.models.library import DEFAULTS, load
+from ionbridge.screening.table import noted
+from ionbridge.structures.chemistry import composition
+from ionbridge.structures.chemistry.known_conductors import known_conductor
+from ionbridge.structures.features.conductor_descriptors import conductor_ion, table_row
+from ionbridge.structures.io.tables import ConductivityRow
+from ionbridge.structures.records import Crystal, UnusableStructureError
+
+Row = dict[str, Any]
+
+CHARGE_NUMBER = {"Li": 1, "Na": 1, "K": 1, "Mg": 2, "Ca": 2, "Zn": 2, "Al": 3}
+REFERENCE_SOURCE = "reference"
+"""Source of the well-known crystals that show where a ranking stands."""
+FULL = 0.999
+"""Occupancy from which a site counts as full."""
+
+
+@lru_cache(maxsize=1)
+def measured_compositions() -> ConductivityTrees:
+    """The shipped model of measured conductivities, loaded once a process."""
+    model = load(DEFAULTS["conductivity"])
+    assert isinstance(model, ConductivityTrees)
+    return model
+
+
+@lru_cache(maxsize=1)
+def estimator() -> ConductionEstimate:
+    """The shipped combination, loaded once a process."""
+    model = load(DEFAULTS["conduction"])
+    assert isinstance(model, ConductionEstimate)
+    return model
+
+
+def of_compositions(
+    rows: Sequence[ConductivityRow], unseen: bool = False
+) -> list[CompositionResult | None]:
+    """What measured compositions say of each row; None for an ion without any.
+
+    Args:
+        rows: (n,) rows; an unusable one gets None.
+        unseen: Predict rows that the model was trained on by models that saw neither their paper
+            nor their composition.
+    """
+    model = measured_compositions()
+    usable = [i for i, row in enumerate(rows) if _is_known(row, model)]
+    chosen = [rows[i] for i in usable]
+    if not chosen:
+        return [None] * len(rows)
+    prediction, in_domain = model.predict(chosen), model.in_domain(chosen)
+    result: list[CompositionResult | None] = [None] * len(rows)
+    for k, i in enumerate(usable):
+        mean, std = float(prediction.mean[k]), float(prediction.std[k])
+        held_out = model.held_out_of(rows[i]) if unseen else None
+        if held_out is not None:
+            mean, std = held_out
+        result[i] = CompositionResult(mean, std, bool(in_domain[k]))
+    return result
+
+
+def estimated_rows(rows: Sequence[Row], crystals: Sequence[Crystal]) -> list[Row]:
+    """Rows of the hop network with the estimate beside them, and what was measured where it was.
+
+    A well-known crystal that stands in a campaign for comparison is predicted by models that saw
+    neither its paper nor its composition.
+
+    Args:
+        rows: (n,) as :func:`ionbridge.screening.prediction.conduction.hop_network_row` gives them.
+        crystals: (n,) their crystals, working ion known.
+    """
+    tables = [table_row(crystal) for crystal in crystals]
+    result: list[Row | None] = [None] * len(rows)
+    for unseen in (False, True):
+        own = [i for i, c in enumerate(crystals) if (c.source == REFERENCE_SOURCE) == unseen]
+        found = of_compositions([tables[i] for i in own], unseen)
+        for i, composition_result in zip(own, found, strict=True):
+            estimate = estimator().estimate(
+                hop_result(rows[i], crystals[i]), composition_result, rows[i]["temperature_K"]
+            )
+            result[i] = {**rows[i], **estimate_columns(estimate), **measured(tables[i])}
+    return [row for row in result if row is not None]
+
+
+def composition_row(crystal: Crystal, temperature_K: float, note: str) -> Row:
+    """The columns of a crystal whose hops are not known, by measured compositions alone.
+
+    Raises:
+        UnusableStructureError: Nothing is measured of its working ion; with the note as reason.
+    """
+    row = table_row(crystal)
+    (found,) = of_compositions([row], crystal.source == REFERENCE_SOURCE)
+    if found is None:
+        raise UnusableStructureError(note)
+    ions = float(crystal.occupancy(str(crystal.working_ion)).sum())
+    estimate = estimator().estimate(None, found, temperature_K, ions / crystal.volume_A3 * 1e24)
+    notes = (*crystal.notes, f"{note}; conductivity from measured compositions alone")
+    return {
+        "temperature_K": temperature_K,
+        **estimate_columns(estimate),
+        **measured(row),
+        "note": noted(notes),
+    }
+
+
+def measured(row: ConductivityRow) -> Row:
+    """Columns with the measured value of a known conductor and its source; empty for others."""
+    known = known_conductor(row)
+    if known is None:
+        return {}
+    diffusivity = known.log10_diffusivity_cm2_s
+    return {
+        "measured_log10_conductivity_S_cm": known.log10_conductivity_S_cm,
+        "measured_log10_diffusivity_cm2_s": diffusivity and sum(diffusivity) / 2,
+        "measured_source": known.source,
+    }
+
+
+def _is_known(row: ConductivityRow, model: ConductivityTrees) -> bool:
+    try:
+        return conductor_ion(row) in model.domains_
+    except UnusableStructureError:
+        return False
+
+
+def hop_result(row: Mapping[str, Any], crystal: Crystal) -> HopNetworkResult:
+    """What a row of the hop network says, with what kind of crystal it is.
+
+    Args:
+        row: As :func:`ionbridge.screening.prediction.conduction.hop_network_row` gives it.
+        crystal: The crystal of the row, its working ion known.
+    """
+    ion = str(row["working_ion"])
+    sites = [site[ion] for site in crystal.species if site.get(ion, 0.0) > 0]
+    host = [site for site in crystal.species if not site.get(ion, 0.0) > 0]
+    return HopNetworkResult(
+        log10_diffusivity_cm2_s=row["log10_diffusivity_raw_cm2_s"],
+        temperature_K=row["temperature_K"],
+        barrier_eV=row["percolation_barrier_eV"],
+        barrier_std_eV=row["percolation_barrier_std_eV"],
+        carrier_density_cm3=row["carrier_density_cm3"],
+        ion_density_cm3=sum(sites) / crystal.volume_A3 * 1e24,
+        charge_number=CHARGE_NUMBER[ion],
+        is_ion_full=min(sites, default=1.0) >= FULL,
+        is_host_ordered=all(len(site) == 1 and sum(site.values()) >= FULL for site in host),
+        is_electrode=(crystal.role or composition.role(crystal)) == "electrode",
+        in_domain=bool(row["in_domain"]),
+    )
+
+
+def estimate_columns(estimate: Estimate) -> Row:
+    """The columns of the table that an estimate fills."""
+    return {
+        **_value_columns("conductivity", "_S_cm", estimate.conductivity),
+        **_value_columns("diffusivity", "_cm2_s", estimate.diffusivity),
+        **_part("conductivity_composition", "_S_cm", estimate.composition),
+        **_part("conductivity_hop_network", "_S_cm", estimate.hop_network),
+        **_part("diffusivity_hop_network", "_cm2_s", estimate.hop_network_diffusivity),
+        "activation_energy_eV": estimate.activation_energy_eV[0],
+        "activation_energy_std_eV": estimate.activation_energy_eV[1],
+        "conductivity_source": estimate.conductivity_source,
+        "diffusivity_source": estimate.diffusivity_source,
+        "in_domain": estimate.in_domain,
+    }
+
+
+def _value_columns(name: str, unit: str, value: Value) -> Row:
+    return {
+        f"log10_{name}{unit}": value.mean,
+        f"log10_{name}_std": value.std,
+        f"log10_{name}_q05": value.lower,
+        f"log10_{name}_q95": value.upper,
+    }
+
+
+def _part(name: str, unit: str, value: Value | None) -> Row:
+    return {
+        f"log10_{name}{unit}": None if value is None else value.mean,
+        f"log10_{name}_std": None if value is None else value.std,
+    }

@@ -1,0 +1,1 @@
+"""Bond-valence sums, energies and paths of the mobile ion."""

@@ -1,0 +1,1 @@
+"""What follows from a formula: ions, charges, radii, orderings, limits of stability."""

@@ -1,0 +1,80 @@
+"""Measured conductors that every ranking can be held against: facts, each with its source."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+
+from pymatgen.core import Composition
+
+from ionbridge.structures.io.tables import ConductivityRow, composition_key
+
+
+@dataclass(frozen=True)
+class KnownConductor:
+    """One measured compound.
+
+    Attributes:
+        formula: As reported.
+        structure: Name of the structure.
+        space_groups: International numbers: of the compound, and of ordered models of it.
+        working_ion: Mobile ion.
+        role: ``electrolyte``, ``electrode`` or ``non-conductor``.
+        log10_conductivity_S_cm: At room temperature; None for electrodes.
+        activation_energy_eV: Where it is reported.
+        log10_diffusivity_cm2_s: Lowest and highest of the values in use for electrodes.
+        source: DOI, or what compiled the value.
+    """
+
+    formula: str
+    structure: str
+    space_groups: frozenset[int]
+    working_ion: str
+    role: str
+    log10_conductivity_S_cm: float | None
+    activation_energy_eV: float | None
+    log10_diffusivity_cm2_s: tuple[float, float] | None
+    source: str
+
+
+@lru_cache(maxsize=1)
+def known_conductors() -> tuple[KnownConductor, ...]:
+    """All rows of the table of known ionic conductors."""
+    table = resources.files("ionbridge.structures.chemistry") / "known_conductors.csv"
+    rows = csv.DictReader(table.read_text("utf-8").splitlines())
+    return tuple(_conductor(row) for row in rows)
+
+
+def known_conductor(row: ConductivityRow) -> KnownConductor | None:
+    """The measured compound of this composition and space group, if it is in the table."""
+    key = composition_key(row.composition)
+    for known in known_conductors():
+        if row.space_group in known.space_groups and key == _key(known.formula):
+            return known
+    return None
+
+
+@lru_cache(maxsize=256)
+def _key(formula: str) -> tuple[tuple[str, float], ...]:
+    return composition_key(Composition(formula))
+
+
+def _conductor(row: dict[str, str]) -> KnownConductor:
+    def number(name: str) -> float | None:
+        return float(row[name]) if row[name] else None
+
+    low = number("log10_diffusivity_low_cm2_s")
+    high = number("log10_diffusivity_high_cm2_s")
+    return KnownConductor(
+        formula=row["formula"],
+        structure=row["structure"],
+        space_groups=frozenset(map(int, row["space_groups"].split())),
+        working_ion=row["working_ion"],
+        role=row["role"],
+        log10_conductivity_S_cm=number("log10_conductivity_S_cm"),
+        activation_energy_eV=number("activation_energy_eV"),
+        log10_diffusivity_cm2_s=None if low is None or high is None else (low, high),
+        source=row["source"],
+    )

@@ -1,0 +1,1 @@
+"""Cells, neighbours and symmetry of a crystal."""

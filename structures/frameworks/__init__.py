@@ -1,0 +1,1 @@
+"""Prototype crystals, substitution of their ions, and the names of frameworks."""

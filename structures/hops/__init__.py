@@ -1,0 +1,1 @@
+"""Sites of the mobile ion and the hops between them."""

@@ -1,0 +1,1 @@
+"""Files as people have them, read as records; a bad one is a record with a reason."""

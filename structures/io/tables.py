@@ -1,0 +1,193 @@
+"""Rows of a conductivity table: composition, cell as far as known, and the measured value."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pymatgen.core import Composition
+
+from ionbridge.structures.io.json_records import clean_text
+from ionbridge.structures.io.site_symbols import ELEMENT_SYMBOLS
+from ionbridge.structures.records import Crystal, FailedRecord, Label
+
+CONDUCTIVITY_COLUMNS = ("Ionic conductivity (S cm-1)", "Ionic conductivity (S/cm)")
+COMPOSITION_COLUMNS = ("True Composition", "Reduced Composition", "Formula", "composition")
+ID_COLUMNS = ("ID", "id")
+LATTICE_COLUMNS = ("a", "b", "c", "alpha", "beta", "gamma")
+SPACE_GROUP_COLUMNS = ("Space group #", "Spacegroup")
+FAMILY_COLUMNS = ("Family", "Type")
+DOI_COLUMNS = ("DOI", "Source")
+_USED_COLUMNS = frozenset(
+    {*ID_COLUMNS, *COMPOSITION_COLUMNS, *CONDUCTIVITY_COLUMNS, *LATTICE_COLUMNS}
+    | {*SPACE_GROUP_COLUMNS, *FAMILY_COLUMNS, *DOI_COLUMNS, "temperature_K"}
+)
+QUANTITY = "log10_conductivity_S_cm"
+
+
+@dataclass(frozen=True, eq=False)
+class ConductivityRow:
+    """One row of a conductivity table.
+
+    Attributes:
+        id: Unique name within its input.
+        formula: Composition as the table writes it.
+        composition: The same, parsed; amounts per cell or per formula unit as the table has them.
+        cell: (a, b, c, alpha, beta, gamma) in angstrom and degrees, None where any is missing.
+        space_group: International number, None where missing.
+        label: log10 of the conductivity in S/cm, a value or a bound; None where missing.
+        crystal: The structure, where a CIF of the row is at hand.
+        family: Structural family as the table has it.
+        doi: Source of the row.
+        extra: The other columns that hold something.
+        notes: What is to be known of how the row was read.
+    """
+
+    id: str
+    formula: str
+    composition: Composition
+    cell: tuple[float, float, float, float, float, float] | None = None
+    space_group: int | None = None
+    label: Label | None = None
+    crystal: Crystal | None = None
+    family: str | None = None
+    doi: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def is_conductivity_table(columns: list[str]) -> bool:
+    """True if the column names hold a composition that this module understands.
+
+    The label column may be missing (a table of compositions to predict), a plain ``Formula``
+    column alone suffices then.
+    """
+    return bool(set(COMPOSITION_COLUMNS[:3]) & set(columns))
+
+
+def conductivity_row(row: Mapping[str, str], id: str) -> ConductivityRow | FailedRecord:
+    """One row of the table, or why it cannot be used.
+
+    Args:
+        row: Column name to text.
+        id: Used if the row has none.
+    """
+    given = {
+        k.strip(): v.strip() for k, v in row.items() if isinstance(k, str) and isinstance(v, str)
+    }
+    given = {k: v for k, v in given.items() if v and v.lower() != "nan"}
+    id = _first(given, ID_COLUMNS) or id
+    shown = clean_text(id)
+    if shown != id:
+        return FailedRecord(shown, f"id '{shown[:80]}' holds characters that no table can carry")
+    formula = _first(given, ("Reduced Composition", *COMPOSITION_COLUMNS))
+    if formula is None:
+        return FailedRecord(id, f"no composition (columns: {', '.join(COMPOSITION_COLUMNS)})")
+    text = _first(given, COMPOSITION_COLUMNS) or formula
+    try:
+        composition = _composition(text)
+    except ValueError as error:
+        return FailedRecord(id, f"composition {text!r}: {error}", formula)
+    return ConductivityRow(
+        id=id,
+        formula=formula,
+        composition=composition,
+        cell=_cell(given),
+        space_group=_space_group(_first(given, SPACE_GROUP_COLUMNS)),
+        label=_label(given),
+        family=_first(given, FAMILY_COLUMNS),
+        doi=_first(given, DOI_COLUMNS),
+        extra={k: v for k, v in given.items() if k not in _USED_COLUMNS},
+    )
+
+
+def composition_key(composition: Composition) -> tuple[tuple[str, float], ...]:
+    """Atomic fractions to two digits: what counts as one composition across tables."""
+    total = composition.num_atoms
+    shares = ((str(e), round(n / total, 2)) for e, n in composition.items())
+    return tuple(sorted((symbol, share) for symbol, share in shares if share > 0))
+
+
+def conductivity_label(
+    text: str, temperature_K: float | None = None, source: str | None = None
+) -> Label | None:
+    """log10 of a conductivity such as ``1.6e-06`` or ``<1E-10`` (an upper bound), in S/cm.
+
+    Returns:
+        None if the text is no positive number.
+    """
+    bound = text[0] if text[:1] in ("<", ">") else "="
+    try:
+        value = float(text.lstrip("<>= ").strip())
+    except ValueError:
+        return None
+    if not (math.isfinite(value) and value > 0):
+        return None
+    return Label(
+        quantity=QUANTITY,
+        value=math.log10(value),
+        bound=bound,  # type: ignore[arg-type]
+        temperature_K=temperature_K,
+        method="experiment",
+        source=source,
+    )
+
+
+def composition_difference(one: Composition, other: Composition) -> str:
+    """How two compositions differ, up to their scale; empty if they agree within a twentieth."""
+    ours, theirs = one.fractional_composition, other.fractional_composition
+    alone = {str(e) for e in ours} ^ {str(e) for e in theirs}
+    if alone:
+        return f"{', '.join(sorted(alone))} in one of them only"
+    worst = max(ours, key=lambda e: abs(ours[e] - theirs[e]))
+    if abs(ours[worst] - theirs[worst]) <= 0.05 * max(ours[worst], theirs[worst]) + 0.005:
+        return ""
+    return f"{100 * theirs[worst]:.3g} % of its atoms are {worst}, not {100 * ours[worst]:.3g} %"
+
+
+def _first(row: Mapping[str, str], columns: tuple[str, ...]) -> str | None:
+    return next((row[c] for c in columns if c in row), None)
+
+
+def _composition(text: str) -> Composition:
+    try:
+        composition = Composition(text)
+    except Exception as error:  # pymatgen raises ValueError, KeyError, TypeError by turns
+        raise ValueError("cannot be read as a formula") from error
+    unknown = [str(e) for e in composition if str(e) not in ELEMENT_SYMBOLS]
+    if unknown:
+        raise ValueError(f"unknown element {unknown[0]!r}")
+    if not composition:
+        raise ValueError("holds no atoms")
+    return composition
+
+
+def _cell(
+    row: Mapping[str, str],
+) -> tuple[float, float, float, float, float, float] | None:
+    values = [_float(row.get(c, "")) for c in LATTICE_COLUMNS]
+    a, b, c, alpha, beta, gamma = values
+    if None in values:
+        return None
+    return a, b, c, alpha, beta, gamma  # type: ignore[return-value]
+
+
+def _space_group(text: str | None) -> int | None:
+    number = _float(text or "")
+    return int(number) if number is not None and 1 <= number <= 230 else None
+
+
+def _float(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _label(row: Mapping[str, str]) -> Label | None:
+    text = _first(row, CONDUCTIVITY_COLUMNS)
+    temperature = _float(row.get("temperature_K", ""))
+    return None if text is None else conductivity_label(text, temperature)

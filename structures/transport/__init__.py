@@ -1,0 +1,1 @@
+"""From barriers to diffusion and conduction."""

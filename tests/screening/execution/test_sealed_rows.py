@@ -1,0 +1,45 @@
+"""A line that carries its own checksum comes back as it was, or is known not to."""
+
+import json
+import random
+
+import pytest
+
+from ionbridge.screening.execution.sealed_rows import SEAL, sealed, sealed_rows
+
+ROW = {"id": "Ω\u2028", "value": 0.1 + 0.2, "none": None, "deep": {"b": [1, 2.0], "a": True}}
+
+
+def test_round_trip() -> None:
+    lines = [json.dumps(sealed(ROW)), "", json.dumps(sealed({}), ensure_ascii=False)]
+    assert list(sealed_rows(lines)) == [(1, sealed(ROW)), (3, sealed({}))]
+    assert sealed(sealed(ROW)) == sealed(ROW)
+
+
+def test_any_other_character_is_noticed() -> None:
+    line = json.dumps(sealed(ROW))
+    chance = random.Random(0)
+    for _ in range(300):
+        k = chance.randrange(len(line))
+        other = line[:k] + chr(ord(line[k]) ^ 1 << chance.randrange(5)) + line[k + 1 :]
+        for _, found in sealed_rows([other]):
+            assert isinstance(found, str) or found == sealed(ROW), other
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("[" * 100_000, "no JSON object"),
+        ("\0", "no JSON object"),
+        ("[1]", "no JSON object"),
+        ("NaN", "no JSON object"),
+        (json.dumps(ROW), "no checksum"),
+        (json.dumps({**sealed(ROW), "id": "x"}), "checksum differs"),
+        (json.dumps({**sealed(ROW), SEAL: 1}), "checksum differs"),
+        (json.dumps({**sealed(ROW), "value": float("nan")}), "checksum differs"),
+    ],
+)
+def test_what_does_not_hold_says_why(line: str, why: str) -> None:
+    ((number, found),) = sealed_rows([line])
+    assert number == 1
+    assert why in found
