@@ -59,6 +59,7 @@ import torch
 torch.set_num_threads(1)
 root = Path(os.environ["PYTHONPATH"])
 package = "ionbridge.screening" if (root / "ionbridge").is_dir() else "screening"  # before 0.2.0
+package += ".campaign" * (root / "screening" / "campaign").is_dir()
 campaign = importlib.import_module(f"{package}.campaign")
 assert Path(campaign.__file__).resolve().is_relative_to(root.resolve()), campaign.__file__
 Campaign = campaign.Campaign

@@ -98,7 +98,7 @@ class CalculatorChoice:
         if self.name in READY:
             module, attribute, _ = READY[self.name]
             try:
-                found = importlib.import_module(f"ionbridge.screening.labelling.{module}")
+                found = importlib.import_module(f"ionbridge.screening.labelling.bands.{module}")
             except ImportError as error:
                 raise MissingExtraError(self.name, f"calculator '{self.name}'") from error
             return getattr(found, attribute)

@@ -202,8 +202,9 @@ def test_a_frozen_host_is_tuned_to_the_same_weights_with_and_without_the_short_c
 
     quick = HopEnsemble(replace(SETTINGS, strategy=FrozenHost()), base).fit(HOPS, BARRIERS)
     slow = HopEnsemble(replace(SETTINGS, strategy=Plain()), base).fit(HOPS, BARRIERS)
+    idle = "attention.bias"  # before a softmax: its gradient is rounding, which Adam scales up
     for one, two in zip(weights(quick), weights(slow), strict=True):
-        for name in one:
+        for name in one.keys() - {idle}:
             torch.testing.assert_close(one[name], two[name], rtol=1e-3, atol=1e-4)
 
 

@@ -36,6 +36,6 @@ def test_one_line_for_what_cannot_be_used(name: str, arguments: str | None, reas
 def test_a_missing_package_is_answered_with_its_install_line(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setitem(sys.modules, f"ionbridge.screening.labelling.{name}_calculator", None)
+    monkeypatch.setitem(sys.modules, f"ionbridge.screening.labelling.bands.{name}_calculator", None)
     with pytest.raises(MissingExtraError, match=rf"pip install 'ionbridge\[{name}\]'"):
         CalculatorChoice(name).make()
