@@ -106,7 +106,41 @@ def read_experiment(cells: Path, name: str, files: Sequence[Path]) -> Experiment
     return Experiment(name, entry, cells.parent, nominal, tuple(curves), tuple(kept), tuple(notes))
 
 
+def measured_cells(cells: Path) -> dict[str, list[Path]]:
+    """Cells that have curves, with the files of these.
+
+    Args:
+        cells: The YAML file; curves of a cell lie in the folder of its name, or beside the file.
+
+    Raises:
+        InputError: The file cannot be read, or no cell in it has a curve.
+    """
+    found: dict[str, list[Path]] = {}
+    for name, entry in _entries(cells).items():
+        curves = entry.get("curves") if isinstance(entry, Mapping) else None
+        for file in curves if isinstance(curves, Mapping) else ():
+            places = (cells.parent / str(name) / str(file), cells.parent / str(file))
+            found.setdefault(str(name), []).extend([p for p in places if p.is_file()][:1])
+    found = {name: files for name, files in found.items() if files}
+    if not found:
+        raise InputError(
+            f"{cells}: no cell with measured curves; expected what 'ionbridge cell fit' takes: "
+            "names of cells, each with curves: {FILE.csv: {c_rate: C}}, and these files beside it"
+        )
+    return found
+
+
 def _entry(cells: Path, name: str) -> Mapping[str, Any]:
+    found = _entries(cells)
+    if name not in found:
+        raise InputError(f"{cells}: no cell '{name}'; {nearest(name, [str(k) for k in found])}")
+    entry = found[name]
+    if not isinstance(entry, Mapping):
+        raise InputError(f"{cells}: {name}: expected keys such as chemistry, got {entry!r}")
+    return entry
+
+
+def _entries(cells: Path) -> Mapping[Any, Any]:
     try:
         found = yaml.safe_load(cells.read_text(encoding="utf-8"))
     except OSError as error:
@@ -115,12 +149,7 @@ def _entry(cells: Path, name: str) -> Mapping[str, Any]:
         raise InputError(f"{cells}: not a YAML file ({str(error).splitlines()[0]})") from error
     if not isinstance(found, Mapping):
         raise InputError(f"{cells}: expected cells by name, got {type(found).__name__}")
-    if name not in found:
-        raise InputError(f"{cells}: no cell '{name}'; {nearest(name, [str(k) for k in found])}")
-    entry = found[name]
-    if not isinstance(entry, Mapping):
-        raise InputError(f"{cells}: {name}: expected keys such as chemistry, got {entry!r}")
-    return entry
+    return found
 
 
 def _number(value: Any, what: str) -> float | None:

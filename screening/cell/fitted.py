@@ -351,9 +351,38 @@ def read_fit(folder: Path) -> Fit:
     Raises:
         InputError: No such folder, or none that ``cell fit`` wrote.
     """
+    return fit_of(read_document(folder), folder / FIT_FILE)
+
+
+def read_document(folder: Path) -> dict[str, Any]:
+    """What ``cell fit`` wrote into a folder, as it stands.
+
+    Raises:
+        InputError: It cannot be read, or is no JSON object.
+    """
     path = folder / FIT_FILE
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise InputError(f"{path}: not what 'ionbridge cell fit' writes ({error!r})") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: not what 'ionbridge cell fit' writes")
+    return found
+
+
+def fit_of(found: Mapping[str, Any], path: Path | str) -> Fit:
+    """A fit from its document.
+
+    Args:
+        found: What :func:`fit_document` gave.
+        path: What errors name.
+
+    Raises:
+        InputError: Something is missing in it.
+    """
+    try:
         kind = Kind(found["cell"], **found["kind"])
         prior = Prior(found["prior"]["mean"], found["prior"]["std"])
         entry = {"lower_cutoff_V": found["lower_cutoff_V"]}
@@ -367,8 +396,6 @@ def read_fit(folder: Path) -> Fit:
         numbers = [{k: np.array(found[name][k]) for k in _NUMBERS} for name in ("fit", "anchor")]
         origin, nominal = found["origin"], float(found["nominal_capacity_Ah"])
         scalars = float(found["slowest_A"]), float(found["capacity_Ah"])
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not what 'ionbridge cell fit' writes ({error!r})") from error
     base = remake(found["base"], origin, found["standing"], entry, kind, nominal)

@@ -10,7 +10,7 @@ from typing import Any
 from ionbridge.models import library
 from ionbridge.models.library import DEFAULTS
 from ionbridge.screening.cell.discharge import FINER_MESH
-from ionbridge.screening.cell.experiment_spread import CAPACITY, N_CELLS
+from ionbridge.screening.cell.experiment_spread import CAPACITY, MEAN_VOLTAGE_V, N_CELLS
 from ionbridge.screening.planning.catalogue import (
     Conditions,
     Entry,
@@ -42,7 +42,11 @@ CATHODES = (
     (frozenset(("Co",)), "Ai2020_extended"),
 )
 """Base cells by elements of the cathode; the first that fits is taken."""
-LARGEST_ERRORS = {"cell_capacity": NOMINAL_AH, "cell_energy": NOMINAL_AH * NOMINAL_V}
+LARGEST_ERRORS = {
+    "cell_capacity": NOMINAL_AH,
+    "cell_energy": NOMINAL_AH * NOMINAL_V,
+    "cell_heat": NOMINAL_AH * NOMINAL_V,
+}
 ROM = "cell-rom-source"
 """One of the shipped reduced-order models; the others come with it."""
 GIVEN = "given"
@@ -147,7 +151,7 @@ def _discharge(name: str, **fields: Any) -> Entry:
     return Entry(
         name=name,
         inputs=("cell_design",),
-        outputs=("cell_capacity", "cell_energy"),
+        outputs=("cell_capacity", "cell_energy", "cell_power", "cell_heat"),
         fidelity="physics",
         sensitivities=_discharge_slopes,
         largest_errors=LARGEST_ERRORS,
@@ -162,16 +166,21 @@ def _discharge_errors(
 ) -> Mapping[str, Mapping[str, ValidatedError]]:
     """Of the capacity, and of the energy at the usual voltage; against experiment.
 
+    Power and heat at a given current are off by what the mean voltage is.
+
     Args:
         std_Ah: What a way of solving may be off its model by.
         n_rows: What that was measured on.
         basis: How.
     """
     std_Ah, basis = math.hypot(std_Ah, CAPACITY * NOMINAL_AH), f"{basis}, {AGAINST_EXPERIMENT}"
-    return {
-        "cell_capacity": {"all": ValidatedError(std_Ah, n_rows, basis)},
-        "cell_energy": {"all": ValidatedError(NOMINAL_V * std_Ah, n_rows, basis)},
+    stds = {
+        "cell_capacity": std_Ah,
+        "cell_energy": NOMINAL_V * std_Ah,
+        "cell_power": MEAN_VOLTAGE_V / NOMINAL_V / math.log(10.0),
+        "cell_heat": MEAN_VOLTAGE_V * NOMINAL_AH,
     }
+    return {name: {"all": ValidatedError(std, n_rows, basis)} for name, std in stds.items()}
 
 
 def _discharge_slopes(at: Conditions) -> Mapping[tuple[str, str], float]:
@@ -186,6 +195,8 @@ def _discharge_slopes(at: Conditions) -> Mapping[tuple[str, str], float]:
     return {
         ("cell_capacity", "cell_design"): slope,
         ("cell_energy", "cell_design"): NOMINAL_V * slope,
+        ("cell_power", "cell_design"): slope / NOMINAL_AH / math.log(10.0),
+        ("cell_heat", "cell_design"): NOMINAL_V * slope,
     }
 
 
@@ -426,7 +437,11 @@ def _predicted_discharges(tables: Tables, context: StepContext) -> Mapping[str, 
 def _capacities(
     tables: Tables, at: Conditions, solve: Callable[[Any], Row]
 ) -> Mapping[str, list[Row]]:
-    """Capacity and energy of designs, their spread that of the diffusivity and the solver's own."""
+    """What discharges of designs give, their spread that of the diffusivity and the solver's own.
+
+    The mean power is the current times the mean voltage; heat is what the cell at rest would have
+    given more, and what its entropy takes up or sets free.
+    """
     from ionbridge.screening.cell.designs import Design, check
 
     slope = _discharge_slopes(at)["cell_capacity", "cell_design"] / NOMINAL_AH
@@ -439,11 +454,18 @@ def _capacities(
         capacity, energy = float(found["capacity_Ah"]), float(found["energy_Wh"])
         carried = min(float(row.get("log10_diffusivity_std") or 0.0) * slope, 1.0)
         own, own_energy = float(found["capacity_std_Ah"]), float(found["energy_std_Wh"])
+        heats = [found.get(f"{kind}_heat_J") for kind in ("irreversible", "reversible")]
+        own_V = float(found["mean_voltage_std_V"])
+        volts = float(found["mean_voltage_V"])
+        relative_V = math.hypot(carried, own_V / volts)
         return {
+            **power_of(design.c_rate * nominal_Ah(design), volts, relative_V * volts),
+            "heat_Wh": None if None in heats else sum(map(float, heats)) / SECONDS_PER_HOUR,
+            "heat_std_Wh": math.hypot(carried * energy, own_V * capacity),
             "id": row["id"],
             "capacity_Ah": capacity,
             "energy_Wh": energy,
-            "mean_voltage_V": float(found["mean_voltage_V"]),
+            "mean_voltage_V": volts,
             "std": math.hypot(carried * capacity, own),
             "energy_std_Wh": math.hypot(carried * energy, own_energy),
             "base_cell": row["base_cell"],
@@ -453,11 +475,42 @@ def _capacities(
             "status": "ok",
         }
 
+    def heated(row: Row) -> Row:
+        if row["heat_Wh"] is None:
+            raise UnusableStructureError("the heat of this discharge is not known")
+        return {**row, "std": row["heat_std_Wh"]}
+
     rows = row_by_row(tables["cell_design"], solved)
-    energies = [
-        {**row, "std": row["energy_std_Wh"]} if row["status"] == "ok" else row for row in rows
-    ]
-    return {"cell_capacity": rows, "cell_energy": energies}
+    return {**discharge_tables(rows), "cell_heat": row_by_row(rows, heated)}
+
+
+def discharge_tables(rows: list[Row]) -> dict[str, list[Row]]:
+    """Rows of discharges as those of the quantities that they give, each with its own spread."""
+    stds = {
+        "cell_capacity": "std",
+        "cell_energy": "energy_std_Wh",
+        "cell_power": "log10_power_std",
+    }
+    return {
+        name: [{**row, "std": row[std]} if row["status"] == "ok" else row for row in rows]
+        for name, std in stds.items()
+    }
+
+
+def power_of(current_A: float, mean_V: float, std_V: float) -> Row:
+    """log10 of the mean power in W of a discharge at constant current, with its spread."""
+    return {
+        "log10_power_W": math.log10(current_A * mean_V),
+        "log10_power_std": std_V / mean_V / math.log(10.0),
+    }
+
+
+def nominal_Ah(design: Any) -> float:
+    """The capacity that a design's C-rate refers to."""
+    from ionbridge.screening.cell.base_cells import scalars
+
+    name = "Nominal cell capacity [A.h]"
+    return float(design.parameters.get(name, scalars(design.base_cell)[name]))
 
 
 def _rom_errors() -> Mapping[str, Mapping[str, ValidatedError]]:

@@ -7,6 +7,7 @@ from ionbridge.screening.planning.adapted_diffusivity import adapted_diffusivity
 from ionbridge.screening.planning.application import application_entries
 from ionbridge.screening.planning.catalogue import Catalogue
 from ionbridge.screening.planning.cells import cell_entries
+from ionbridge.screening.planning.fitted_cells import fitted_entries
 from ionbridge.screening.planning.foreign import foreign_entries
 from ionbridge.screening.planning.formulas import formula_entries
 from ionbridge.screening.planning.manufacture import manufacture_entries
@@ -32,6 +33,7 @@ def default_catalogue() -> Catalogue:
             *potential_entries(),
             *manufacture_entries(),
             *cell_entries(),
+            *fitted_entries(),
             *application_entries(),
             *foreign,
         ),

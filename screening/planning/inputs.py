@@ -7,11 +7,13 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 
 from pymatgen.core import Composition
 
 from ionbridge.models.adaptation.multi_fidelity import UNSTATED, asked_method
+from ionbridge.screening.cell.base_cells import is_fit
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.planning.quantities import CONVERSIONS, QUANTITIES, Row, quantity
 from ionbridge.screening.planning.settings_files import read_settings
@@ -146,6 +148,8 @@ def read_given(text: str | Path, frames: bool = False) -> Given:
     if "=" in name and not Path(name).exists():
         return _value(name)
     path = Path(name)
+    if is_fit(name) or path.suffix in (".yaml", ".yml"):
+        return _measured_cell(name, path)
     if not path.exists():
         raise InputError(
             f"--given {name}: no such file, and neither chemistry:NAME nor QUANTITY=VALUE"
@@ -167,6 +171,28 @@ def read_given(text: str | Path, frames: bool = False) -> Given:
         if special is not None:
             return special
     return _records(name, path)
+
+
+def _measured_cell(name: str, path: Path) -> Given:
+    """A fitted cell, or cells with their measured discharges."""
+    if path.is_dir():
+        from ionbridge.screening.cell.fitted import read_document
+
+        row = {"id": path.resolve().name, "fit": read_document(path), "status": "ok"}
+        return Given(name, {"fitted_cell": (row,)}, "found a fitted cell")
+    from ionbridge.screening.cell.experiments import measured_cells
+
+    rows = tuple(
+        {
+            "id": cell,
+            "cells_file": str(path.resolve()),
+            "curves": [str(curve.resolve()) for curve in curves],
+            "checksums": [sha256(file.read_bytes()).hexdigest() for file in (path, *curves)],
+            "status": "ok",
+        }
+        for cell, curves in measured_cells(path).items()
+    )
+    return Given(name, {"measured_discharges": rows}, f"found {len(rows)} measured cells")
 
 
 def _diffusivities(name: str, path: Path) -> Given:

@@ -21,6 +21,10 @@ from ionbridge.screening.cell.solvers import predicted as predicted_by
 from ionbridge.screening.cell.stage import CellSettings, cell_columns
 from ionbridge.screening.cli import main
 from ionbridge.screening.errors import InputError
+from ionbridge.screening.planning.catalogue import Conditions
+from ionbridge.screening.planning.execution_steps import execute
+from ionbridge.screening.planning.inputs import read_givens
+from ionbridge.screening.planning.planner import plan
 
 ENTRY = {
     "chemistry": {"positive": "LiCoO2", "negative": "graphite"},
@@ -243,3 +247,29 @@ def test_a_fitted_cell_is_a_base_cell(fit, tmp_path):
     assert found["cell_status"] == "ok"
     assert found["cell_specific_energy_Wh_kg"] > 50.0
     assert "fitted" in cell.changes
+
+
+def test_a_plan_gives_what_the_commands_give(fit, folder, tmp_path):
+    command = ["cell", "predict", "--fitted", str(fit), "--c-rates", "0.7"]
+    assert main([*command, "--out", str(tmp_path / "command")]) == 0
+    with (tmp_path / "command" / "kpis.csv").open(encoding="utf-8") as file:
+        said = next(csv.DictReader(file))
+    given = read_givens([fit])
+    for goal, column in (("cell_capacity", "capacity_Ah"), ("cell_energy", "energy_Wh")):
+        made = plan(goal, given, at=Conditions(c_rate=0.7))
+        assert [step.entry for step in made.chosen.steps] == ["fitted-cell-discharge"]
+        row = execute(made, tmp_path / "plan").rows[0]
+        assert row[column] == pytest.approx(float(said[column]), rel=1e-5)
+    stated = {"mine": {**ENTRY, "curves": {"0.1C.csv": {"c_rate": 0.1}, "lost.csv": {}}}}
+    cells = folder / "stated.yaml"
+    cells.write_text(yaml.safe_dump(stated), encoding="utf-8")
+    (given,) = read_givens([cells])
+    (row,) = given.tables["measured_discharges"]
+    assert row["curves"] == [str((folder / "0.1C.csv").resolve())]
+    chain = plan("cell_power", [given]).chosen
+    assert [step.entry for step in chain.steps] == ["cell-fit", "fitted-cell-discharge"]
+
+
+def test_cells_without_curves_are_refused_in_one_line(tmp_path):
+    with pytest.raises(InputError, match="no cell with measured curves"):
+        read_givens([_cells(tmp_path)])
