@@ -454,13 +454,14 @@ def _capacities(
         capacity, energy = float(found["capacity_Ah"]), float(found["energy_Wh"])
         carried = min(float(row.get("log10_diffusivity_std") or 0.0) * slope, 1.0)
         own, own_energy = float(found["capacity_std_Ah"]), float(found["energy_std_Wh"])
-        heats = [found.get(f"{kind}_heat_J") for kind in ("irreversible", "reversible")]
+        kinds = ("irreversible_heat_J", "reversible_heat_J")
+        heat_J = sum(float(found[k]) for k in kinds) if all(k in found for k in kinds) else None
         own_V = float(found["mean_voltage_std_V"])
         volts = float(found["mean_voltage_V"])
         relative_V = math.hypot(carried, own_V / volts)
         return {
             **power_of(design.c_rate * nominal_Ah(design), volts, relative_V * volts),
-            "heat_Wh": None if None in heats else sum(map(float, heats)) / SECONDS_PER_HOUR,
+            "heat_Wh": None if heat_J is None else heat_J / SECONDS_PER_HOUR,
             "heat_std_Wh": math.hypot(carried * energy, own_V * capacity),
             "id": row["id"],
             "capacity_Ah": capacity,
