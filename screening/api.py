@@ -23,6 +23,7 @@ from ionbridge.models.conductors.conductivity import ConductivityTrees
 from ionbridge.models.library import DEFAULTS, load
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.execution.executors import executor_from
+from ionbridge.screening.execution.progress import is_shown
 from ionbridge.screening.prediction.conduction import Conditions
 from ionbridge.screening.prediction.conductivities import learnable
 from ionbridge.screening.prediction.evaluation import evaluate as evaluate_predictions
@@ -43,7 +44,7 @@ def predict(
     temperature_K: float = 300.0,
     cifs: str | PathLike[str] | None = None,
     workers: int = 0,
-    progress: bool = False,
+    progress: bool | None = None,
 ) -> pd.DataFrame:
     """Predict crystals, hops or rows of a conductivity table.
 
@@ -56,7 +57,7 @@ def predict(
         temperature_K: T of diffusivity and conductivity.
         cifs: Folder with CIFs of the rows of a conductivity table.
         workers: Worker processes; 0 works in this one.
-        progress: Show a progress bar.
+        progress: Show a progress bar; by default on a terminal and in a notebook.
 
     Returns:
         One row for each record, in order, with the columns of ``ionbridge predict``; the unit
@@ -69,7 +70,7 @@ def predict(
     name = None if model is None else str(model)
     data = _input(given, None if cifs is None else Path(cifs))
     executor = executor_from("local", workers)
-    found = predict_input(data, quantity, name, conditions, executor, progress=progress)
+    found = predict_input(data, quantity, name, conditions, executor, progress=is_shown(progress))
     return pd.DataFrame(found.rows, columns=list(found.columns))
 
 
@@ -101,7 +102,7 @@ def adapt(
     trials: int = 0,
     study: str | PathLike[str] | None = None,
     seed: int = 0,
-    progress: bool = False,
+    progress: bool | None = None,
 ) -> tuple[Any, dict[str, Any]]:
     """Adapt a shipped model to labelled hops, or to a table of measured conductivities.
 
@@ -114,7 +115,7 @@ def adapt(
             taken only where they win there; 0 for the defaults.
         study: Journal of that search, an Optuna study; with it the search goes on where it was.
         seed: Of folds and fits.
-        progress: Show a progress bar.
+        progress: Show a progress bar; by default on a terminal and in a notebook.
 
     Returns:
         The model, which has ``predict`` and ``save``, and its card: what it learnt from, what was
@@ -140,7 +141,7 @@ def adapt(
         if not isinstance(known, ConductivityTrees):
             raise InputError(f"base {name}: a {type(known).__name__} knows no conductivities")
         own = [row.label for row in rows if row.label is not None]
-        return adapt_conductivity(rows, own, known, name, strategy, seed, progress)
+        return adapt_conductivity(rows, own, known, name, strategy, seed, is_shown(progress))
     hops = [r for r in data.records if isinstance(r, Hop) and r.barrier_eV is not None]
     if not hops:
         raise InputError("no hop with a barrier_eV to learn from")
@@ -155,7 +156,7 @@ def adapt(
         trials=trials,
         study=None if study is None else Path(study),
         seed=seed,
-        progress=progress,
+        progress=is_shown(progress),
     )
     return model, model.card_
 

@@ -47,6 +47,7 @@ from ionbridge.screening.execution.executors import executor_from
 from ionbridge.screening.execution.folder_lock import LOCK_FILE, locked_folder
 from ionbridge.screening.execution.machine import machine
 from ionbridge.screening.execution.program import code_checksum, installed_version
+from ionbridge.screening.execution.progress import is_shown
 from ionbridge.screening.execution.shards import (
     DamagedShardError,
     ShardFolder,
@@ -294,7 +295,7 @@ class Campaign:
             executor: ``local`` or ``dask://HOST:PORT``.
             workers: Local processes; None for one a core, 0 for none beside this one.
             device: Where the networks run: ``auto``, ``cpu`` or ``cuda``.
-            progress: Show a progress bar; by default if stderr is a terminal.
+            progress: Show a progress bar; by default on a terminal and in a notebook.
             renew: Resume, but start afresh where settings, model, candidates or versions changed,
                 or where the folder's record of them is broken.
 
@@ -476,7 +477,7 @@ class Campaign:
         """Rows of all candidates in their order, and how many were not there yet."""
         model = model_checksum(find(predictor.model))  # of a round: not the campaign's own
         shards = ShardFolder(folder / "shards", fingerprint([decides, model]))
-        hidden = not sys.stderr.isatty() if progress is None else not progress
+        hidden = not is_shown(progress)
         ids: dict[int, list[str]] = {}  # of the shards that are being computed
         n_shards = n_computed = 0
         total = None if hidden else candidates.number()

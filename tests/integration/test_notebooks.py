@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -260,3 +262,16 @@ def test_committed_outputs_are_whole_and_of_no_particular_machine(
     assert '"stderr"' not in outputs
     for place in ("/home/", "/tmp/", "/usr/", "site-packages", "ipykernel"):
         assert place not in outputs
+
+
+def test_a_notebook_shows_progress_and_a_pipe_does_not(tmp_path: Path) -> None:
+    asked = "from ionbridge.screening.execution.progress import is_watched; print(is_watched())"
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(asked)])
+    NotebookClient(
+        book, timeout=TIMEOUT_S, resources={"metadata": {"path": str(tmp_path)}}
+    ).execute()
+    assert book.cells[0].outputs[0].text.strip() == "True"
+    piped = subprocess.run(
+        [sys.executable, "-c", asked], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert piped.stdout.strip() == "False"
