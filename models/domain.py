@@ -97,7 +97,10 @@ class Domain:
         scaled = (embedding - self.center) / self.scale
         k = min(N_NEIGHBORS, len(self.reference))
         distance, _ = self._tree.query(scaled, k=k)
-        return np.asarray(distance).reshape(len(scaled), k).mean(axis=1) / self.threshold
+        found: NDArray[np.float64] = (
+            np.asarray(distance).reshape(len(scaled), k).mean(axis=1) / self.threshold
+        )
+        return found
 
     @cached_property
     def _tree(self) -> cKDTree:

@@ -35,7 +35,8 @@ FEWEST_IN_PART = 30
 
 def hop_descriptors(hops: Sequence[Hop]) -> Floats:
     """(n, n_features): numbers of the bond-valence path, then path geometry and composition."""
-    return np.nan_to_num(np.concatenate([path_scalars(hops), features_of(hops)], axis=1))
+    found: Floats = np.nan_to_num(np.concatenate([path_scalars(hops), features_of(hops)], axis=1))
+    return found
 
 
 def source_of(descriptors: Floats, target: Floats, ions: Sequence[str], seed: int = 0) -> Source:

@@ -208,7 +208,8 @@ class Parts:
         matern = (1.0 + near) * torch.exp(-near)
         shared = smooth * matern + linear * self.product + own * self.same_hop
         both = weight[self.code_a][:, None] * weight[self.code_b][None]
-        return both * shared + self.same_method * (bend * matern + offset)
+        found: Tensor = both * shared + self.same_method * (bend * matern + offset)
+        return found
 
 
 def _searched(code: Codes) -> Codes:

@@ -300,7 +300,10 @@ class HopBarrierModel(Baseline):
 
     def _inside(self, hops: Sequence[Hop], std_eV: Floats) -> NDArray[np.bool_]:
         seen = [hop.elements <= self.domain_.elements for hop in hops]
-        return super().in_domain(hops) & (std_eV <= LARGEST_STD_EV) & np.array(seen, dtype=bool)
+        found: NDArray[np.bool_] = (
+            super().in_domain(hops) & (std_eV <= LARGEST_STD_EV) & np.array(seen, dtype=bool)
+        )
+        return found
 
     def fit_inputs(
         self, inputs: Inputs, barrier_eV: Floats, theta: Mapping[Sources, Floats] | None = None
@@ -607,11 +610,13 @@ class Inputs:
         columns = ("ion_charge", "ion_radius_A", "window_over_ion_radius", "window_radius_A")
         charge, radius, fit, window = (self.features[:, HOP_FEATURES.index(c)] for c in columns)
         by = [*self.learned.T, radius, charge, fit, 1.0 / np.maximum(window, SMALLEST_WINDOW_A)]
-        return charge[:, None] * np.column_stack(by)
+        found: Floats = charge[:, None] * np.column_stack(by)
+        return found
 
     def n_trends(self, sources: Sources) -> int:
         """Columns of :meth:`for_process` that carry trends: all but the features."""
-        return self.for_process(sources).shape[1] - self.features.shape[1]
+        found: int = self.for_process(sources).shape[1] - self.features.shape[1]
+        return found
 
     def _energies(self, sources: Sources) -> list[Floats]:
         brought = zip(sources, (self.view, self.band[:, None]), strict=True)
@@ -678,7 +683,8 @@ def short_of(hop: Hop) -> Floats:
     both = np.concatenate([brought(hop, SHORT), brought(hop, SHORT_BACKWARD)])
     if both.shape != (2,) or not np.isfinite(both).all():
         return np.full(2, np.nan)
-    return np.maximum(both, LOWEST_SHORT_EV)
+    found: Floats = np.maximum(both, LOWEST_SHORT_EV)
+    return found
 
 
 def view_of(hop: Hop) -> Floats:

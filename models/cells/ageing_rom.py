@@ -299,7 +299,8 @@ class AgeingRom(Estimator):
             for c, name in enumerate(CHANNELS):
                 mean, std = found[name]
                 squares[k, c] = ((mean - left_out.log_at(name, KNOTS[-1:])) / std)[0, 0] ** 2
-        return np.sqrt(squares.mean(axis=0))
+        answer: Floats = np.sqrt(squares.mean(axis=0))
+        return answer
 
     def _logs(
         self, cyclings: Sequence[Cycling], cycles: Sequence[float]

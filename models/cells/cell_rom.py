@@ -174,7 +174,8 @@ class _Corrections:
     @cached_property
     def time(self) -> Floats:
         """(n, N_MOMENTS) s."""
-        return self.end * _MOMENTS
+        found: Floats = self.end * _MOMENTS
+        return found
 
     def position(self, time: Floats) -> tuple[NDArray[np.intp], Floats]:
         """Index and part of the interval of (n, m) moments."""

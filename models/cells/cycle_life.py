@@ -66,7 +66,8 @@ class SlopePrior:
     def precision(self) -> Floats:
         """(2,) one over the variance, by feature."""
         std = np.array([self.variance_slope_std, self.reserve_slope_std])
-        return 1.0 / np.maximum(std, 1e-6) ** 2
+        found: Floats = 1.0 / np.maximum(std, 1e-6) ** 2
+        return found
 
 
 SCALING = SlopePrior(-0.5, 0.1, 1.0, 1.0, "scaling: life is the capacity reserve over a fade rate")
@@ -288,4 +289,5 @@ class CycleLife(LifeLine[EarlyCycles]):
         """(n, 2); an unknown reserve counts as that of the training cells."""
         reserve = np.array([self._reserve(r) for r in records])
         reserve = np.where(np.isfinite(reserve), reserve, self.usual_reserve_)
-        return np.c_[[r.log10_var_dQ_100_10 for r in records], reserve]
+        found: Floats = np.c_[[r.log10_var_dQ_100_10 for r in records], reserve]
+        return found

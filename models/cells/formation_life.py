@@ -61,4 +61,5 @@ class FormationLife(LifeLine[FormedCell]):
     def features(self, records: Sequence[FormedCell]) -> Floats:
         """(n, 2) signals in units of SPREADS."""
         rows = [(r.first_cycle_efficiency, r.c20_right_peak_V_per_Ah) for r in records]
-        return np.array(rows, dtype=float).reshape(-1, 2) / np.array(SPREADS)
+        found: Floats = np.array(rows, dtype=float).reshape(-1, 2) / np.array(SPREADS)
+        return found

@@ -316,7 +316,8 @@ def _lag_table() -> Floats:
     for _ in range(50):
         roots = np.arange(1, 31) * np.pi + np.arctan(roots)
     long = 1 / 15 - 2 / 3 * (np.exp(-np.outer(fourier, roots**2)) / roots**2).sum(axis=1)
-    return np.where(fourier < 0.02, short, long)
+    found: Floats = np.where(fourier < 0.02, short, long)
+    return found
 
 
 def diffusion_lag(fourier: ArrayLike) -> Floats:

@@ -250,7 +250,8 @@ class DiffusivityProcess(Estimator):
         return np.asarray(decades_per_eV(self.reference_K_) - decades_per_eV(temperature_K))
 
     def _scaled(self, descriptors: Floats) -> Floats:
-        return np.clip((descriptors - self._center) / self._scale, -CLIP, CLIP)
+        found: Floats = np.clip((descriptors - self._center) / self._scale, -CLIP, CLIP)
+        return found
 
     def save(self, directory: str | Path, card: Mapping[str, Any] | None = None) -> None:
         """Write the model folder: its labels and hyperparameters."""
@@ -353,7 +354,8 @@ def _covariance(
     both = torch.tanh(theta[4]) * (value * energy).sqrt()
     line = value * values + both * crossed + energy * product
     own = own_value * values + own_energy * product
-    return line * alike + own * (distance < SAME_ROW)
+    found: Tensor = line * alike + own * (distance < SAME_ROW)
+    return found
 
 
 def _variance(theta: Floats, x: Floats, value: Floats, energy: Floats) -> Floats:

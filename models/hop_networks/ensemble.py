@@ -81,7 +81,10 @@ class HopEnergies(NamedTuple):
     def central_barrier_eV(self) -> NDArray[np.float64]:
         """(n_hops,) forward barrier, saddle above the initial site, of the centre."""
         difference = (self.end_eV - self.start_eV).mean(axis=0)
-        return np.maximum(self.central_kra_eV, 0.5 * np.abs(difference)) + 0.5 * difference
+        found: NDArray[np.float64] = (
+            np.maximum(self.central_kra_eV, 0.5 * np.abs(difference)) + 0.5 * difference
+        )
+        return found
 
     def divided(self, sizes: Sequence[int]) -> list[HopEnergies]:
         """Parts of so many hops each, in order."""
@@ -366,7 +369,8 @@ class HopEnsemble(Estimator):
             and hop.distance_A <= LONGEST_HOP_A
             for hop in hops
         ]
-        return energies.in_domain & np.array(seen, dtype=bool)
+        found: NDArray[np.bool_] = energies.in_domain & np.array(seen, dtype=bool)
+        return found
 
     def save(self, directory: Path, card: Mapping[str, Any] | None = None) -> None:
         """Write the model folder (safetensors, JSON, card)."""

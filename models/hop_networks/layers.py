@@ -65,7 +65,8 @@ class HostInteraction(nn.Module):
         """Features after one round of messages."""
         src, dst = edge_index
         message = (self.value(h) * weight[:, None])[dst] * self.filter(basis)
-        return h + self.update(summed(message, src, h.shape[0]))
+        found: Tensor = h + self.update(summed(message, src, h.shape[0]))
+        return found
 
 
 class ProbeMessage(nn.Module):
@@ -91,7 +92,8 @@ class ProbeMessage(nn.Module):
         """(n_probes, n_features) features of the probes, from the atoms around them."""
         atom, probe = probe_index
         message = (self.value(h) * weight[:, None])[atom] * self.filter(basis)
-        return self.update(summed(message, probe, n_probes))
+        found: Tensor = self.update(summed(message, probe, n_probes))
+        return found
 
 
 class PathConvolution(nn.Module):
@@ -112,7 +114,8 @@ class PathConvolution(nn.Module):
         """Probe features after hearing from the images on either side."""
         ahead = torch.cat([p[:, 1:], p[:, -1:]], dim=1)
         behind = torch.cat([p[:, :1], p[:, :-1]], dim=1)
-        return p + self.update(torch.cat([p, ahead + behind], dim=-1))
+        found: Tensor = p + self.update(torch.cat([p, ahead + behind], dim=-1))
+        return found
 
 
 def summed(values: Tensor, index: Tensor, n: int) -> Tensor:

@@ -155,7 +155,8 @@ class HopNetwork(nn.Module):
         basis = self.host_basis(data.edge_length)
         for layer in self.host_layers:
             h = layer(h, data.weight, data.edge_index, basis)
-        return h
+        found: Tensor = h
+        return found
 
     def forward(self, data: HopData) -> HopOutput:
         """Site energies, kinetically resolved barrier, spread and profile of every hop."""

@@ -147,7 +147,8 @@ class ExtraTreesBaseline(Baseline):
 
         error, spread = out_of_fold(predict, folds, np.zeros((2, len(hops))))
         unexplained = float(np.mean(error**2) - np.mean(spread**2))
-        return max(unexplained, 0.0) ** 0.5
+        found: float = max(unexplained, 0.0) ** 0.5
+        return found
 
     def _predict(self, hops: Sequence[Hop]) -> Prediction:
         trees = self.forest_.predict(features_of(hops))

@@ -79,4 +79,7 @@ class Boosting:
 
     def predict(self, features: Floats) -> Floats:
         """(n,) predictions for (n, n_features) inputs."""
-        return self.start + np.asarray(self.forest.predict(features), dtype=float).sum(axis=0)
+        found: Floats = self.start + np.asarray(self.forest.predict(features), dtype=float).sum(
+            axis=0
+        )
+        return found

@@ -110,7 +110,8 @@ class Source:
     def predict(self, descriptors: Floats) -> Floats:
         """Mean of process and trees, (n,)."""
         process, _ = self.process.predict(descriptors[:, self.core])
-        return 0.5 * (process + self.trees.predict(descriptors))
+        found: Floats = 0.5 * (process + self.trees.predict(descriptors))
+        return found
 
 
 Fit = Callable[[Source, Floats, Floats], Predictor]
@@ -207,7 +208,8 @@ class Network:
     def embed(self, descriptors: Floats) -> Floats:
         """(n, HIDDEN[-1]) activations below the head."""
         with torch.no_grad():
-            return self.model[:-1](self.inputs(descriptors)).double().numpy()
+            found: Floats = self.model[:-1](self.inputs(descriptors)).double().numpy()
+            return found
 
     def predict(self, descriptors: Floats) -> Floats:
         """(n,) predicted targets for (n, n_features) descriptors."""
@@ -244,7 +246,8 @@ def _mean(source: Source, x: Floats, y: Floats) -> Predictor:
 
 
 def _scratch_trees(source: Source, x: Floats, y: Floats) -> Predictor:
-    return _trees(x, y, None, source.seed).predict
+    trees = _trees(x, y, None, source.seed)
+    return lambda new: np.asarray(trees.predict(new), dtype=float)
 
 
 def _scratch_process(source: Source, x: Floats, y: Floats) -> Predictor:
@@ -292,7 +295,7 @@ def _joint_trees(source: Source, x: Floats, y: Floats) -> Predictor:
         weight,
         source.seed,
     )
-    return trees.predict
+    return lambda new: np.asarray(trees.predict(new), dtype=float)
 
 
 def _residual(source: Source, x: Floats, y: Floats) -> Predictor:

@@ -141,7 +141,8 @@ class PathProcess:
         return parts + ([cdist(a[:, n:], b[:, n:])] if n < a.shape[1] else [])
 
     def _scaled(self, inputs: Floats) -> Floats:
-        return np.clip((inputs - self.center) / self.scale, -CLIP, CLIP)
+        found: Floats = np.clip((inputs - self.center) / self.scale, -CLIP, CLIP)
+        return found
 
 
 @dataclass

@@ -148,4 +148,5 @@ def similarity(embedding: Floats) -> Floats:
     apart = np.where(distance > 1e-9, distance, np.inf).min(axis=1)
     finite = apart[np.isfinite(apart)]
     length = float(np.median(finite)) if len(finite) else 1.0
-    return np.exp(-0.5 * (distance / length) ** 2)
+    found: Floats = np.exp(-0.5 * (distance / length) ** 2)
+    return found

@@ -197,10 +197,11 @@ def scalarise(utilities: NDArray[np.float64], rank_by: str) -> NDArray[np.float6
     if n_objectives == 1:
         return utilities[:, 0]
     if rank_by == "probability":
-        return np.prod(utilities, axis=1)
+        return np.asarray(np.prod(utilities, axis=1), dtype=float)
     if n < 2:
         return np.ones(n)
-    return np.mean((rankdata(utilities, axis=0) - 1.0) / (n - 1.0), axis=1)
+    found: NDArray[np.float64] = np.mean((rankdata(utilities, axis=0) - 1.0) / (n - 1.0), axis=1)
+    return found
 
 
 def pareto_fronts(utilities: NDArray[np.float64]) -> NDArray[np.int_]:

@@ -125,7 +125,8 @@ class Masses:
     @property
     def total(self) -> float:
         """Mass of the whole stack, kg."""
-        return sum(getattr(self, f.name) for f in fields(self))
+        found: float = sum(getattr(self, f.name) for f in fields(self))
+        return found
 
 
 def masses(base: str, given: Mapping[str, float], cathode_g_per_mol: float | None = None) -> Masses:

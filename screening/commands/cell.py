@@ -364,8 +364,8 @@ def _record(
     """Beside the tables, what another group needs to repeat them, and the cells as linked data."""
     from ionbridge.models.checkpoint import model_checksum
     from ionbridge.models.library import find
-    from ionbridge.screening.campaign.campaign import installed_version
     from ionbridge.screening.campaign.provenance import write_cells, write_crate
+    from ionbridge.screening.execution.program import installed_version
 
     write_cells(out, ({"id": r["design_id"], **r} for r in rows if r["status"] == "ok"))
     used = {name: model_checksum(find(name)) for name in sorted(models)}

@@ -369,7 +369,7 @@ def _last_stated(scores: Any, key: str) -> float | None:
 
 
 def _aged(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
-    from ionbridge.models.cells.ageing_rom import Cycling
+    from ionbridge.models.cells.graphite import Cycling
     from ionbridge.screening.cell.ageing_kpis import LONGEST_CYCLES, ageing_kpis, ageing_model
     from ionbridge.screening.cell.base_cells import base_cell
 

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from ionbridge.models.checkpoint import sha256
-from ionbridge.screening.campaign.campaign import VERSIONED, installed_version
+from ionbridge.screening.campaign.campaign import VERSIONED
 from ionbridge.screening.campaign.provenance import write_cells, write_crate
 from ionbridge.screening.errors import InputError
+from ionbridge.screening.execution.program import installed_version
 from ionbridge.screening.execution.shards import write_atomically, write_json
 from ionbridge.screening.planning.catalogue import Catalogue, Conditions, Entry, StepContext
 from ionbridge.screening.planning.planner import Plan, Step

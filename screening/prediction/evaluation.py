@@ -276,7 +276,8 @@ def _table_trees(rows: Sequence[ConductivityRow], groups: Sequence[str]) -> Floa
 
     def predict(train: Rows, test: Rows) -> Floats:
         trees = Forest.grown(features[train], label[train], 50, 2, 0.3, 0)
-        return np.asarray(trees.predict(features[test]), dtype=float).mean(axis=0)
+        found: Floats = np.asarray(trees.predict(features[test]), dtype=float).mean(axis=0)
+        return found
 
     folds = grouped_folds(chosen, lambda r: r.composition.reduced_formula, N_FOLDS)
     result[usable] = out_of_fold(predict, folds, label)

@@ -250,7 +250,10 @@ def _ratio(graph: MigrationGraph) -> dict[str, float]:
 
 def _corner(graph: MigrationGraph) -> NDArray[np.float64]:
     """Of the cell that atoms and sites lie in, fractional."""
-    return np.minimum(graph.crystal.frac.min(axis=0), graph.site_frac.min(axis=0))
+    found: NDArray[np.float64] = np.minimum(
+        graph.crystal.frac.min(axis=0), graph.site_frac.min(axis=0)
+    )
+    return found
 
 
 def _xyz(points: NDArray[np.float64]) -> dict[str, NDArray[np.float32]]:

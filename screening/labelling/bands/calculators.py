@@ -76,7 +76,8 @@ class CalculatorChoice:
             raise InputError(
                 f"calculator '{self.name}' made a {type(made).__name__}, which is no ASE calculator"
             )
-        return made
+        found: Calculator = made
+        return found
 
     @property
     def version(self) -> str:

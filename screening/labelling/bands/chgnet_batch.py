@@ -175,7 +175,8 @@ class ChgnetBatch:
             volumes=[],
         )
         per_atom = model._compute(graph)["e"]
-        return per_atom * torch.bincount(self.owners) if model.is_intensive else per_atom
+        found: Tensor = per_atom * torch.bincount(self.owners) if model.is_intensive else per_atom
+        return found
 
     def _indices(self, values: NDArray[np.int32]) -> Tensor:
         return torch.as_tensor(values, device=self.device).long()

@@ -24,13 +24,13 @@ from ionbridge.screening.execution.executor import Executor
 from ionbridge.screening.execution.folder_lock import locked_file
 from ionbridge.screening.execution.sealed_rows import SEAL, checksum, sealed, sealed_rows
 from ionbridge.screening.labelling.bands.calculators import CalculatorChoice
+from ionbridge.screening.labelling.bands.checked_calculator import BrokenCalculationError
 from ionbridge.screening.labelling.bands.hop_cell import (
     HopCell,
     hop_cell_of_crystal,
     hop_cell_of_hop,
 )
 from ionbridge.screening.labelling.bands.neb import (
-    BrokenCalculationError,
     NebResult,
     NebSettings,
     neb_barrier,

@@ -57,7 +57,8 @@ def smallest_supercell(
                 size = float(np.linalg.norm(vectors, axis=1).sum())
                 merits.append([kept, shortest, -size, *vectors.ravel()])
         if found:
-            return found[first_of(np.array(merits), TIE_A)]
+            answer: Integers = found[first_of(np.array(merits), TIE_A)]
+            return answer
     raise UnusableStructureError(
         f"more than {max_multiple} cells are needed to keep the ion {min_distance_A:g} angstrom "
         "from its copies"

@@ -208,7 +208,8 @@ def arrhenius_label(labels: Sequence[Mapping[str, Any]]) -> Label:
     for suffix, d, s in zip(("", "_lower", "_upper"), D, sigma, strict=True):
         result[f"tracer_diffusivity_300K_cm2_s{suffix}"] = d
         result[f"conductivity_300K_S_cm{suffix}"] = s
-    return _finite(result)
+    found: Label = _finite(result)
+    return found
 
 
 def _charge(ion: str) -> int:

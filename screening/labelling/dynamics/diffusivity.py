@@ -180,7 +180,8 @@ def mean_squared_displacement(positions_A: Floats) -> Floats:
     lag = np.arange(n)
     ends = from_start[n - lag] + from_start[n] - from_start[lag]
     msd = (ends - 2 * products[:n]) / (n - lag) / positions_A.shape[1]
-    return np.maximum(msd, 0.0)
+    found: Floats = np.maximum(msd, 0.0)
+    return found
 
 
 def msd_covariance(

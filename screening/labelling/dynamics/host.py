@@ -95,7 +95,8 @@ def without_drift(trajectory: Trajectory, working_ion: str) -> tuple[Floats, Flo
 
 def is_ion(trajectory: Trajectory, working_ion: str) -> NDArray[np.bool_]:
     """(n_atoms,) where the working ion is."""
-    return np.array(trajectory.symbols) == working_ion
+    found: NDArray[np.bool_] = np.array(trajectory.symbols) == working_ion
+    return found
 
 
 def inspect_host(trajectory: Trajectory, working_ion: str) -> Host:
