@@ -8,8 +8,8 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from scipy.spatial.distance import cdist
 from sklearn.ensemble import ExtraTreesRegressor
-from sklearn.gaussian_process.kernels import Kernel
 
 from benchmarks.few_shot_tasks import Floats, Rows, Table, Task
 from ionbridge.models.adaptation.barriers import Base, ensemble_config, folds_of
@@ -95,26 +95,25 @@ def process_family(table: Table, task: Task) -> Prediction:
     """
     y = LOG.forward(table.barrier_eV)
     joint = source_process(table, task.others.tobytes())
-    kernel: Kernel = joint._process.kernel_
-    spread = float(joint._process._y_train_std)
-    signal, smooth = kernel.k1, kernel.k1.k1
-    noise = float(kernel.k2.noise_level)
+    variance, length, linear, noise = np.exp(joint.theta)
     x = np.clip((table.scalars - joint.center) / joint.scale, -CLIP, CLIP)
-    offset = OFFSET_VARIANCE / spread**2
+    offset = OFFSET_VARIANCE / joint.std**2
 
     def covariance(a: Rows, b: Rows) -> Floats:
+        distance = np.sqrt(3.0) * cdist(x[a], x[b]) / length
+        smooth = variance * (1.0 + distance) * np.exp(-distance)
         own = np.isin(a, family)[:, None] & np.isin(b, family)[None]
-        return signal(x[a], x[b]) + own * (offset + 0.5 * smooth(x[a], x[b]))
+        return smooth + linear * (x[a] @ x[b].T + 1.0) + own * (offset + 0.5 * smooth)
 
     family = np.concatenate([task.shots, task.test])
     diagonal = np.concatenate(
         [np.full(len(task.others), noise), np.full(len(task.shots), noise / LABEL_WEIGHT**0.5)]
     )
-    mean = y[task.others].mean()
     solved = np.linalg.solve(
-        covariance(task.train, task.train) + np.diag(diagonal), (y[task.train] - mean) / spread
+        covariance(task.train, task.train) + np.diag(diagonal),
+        (y[task.train] - joint.mean) / joint.std,
     )
-    return certain(LOG.inverse(mean + spread * covariance(task.test, task.train) @ solved))
+    return certain(LOG.inverse(joint.mean + joint.std * covariance(task.test, task.train) @ solved))
 
 
 def mixed(table: Table, task: Task) -> Prediction:

@@ -1,11 +1,19 @@
 """Answers survive their lines, and nothing that was finished is run again."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from benchmarks import few_shot_runs
 from benchmarks.few_shot_runs import TEST, Answer, complete, file_of, load, n_draws
-from benchmarks.few_shot_strategies import STRATEGIES, certain, held_out
+from benchmarks.few_shot_strategies import (
+    STRATEGIES,
+    certain,
+    held_out,
+    process_by_source,
+    process_family,
+)
 from benchmarks.few_shot_tasks import Task, tasks
 from ionbridge.models.prediction import Prediction
 from tests.benchmarks.few_shot_tables import METALS, hop, table
@@ -95,6 +103,18 @@ def test_the_family_mean_learns_from_the_labels_alone(known):
         other = next(f for f in BARRIER if f != task.family)
         right = BARRIER[task.family if task.k else other]
         assert set(answer.barrier_eV.values()) == {right}
+
+
+def test_a_family_without_labels_is_seen_as_by_the_joint_process(known):
+    rng = np.random.default_rng(0)
+    scalars = rng.normal(size=(len(known.hops), 3))
+    apart = replace(known, scalars=scalars, barrier_eV=np.exp(0.3 * scalars[:, 0]))
+    for task in tasks(apart.hops, 1):
+        family, joint = (f(apart, task).mean for f in (process_family, process_by_source))
+        if task.k == 0:
+            assert family == pytest.approx(joint, rel=1e-5)
+        else:  # its labels weigh more
+            assert not np.allclose(family, joint, rtol=1e-3)
 
 
 def test_draws_count_up_to_the_first_gap(known):
