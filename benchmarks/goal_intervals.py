@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ionbridge.models.library import LIBRARY
-from ionbridge.models.regressors.baseline import HALF_WIDTH_90
+from ionbridge.models.prediction import HALF_WIDTH_90
 from ionbridge.models.validation import ROBUST_SHARE, read_validation
 from ionbridge.screening.planning.inputs import read_givens
 from ionbridge.screening.planning.planner import Chain, plan

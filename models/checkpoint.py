@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,8 @@ import yaml
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
+
+from ionbridge.structures.configuration import plain_yaml
 
 if TYPE_CHECKING:  # seconds that those who read a card do not need
     import torch
@@ -131,7 +133,7 @@ def read_model(
             raise IncompatibleModelError(
                 f"{directory}: {name} is missing; a model folder holds {WEIGHTS}, {CONFIG}, {CARD}"
             )
-    card = read_mapping(directory / CARD, yaml.safe_load)
+    card = read_mapping(directory / CARD)
     config = read_mapping(directory / CONFIG, partial(json.loads, parse_constant=_no_number))
     if config.get("format_version") != FORMAT_VERSION:
         raise IncompatibleModelError(
@@ -167,7 +169,7 @@ def _no_number(name: str) -> float:
     raise ValueError(f"{name} is no number that a model can have")
 
 
-def read_mapping(path: Path, parser: Any = yaml.safe_load) -> dict[str, Any]:
+def read_mapping(path: Path, parser: Callable[[str], Any] = plain_yaml) -> dict[str, Any]:
     """The mapping in a card or config.
 
     Raises:

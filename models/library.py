@@ -11,10 +11,10 @@ from __future__ import annotations
 import difflib
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,9 @@ class _Kinds(Mapping[str, Any]):
     def __getitem__(self, kind: str) -> Any:
         module, name = self._homes[kind]
         return getattr(import_module(f"ionbridge.models.{module}"), name)
+
+    def __contains__(self, kind: object) -> bool:
+        return kind in self._homes  # without importing it
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._homes)
@@ -125,7 +128,7 @@ def broken_entry_points() -> dict[str, str]:
 def _entry_points() -> dict[str, Path | str]:
     """The folder that each entry point gives, or why it gives none."""
     found: dict[str, Path | str] = {}
-    for point in entry_points(group=ENTRY_POINTS):
+    for point in _points(entry_points):
         try:
             value = point.load()
             found[point.name] = Path(value() if callable(value) else value)
@@ -138,13 +141,27 @@ def _entry_points() -> dict[str, Path | str]:
     return found
 
 
+@lru_cache(maxsize=1)
+def _points(scan: Callable[..., Iterable[EntryPoint]]) -> tuple[EntryPoint, ...]:
+    """The entry points, looked for once a process: every installed distribution is opened."""
+    return tuple(scan(group=ENTRY_POINTS))
+
+
 def names() -> list[str]:
     """Names of all models, sorted; one that several folders claim is among them."""
     return list(folders())
 
 
-def _only(name: str, known: dict[str, tuple[Path, ...]]) -> Path:
-    """The folder of a name: the shipped one where there is one, which is then said once."""
+def only(name: str, known: Mapping[str, tuple[Path, ...]]) -> Path:
+    """The folder of a name: the shipped one where there is one, which is then said once.
+
+    Args:
+        name: Of a model that is known.
+        known: Names and folders, of :func:`folders`.
+
+    Raises:
+        IncompatibleModelError: Several folders claim the name, none of them shipped.
+    """
     first, *others = known[name]
     if not others:
         return first
@@ -179,7 +196,7 @@ def find(name: str | Path) -> Path:
     known = folders()
     name = ALIASES.get(str(name), name)
     if str(name) in known:
-        return _only(str(name), known)
+        return only(str(name), known)
     folder = Path(name)
     if folder.is_dir():
         return folder

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+HALF_WIDTH_90 = 1.645
+"""Half width of a normal distribution's 90 % interval in standard deviations."""
+
 
 @dataclass(frozen=True, eq=False)
 class Prediction:

@@ -149,7 +149,11 @@ def read_validation(folder: Path) -> dict[str, list[ValidationRow]]:
     for path in sorted((Path(folder) / VALIDATION).glob("*.csv")):
         try:
             with path.open(encoding="utf-8", newline="") as stream:
-                tables[path.stem] = [_row(row) for row in csv.DictReader(stream)]
+                lines = csv.reader(stream)
+                names = next(lines, [])
+                tables[path.stem] = [
+                    _row(dict(zip(names, line, strict=True))) for line in lines if line
+                ]
         except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
             raise IncompatibleModelError(f"{path}: cannot be read ({error})") from None
     return tables
@@ -184,9 +188,11 @@ def errors_by_domain(folder: Path) -> dict[str, DomainError]:
         ("ion", lambda row: row.working_ion),
     )
     for name, key in by:
-        for value in {key(row) for row in grouped} - {""}:
-            own = [row for row in grouped if key(row) == value]
-            if len(own) >= FEWEST_ROWS:
+        parts: dict[str, list[ValidationRow]] = {}
+        for row in grouped:
+            parts.setdefault(key(row), []).append(row)
+        for value, own in parts.items():
+            if value and len(own) >= FEWEST_ROWS:
                 scopes[f"{name}:{value}"] = _error(own, GROUPED)
     return scopes
 

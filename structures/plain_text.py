@@ -19,6 +19,14 @@ _SEQUENCES = re.compile(
     re.DOTALL,
 )
 
+_UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+"""Control characters, line separators, halves of a pair."""
+
+
+def clean_text(text: str) -> str:
+    """Text that any table and terminal can carry: what cannot is written as its escape."""
+    return _UNSHOWN.sub(lambda found: ascii(found[0])[1:-1], text)
+
 
 def readable_name(name: str | os.PathLike[str]) -> str:
     r"""The name of a file as text; bytes that are no UTF-8 are written out, as in ``M\xfcller``."""

@@ -9,16 +9,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pymatgen.core import Composition, Lattice, Structure
 
 from ionbridge.structures.chemistry.formula import conventional_formula
 
+if TYPE_CHECKING:  # a second that those who only name records do not need
+    from pymatgen.core import Composition, Structure
+
 WORKING_IONS = ("Li", "Na", "K", "Mg", "Ca", "Zn", "Al")
 """Ions looked for, in order of precedence, when a crystal does not name its own."""
+
+CHARGE_NUMBER = {"Li": 1, "Na": 1, "K": 1, "Mg": 2, "Ca": 2, "Zn": 2, "Al": 3}
+"""Charge of the working ions, in elementary charges."""
 
 ROLES = ("electrode", "electrolyte")
 """What a crystal may be in a cell."""
@@ -154,6 +159,8 @@ class Crystal:
 
     def to_pymatgen(self) -> Structure:
         """The same crystal as a pymatgen structure (bare elements, no oxidation states)."""
+        from pymatgen.core import Lattice, Structure
+
         return Structure(Lattice(self.lattice), [dict(s) for s in self.species], self.frac)
 
     @classmethod
@@ -287,6 +294,8 @@ Record = Crystal | Hop | FailedRecord
 
 def site_composition(species: tuple[Occupancy, ...] | list[dict[str, float]]) -> Composition:
     """Occupancy-weighted composition of a list of sites."""
+    from pymatgen.core import Composition
+
     total: dict[str, float] = {}
     for site in species:
         for symbol, amount in site.items():

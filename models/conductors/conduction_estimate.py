@@ -22,7 +22,11 @@ from scipy.special import ndtr, ndtri
 from ionbridge.models.checkpoint import load_arrays, save_model
 from ionbridge.models.estimator import Estimator
 from ionbridge.models.transforms import LogShift
-from ionbridge.structures.transport.closed_forms import decades_per_eV, nernst_einstein
+from ionbridge.structures.transport.closed_forms import (
+    PREFACTOR_STD_DECADES,
+    decades_per_eV,
+    nernst_einstein,
+)
 
 Floats = NDArray[np.float64]
 
@@ -31,8 +35,6 @@ LOWEST_EV, HIGHEST_EV, N_GRID = 0.02, 4.0, 400
 """Grid on which the posterior of a barrier is integrated."""
 LEAST_BARRIER_EV = 0.03
 """A lower percolation barrier counts as this: no ion moves with less than the heat of a room."""
-PREFACTOR_STD_DECADES = 0.5
-"""Spread of log10 of the attempt frequency and all that multiplies it."""
 SCALE = LogShift(0.1)
 """Errors of -log10 sigma are alike on this scale; it ends at 1.3 S/cm, beyond which no ion goes."""
 CARRIES = 2 / 3

@@ -15,7 +15,7 @@ from ionbridge.models.checkpoint import load_arrays, save_model
 from ionbridge.models.cross_validation import Rows, grouped_folds, out_of_fold
 from ionbridge.models.domain import Domain
 from ionbridge.models.estimator import Estimator
-from ionbridge.models.prediction import Prediction
+from ionbridge.models.prediction import HALF_WIDTH_90, Prediction
 from ionbridge.models.regressors.trees import Forest
 from ionbridge.structures.features.conductor_descriptors import composition_block, conductor_ion
 from ionbridge.structures.features.host_descriptors import has_cell, host_descriptors, redox_block
@@ -25,7 +25,6 @@ Floats = NDArray[np.float64]
 
 N_FOLDS = 3
 """Folds of the out-of-fold errors that calibrate the spreads."""
-HALF_WIDTH_90 = 1.645
 VIEWS = {"composition": False, "cell": True}
 """Forests by what they see; True where they see the cell."""
 _FOREST = ("roots", "left", "right", "feature", "threshold", "value")

@@ -15,14 +15,11 @@ from ionbridge.models.checkpoint import load_arrays, save_model
 from ionbridge.models.domain import LONGEST_HOP_A
 from ionbridge.models.estimator import Estimator
 from ionbridge.models.hop_networks.training import pick_device
-from ionbridge.models.prediction import Prediction
+from ionbridge.models.prediction import HALF_WIDTH_90, Prediction
 from ionbridge.structures.records import Hop
 
 Floats = NDArray[np.float64]
 Arrays = Mapping[str, NDArray[Any]]
-
-HALF_WIDTH_90 = 1.645
-"""Half width of a normal distribution's 90 % interval in standard deviations."""
 
 
 class Baseline(Estimator, ABC):

@@ -37,6 +37,7 @@ from ionbridge.screening.campaign.candidates import (
 )
 from ionbridge.screening.campaign.filters import Filters, read_known_formulas
 from ionbridge.screening.campaign.hop_paths import write_hop_paths
+from ionbridge.screening.campaign.prescreen import Prescreen
 from ionbridge.screening.campaign.provenance import write_cells, write_crate
 from ionbridge.screening.campaign.ranked_table import RankedTable, in_order
 from ionbridge.screening.campaign.ranking import check_objectives, ranking
@@ -88,6 +89,8 @@ BEST = (
 N_BEST = 10
 N_TIMED = 16
 """Candidates that a dry run predicts to estimate the cost of all."""
+N_PRESCREENED = 256
+"""Candidates that a dry run gives to a prescreen, to see how many go on."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,8 @@ class CostEstimate:
         n_screens: How often all are predicted: once, and once before each round of labelling.
         stages: What follows or goes between: how much of what, and its longest time in seconds
             where there is a limit.
+        prescreened: Candidates that a prescreen was tried on, and how many of these went on; None
+            without one.
     """
 
     n_candidates: int
@@ -110,6 +115,7 @@ class CostEstimate:
     n_workers: int
     n_screens: int = 1
     stages: tuple[tuple[str, float | None], ...] = ()
+    prescreened: tuple[int, int] | None = None
 
     @property
     def seconds(self) -> float:
@@ -122,6 +128,9 @@ class CostEstimate:
             f"{self.n_candidates} candidates{screens}, about {self.seconds_each:.2f} s each "
             f"({self.n_timed} timed), {self.n_workers} workers: about {self.seconds / 60:.1f} min"
         ]
+        if self.prescreened is not None:
+            n_tried, n_passed = self.prescreened
+            parts.append(f"prescreen: {n_passed} of {n_tried} tried go on")
         for what, most_s in self.stages:
             parts.append(what if most_s is None else f"{what}: at most {most_s / 60:.0f} min")
         return "; ".join(parts)
@@ -220,6 +229,7 @@ class Campaign:
                 settings.filters,
                 frozenset() if known is None else read_known_formulas(Path(known)),
             ),
+            prescreen=None if settings.prescreen is None else Prescreen(settings.prescreen),
             device=device,
             time_limit_s=settings.time_limit_s,
         )
@@ -232,15 +242,26 @@ class Campaign:
     def estimate(self, executor: str = "local", workers: int | None = None) -> CostEstimate:
         """Predict a few candidates, spread over the list, and say what all would cost."""
         predictor = self.predictor()
-        count, sample = self._candidates().counted(N_TIMED)
+        timed: Sequence[Candidate]
+        if predictor.prescreen is None:
+            count, timed = self._candidates().counted(N_TIMED)
+            each, tried, passing = 0.0, None, 1.0
+        else:
+            count, sample = self._candidates().counted(N_PRESCREENED)
+            predictor.prescreened(sample[:1])  # its model is loaded
+            started = time.perf_counter()
+            admitted = [one for one in predictor.prescreened(sample) if isinstance(one, Crystal)]
+            each = (time.perf_counter() - started) / len(sample)
+            tried, passing = (len(sample), len(admitted)), len(admitted) / len(sample)
+            timed = admitted[:: -(-len(admitted) // N_TIMED) or 1]
         started = time.perf_counter()
-        predictor(sample)
-        each = (time.perf_counter() - started) / len(sample)
+        predictor(timed)
+        each += passing * (time.perf_counter() - started) / max(len(timed), 1)
         n_workers = max(executor_from(executor, workers).n_workers, 1)
         active = self.settings.active
         n_screens = 1 if active is None else 1 + active.rounds
         return CostEstimate(
-            count, len(sample), each, n_workers, n_screens, self._stages(count, n_workers)
+            count, len(timed), each, n_workers, n_screens, self._stages(count, n_workers), tried
         )
 
     def _stages(self, n_candidates: int, n_workers: int) -> tuple[tuple[str, float | None], ...]:

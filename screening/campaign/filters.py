@@ -35,8 +35,12 @@ class Filters:
         """Why the crystal is refused by what its record holds; None if it is not."""
         return next((r for f in CONTENT_FILTERS if (r := f(crystal, self))), None)
 
+    def refusal_by_role(self, crystal: Crystal) -> Refusal:
+        """Why the crystal is refused by its role, which must be filled in."""
+        return _other_role(crystal, self)
+
     def refusal_by_class(self, crystal: Crystal) -> Refusal:
-        """Why the crystal is refused by role, family or stability, which must be filled in."""
+        """Why the crystal is refused by family or stability, which must be filled in."""
         return next((r for f in CLASS_FILTERS if (r := f(crystal, self))), None)
 
 
@@ -150,5 +154,5 @@ CONTENT_FILTERS: tuple[Filter, ...] = (
 )
 """Filters on the record as it is."""
 
-CLASS_FILTERS: tuple[Filter, ...] = (_other_role, _other_family, _above_hull)
-"""Filters on what has to be found out first."""
+CLASS_FILTERS: tuple[Filter, ...] = (_other_family, _above_hull)
+"""Filters on what takes time to find out."""

@@ -87,6 +87,24 @@ class FilterSettings:
 
 
 @dataclass(frozen=True)
+class PrescreenSettings:
+    """What is asked of a candidate before its hops are looked for; a discarded one keeps its row
+    and a reason. A candidate that a threshold cannot judge goes on.
+
+    Attributes:
+        max_charge_imbalance: Largest charge that usual oxidation states may leave over, as a share
+            of the anions' charge (0.05 takes what refined occupancies leave).
+        min_log10_conductivity_S_cm: Discard an electrolyte of which the model of measured
+            compositions expects less at room temperature. Electrodes, and ions other than Li and
+            Na, go on. -6 loses 2 % of the measured conductors above 1e-4 S/cm, -5 loses 9 %
+            (docs/validation.md).
+    """
+
+    max_charge_imbalance: float | None = None
+    min_log10_conductivity_S_cm: float | None = None
+
+
+@dataclass(frozen=True)
 class Objective:
     """One column of the table to make large or small.
 
@@ -161,6 +179,7 @@ class CampaignSettings:
         attempt_frequency_THz: Attempt frequency of every hop.
         candidates: Sources of candidates.
         filters: What a candidate must be.
+        prescreen: A first stage that discards by what costs next to nothing; not by default.
         model: Shipped model by name, or a model folder; empty for the best shipped one.
         objectives: What to rank by; empty for diffusivity (conductivity if ``filters.role`` is
             ``electrolyte``).
@@ -186,6 +205,7 @@ class CampaignSettings:
     attempt_frequency_THz: float = 10.0
     candidates: CandidateSettings = field(default_factory=CandidateSettings)
     filters: FilterSettings = field(default_factory=FilterSettings)
+    prescreen: PrescreenSettings | None = None
     model: str | None = None
     objectives: tuple[Objective, ...] = ()
     rank_by: Literal["mean", "lcb", "probability"] = "mean"
@@ -259,6 +279,8 @@ class CampaignSettings:
                 raise ConfigurationError(
                     f"{where}: stability: references: expected files of the competing phases"
                 )
+        if self.prescreen is not None and self.prescreen.max_charge_imbalance is not None:
+            positive["prescreen: max_charge_imbalance"] = self.prescreen.max_charge_imbalance
         for key, value in positive.items():
             if not 0 < value < float("inf"):
                 raise ConfigurationError(f"{where}: {key}: expected a positive number, got {value}")

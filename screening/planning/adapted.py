@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from ionbridge.models import library
-from ionbridge.models.adaptation.barriers import Base, adapt
 from ionbridge.models.checkpoint import WEIGHTS
 from ionbridge.models.validation import GROUPED, validation_row, write_validation
 from ionbridge.screening.errors import InputError
@@ -63,6 +62,8 @@ def adapted(rows: Sequence[Row], seed: int = 0) -> Any:
 
 @lru_cache(maxsize=2)
 def _adapted(text: str, seed: int) -> Any:
+    from ionbridge.models.adaptation.barriers import Base, adapt  # seconds, for who runs it
+
     rows = json.loads(text)
     if len(rows) < FEWEST_LABELS:
         raise InputError(

@@ -6,18 +6,18 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ionbridge.models.adaptation.diffusivities import adapt_diffusivity
-from ionbridge.models.conductors.diffusivity import DiffusivityProcess
 from ionbridge.screening.execution.shards import write_json
 from ionbridge.screening.planning.catalogue import Entry, StepContext, Tables, ValidatedError
 from ionbridge.screening.planning.formulas import MAE_TO_STD
 from ionbridge.screening.planning.quantities import QUANTITIES, Row
 from ionbridge.screening.planning.records import composition_of, failed, row_by_row
-from ionbridge.screening.prediction.diffusivities import diffusivity_rows
 from ionbridge.structures.io.tables import ConductivityRow
 from ionbridge.structures.records import Label
+
+if TYPE_CHECKING:  # steps import what they run
+    from ionbridge.models.conductors.diffusivity import DiffusivityProcess
 
 LABELS = "diffusivity_labels"
 CARD_FILE = "card.json"
@@ -44,6 +44,7 @@ def predicted_diffusivities(
     model: DiffusivityProcess, rows: Sequence[Row], temperature_K: float
 ) -> list[Row]:
     """Rows of ``diffusivity`` from those of ``composition``, by the function of ``predict``."""
+    from ionbridge.screening.prediction.diffusivities import diffusivity_rows
 
     def predicted(row: Row) -> Row:
         found = diffusivity_rows(model, [composition_of(row)], temperature_K)[0]
@@ -64,6 +65,8 @@ def predicted_diffusivities(
 
 @lru_cache(maxsize=8)
 def _adapted(text: str, seed: int) -> tuple[DiffusivityProcess, dict[str, Any]]:
+    from ionbridge.models.adaptation.diffusivities import adapt_diffusivity
+
     rows: list[ConductivityRow] = []
     labels: list[Label] = []
     for row in json.loads(text):

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from ionbridge.models.regressors.baseline import HALF_WIDTH_90
+from ionbridge.models.prediction import HALF_WIDTH_90
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.planning.quantities import QUANTITIES, Row, quantity
 from ionbridge.structures.configuration import nearest

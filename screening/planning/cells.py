@@ -23,9 +23,6 @@ from ionbridge.screening.planning.formulas import MAE_TO_STD
 from ionbridge.screening.planning.quantities import Row
 from ionbridge.screening.planning.records import crystal_of, row_by_row
 from ionbridge.screening.planning.trained import loaded
-from ionbridge.screening.prediction.conduction import Conditions as ConductionConditions
-from ionbridge.screening.prediction.crystals import CrystalPredictor
-from ionbridge.structures.frameworks.prototypes import reference_crystals
 from ionbridge.structures.records import UnusableStructureError
 from ionbridge.structures.units import M2_PER_CM2, SECONDS_PER_HOUR
 
@@ -301,6 +298,10 @@ def predicted_diffusivity(formula: str, temperature_K: float) -> float:
     Raises:
         UnusableStructureError: There is no such reference, or no prediction of it.
     """
+    from ionbridge.screening.prediction.conduction import Conditions as ConductionConditions
+    from ionbridge.screening.prediction.crystals import CrystalPredictor
+    from ionbridge.structures.frameworks.prototypes import reference_crystals
+
     known = [c for c in reference_crystals() if c.formula == formula]
     if not known:
         raise UnusableStructureError(f"no reference crystal of {formula} to scale by")

@@ -43,6 +43,7 @@ from ionbridge.screening.planning.catalogue import (
     Tables,
     ValidatedError,
 )
+from ionbridge.screening.planning.entries import ADAPTER, adapter_folders
 from ionbridge.screening.planning.formulas import hop_row
 from ionbridge.screening.planning.inputs import composition_row, read_given
 from ionbridge.screening.planning.quantities import (
@@ -60,11 +61,9 @@ from ionbridge.structures.io.tables import ConductivityRow, conductivity_row
 from ionbridge.structures.plain_text import one_line
 from ionbridge.structures.records import WORKING_IONS
 
-ADAPTERS_VARIABLE = "IONBRIDGE_ADAPTERS"
-USUAL_ADAPTERS = "~/.ionbridge/adapters"
 ALLOWED_VARIABLE = "IONBRIDGE_REST"
 """Addresses that may be asked, divided by spaces: ``http://127.0.0.1:8000``."""
-ADAPTER, VALIDATION = "adapter.yaml", "validation.json"
+VALIDATION = "validation.json"
 FEWEST_ROWS = 8
 """Labelled rows on which a model of others must have been measured."""
 PATIENCE_S = 600.0
@@ -159,13 +158,6 @@ KINDS: Mapping[str, Kind] = {
 }
 
 
-def adapter_folders() -> list[Path]:
-    """Folders that hold an adapter, those of the user alone."""
-    stated = os.environ.get(ADAPTERS_VARIABLE) or USUAL_ADAPTERS
-    roots = [Path(part).expanduser() for part in stated.split(os.pathsep) if part]
-    return [path.parent for root in roots for path in sorted(root.glob(f"*/{ADAPTER}"))]
-
-
 def read_adapter(folder: Path) -> Adapter:
     """The adapter of a folder.
 
@@ -198,10 +190,10 @@ def read_adapter(folder: Path) -> Adapter:
     return found
 
 
-def foreign_entries() -> tuple[list[Entry], list[tuple[str, str]]]:
-    """Entries of all adapters, and the folders that could not become one, with the reason."""
+def foreign_entries(folders: Sequence[Path]) -> tuple[list[Entry], list[tuple[str, str]]]:
+    """Entries of adapters, and the folders that could not become one, with the reason."""
     entries, broken = [], []
-    for folder in adapter_folders():
+    for folder in folders:
         try:
             entries.append(_entry(folder, read_adapter(folder)))
         except InputError as error:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import norm
 
-from ionbridge.models.conductors.conduction_estimate import PREFACTOR_STD_DECADES
-from ionbridge.models.hop_networks.ensemble import HopEnergies
 from ionbridge.models.library import DEFAULTS, find, folders
 from ionbridge.models.validation import errors_by_domain
 from ionbridge.screening.planning.catalogue import (
@@ -20,7 +18,6 @@ from ionbridge.screening.planning.catalogue import (
     Tables,
     ValidatedError,
 )
-from ionbridge.screening.planning.inputs import row_ion
 from ionbridge.screening.planning.quantities import QUANTITIES, Row
 from ionbridge.screening.planning.records import (
     ORIGIN,
@@ -31,19 +28,13 @@ from ionbridge.screening.planning.records import (
     hop_of,
     row_by_row,
 )
-from ionbridge.screening.prediction.conduction import Conditions as ConductionConditions
-from ionbridge.screening.prediction.conduction import conduction_row
-from ionbridge.screening.prediction.crystals import CrystalPredictor
-from ionbridge.screening.prediction.estimate import CHARGE_NUMBER
-from ionbridge.structures.chemistry import composition as compositions
 from ionbridge.structures.chemistry.oxidation import BRANCHES
-from ionbridge.structures.frameworks import families
-from ionbridge.structures.hops.hop_profile import profiled
-from ionbridge.structures.hops.sites import find_hops
-from ionbridge.structures.io.json_records import hop_to_json
-from ionbridge.structures.records import Crystal, UnusableStructureError
-from ionbridge.structures.transport.closed_forms import nernst_einstein
+from ionbridge.structures.records import CHARGE_NUMBER, Crystal, UnusableStructureError
+from ionbridge.structures.transport.closed_forms import PREFACTOR_STD_DECADES, nernst_einstein
 from ionbridge.structures.units import BOLTZMANN_EV_PER_K, FARADAY_C_PER_MOL, MAH_PER_C
+
+if TYPE_CHECKING:  # steps import what they run; seconds that a list of entries does not need
+    from ionbridge.models.hop_networks.ensemble import HopEnergies
 
 EXACT = ValidatedError(0.0, 0, "exact formula")
 HAVEN_STD_DECADES = 0.3
@@ -237,11 +228,15 @@ def _network_slopes(at: Conditions) -> Mapping[tuple[str, str], float]:
 
 
 def _find_hops(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
+    from ionbridge.structures.frameworks.families import family as family_of
+    from ionbridge.structures.hops.sites import find_hops
+    from ionbridge.structures.io.json_records import hop_to_json
+
     rows: list[Row] = []
     for row in tables["crystal"]:
         try:
             crystal = crystal_of(row)
-            family = crystal.family or families.family(crystal)
+            family = crystal.family or family_of(crystal)
             for hop in find_hops(crystal).hops:
                 stated = hop_to_json(hop)
                 rows.append({**stated, "family": family, ORIGIN: crystal.id, "status": "ok"})
@@ -268,6 +263,9 @@ def estimated_row(crystal: Crystal, temperature_K: float, seed: int) -> Row:
     Raises:
         UnusableStructureError: It gives none; with its reason.
     """
+    from ionbridge.screening.prediction.conduction import Conditions as ConductionConditions
+    from ionbridge.screening.prediction.crystals import CrystalPredictor
+
     at = ConductionConditions(temperature_K=temperature_K, seed=seed)
     (row,) = CrystalPredictor(DEFAULTS["migration_barrier"], at)([crystal])
     if row["status"] != "ok":
@@ -307,6 +305,8 @@ def _compositions(tables: Tables, context: StepContext) -> Mapping[str, list[Row
 
 
 def _bond_valence(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
+    from ionbridge.structures.hops.hop_profile import profiled
+
     def barrier(row: Row) -> Row:
         profile = profiled(hop_of(row)).extra.get("bvse_profile_eV")
         if profile is None:
@@ -352,6 +352,10 @@ def hop_row(row: Row, barrier_eV: float, std_eV: float, in_domain: bool) -> Row:
 
 
 def _jump_network(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
+    from ionbridge.screening.prediction.conduction import Conditions as ConductionConditions
+    from ionbridge.screening.prediction.conduction import conduction_row
+    from ionbridge.structures.hops.sites import find_hops
+
     by_id = {row["id"]: row for row in tables["migration_barrier"]}
     at = ConductionConditions(temperature_K=context.at.temperature_K, seed=context.at.seed)
 
@@ -405,6 +409,8 @@ def _jump_network(tables: Tables, context: StepContext) -> Mapping[str, list[Row
 
 def _energies(rows: Sequence[Row]) -> HopEnergies:
     """Site energies and saddles from rows of barriers; symmetric where only a barrier is known."""
+    from ionbridge.models.hop_networks.ensemble import HopEnergies
+
     n = max(len(row.get("kra_eV", (0,))) for row in rows)
 
     def column(key: str, otherwise: Callable[[Row], float]) -> np.ndarray:
@@ -474,6 +480,8 @@ def _nernst_einstein(tables: Tables, context: StepContext) -> Mapping[str, list[
 
 
 def _capacity(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
+    from ionbridge.screening.planning.inputs import row_ion
+
     def capacity(row: Row) -> Row:
         record = composition_of(row)
         ion = row_ion(row)
@@ -495,8 +503,10 @@ def _capacity(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
 
 def _redox_electrons(amounts: Mapping[str, float]) -> float:
     """Electrons that the metals can still give, by their usual oxidation states."""
+    from ionbridge.structures.chemistry.composition import formula_oxidation_states
+
     try:
-        states: Mapping[str, float] = compositions.formula_oxidation_states(amounts)
+        states: Mapping[str, float] = formula_oxidation_states(amounts)
     except UnusableStructureError:
         return 0.0
     total = 0.0
@@ -567,7 +577,7 @@ e1600225 (2016))."""
 def _metastability(tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
     def chance(row: Row) -> Row:
         gap, std = OBSERVED_EV_ATOM - row["energy_above_hull_eV_atom"], float(row["std"])
-        value = float(norm.cdf(gap / std)) if std > 0 else float(gap >= 0)
+        value = 0.5 * (1.0 + math.erf(gap / std / math.sqrt(2.0))) if std > 0 else float(gap >= 0)
         return {
             "id": row["id"],
             "stability": value,

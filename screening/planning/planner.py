@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ionbridge.models.estimator import table_html
-from ionbridge.models.regressors.baseline import HALF_WIDTH_90
+from ionbridge.models.prediction import HALF_WIDTH_90
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.planning.catalogue import Catalogue, Conditions, Entry, ValidatedError
 from ionbridge.screening.planning.conditions import (

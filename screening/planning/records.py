@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
-
-from pymatgen.core import Composition
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ionbridge.screening.planning.quantities import Row
-from ionbridge.structures.features.conductor_descriptors import table_row
-from ionbridge.structures.io.json_records import crystal_from_json, crystal_to_json, hop_from_json
 from ionbridge.structures.io.tables import ConductivityRow
-from ionbridge.structures.records import Crystal, Hop
+
+if TYPE_CHECKING:
+    from ionbridge.structures.records import Crystal, Hop
 
 T = TypeVar("T")
 
@@ -22,16 +20,22 @@ _OWN_KEYS = ("status", "reason", "in_domain", ORIGIN)
 
 def hop_of(row: Row) -> Hop:
     """The hop of a row."""
+    from ionbridge.structures.io.json_records import hop_from_json
+
     return hop_from_json(_stripped(row))
 
 
 def crystal_of(row: Row) -> Crystal:
     """The crystal of a row."""
+    from ionbridge.structures.io.json_records import crystal_from_json
+
     return crystal_from_json(_stripped(row))
 
 
 def composition_of(row: Row) -> ConductivityRow:
     """The composition of a row, as the row of a conductivity table."""
+    from pymatgen.core import Composition
+
     cell = row.get("cell")
     return ConductivityRow(
         id=row["id"],
@@ -48,6 +52,9 @@ def composition_in(crystal: Crystal) -> Row:
 
     The crystal itself stays with it (``crystal``): what is measured of crystals is read from it.
     """
+    from ionbridge.structures.features.conductor_descriptors import table_row
+    from ionbridge.structures.io.json_records import crystal_to_json
+
     seen = table_row(crystal)
     return {
         "id": crystal.id,

@@ -11,27 +11,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from ionbridge.models import library
-from ionbridge.models.adaptation.few_shot_barriers import FewLabelModel, hop_descriptors
-from ionbridge.models.adaptation.few_shot_conductivities import FewLabelConductivity
-from ionbridge.models.barriers.barrier_energies import hop_energies
-from ionbridge.models.barriers.hop_barrier import HopBarrierModel
-from ionbridge.models.cells.cycle_life import CycleLife
 from ionbridge.models.checkpoint import (
     CONFIG,
     IncompatibleModelError,
     model_checksum,
     read_mapping,
 )
-from ionbridge.models.conductors.conductivity import ConductivityTrees
-from ionbridge.models.conductors.diffusivity import DiffusivityProcess
-from ionbridge.models.hop_networks.ensemble import HopEnsemble
-from ionbridge.models.hop_networks.hop_graphs import graph_of
-from ionbridge.models.regressors.few_shot import is_new
 from ionbridge.models.validation import errors_by_domain
-from ionbridge.screening.labelling.bands.potential_profile import with_potential_profile
 from ionbridge.screening.planning.adapted_diffusivity import predicted_diffusivities
 from ionbridge.screening.planning.catalogue import (
     Entry,
@@ -58,12 +46,8 @@ from ionbridge.screening.planning.records import (
     row_by_row,
     usable,
 )
-from ionbridge.screening.prediction.conductivities import ROOM_TEMPERATURE_K, conductivity_rows
-from ionbridge.structures.features.conductor_descriptors import composition_block, conductor_ion
-from ionbridge.structures.hops.sites import find_hops
-from ionbridge.structures.io.json_records import crystal_from_json
+from ionbridge.structures.io.tables import ROOM_TEMPERATURE_K
 from ionbridge.structures.records import Hop, UnusableStructureError
-from ionbridge.structures.sources.cell_ageing import early_cycles
 
 KINDS_OF_ENTRIES: Mapping[str, Kind] = {
     "hop_ensemble": "network",
@@ -75,16 +59,16 @@ KINDS_OF_ENTRIES: Mapping[str, Kind] = {
     "conductivity_trees": "trees",
     "property_trees": "trees",
     "few_label": "process",
-    FewLabelConductivity.kind: "process",
-    HopBarrierModel.kind: "process",
-    DiffusivityProcess.kind: "process",
+    "few_label_conductivity": "process",
+    "physics_fed": "process",
+    "diffusivity_process": "process",
     "cycle_life": "process",
 }
 HOP_KINDS = frozenset(
     (
         "hop_ensemble",
         "few_label",
-        HopBarrierModel.kind,
+        "physics_fed",
         "trees",
         "gaussian_process",
         "global_mean",
@@ -96,9 +80,9 @@ STATED_KEYS = ("mae_eV", "mae_decades", "mae")
 """Where a card's validation states the mean absolute error."""
 COST_S = {
     "hop_ensemble": 0.15,
-    HopBarrierModel.kind: 0.1,
+    "physics_fed": 0.1,
     "conductivity_trees": 0.01,
-    FewLabelConductivity.kind: 0.01,
+    "few_label_conductivity": 0.01,
     "property_trees": 0.05,
 }
 """Seconds a record, where the card states none."""
@@ -109,9 +93,10 @@ WITHOUT_STEP = frozenset(("hop_encoder", "conduction_estimate"))
 def trained_entries() -> tuple[list[Entry], list[tuple[str, str]]]:
     """Entries of all models, and the folders that could not become one, with the reason."""
     entries, broken = [], list(library.broken_entry_points().items())
-    for name in library.names():
+    known = library.folders()
+    for name in known:
         try:
-            entry = entry_of(name, library.find(name))
+            entry = entry_of(name, library.only(name, known))
         except IncompatibleModelError as error:
             broken.append((name, str(error)))
         except Exception as error:  # the folder may be anybody's
@@ -249,14 +234,14 @@ Measure = Callable[[Tables], Sequence[float]]
 def _steps(kind: str, output: str, folder: Path) -> tuple[tuple[str, ...], Run, Measure | None]:
     """Inputs, what runs the model, and what measures the distance to its training set."""
     if kind in HOP_KINDS:
-        measured = kind in (HopEnsemble.kind, FewLabelModel.kind, HopBarrierModel.kind)
+        measured = kind in ("hop_ensemble", "few_label", "physics_fed")
         measure = partial(_hop_distances, folder) if measured else None
         return ("hop",), partial(_predict_hops, folder), measure
-    if kind == CycleLife.kind:
+    if kind == "cycle_life":
         return ("early_cycles",), partial(_predict_lives, folder), None
-    if kind == DiffusivityProcess.kind:
+    if kind == "diffusivity_process":
         return ("composition",), partial(_predict_diffusivities, folder), None
-    known = kind != FewLabelConductivity.kind  # that one judges single rows itself
+    known = kind != "few_label_conductivity"  # that one judges single rows itself
     return (
         ("composition",),
         partial(_predict_rows, folder, output, "composition"),
@@ -295,6 +280,10 @@ def _hop_row_alone(model: Any, row: Row) -> Row:
 
 
 def _hop_rows(model: Any, rows: Sequence[Row]) -> list[Row]:
+    from ionbridge.models.barriers.barrier_energies import hop_energies
+    from ionbridge.models.barriers.hop_barrier import HopBarrierModel
+    from ionbridge.screening.labelling.bands.potential_profile import with_potential_profile
+
     if not rows:
         return []
     hops = [hop_of(row) for row in rows]
@@ -331,6 +320,8 @@ def _own_hop(row: Row) -> Sequence[Hop]:
 
 
 def _found_hops(row: Row) -> Sequence[Hop]:
+    from ionbridge.structures.hops.sites import find_hops
+
     return find_hops(crystal_of(row)).hops
 
 
@@ -347,6 +338,10 @@ def _distance(model: Any, rows: Sequence[Row], hops: Callable[[Row], Sequence[Ho
 
 def hop_distances(model: Any, hops: Sequence[Hop]) -> Floats:
     """(n,) distance of hops to the training set of a model, 1 being the edge of its domain."""
+    from ionbridge.models.adaptation.few_shot_barriers import FewLabelModel
+    from ionbridge.models.barriers.hop_barrier import HopBarrierModel
+    from ionbridge.models.hop_networks.hop_graphs import graph_of
+
     if isinstance(model, FewLabelModel | HopBarrierModel):
         return model.distance(hops)
     return np.asarray(model.domain_.distance(model.embedding([graph_of(hop) for hop in hops])))
@@ -374,6 +369,14 @@ def _error_on_labels(folder: Path, tables: Tables) -> Mapping[str, ValidatedErro
 
 def were_trained_on(model: Any, hops: Sequence[Hop]) -> NDArray[np.bool_]:
     """(n,) True for hops that are among the training rows of a model."""
+    from scipy.spatial import cKDTree
+
+    from ionbridge.models.adaptation.few_shot_barriers import FewLabelModel, hop_descriptors
+    from ionbridge.models.barriers.hop_barrier import HopBarrierModel
+    from ionbridge.models.hop_networks.ensemble import HopEnsemble
+    from ionbridge.models.hop_networks.hop_graphs import graph_of
+    from ionbridge.models.regressors.few_shot import is_new
+
     if isinstance(model, FewLabelModel):
         known = np.concatenate([model.source_.descriptors, model.labels_])
         return ~is_new(hop_descriptors(hops), known)
@@ -397,6 +400,9 @@ def _predict_diffusivities(
 def _predict_rows(
     folder: Path, output: str, needs: str, tables: Tables, context: StepContext
 ) -> Mapping[str, list[Row]]:
+    from ionbridge.screening.prediction.conductivities import conductivity_rows
+    from ionbridge.structures.io.json_records import crystal_from_json
+
     model, rows = loaded(folder), tables[needs]
     column = QUANTITIES[output].column
     is_shipped = folder.name == library.DEFAULTS["conductivity"]
@@ -434,6 +440,8 @@ def _predict_rows(
 
 
 def _predict_lives(folder: Path, tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:
+    from ionbridge.structures.sources.cell_ageing import early_cycles
+
     model = loaded(folder)
 
     def life(row: Row) -> Row:
@@ -454,6 +462,9 @@ def _predict_lives(folder: Path, tables: Tables, context: StepContext) -> Mappin
 
 def _row_distances(folder: Path, needs: str, tables: Tables) -> list[float]:
     """Distance to the training set of each composition, or of that of each crystal."""
+    from ionbridge.models.conductors.conductivity import ConductivityTrees
+    from ionbridge.structures.features.conductor_descriptors import composition_block, conductor_ion
+
     model = loaded(folder)
     rows = tables.get(needs) or [
         composition_in(crystal_of(row)) for row in tables.get("crystal", ())

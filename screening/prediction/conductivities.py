@@ -11,7 +11,7 @@ from ionbridge.models.adaptation.few_shot_conductivities import FewLabelConducti
 from ionbridge.models.conductors.conductivity import ConductivityTrees
 from ionbridge.screening.table import Row, noted
 from ionbridge.structures.io.reading import InputRecord
-from ionbridge.structures.io.tables import ConductivityRow
+from ionbridge.structures.io.tables import ROOM_TEMPERATURE_K, ConductivityRow
 from ionbridge.structures.records import WORKING_IONS, FailedRecord, UnusableStructureError
 
 ConductivityModel = ConductivityTrees | FewLabelConductivity
@@ -45,8 +45,6 @@ FROM_CRYSTAL = {
     **{name: name for name in SOURCE_COLUMNS},
 }
 """Columns of a table of conductivities, by their name in a table of crystals."""
-ROOM_TEMPERATURE_K = (288.0, 308.0)
-"""Temperatures that count as room temperature, which the labels of the model were measured at."""
 
 
 def conductivity_rows(model: ConductivityModel, records: Sequence[InputRecord]) -> list[Row]:

@@ -18,6 +18,7 @@ from ionbridge.models.library import DEFAULTS, load
 from ionbridge.models.regressors.baseline import Baseline
 from ionbridge.screening.campaign.candidates import Candidate
 from ionbridge.screening.campaign.filters import Filters
+from ionbridge.screening.campaign.prescreen import Prescreen
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.execution.executor import TimeLimitExceededError, time_limit
 from ionbridge.screening.labelling.bands.potential_profile import with_potential_profile
@@ -50,6 +51,7 @@ class CrystalPredictor:
         working_ions: For a crystal that names no ion, the first of these it holds; empty for the
             general order of precedence.
         filters: What a crystal must be; others become ``filtered`` rows.
+        prescreen: What is asked before the hops are looked for; None for nothing.
         device: Where the networks run: ``auto`` (CUDA where there is one), ``cpu`` or ``cuda``.
         time_limit_s: Longest time for one crystal in any step.
         hull: Of the references that energies above hull are counted from; None for the shipped
@@ -60,6 +62,7 @@ class CrystalPredictor:
     conditions: Conditions = field(default_factory=Conditions)
     working_ions: tuple[str, ...] = ()
     filters: Filters = field(default_factory=Filters)
+    prescreen: Prescreen | None = None
     device: str = "auto"
     time_limit_s: float = 120.0
     hull: ReferenceHull | None = None
@@ -78,18 +81,43 @@ class CrystalPredictor:
             )
         rows: list[Row | None] = [None] * len(candidates)
         ready: dict[int, _Prepared] = {}
-        for i, candidate in enumerate(candidates):
-            outcome = self._prepared(candidate)
-            if isinstance(outcome, _Prepared):
-                ready[i] = outcome
+        for i, outcome in enumerate(self.prescreened(candidates)):
+            prepared = self._prepared(outcome) if isinstance(outcome, Crystal) else outcome
+            if isinstance(prepared, _Prepared):
+                ready[i] = prepared
             else:
-                rows[i] = outcome
+                rows[i] = prepared
         for i, row in zip(ready, self._predicted(list(ready.values())), strict=True):
             rows[i] = row
         return [row for row in rows if row is not None]
 
-    def _prepared(self, candidate: Candidate) -> _Prepared | Row:
-        """The hops of a candidate, or the row that says why there are none."""
+    def prescreened(self, candidates: Sequence[Candidate]) -> list[Crystal | Row]:
+        """What costs next to nothing: crystals that go on, with ion and role, and rows of others.
+
+        Args:
+            candidates: (n,) crystals and failed records; the answers come in their order.
+        """
+        found = [self._admitted(candidate) for candidate in candidates]
+        asked = [i for i, one in enumerate(found) if isinstance(one, Crystal)]
+        if self.prescreen is None or not asked:
+            return found
+        crystals = [one for one in found if isinstance(one, Crystal)]
+        try:
+            with time_limit(self.time_limit_s):
+                refusals = self.prescreen.refusals(crystals)
+        except Exception:  # one of them spoils the batch: each on its own shows which
+            refuse = self.prescreen.refusals
+            alone = [self._guarded(one, partial(refuse, [one])) for one in crystals]
+            refusals = [one[0] if isinstance(one, list) else None for one in alone]
+            for i, one in zip(asked, alone, strict=True):
+                found[i] = one if isinstance(one, dict) else found[i]
+        for i, crystal, reason in zip(asked, crystals, refusals, strict=True):
+            if reason is not None:
+                found[i] = crystal_row(crystal, status="filtered", reason=reason)
+        return found
+
+    def _admitted(self, candidate: Candidate) -> Crystal | Row:
+        """A candidate with working ion and role, or the row that says why it does not go on."""
         if not isinstance(candidate, Crystal):
             return failed_row(candidate, candidate.reason)
         if fault := carried_fault(candidate):
@@ -97,10 +125,20 @@ class CrystalPredictor:
         refusal = self.filters.refusal_by_content(candidate)
         if refusal is not None:
             return crystal_row(candidate, status="filtered", reason=refusal)
-        crystal = self._guarded(candidate, lambda: self.classified(candidate))
+        crystal = self._guarded(candidate, lambda: self._with_role(candidate))
         if not isinstance(crystal, Crystal):
             return crystal
-        refusal = self._other_ion(crystal) or self.filters.refusal_by_class(crystal)
+        refusal = self._other_ion(crystal) or self.filters.refusal_by_role(crystal)
+        if refusal is not None:
+            return crystal_row(crystal, status="filtered", reason=refusal)
+        return crystal
+
+    def _prepared(self, admitted: Crystal) -> _Prepared | Row:
+        """The hops of a crystal, or the row that says why there are none."""
+        crystal = self._guarded(admitted, lambda: self.classified(admitted))
+        if not isinstance(crystal, Crystal):
+            return crystal
+        refusal = self.filters.refusal_by_class(crystal)
         if refusal is not None:
             return crystal_row(crystal, status="filtered", reason=refusal)
         return self._guarded(crystal, lambda: self._with_hops(crystal))
@@ -135,17 +173,21 @@ class CrystalPredictor:
 
     def classified(self, crystal: Crystal) -> Crystal:
         """The crystal with working ion, role, family and energy above hull where it lacks them."""
-        wanted = (ion for ion in self.working_ions if crystal.occupancy(ion).any())
-        crystal = replace(crystal, working_ion=crystal.working_ion or next(wanted, None))
+        crystal = self._with_role(crystal)
         return with_stability(
-            replace(
-                crystal,
-                working_ion=composition.working_ion(crystal),
-                role=crystal.role or composition.role(crystal),
-                family=crystal.family or families.family(crystal),
-            ),
+            replace(crystal, family=crystal.family or families.family(crystal)),
             self.hull,
             0.5 * self.time_limit_s,
+        )
+
+    def _with_role(self, crystal: Crystal) -> Crystal:
+        """The crystal with working ion and role, which its composition tells."""
+        wanted = (ion for ion in self.working_ions if crystal.occupancy(ion).any())
+        crystal = replace(crystal, working_ion=crystal.working_ion or next(wanted, None))
+        return replace(
+            crystal,
+            working_ion=composition.working_ion(crystal),
+            role=crystal.role or composition.role(crystal),
         )
 
     def _other_ion(self, crystal: Crystal) -> str | None:

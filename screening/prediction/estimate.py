@@ -24,11 +24,10 @@ from ionbridge.structures.chemistry import composition
 from ionbridge.structures.chemistry.known_conductors import known_conductor
 from ionbridge.structures.features.conductor_descriptors import conductor_ion, table_row
 from ionbridge.structures.io.tables import ConductivityRow
-from ionbridge.structures.records import Crystal, UnusableStructureError
+from ionbridge.structures.records import CHARGE_NUMBER, Crystal, UnusableStructureError
 
 Row = dict[str, Any]
 
-CHARGE_NUMBER = {"Li": 1, "Na": 1, "K": 1, "Mg": 2, "Ca": 2, "Zn": 2, "Al": 3}
 REFERENCE_SOURCE = "reference"
 """Source of the well-known crystals that show where a ranking stands."""
 FULL = 0.999

@@ -22,7 +22,6 @@ from ionbridge.screening.prediction.conductivities import (
     COLUMNS_WITH_SOURCES,
     CONDUCTIVITY_COLUMNS,
     FROM_CRYSTAL,
-    ROOM_TEMPERATURE_K,
     ConductivityModel,
     conductivity_rows,
     with_crystal,
@@ -40,7 +39,7 @@ from ionbridge.screening.prediction.hops import (
 from ionbridge.screening.table import COLUMNS, Row, checked_row, failed_row
 from ionbridge.structures.io.file_text import MAX_FILE_MB
 from ionbridge.structures.io.reading import InputKind, InputRecord, iter_records, survey
-from ionbridge.structures.io.tables import ConductivityRow
+from ionbridge.structures.io.tables import ROOM_TEMPERATURE_K, ConductivityRow
 from ionbridge.structures.records import Crystal, FailedRecord
 
 Quantity = Literal["migration_barrier", "diffusivity", "conductivity"]

@@ -71,6 +71,15 @@ def formula_oxidation_states(composition: Composition | Mapping[str, float]) -> 
     return dict(_assignment(composition).states)
 
 
+def charge_imbalance(composition: Composition | Mapping[str, float]) -> float:
+    """Charge that usual oxidation states leave over, relative to the sum of the anion charges.
+
+    Raises:
+        UnusableStructureError: As `formula_oxidation_states`.
+    """
+    return _assignment(composition).residual
+
+
 def is_charge_balanced(composition: Composition | Mapping[str, float]) -> bool:
     """True if usual oxidation states (mixed valence and peroxides allowed) add up to zero."""
     try:

@@ -6,8 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache, reduce
 
-from pymatgen.core import Element
-
 FULL = 0.99
 """A site is full from this occupancy on."""
 WHOLE = 2e-3
@@ -72,7 +70,10 @@ def _text(amounts: dict[str, float]) -> str:
     return "".join(f"{s}{_number(a)}" for s, a in amounts.items())
 
 
+@lru_cache(maxsize=256)
 def _electronegativity(symbol: str) -> tuple[float, str]:
+    from pymatgen.core import Element
+
     value = float(Element(symbol).X) if symbol in Element.__members__ else math.nan
     return (value if math.isfinite(value) else 10.0, symbol)
 

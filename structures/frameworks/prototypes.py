@@ -16,11 +16,11 @@ from typing import Any, Literal
 
 import numpy as np
 import spglib
-import yaml
 from numpy.typing import NDArray
 from pymatgen.core import Lattice
 
 from ionbridge.structures.chemistry.composition import role
+from ionbridge.structures.configuration import plain_yaml
 from ionbridge.structures.crystals.symmetry import from_spglib
 from ionbridge.structures.records import Crystal
 
@@ -176,7 +176,7 @@ def _load() -> dict[str, Prototype]:
     text = (resources.files("ionbridge.structures.frameworks") / "prototypes.yaml").read_text(
         encoding="utf-8"
     )
-    return {name: _prototype(name, entry) for name, entry in yaml.safe_load(text).items()}
+    return {name: _prototype(name, entry) for name, entry in plain_yaml(text).items()}
 
 
 def _prototype(name: str, entry: Mapping[str, Any]) -> Prototype:

@@ -9,8 +9,7 @@ from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
-import yaml
-
+from ionbridge.structures.configuration import plain_yaml
 from ionbridge.structures.frameworks.prototypes import PROTOTYPES
 from ionbridge.structures.frameworks.substitution import MAX_COMPLEXITY, Recipe, stream
 
@@ -57,7 +56,7 @@ class StreamCount:
 
 @lru_cache(maxsize=1)
 def _known() -> dict[str, dict[str, list[int | None]]]:
-    found: dict[str, dict[str, list[int | None]]] = yaml.safe_load(COUNTS_FILE.read_text("utf-8"))
+    found: dict[str, dict[str, list[int | None]]] = plain_yaml(COUNTS_FILE.read_text("utf-8"))
     return found
 
 

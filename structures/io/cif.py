@@ -18,16 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ionbridge.structures.crystals.geometry import perpendicular_widths
-from ionbridge.structures.io import space_group_settings as settings
 from ionbridge.structures.io.json_records import (
     check_geometry,
-    clean_text,
     lattice_from_parameters,
     scaled_occupancy,
     wrapped,
 )
+from ionbridge.structures.io.reading import space_group_settings as settings
 from ionbridge.structures.io.site_symbols import ISOTOPES, Occupants, occupants, occupants_of_label
 from ionbridge.structures.io.space_group_settings import Operations
+from ionbridge.structures.plain_text import clean_text
 from ionbridge.structures.records import ContradictionError, Crystal, UnusableStructureError
 
 SITE_TOLERANCE_A = 0.05

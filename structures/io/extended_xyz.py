@@ -8,8 +8,9 @@ import numpy as np
 from ase.io.extxyz import key_val_str_to_dict
 from pymatgen.core import Element
 
-from ionbridge.structures.io.json_records import check_geometry, checked_species, clean_text
+from ionbridge.structures.io.json_records import check_geometry, checked_species
 from ionbridge.structures.io.site_symbols import occupants
+from ionbridge.structures.plain_text import clean_text
 from ionbridge.structures.records import Crystal, UnusableStructureError
 
 _NUMBERS = ("z", "numbers", "atomic_numbers")

@@ -17,11 +17,11 @@ from pymatgen.core import Element
 from ionbridge.structures.io.json_records import (
     check_geometry,
     checked_species,
-    clean_text,
     compact,
     lattice_from_parameters,
 )
 from ionbridge.structures.io.site_symbols import ISOTOPES, occupants
+from ionbridge.structures.plain_text import clean_text
 from ionbridge.structures.records import Crystal, UnusableStructureError
 
 AMOUNT_TOLERANCE = 0.01

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,6 +13,7 @@ from pymatgen.core import Lattice
 
 from ionbridge.structures.crystals.geometry import MAX_SITE_OCCUPANCY, perpendicular_widths
 from ionbridge.structures.io.site_symbols import ELEMENT_SYMBOLS, ISOTOPES
+from ionbridge.structures.plain_text import clean_text
 from ionbridge.structures.records import ROLES, Crystal, Hop, Occupancy, UnusableStructureError
 
 SILENT_EXCESS = 5e-4
@@ -28,9 +28,6 @@ FARTHEST_CELL = 1e6
 """Coordinates beyond so many cells are no coordinates, and have lost their digits."""
 DECIMALS = 8
 """Written coordinates: 1e-8 of a cell vector or angstrom."""
-
-_UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-"""Control characters, line separators, halves of a pair."""
 
 _COMMON_KEYS = ("id", "cell", "lattice", "working_ion", "family")
 _CRYSTAL_KEYS = {*_COMMON_KEYS, "formula", "species", "frac", "role", "source"}
@@ -216,11 +213,6 @@ def checked_species(
         kept.append(scaled)
         notes += [note] if note else []
     return tuple(kept), notes
-
-
-def clean_text(text: str) -> str:
-    """Text that any table and terminal can carry: what cannot is written as its escape."""
-    return _UNSHOWN.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def wrapped(frac: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ionbridge.structures.io.json_records import check_geometry, checked_species, clean_text
+from ionbridge.structures.io.json_records import check_geometry, checked_species
 from ionbridge.structures.io.site_symbols import occupants
+from ionbridge.structures.plain_text import clean_text
 from ionbridge.structures.records import Crystal, Occupancy, UnusableStructureError
 
 MAX_ATOMS = 1_000_000

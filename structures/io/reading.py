@@ -27,7 +27,6 @@ from pymatgen.io.cif import CifWriter
 from ionbridge.structures.io.file_text import MAX_FILE_MB, PACKED, open_text
 from ionbridge.structures.io.foreign_json import crystals_in_foreign_json, foreign_form
 from ionbridge.structures.io.json_records import (
-    clean_text,
     crystal_from_json,
     crystal_to_json,
     hop_from_json,
@@ -41,7 +40,7 @@ from ionbridge.structures.io.tables import (
     conductivity_row,
     is_conductivity_table,
 )
-from ionbridge.structures.plain_text import readable_name, well_formed
+from ionbridge.structures.plain_text import clean_text, readable_name, well_formed
 from ionbridge.structures.records import (
     ContradictionError,
     Crystal,

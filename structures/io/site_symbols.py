@@ -9,12 +9,20 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-
-from pymatgen.core import Element
+from typing import TYPE_CHECKING
 
 from ionbridge.structures.records import UnusableStructureError
 
-ELEMENT_SYMBOLS = frozenset(element.symbol for element in Element)
+if TYPE_CHECKING:
+    from pymatgen.core import Element
+
+_PERIODIC_TABLE = """
+H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr
+Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb
+Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr Rf
+Db Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og
+"""
+ELEMENT_SYMBOLS = frozenset(_PERIODIC_TABLE.split())
 ISOTOPES = {"D": "H", "T": "H"}
 VACANCIES = frozenset(
     {"va", "vac", "vacancy", "vacant", "vc", "none", "void", "empty", "box", "□", "vac.", "$va"}
@@ -129,9 +137,15 @@ def _plain_element(text: str, expected: Collection[str]) -> str:
         both = {letters[0].upper(), letters[1].upper()}
         if symbol not in expected and expected and both <= set(expected):
             return ""
-        if Element(symbol).Z > 96:
+        if _element(symbol).Z > 96:
             return ""
     return symbol
+
+
+def _element(symbol: str) -> Element:
+    from pymatgen.core import Element
+
+    return Element(symbol)
 
 
 def _case_note(text: str, element: str) -> str:
@@ -144,7 +158,7 @@ def _is_isotope(symbol: str, mass: int) -> bool:
         return mass in (2, 3)
     if symbol not in ELEMENT_SYMBOLS:
         return False
-    return abs(mass - float(Element(symbol).atomic_mass)) <= max(2.5, 0.06 * mass)
+    return abs(mass - float(_element(symbol).atomic_mass)) <= max(2.5, 0.06 * mass)
 
 
 def _hydrated(text: str, heavy: str, expected: Collection[str]) -> Occupants:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pymatgen.core import Composition
-
-from ionbridge.structures.io.json_records import clean_text
 from ionbridge.structures.io.site_symbols import ELEMENT_SYMBOLS
+from ionbridge.structures.plain_text import clean_text
 from ionbridge.structures.records import Crystal, FailedRecord, Label
+
+if TYPE_CHECKING:  # a second that those who only name rows do not need
+    from pymatgen.core import Composition
 
 CONDUCTIVITY_COLUMNS = ("Ionic conductivity (S cm-1)", "Ionic conductivity (S/cm)")
 COMPOSITION_COLUMNS = ("True Composition", "Reduced Composition", "Formula", "composition")
@@ -25,6 +26,8 @@ _USED_COLUMNS = frozenset(
     | {*SPACE_GROUP_COLUMNS, *FAMILY_COLUMNS, *DOI_COLUMNS, "temperature_K"}
 )
 QUANTITY = "log10_conductivity_S_cm"
+ROOM_TEMPERATURE_K = (288.0, 308.0)
+"""Temperatures that count as room temperature, which labels are measured at."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,6 +155,8 @@ def _first(row: Mapping[str, str], columns: tuple[str, ...]) -> str | None:
 
 
 def _composition(text: str) -> Composition:
+    from pymatgen.core import Composition
+
     try:
         composition = Composition(text)
     except Exception as error:  # pymatgen raises ValueError, KeyError, TypeError by turns

@@ -6,7 +6,6 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from ionbridge.structures.io.reading import iter_records
 from ionbridge.structures.records import Crystal
 from ionbridge.structures.sources.source import Loaded, Source
 
@@ -18,6 +17,10 @@ atom."""
 
 def load(data_dir: str | Path) -> Loaded[Crystal]:
     """Crystals with ``extra["bvse_median_eV"]``, which behaves like a 3-D percolation barrier."""
+    from ionbridge.structures.io.reading import (
+        iter_records,  # which those who list sources do not need
+    )
+
     crystals: list[Crystal] = []
     dropped: Counter[str] = Counter()
     for record in iter_records(Path(data_dir) / CRYSTALS_FILE, working_ion="Li"):

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ionbridge.structures.io.reading import iter_records
 from ionbridge.structures.records import Crystal
 from ionbridge.structures.sources.source import Loaded, Source
 
@@ -92,6 +91,10 @@ def load_electrode_materials(data_dir: str | Path) -> Loaded[Crystal]:
 
 def load_electrode_pairs(data_dir: str | Path) -> Loaded[ElectrodePair]:
     """Voltages of charged and discharged pairs, with structures where they are known."""
+    from ionbridge.structures.io.reading import (
+        iter_records,  # which those who list sources do not need
+    )
+
     data = Path(data_dir)
     structures = {
         record.id: record
@@ -124,6 +127,10 @@ def load_electrode_pairs(data_dir: str | Path) -> Loaded[ElectrodePair]:
 def _load(
     data_dir: str | Path, file: str, source: str, fault: Callable[[Row], str | None]
 ) -> Loaded[Crystal]:
+    from ionbridge.structures.io.reading import (
+        iter_records,  # which those who list sources do not need
+    )
+
     crystals: list[Crystal] = []
     dropped: Counter[str] = Counter()
     for record in iter_records(Path(data_dir) / file):

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from ionbridge.structures.frameworks.family_names import canonical_family
-from ionbridge.structures.io.reading import iter_records
 from ionbridge.structures.io.tables import ConductivityRow
 from ionbridge.structures.sources.source import Loaded, Source
 
@@ -16,6 +15,10 @@ TABLE_FILE = "na_conductivity/na_conductors.csv"
 
 def load(data_dir: str | Path) -> Loaded[ConductivityRow]:
     """Rows with a label; no structures."""
+    from ionbridge.structures.io.reading import (
+        iter_records,  # which those who list sources do not need
+    )
+
     rows: list[ConductivityRow] = []
     dropped: Counter[str] = Counter()
     for record in iter_records(Path(data_dir) / TABLE_FILE):

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from ionbridge.structures.frameworks.family_names import canonical_family
-from ionbridge.structures.io.reading import iter_records, write_json_lines
 from ionbridge.structures.records import Hop
 from ionbridge.structures.sources.source import Loaded, Remote, Source
 
@@ -47,6 +46,10 @@ its site taken. They are kept; report errors with and without them."""
 
 def load(data_dir: str | Path) -> Loaded[Hop]:
     """All hops with a barrier, families under their one name."""
+    from ionbridge.structures.io.reading import (
+        iter_records,  # which those who list sources do not need
+    )
+
     hops: list[Hop] = []
     dropped: Counter[str] = Counter()
     for record in iter_records(Path(data_dir) / HOPS_FILE):
@@ -66,6 +69,10 @@ def is_implausible(hop: Hop) -> bool:
 
 def arrange(data_dir: Path) -> None:
     """The served cells as hop records."""
+    from ionbridge.structures.io.reading import (
+        write_json_lines,  # which those who list sources do not need
+    )
+
     rows = json.loads((data_dir / SERVED_FILE).read_text(encoding="utf-8"))
     write_json_lines(data_dir / HOPS_FILE, [_hop_record(row) for row in rows])
 

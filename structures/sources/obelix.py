@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from ionbridge.structures.frameworks.family_names import UNKNOWN_FAMILY, canonical_family
-from ionbridge.structures.io.reading import iter_records
 from ionbridge.structures.io.tables import ConductivityRow
 from ionbridge.structures.sources.download import unpacked
 from ionbridge.structures.sources.source import Loaded, Remote, Source
@@ -24,6 +23,10 @@ ROOM_TEMPERATURE_K = 298.15
 
 def load(data_dir: str | Path) -> Loaded[ConductivityRow]:
     """Rows with a label; their crystal where a CIF is at hand and holds lithium."""
+    from ionbridge.structures.io.reading import (
+        iter_records,  # which those who list sources do not need
+    )
+
     rows: list[ConductivityRow] = []
     dropped: Counter[str] = Counter()
     data = Path(data_dir)

@@ -20,6 +20,9 @@ from ionbridge.structures.units import (
     ELEMENTARY_CHARGE_C,
 )
 
+PREFACTOR_STD_DECADES = 0.5
+"""Spread of log10 of the attempt frequency and all that multiplies it."""
+
 VACANCY_CORRELATION_FACTORS = {
     "honeycomb": 1.0 / 3.0,
     "square": 0.46694,

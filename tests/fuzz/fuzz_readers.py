@@ -22,7 +22,8 @@ with atheris.instrument_imports(include=["ionbridge.structures", "ase.io.ulm", "
     from ionbridge.structures.io.reading import read_records
 
 from ionbridge.structures.io.json_records import check_geometry as check_lattice
-from ionbridge.structures.io.json_records import checked_species, clean_text
+from ionbridge.structures.io.json_records import checked_species
+from ionbridge.structures.plain_text import clean_text
 from ionbridge.structures.records import Crystal, FailedRecord
 
 UGLY = Path(__file__).parents[1] / "data" / "ugly"

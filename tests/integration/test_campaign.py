@@ -143,6 +143,32 @@ def test_filters_and_probability_of_two_targets(tmp_path: Path, tiny_model: Path
     assert results["reason"].str.contains("role is electrode").sum() > 0
 
 
+def test_a_prescreen_in_a_campaign(tmp_path: Path, tiny_model: Path) -> None:
+    """Counted, in the report, in the dry run, and the same bytes after a resume."""
+    prescreen = "{max_charge_imbalance: 0.05, min_log10_conductivity_S_cm: 5}"
+    path = write_campaign(tmp_path, tiny_model, prescreen=prescreen)
+    results = Campaign.from_yaml(path).run(tmp_path / "out", workers=0).results
+    discarded = results[results["status"] == "filtered"]
+    assert "halide" in set(discarded["candidate_id"])
+    assert discarded["reason"].str.startswith("prescreen: ").all()
+    assert set(results[results["status"] == "ok"]["role"]) == {"electrode"}
+    record = json.loads((tmp_path / "out" / "campaign.json").read_text(encoding="utf-8"))
+    assert record["counts"]["filtered"] == len(discarded)
+    assert sum(record["reasons"]["filtered"].values()) == len(discarded)
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert all(reason.replace("'", "&#39;") in page for reason in record["reasons"]["filtered"])
+    before = table(tmp_path / "out")
+    next((tmp_path / "out" / "shards").glob("*.jsonl")).unlink()
+    Campaign.from_yaml(path).run(tmp_path / "out", resume=True, workers=2)
+    assert table(tmp_path / "out") == before
+    cost = Campaign.from_yaml(path).estimate(workers=1)
+    assert cost.prescreened is not None
+    n_tried, n_passed = cost.prescreened
+    assert n_tried == 12
+    assert n_passed == 10 - len(discarded)
+    assert f"prescreen: {n_passed} of 12 tried go on" in str(cost)
+
+
 def test_an_estimate_without_running(tmp_path: Path, tiny_model: Path) -> None:
     cost = Campaign.from_yaml(write_campaign(tmp_path, tiny_model)).estimate(workers=2)
     assert cost.n_candidates == 12

@@ -3,8 +3,6 @@
 import json
 import math
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -37,18 +35,6 @@ def test_every_kind_is_the_class_that_calls_itself_so():
         kind: kind for kind in library.KINDS
     }
     assert set(BASELINES) <= set(library.KINDS)
-
-
-def test_a_card_is_shown_without_what_predictions_need():
-    """Seconds and half a gigabyte of imports would go before a page of text."""
-    code = (
-        "import sys; from ionbridge.screening.cli import main; "
-        "assert main(['models', 'show', 'hop-barrier']) == 0; "
-        "sys.exit(sorted({'torch', 'scipy', 'pandas', 'numba'} & set(sys.modules)) or 0)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "migration barrier" in done.stdout
 
 
 def test_two_libraries_merge(own):

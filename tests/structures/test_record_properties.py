@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from ionbridge.structures.io.foreign_json import crystals_in_foreign_json, foreign_form
 from ionbridge.structures.io.json_records import (
-    clean_text,
     compact,
     crystal_from_json,
     crystal_to_json,
     hop_from_json,
 )
 from ionbridge.structures.io.reading import read_records
+from ionbridge.structures.plain_text import clean_text
 from ionbridge.structures.records import Crystal, FailedRecord, UnusableStructureError
 
 CRYSTAL = {

@@ -39,7 +39,11 @@ def crystal(**fields: object) -> Crystal:
 def test_refused_with_a_reason(settings: FilterSettings, extra: dict, reason: str) -> None:
     filters = Filters(settings)
     given = crystal(extra=extra)
-    found = filters.refusal_by_content(given) or filters.refusal_by_class(given)
+    found = (
+        filters.refusal_by_content(given)
+        or filters.refusal_by_role(given)
+        or filters.refusal_by_class(given)
+    )
     assert found == reason
 
 
@@ -55,6 +59,7 @@ def test_refused_with_a_reason(settings: FilterSettings, extra: dict, reason: st
 def test_passed(settings: FilterSettings) -> None:
     filters = Filters(settings)
     assert filters.refusal_by_content(crystal()) is None
+    assert filters.refusal_by_role(crystal()) is None
     assert filters.refusal_by_class(crystal()) is None
 
 

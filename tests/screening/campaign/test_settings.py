@@ -54,6 +54,10 @@ def test_the_default_objective_follows_the_role(tmp_path: Path) -> None:
             "name: a\ncandidates: {max_file_MB: 0}\n",
             "candidates: max_file_MB: expected a positive number, got 0",
         ),
+        (
+            "name: a\nprescreen: {max_charge_imbalance: 0}\n",
+            "prescreen: max_charge_imbalance: expected a positive number, got 0",
+        ),
         ("name: a\nrank_by: best\n", r"expected mean \| lcb \| probability, got 'best'"),
         ("name: a\nrank_by: probability\n", "needs objectives with a target"),
         (

@@ -22,6 +22,7 @@ from sklearn.preprocessing import FunctionTransformer
 from ionbridge.screening.cli import main
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.planning.catalogue import Catalogue, Conditions, StepContext
+from ionbridge.screening.planning.entries import adapter_folders
 from ionbridge.screening.planning.foreign import (
     check_allowed,
     foreign_entries,
@@ -51,7 +52,7 @@ def law(formula: str) -> float:
 
 
 def catalogue() -> Catalogue:
-    entries, broken = foreign_entries()
+    entries, broken = foreign_entries(adapter_folders())
     return Catalogue(tuple(entries), tuple(broken))
 
 

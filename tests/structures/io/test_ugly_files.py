@@ -12,8 +12,8 @@ import pytest
 from pymatgen.core import Composition
 
 from ionbridge.structures.crystals.neighbors import periodic_edges
-from ionbridge.structures.io.json_records import clean_text
 from ionbridge.structures.io.reading import read_records
+from ionbridge.structures.plain_text import clean_text
 from ionbridge.structures.records import Crystal
 
 UGLY = Path(__file__).parents[2] / "data" / "ugly"
