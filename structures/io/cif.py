@@ -24,7 +24,7 @@ from ionbridge.structures.io.json_records import (
     scaled_occupancy,
     wrapped,
 )
-from ionbridge.structures.io.reading import space_group_settings as settings
+from ionbridge.structures.io import space_group_settings as settings
 from ionbridge.structures.io.site_symbols import ISOTOPES, Occupants, occupants, occupants_of_label
 from ionbridge.structures.io.space_group_settings import Operations
 from ionbridge.structures.plain_text import clean_text
