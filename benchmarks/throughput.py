@@ -1,6 +1,7 @@
 """What a crystal costs on the road of ``screen``, stage by stage, beside what others cost.
 
     python -m benchmarks.throughput [--data DIR] [--old CHECKOUT] [--n N] [--repeats N] [--rates]
+    python -m benchmarks.throughput --only-start [--old CHECKOUT]
 
 CPU seconds of one thread, the same crystals for all, in one run: every k-th candidate of the
 embedded campaign and, with --data, CIFs of OBELiX. Each measurement is a process of its own that
@@ -8,7 +9,9 @@ first works on other crystals, so that imports, models and compiled loops are th
 its repeats counts. --old is a checkout of another version, measured by the same lines in turn with
 this one. Beside them: one energy by CHGNet 0.3.0 and a bond-valence landscape with percolation by
 bvlain, of the ordered crystals. With --rates, what one and two worker processes do in a second of
-wall time: that says something on a quiet machine only, and the load stands beside it.
+wall time: that says something on a quiet machine only, and the load stands beside it. What it costs
+to start is the CPU time of commands that print names and of a worker's imports (``--only-start``
+measures that and keeps the rest).
 
 Written to benchmarks/results/throughput.json.
 """
@@ -18,6 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -46,11 +50,13 @@ from ionbridge.structures.hops.sites import find_hops
 from ionbridge.structures.io.reading import write_json_lines
 from ionbridge.structures.records import Crystal, UnusableStructureError
 
+ROOT = Path(__file__).resolve().parents[1]
 RESULT = Path(__file__).parent / "results" / "throughput.json"
 N_WARM = 8
 N_BVLAIN = 4
 """Landscapes by bvlain; one takes seconds."""
 SHARD = 16
+PRINTING = ("--help", "--version", "models list", "models show hop-barrier", "data list")
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 WHOLE = """
 import importlib, json, os, sys, time
@@ -278,6 +284,35 @@ def ratios(found: dict[str, dict[str, Any]]) -> dict[str, float]:
     return result
 
 
+def start_cpu_s(checkout: Path, repeats: int) -> dict[str, float]:
+    """CPU seconds of commands that only print, and of what a worker imports; the least counts."""
+    python = [sys.executable, "-m", "ionbridge"]
+    commands = {
+        **{name: [*python, *name.split()] for name in PRINTING},
+        "a worker's imports": [sys.executable, "-c", _worker_import(checkout)],
+    }
+    environment = {**os.environ, **ONE_THREAD, "PYTHONPATH": str(checkout)}
+    found = {}
+    for name, command in commands.items():
+        seconds = []
+        for _ in range(repeats):
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            subprocess.run(
+                command, env=environment, cwd="/", stdout=subprocess.DEVNULL, check=True,
+                stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            seconds.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
+        found[name] = round(min(seconds), 3)
+    return found
+
+
+def _worker_import(checkout: Path) -> str:
+    """What makes the worker of a checkout: its predictor has moved between versions."""
+    moved = (checkout / "screening" / "prediction" / "crystals.py").exists()
+    return f"import ionbridge.screening.{'prediction.crystals' if moved else 'predict'}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, help="folder of the public data sets")
@@ -287,6 +322,9 @@ def main() -> None:
     parser.add_argument(
         "--rates", action="store_true", help="wall time of one and two workers, too"
     )
+    parser.add_argument(
+        "--only-start", action="store_true", help="only what it costs to start; keep the rest"
+    )
     parser.add_argument("--child", nargs=3, metavar=("WHAT", "WARM", "OWN"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -295,6 +333,15 @@ def main() -> None:
         print(json.dumps(CHILDREN[what](Path(warm), Path(own))))
         return
     old = None if args.old is None else args.old.resolve()
+    start: dict[str, Any] = {"now": start_cpu_s(ROOT, args.repeats)}
+    if old is not None:
+        start |= {"old": start_cpu_s(old, args.repeats), "old_is": _commit(old)}
+    start["load"] = os.getloadavg()[0]
+    if args.only_start:
+        before = json.loads(RESULT.read_text(encoding="utf-8"))
+        write_json(RESULT, {**before, "start_cpu_s": start})
+        print(json.dumps(start, indent=1))
+        return
     sets = {"embedded_campaign": list(Campaign.from_yaml().candidates())}
     if args.data is not None:
         cifs = sorted((args.data / "obelix").rglob("*.cif"))
@@ -306,6 +353,7 @@ def main() -> None:
         "old": None if old is None else _commit(old),
         "load": os.getloadavg()[0],
         "sets": found,
+        "start_cpu_s": start,
     }
     write_json(RESULT, result)
     print(json.dumps({name: one["ratios"] for name, one in found.items()}, indent=1))

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ase.io import ulm
 from numpy.typing import NDArray
 
 from ionbridge.structures.io.foreign_json import ase_crystal, not_periodic
@@ -21,6 +20,8 @@ from ionbridge.structures.records import Crystal, UnusableStructureError
 
 def crystals_in_traj(file: Path) -> Iterator[Crystal | UnusableStructureError]:
     """Frames of a file, one that is damaged as its error."""
+    from ase.io import ulm
+
     try:
         reader = ulm.open(file, "r")
     except Exception as error:  # as below: the parser of foreign bytes raises whatever it meets

@@ -18,13 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ionbridge.structures.crystals.geometry import perpendicular_widths
+from ionbridge.structures.io import space_group_settings as settings
 from ionbridge.structures.io.json_records import (
     check_geometry,
     lattice_from_parameters,
     scaled_occupancy,
     wrapped,
 )
-from ionbridge.structures.io import space_group_settings as settings
 from ionbridge.structures.io.site_symbols import ISOTOPES, Occupants, occupants, occupants_of_label
 from ionbridge.structures.io.space_group_settings import Operations
 from ionbridge.structures.plain_text import clean_text

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from ase.io.extxyz import key_val_str_to_dict
 from pymatgen.core import Element
 
 from ionbridge.structures.io.json_records import check_geometry, checked_species
@@ -45,6 +44,8 @@ def crystals_in_extxyz(text: str) -> Iterator[Crystal | UnusableStructureError]:
 
 
 def _frame(lines: list[str]) -> Crystal:
+    from ase.io.extxyz import key_val_str_to_dict
+
     try:
         header = {str(k).lower(): v for k, v in key_val_str_to_dict(lines[1]).items()}
     except Exception as error:  # the parser of foreign text raises whatever it meets

@@ -19,8 +19,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
-import ase
-import ase.io
 import numpy as np
 from pymatgen.io.cif import CifWriter
 
@@ -229,6 +227,9 @@ def write_extxyz(hop: Hop, path: PathLike) -> None:
 
     Disordered host sites show their most abundant element; column ``occupancy`` has its amount.
     """
+    import ase
+    import ase.io
+
     frames = []
     major = [max(site.items(), key=lambda item: item[1]) for site in hop.host_species]
     for image in hop.path_frac:
