@@ -12,9 +12,10 @@ from __future__ import annotations
 import csv
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -34,8 +35,7 @@ ROBUST_SHARE = 0.683
 """One standard deviation is the size that this share of the errors stays below."""
 
 
-@dataclass(frozen=True)
-class ValidationRow:
+class ValidationRow(NamedTuple):
     """One row of a validation.
 
     Attributes:
@@ -150,22 +150,20 @@ def read_validation(folder: Path) -> dict[str, list[ValidationRow]]:
         try:
             with path.open(encoding="utf-8", newline="") as stream:
                 lines = csv.reader(stream)
-                names = next(lines, [])
-                tables[path.stem] = [
-                    _row(dict(zip(names, line, strict=True))) for line in lines if line
-                ]
-        except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
+                if tuple(next(lines, ())) != COLUMNS:
+                    raise ValueError(f"its columns are not {', '.join(COLUMNS)}")
+                tables[path.stem] = [_row(line) for line in lines if line]
+        except (OSError, ValueError, csv.Error) as error:
             raise IncompatibleModelError(f"{path}: cannot be read ({error})") from None
     return tables
 
 
-def _row(row: Mapping[str, str]) -> ValidationRow:
-    prediction, error = float(row["prediction"]), float(row["absolute_error"])
+def _row(line: Sequence[str]) -> ValidationRow:
+    id, family, ion, mean, gap, checksum = line
+    prediction, error = float(mean), float(gap)
     if not (math.isfinite(prediction) and 0.0 <= error < math.inf):
-        raise ValueError(f"{row['id']}: prediction {prediction}, error {error}")
-    return ValidationRow(
-        row["id"], row["family"], row["working_ion"], prediction, error, row["label_sha256"]
-    )
+        raise ValueError(f"{id}: prediction {prediction}, error {error}")
+    return ValidationRow(id, family, ion, prediction, error, checksum)
 
 
 def errors_by_domain(folder: Path) -> dict[str, DomainError]:
