@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from ionbridge.screening.planning.adapted import adapted_entries
@@ -14,11 +13,8 @@ from ionbridge.screening.planning.fitted_cells import fitted_entries
 from ionbridge.screening.planning.formulas import formula_entries
 from ionbridge.screening.planning.manufacture import manufacture_entries
 from ionbridge.screening.planning.potentials import potential_entries
+from ionbridge.screening.planning.settings_files import adapter_folders
 from ionbridge.screening.planning.trained import trained_entries
-
-ADAPTERS_VARIABLE = "IONBRIDGE_ADAPTERS"
-USUAL_ADAPTERS = "~/.ionbridge/adapters"
-ADAPTER = "adapter.yaml"
 
 
 def default_catalogue() -> Catalogue:
@@ -45,13 +41,6 @@ def default_catalogue() -> Catalogue:
         ),
         (*broken, *unusable),
     )
-
-
-def adapter_folders() -> list[Path]:
-    """Folders that hold an adapter of a model of others, those of the user alone."""
-    stated = os.environ.get(ADAPTERS_VARIABLE) or USUAL_ADAPTERS
-    roots = [Path(part).expanduser() for part in stated.split(os.pathsep) if part]
-    return [path.parent for root in roots for path in sorted(root.glob(f"*/{ADAPTER}"))]
 
 
 def _foreign_entries(folders: list[Path]) -> tuple[list[Entry], list[tuple[str, str]]]:

@@ -43,7 +43,6 @@ from ionbridge.screening.planning.catalogue import (
     Tables,
     ValidatedError,
 )
-from ionbridge.screening.planning.entries import ADAPTER, adapter_folders
 from ionbridge.screening.planning.formulas import hop_row
 from ionbridge.screening.planning.inputs import composition_row, read_given
 from ionbridge.screening.planning.quantities import (
@@ -53,6 +52,7 @@ from ionbridge.screening.planning.quantities import (
     quantity,
 )
 from ionbridge.screening.planning.records import composition_of, failed, hop_of, usable
+from ionbridge.screening.planning.settings_files import ADAPTER, adapter_folders
 from ionbridge.structures.features.descriptors import (
     composition_descriptors,
     composition_feature_names,

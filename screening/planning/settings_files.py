@@ -1,8 +1,11 @@
-"""JSON files that describe how an electrode is made, how a cell is used, and what it costs."""
+"""JSON files that describe how an electrode is made, how a cell is used, and what it costs; and where
+the adapters of models of others lie.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +15,10 @@ from ionbridge.structures.configuration import nearest
 
 HEAD_KEYS = ("viscosity_Pa_s", "blade_length_mm", "head_Pa")
 """Of a head of slurry behind the blade: all of them, or none."""
+
+ADAPTERS_VARIABLE = "IONBRIDGE_ADAPTERS"
+USUAL_ADAPTERS = "~/.ionbridge/adapters"
+ADAPTER = "adapter.yaml"
 
 
 @dataclass(frozen=True)
@@ -85,3 +92,10 @@ def _checked(path: Path, data: Mapping[str, object], form: SettingsForm) -> dict
         if is_fraction and found[key] >= 1:
             raise InputError(f"{path}: {key}: expected less than 1, got {value!r}")
     return found
+
+
+def adapter_folders() -> list[Path]:
+    """Folders that hold an adapter of a model of others, those of the user alone."""
+    stated = os.environ.get(ADAPTERS_VARIABLE) or USUAL_ADAPTERS
+    roots = [Path(part).expanduser() for part in stated.split(os.pathsep) if part]
+    return [path.parent for root in roots for path in sorted(root.glob(f"*/{ADAPTER}"))]

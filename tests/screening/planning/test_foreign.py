@@ -22,7 +22,6 @@ from sklearn.preprocessing import FunctionTransformer
 from ionbridge.screening.cli import main
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.planning.catalogue import Catalogue, Conditions, StepContext
-from ionbridge.screening.planning.entries import adapter_folders
 from ionbridge.screening.planning.foreign import (
     check_allowed,
     foreign_entries,
@@ -31,6 +30,7 @@ from ionbridge.screening.planning.foreign import (
 )
 from ionbridge.screening.planning.inputs import read_givens
 from ionbridge.screening.planning.planner import plan
+from ionbridge.screening.planning.settings_files import adapter_folders
 from ionbridge.structures.io.json_records import hop_to_json
 from tests.screening.tiny import tiny_hops
 
