@@ -1,5 +1,6 @@
-"""JSON files that describe how an electrode is made, how a cell is used, and what it costs; and where
-the adapters of models of others lie.
+"""JSON files that describe how an electrode is made, how a cell is used, and what it costs.
+
+Where the adapters of models of others lie is known here, too.
 """
 
 from __future__ import annotations
