@@ -1,7 +1,6 @@
 """``models check`` finds a card with a lie in it."""
 
 import shutil
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -116,7 +115,7 @@ def test_a_lie_under_any_key_is_found(model, name):
 
 def altered_rows(model, **values):
     first, *others = read_validation(model)[GROUPED]
-    write_validation(model, GROUPED, [replace(first, **values), *others])
+    write_validation(model, GROUPED, [first._replace(**values), *others])
 
 
 def test_rows_made_better_are_found_without_the_data(model):
@@ -146,7 +145,7 @@ def test_labels_are_found_again(label, gap):
     row = validation_row("x", None, "Li", label + gap, label)
     assert label_of(row) == pytest.approx(label, rel=1e-5)
     with pytest.raises(ValueError, match="do not lead"):
-        label_of(replace(row, absolute_error=row.absolute_error + 0.05))
+        label_of(row._replace(absolute_error=row.absolute_error + 0.05))
 
 
 @pytest.mark.parametrize("name", ["hop-barrier", "hop-descriptors"])
