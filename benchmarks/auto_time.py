@@ -18,10 +18,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from ionbridge.models.adaptation.barriers import Base, adapt
+from ionbridge.models.adaptation.adapt import adapt
+from ionbridge.models.adaptation.barriers import Base
 from ionbridge.screening.campaign.starter import starter_neb_hops
 from ionbridge.screening.execution.shards import write_json
 from ionbridge.structures.records import Hop
@@ -48,11 +48,12 @@ def timed(case: str) -> dict[str, Any]:
     hops = starter_neb_hops()
     if "10" in case:
         hops = few(hops)
-    barriers = np.array([hop.barrier_eV for hop in hops], dtype=float)
+    way = case.split(",")[0]
+    candidates = None if way == "auto" else (way,)
     base = Base.of(BASE)
     load = os.getloadavg()
     wall, processor = time.perf_counter(), time.process_time()
-    model = adapt(hops, barriers, base, case.split(",")[0], device="cpu")
+    _, card = adapt(hops, base, candidates, device="cpu")
     wall, processor = time.perf_counter() - wall, time.process_time() - processor
     return {
         "n_labels": len(hops),
@@ -64,9 +65,9 @@ def timed(case: str) -> dict[str, Any]:
         "load_average_after": [round(x, 1) for x in os.getloadavg()],
         "cores": len(os.sched_getaffinity(0)),
         "threads": torch.get_num_threads(),
-        "strategy": model.card_["strategy"],
-        "compared_mae_eV": model.card_.get("compared_mae_eV", {}),
-        "validation": model.card_["validation"],
+        "strategy": card["strategy"],
+        "compared_mae_eV": card.get("compared_mae_eV", {}),
+        "validation": card["validation"],
     }
 
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.few_label_runs import Run
+from benchmarks.few_label_strategies import STRATEGIES, members
 from benchmarks.strategy_prior import StrategyPrior, Trial, choose, trial_of
-from ionbridge.models.regressors.few_shot import STRATEGIES, members
 
 Floats = NDArray[np.float64]
 Rule = Callable[[Run, Trial, StrategyPrior], Floats]

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.few_label_strategies import STRATEGIES, Predictor, Source
 from ionbridge.models.adaptation.few_shot_conductivities import (
     CORE,
     HIGHEST_T,
@@ -28,7 +29,6 @@ from ionbridge.models.adaptation.few_shot_conductivities import (
 from ionbridge.models.checkpoint import sha256
 from ionbridge.models.conductors.conductivity import SCALE, source_group
 from ionbridge.models.metrics import paired_bootstrap, spearman
-from ionbridge.models.regressors.few_shot import STRATEGIES, Predictor, Source
 from ionbridge.structures.sources import na_conductivity, obelix
 
 RESULT = Path(__file__).parent / "results" / "conductivity_transfer.json"

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.few_label_strategies import usable_strategies
 from benchmarks.few_label_tasks import LOG, Task, bulk_tables, bulk_tasks, hop_table, hop_tasks
 from benchmarks.strategy_prior import cross_validated
-from ionbridge.models.regressors.few_shot import usable_strategies
 
 Floats = NDArray[np.float64]
 BULK_SEEDS = 3

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pymatgen.core import Element
 
-from ionbridge.models.regressors.few_shot import Source
+from benchmarks.few_label_strategies import Source
 from ionbridge.models.regressors.gaussian_process import path_scalars
 from ionbridge.models.transforms import LogShift
 from ionbridge.structures.features.descriptors import hop_features

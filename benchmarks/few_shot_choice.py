@@ -14,15 +14,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from benchmarks.few_label_strategies import blended, members
 from benchmarks.few_shot_runs import Answer, Answers
 from benchmarks.few_shot_strategies import FEWEST_FRAMEWORKS
 from benchmarks.few_shot_tasks import Floats, Key, Table, Task
 from benchmarks.strategy_prior import StrategyPrior, Trial, choose, trial_of
-from ionbridge.models.adaptation.barriers import SIMPLE as SIMPLE_WAYS
+from ionbridge.models.adaptation.barriers import BarrierTask
 from ionbridge.models.barriers.hop_barrier import HopBarrierModel
 from ionbridge.models.cross_validation import choose as choose_by_labels
 from ionbridge.models.metrics import mae
-from ionbridge.models.regressors.few_shot import blended, members
 
 CANDIDATES = {
     "family_mean": "mean",
@@ -32,7 +32,7 @@ CANDIDATES = {
     "process_family": "process-family",
     "fed": "fed",
 }
-"""Strategies, by their names in :mod:`ionbridge.models.regressors.few_shot`."""
+"""Strategies, by their names in ``benchmarks.few_label_strategies``."""
 SIMPLE = {
     "family_mean": "family_mean",
     "trees_scratch": "trees",
@@ -108,7 +108,7 @@ def best_elsewhere(errors: Mapping[Key, Mapping[str, float]], task: Task) -> str
 def least(cross_validated: Mapping[str, float]) -> str:
     """By the labels alone, a simple strategy where it is as good."""
     named = {SIMPLE.get(BY_KEY[key], key): error for key, error in cross_validated.items()}
-    chosen = choose_by_labels(named, SIMPLE_WAYS, HopBarrierModel.kind)
+    chosen = choose_by_labels(named, BarrierTask.simple, HopBarrierModel.kind)
     back = {name: strategy for strategy, name in SIMPLE.items()}
     return back.get(chosen) or BY_KEY[chosen]
 

@@ -20,11 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pymatgen.core import Composition
 
+from benchmarks.electrochemical_limits import Phases
 from ionbridge.models.checkpoint import sha256
 from ionbridge.models.conductors.host_properties import PropertyTrees, host_group
 from ionbridge.models.metrics import bootstrap, interval_coverage, mae, r2, spearman
 from ionbridge.models.validation import GROUPED, validation_row, write_validation
-from ionbridge.structures.chemistry.electrochemical_limits import Phases
 from ionbridge.structures.features.conductor_descriptors import conductor_ion
 from ionbridge.structures.features.host_descriptors import redox_block
 from ionbridge.structures.features.splits import GroupedKFold

@@ -25,12 +25,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.few_label_strategies import STRATEGIES, Source
 from benchmarks.few_label_tasks import BULK, N_CORE, Task, bulk_tables
 from benchmarks.strategy_prior import cross_validated, transfers
 from ionbridge.models.checkpoint import sha256
 from ionbridge.models.cross_validation import WORTHWHILE
 from ionbridge.models.metrics import mae
-from ionbridge.models.regressors.few_shot import STRATEGIES, Source
 from ionbridge.screening.execution.shards import write_json
 from ionbridge.structures.sources import materials_project
 

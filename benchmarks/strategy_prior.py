@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ionbridge.models.regressors.few_shot import (
+from benchmarks.few_label_strategies import (
     STRATEGIES,
     Source,
     Strategy,

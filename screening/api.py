@@ -6,21 +6,17 @@ that numbers agree to the last digit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from pymatgen.core import Structure
 from pymatgen.io.ase import AseAtomsAdaptor
 
-from ionbridge.models.adaptation.barriers import Base
-from ionbridge.models.adaptation.barriers import adapt as adapt_hops
-from ionbridge.models.adaptation.few_shot_conductivities import adapt_conductivity
-from ionbridge.models.conductors.conductivity import ConductivityTrees
-from ionbridge.models.library import DEFAULTS, load
+from ionbridge.models.adaptation.adapt import adapt as adapt_to
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.execution.executors import executor_from
 from ionbridge.screening.execution.progress import is_shown
@@ -29,6 +25,10 @@ from ionbridge.screening.prediction.conductivities import learnable
 from ionbridge.screening.prediction.evaluation import evaluate as evaluate_predictions
 from ionbridge.screening.prediction.files import Input, Quantity, read_input
 from ionbridge.screening.prediction.files import predict as predict_input
+from ionbridge.structures.features.diffusivity_labels import (
+    is_diffusivity_file,
+    read_diffusivities,
+)
 from ionbridge.structures.io.tables import ConductivityRow
 from ionbridge.structures.records import Crystal, FailedRecord, Hop
 
@@ -96,21 +96,26 @@ def evaluate(
 def adapt(
     labels: Any,
     *,
+    quantity: str | None = None,
     base: str | PathLike[str] | None = None,
     strategy: str = "auto",
     method: str | None = None,
+    cifs: str | PathLike[str] | None = None,
     trials: int = 0,
     study: str | PathLike[str] | None = None,
     seed: int = 0,
     progress: bool | None = None,
 ) -> tuple[Any, dict[str, Any]]:
-    """Adapt a shipped model to labelled hops, or to a table of measured conductivities.
+    """Adapt a shipped model to labelled hops, or to conductivities or diffusivities.
 
     Args:
         labels: A path, or a list of hops with ``barrier_eV``.
+        quantity: ``migration_barrier``, ``conductivity`` or ``diffusivity``, refused where the
+            labels are of another.
         base: Model to start from; by default the best shipped one for these labels.
         strategy: ``auto`` compares ways by cross-validation on the labels and takes what wins.
-        method: Of hops labelled by several methods, the one whose values are wanted.
+        method: Of labels by several methods, the one whose values are wanted.
+        cifs: Folder with CIFs of the rows of a conductivity table.
         trials: Settings that are tried in a search, judged on host frameworks held out of it, and
             taken only where they win there; 0 for the defaults.
         study: Journal of that search, an Optuna study; with it the search goes on where it was.
@@ -122,43 +127,75 @@ def adapt(
         compared, and the errors found.
 
     Raises:
-        InputError: Nothing that can be read, or no labels in it.
+        InputError: Nothing that can be read, or no labels in it that can be learnt from.
     """
-    data = _input(labels, None)
-    if data.kind == "conductivity_table":
-        if method is not None:
-            raise InputError("method is not for conductivities, all from experiment")
-        if trials:
-            raise InputError("a search of settings is for barriers; conductivities have none")
-        rows = learnable(data.records)
-        if not rows:
-            raise InputError(
+    given = labels
+    if not isinstance(given, Labelled):
+        given = labelled(labels, quantity, None if cifs is None else Path(cifs))
+    try:
+        return adapt_to(
+            given.records,
+            None if base is None else str(base),
+            None if strategy == "auto" else (strategy,),
+            method=method,
+            trials=trials,
+            study=None if study is None else Path(study),
+            seed=seed,
+            progress=is_shown(progress),
+        )
+    except ValueError as error:
+        raise InputError(str(error)) from error
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Records that can be learnt from.
+
+    Attributes:
+        quantity: What their labels are of.
+        records: Hops, or rows of compositions, each with its label.
+        failed: Diffusivities that could not be read, with the reason.
+        found: One line that says what was found.
+    """
+
+    quantity: str
+    records: Sequence[Any]
+    failed: Sequence[FailedRecord]
+    found: str
+
+
+def labelled(given: Any, quantity: str | None = None, cifs: Path | None = None) -> Labelled:
+    """Labels to learn from; see :func:`adapt` for the arguments.
+
+    Raises:
+        InputError: Nothing that can be read, no labels in it, or labels of another quantity.
+    """
+    path = Path(given) if isinstance(given, str | PathLike) else None
+    failed: Sequence[FailedRecord] = ()
+    records: Sequence[Any]
+    if quantity in (None, "diffusivity") and path is not None and is_diffusivity_file(path):
+        own, data = "diffusivity", read_diffusivities(path)
+        records, failed = data.rows, data.failed
+        found = f"found {len(records) + len(failed)} diffusivities"
+        missing = "no diffusivity with a composition and a temperature"
+    else:
+        read = _input(given, cifs)
+        found = read.found
+        if read.kind == "conductivity_table":
+            own, records = "conductivity", learnable(read.records)
+            missing = (
                 "no row with a working ion and a conductivity at room temperature; columns "
                 "'Formula' and 'Ionic conductivity (S/cm)' are needed"
             )
-        name = str(base or DEFAULTS["conductivity"])
-        known = load(name)
-        if not isinstance(known, ConductivityTrees):
-            raise InputError(f"base {name}: a {type(known).__name__} knows no conductivities")
-        own = [row.label for row in rows if row.label is not None]
-        return adapt_conductivity(rows, own, known, name, strategy, seed, is_shown(progress))
-    hops = [r for r in data.records if isinstance(r, Hop) and r.barrier_eV is not None]
-    if not hops:
-        raise InputError("no hop with a barrier_eV to learn from")
-    source = Base.of(str(base or DEFAULTS["migration_barrier"]))
-    barrier_eV = np.array([float(hop.barrier_eV or 0.0) for hop in hops])
-    model = adapt_hops(
-        hops,
-        barrier_eV,
-        source,
-        strategy,
-        method=method,
-        trials=trials,
-        study=None if study is None else Path(study),
-        seed=seed,
-        progress=is_shown(progress),
-    )
-    return model, model.card_
+        else:
+            own = "migration_barrier"
+            records = [r for r in read.records if isinstance(r, Hop) and r.barrier_eV is not None]
+            missing = "no hop with a barrier_eV to learn from"
+    if quantity not in (None, own):
+        raise InputError(f"these labels are of {own}, not {quantity}")
+    if not records:
+        raise InputError(missing)
+    return Labelled(own, records, failed, found)
 
 
 def plan(goal: str, given: str | PathLike[str] | Sequence[str | PathLike[str]], **at: float) -> Any:
@@ -261,11 +298,5 @@ def _record(item: Any, id: str) -> Any:
 
 
 def _crystal(structure: Structure, id: str) -> Crystal:
-    species: list[Mapping[str, float]] = []
-    for site in structure:
-        amounts: dict[str, float] = {}
-        for specie, amount in site.species.items():
-            symbol = specie.symbol
-            amounts[symbol] = amounts.get(symbol, 0.0) + float(amount)
-        species.append(amounts)
-    return Crystal(id, structure.lattice.matrix.copy(), tuple(species), structure.frac_coords % 1.0)
+    crystal = Crystal.from_pymatgen(structure, id)
+    return replace(crystal, frac=crystal.frac % 1.0)

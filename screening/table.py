@@ -12,8 +12,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from ionbridge.screening.errors import InputError
+from ionbridge.structures.io.tables import read_table
 from ionbridge.structures.records import Crystal, FailedRecord
 
 Row = dict[str, Any]
@@ -148,6 +151,20 @@ UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 CELL_BREAK = re.compile(r"[\r\n\",]")
 """What ends a cell or a row for one reader of CSV files or another."""
+
+
+def given_table(
+    path: Path, needed: Sequence[str] = ()
+) -> tuple[tuple[str, ...], list[dict[str, str]]]:
+    """Columns and rows of a user's CSV file.
+
+    Raises:
+        InputError: It cannot be read, is no table, or lacks a needed column.
+    """
+    try:
+        return read_table(path, needed)
+    except ValueError as error:
+        raise InputError(str(error)) from error
 
 
 def crystal_row(crystal: Crystal, **values: Any) -> Row:

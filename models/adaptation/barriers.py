@@ -1,8 +1,4 @@
-"""From labels to a calibrated, documented model: fine-tuning as one call.
-
-``adapt`` fits an ensemble from a pretrained base by one strategy, or by the one that grouped
-cross-validation on the labels themselves finds best (``auto``), the simple baselines among the
-candidates. Out-of-fold errors calibrate the intervals and go into the card.
+"""Migration barriers from labelled hops, beside a pretrained base.
 
 Labels may be of several methods (``Hop.method``: DFT bands, bands of a universal potential, ...).
 They are not pooled: the model gives the values of one method, by default the most trusted, and only
@@ -22,15 +18,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from ionbridge.models import library
 from ionbridge.models.adaptation.multi_fidelity import Footing, Rows
+from ionbridge.models.adaptation.task import Rule, Task, TimeIsUpError
 from ionbridge.models.adaptation.tuning import Settings, tune
 from ionbridge.models.barriers.hop_barrier import TARGET as FED_TARGET
 from ionbridge.models.barriers.hop_barrier import HopBarrierModel
 from ionbridge.models.calibration import ENOUGH_GROUPS, Calibration
-from ionbridge.models.cross_validation import choose, cross_val_predict, grouped_folds
+from ionbridge.models.cross_validation import cross_val_predict, grouped_folds
 from ionbridge.models.hop_networks.encoder import HopEncoder
 from ionbridge.models.hop_networks.ensemble import HopEnsemble, HopEnsembleConfig
 from ionbridge.models.hop_networks.finetuning import STRATEGIES, FromScratch, Strategy
@@ -75,21 +71,6 @@ MOVING_HOST = Effort(gradient_steps=600, epochs=(15, 80))
 
 VALIDATION_MEMBERS = 2
 """Networks of an ensemble in cross-validation: the fewest that can disagree."""
-
-AUTO_CANDIDATES = (
-    FamilyIonMean.kind,
-    GaussianProcessBaseline.kind,
-    ExtraTreesBaseline.kind,
-    HopBarrierModel.kind,
-    "frozen",
-    "full",
-    "scratch",
-)
-"""What ``auto`` compares: what needs no network, what reads pretrained networks' energies, tuned
-networks, and no transfer."""
-
-SIMPLE = frozenset((*BASELINES, HopBarrierModel.kind))
-"""Those of which no network is tuned."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,153 +169,177 @@ def process_of(model: HopBarrierModel, theta: NDArray[np.float64] | None = None)
     return PathProcess(model.inputs_.scalars, LogShift().forward(saddle), theta)
 
 
-class _TimeIsUpError(Exception):
-    """A comparison has taken too long."""
-
-
-def adapt(
-    hops: Sequence[Hop],
-    barrier_eV: NDArray[np.float64],
-    base: Base,
-    strategy: str = "auto",
-    *,
-    method: str | None = None,
-    seed: int = 0,
-    n_members: int = 5,
-    n_folds: int = 5,
-    device: str = "auto",
-    trials: int = 0,
-    study: Path | None = None,
-    limit_s: float | None = None,
-    progress: bool = False,
-) -> Any:
-    """Fit a model to labelled hops and calibrate it by grouped cross-validation.
+class BarrierTask(Task):
+    """Migration barriers of hops, learnt beside a pretrained base.
 
     Args:
-        hops: (n,) labelled hops.
-        barrier_eV: (n,) forward barriers.
-        base: Pretrained networks.
-        strategy: A name of :data:`ionbridge.models.hop_networks.finetuning.STRATEGIES`,
-            ``physics_fed`` (labels joined with those of the base), or ``auto``.
-        method: Whose values the model gives, where labels are of several methods; None takes the
-            most trusted.
+        hops: (n,) hops with ``barrier_eV``, of one or several methods.
+        base: Model to start from, or its name; None takes the best shipped one.
+        method: Whose values the model gives; None takes the most trusted of the labels.
         seed: Of everything drawn.
-        n_members: Networks in the ensemble.
+        n_members: Networks in an ensemble.
         n_folds: Of the cross-validation; fewer where there are fewer host frameworks.
         device: ``auto``, ``cpu`` or ``cuda``.
-        trials: Settings that are tried in a search (:mod:`ionbridge.models.adaptation.tuning`); 0
-            for the defaults.
-        study: Journal of the search, with which it goes on.
-        limit_s: Most seconds for the comparison of ``auto``; candidates that are not done by then
-            are left out, and the card names them.
-        progress: Show progress bars.
-
-    Returns:
-        A fitted model with ``predict``, ``interval``, ``in_domain``, ``save``; what was compared
-        and how well the chosen one does out of fold stands in its ``card_``; ``validated_`` holds
-        each hop with its out-of-fold barrier and its label, eV.
 
     Raises:
-        ValueError: Unknown strategy, too few labels, none of the method asked for, or a search
-            that cannot be made.
+        ValueError: No or one label of the method, or a base without networks.
     """
-    known = ("auto", HopBarrierModel.kind, *STRATEGIES)
-    if strategy not in known:
-        raise ValueError(f"unknown strategy {strategy!r}; known: {', '.join(known)}")
-    base = base.without(hops)
-    footing = Footing.of(hops, barrier_eV, base.process, base.method, method)
-    hops, barrier_eV = footing.hops, footing.barrier_eV
-    if len(hops) < 2:
-        of = f" of method {footing.method}" if footing.counts else ""
-        raise ValueError(f"{len(hops)} labelled hop(s){of}; at least 2 are needed to fit a model")
-    folds, split = folds_of(hops, n_folds)
 
-    def placed(train: Rows, test: Rows) -> Base:
-        process = footing.known(train, test)
-        moves = footing.method != footing.base_method
-        return base.on_footing(process) if moves else replace(base, process=process)
+    quantity = "migration_barrier"
+    candidates = (
+        FamilyIonMean.kind,
+        GaussianProcessBaseline.kind,
+        ExtraTreesBaseline.kind,
+        HopBarrierModel.kind,
+        "frozen",
+        "full",
+        "scratch",
+    )
+    known = (*BASELINES, HopBarrierModel.kind, *STRATEGIES)
+    simple = frozenset((*BASELINES, HopBarrierModel.kind))
+    slow = frozenset(STRATEGIES)
+    suffix = "_eV"
 
-    bases = [placed(fold.train, fold.test) for fold in folds]
+    def __init__(
+        self,
+        hops: Sequence[Hop],
+        base: str | Path | Base | None = None,
+        method: str | None = None,
+        seed: int = 0,
+        n_members: int = 5,
+        n_folds: int = 5,
+        device: str = "auto",
+    ) -> None:
+        given = base if isinstance(base, Base) else Base.of(base or library.DEFAULTS[self.quantity])
+        self.base = given.without(hops)
+        labels = np.array([hop.barrier_eV for hop in hops], dtype=float)
+        self.footing = Footing.of(hops, labels, self.base.process, self.base.method, method)
+        self.hops, self.barrier_eV = self.footing.hops, self.footing.barrier_eV
+        if len(self.hops) < 2:
+            of = f" of method {self.footing.method}" if self.footing.counts else ""
+            raise ValueError(
+                f"{len(self.hops)} labelled hop(s){of}; at least 2 are needed to fit a model"
+            )
+        self.seed, self.n_members, self.device = seed, n_members, device
+        self.folds, self.split = folds_of(self.hops, n_folds)
+        self.placed = [self._base_for(fold.train, fold.test) for fold in self.folds]
+        self.n_groups = len({hop.framework for hop in self.hops})
+        if self.n_groups < ENOUGH_GROUPS and self.base.fed is not None:
+            self.stands = HopBarrierModel.kind
+        self.settings: dict[str, Settings] = {}
 
-    def maker(with_: Settings, b: Base, n_labels: int, n_members: int) -> Callable[[], Any]:
-        return _maker(with_, b, n_labels, seed, n_members, device)
+    def _base_for(self, train: Rows, test: Rows) -> Base:
+        process = self.footing.known(train, test)
+        moves = self.footing.method != self.footing.base_method
+        return self.base.on_footing(process) if moves else replace(self.base, process=process)
 
-    def validated(with_: Settings, n_members: int, until: float | None = None) -> Prediction:
+    def _maker(
+        self, settings: Settings, base: Base, n_labels: int, n_members: int
+    ) -> Callable[[], Any]:
+        name = settings.strategy
+        if name == ExtraTreesBaseline.kind:
+            leaf, share = settings.min_leaf, settings.max_features
+            return lambda: ExtraTreesBaseline(min_leaf=leaf, max_features=share)
+        if name == GaussianProcessBaseline.kind:
+            return lambda: GaussianProcessBaseline(LogShift().shift_eV, base.process)
+        if name in BASELINES:
+            return BASELINES[name]
+        if name == HopBarrierModel.kind:
+            reads = base.fed is None or base.fed.reads_energies
+            return lambda: HopBarrierModel(self.seed, reads, known=base.fed, n_folds=0)
+        strategy = STRATEGIES[name]()
+        config = ensemble_config(
+            base, strategy, n_labels, self.seed, n_members, self.device, settings
+        )
+        if isinstance(strategy, FromScratch):
+            return lambda: HopEnsemble(config)
+        return lambda: HopEnsemble(config, base.weights, base.process)
+
+    def _settings(self, strategy: str) -> Settings:
+        return self.settings.get(strategy, Settings(strategy))
+
+    def out_of_fold(
+        self, strategy: str, final: bool = True, until: float | None = None
+    ) -> Prediction:
+        """Barriers in eV of hops whose framework was not learnt from."""
+        n_members = min(self.n_members, VALIDATION_MEMBERS) if final else 1
         parts = []
-        for b, fold in zip(bases, folds, strict=True):
+        for base, fold in zip(self.placed, self.folds, strict=True):
             if until is not None and time.monotonic() > until:
-                raise _TimeIsUpError
-            make = maker(with_, b, len(hops), n_members)
-            parts.append(cross_val_predict(make, hops, barrier_eV, [fold]))
+                raise TimeIsUpError
+            make = self._maker(self._settings(strategy), base, len(self.hops), n_members)
+            parts.append(cross_val_predict(make, self.hops, self.barrier_eV, [fold]))
         fields = ("mean", "aleatoric_std", "epistemic_std")
         return Prediction(*(np.sum([getattr(p, f) for p in parts], axis=0) for f in fields))
 
-    def best_of(compared: Mapping[str, float]) -> str:
-        few = len({hop.framework for hop in hops}) < ENOUGH_GROUPS
-        stands = HopBarrierModel.kind if few and base.fed is not None else None
-        return choose(compared, SIMPLE, stands)
+    def error(self, found: Prediction) -> float:
+        """Mean absolute error of the hops, eV."""
+        return mae(self.barrier_eV, found.mean)
 
-    def fitted_to(with_: Settings, train: Rows, test: Rows) -> NDArray[np.float64]:
-        model = maker(with_, placed(train, test), len(train), 1)()
-        model.fit([hops[i] for i in train], barrier_eV[train])
-        predicted: Prediction = model.predict([hops[i] for i in test])
-        return predicted.mean
-
-    ends = None if limit_s is None else time.monotonic() + limit_s
-    compared: dict[str, float] = {}
-    left_out: list[str] = []
-    candidates = AUTO_CANDIDATES if strategy == "auto" else (strategy,)
-    tuning = None
-    if trials:
+    def search(
+        self, candidates: Sequence[str], rule: Rule, trials: int, study: Path | None, progress: bool
+    ) -> tuple[str, dict[str, Any]]:
+        """The strategy whose settings do best on frameworks held out of the search."""
         if study is None:
             raise ValueError("a search needs a study file")
+
+        def predict(settings: Settings, train: Rows, test: Rows) -> NDArray[np.float64]:
+            model = self._maker(settings, self._base_for(train, test), len(train), 1)()
+            model.fit([self.hops[i] for i in train], self.barrier_eV[train])
+            predicted: Prediction = model.predict([self.hops[i] for i in test])
+            return predicted.mean
+
         tuning = tune(
-            hops, barrier_eV, fitted_to, candidates, best_of,
-            n_trials=trials, study=study, seed=seed, progress=progress,
+            self.hops, self.barrier_eV, predict, candidates, rule,
+            n_trials=trials, study=study, seed=self.seed, progress=progress,
         )  # fmt: skip
-        settings = tuning.settings
-    else:
-        if strategy == "auto":
-            for name in tqdm(candidates, desc="compare", disable=not progress):
-                until = None if name in SIMPLE else ends
-                try:
-                    found = validated(Settings(name), n_members=1, until=until)
-                except _TimeIsUpError:
-                    left_out.append(name)
-                    continue
-                compared[name] = mae(barrier_eV, found.mean)
-        settings = Settings(best_of(compared) if compared else strategy)
-    validation = validated(settings, min(n_members, VALIDATION_MEMBERS))
-    every, none = np.arange(len(hops)), np.arange(0)
-    start = placed(every, none)
-    model = maker(settings, start, len(hops), n_members)()
-    _fit(model, hops, barrier_eV, progress)
-    card = _card(settings.strategy, base, footing, compared, seed)
-    if left_out:
-        card["not_compared"] = dict.fromkeys(left_out, f"not done in {limit_s:g} s")
-    if tuning is not None:
-        card["tuning"] = tuning.report
-    if isinstance(model, HopEnsemble | HopBarrierModel):
-        target = FED_TARGET if isinstance(model, HopBarrierModel) else model.config.target
-        n_groups = len({hop.framework for hop in hops})
-        model.calibration_ = Calibration.fit(
-            validation, barrier_eV, target, n_groups=n_groups, source=base.calibration
-        )
-        validation = model.calibration_.calibrated(validation)
-    lower, upper = model.interval(validation)
-    card["validation"] = {
-        "split": split,
-        "n": len(hops),
-        "mae_eV": round(mae(barrier_eV, validation.mean), 4),
-        "spearman": round(spearman(barrier_eV, validation.mean), 4) if len(hops) > 2 else None,
-        "interval_coverage_90": round(interval_coverage(barrier_eV, lower, upper), 3),
-    }
-    model.card_ = card
-    model.validated_ = [
-        (hop, float(mean), float(label))
-        for hop, mean, label in zip(hops, validation.mean, barrier_eV, strict=True)
-    ]
-    return model
+        self.settings[tuning.settings.strategy] = tuning.settings
+        return tuning.settings.strategy, tuning.report
+
+    def fitted(
+        self, strategy: str, found: Prediction, progress: bool
+    ) -> tuple[Any, dict[str, Any]]:
+        """The model of all hops; ``validated_`` holds hop, out-of-fold barrier and label, eV."""
+        hops, barrier_eV = self.hops, self.barrier_eV
+        start = self._base_for(np.arange(len(hops)), np.arange(0))
+        model = self._maker(self._settings(strategy), start, len(hops), self.n_members)()
+        if isinstance(model, HopEnsemble):
+            model.fit(hops, barrier_eV, progress="fine-tune" if progress else None)
+        else:
+            model.fit(hops, barrier_eV)
+        if isinstance(model, HopEnsemble | HopBarrierModel):
+            target = FED_TARGET if isinstance(model, HopBarrierModel) else model.config.target
+            model.calibration_ = Calibration.fit(
+                found, barrier_eV, target, n_groups=self.n_groups, source=self.base.calibration
+            )
+            found = model.calibration_.calibrated(found)
+        model.validated_ = list(zip(hops, found.mean.tolist(), barrier_eV.tolist(), strict=True))
+        counts = self.footing.counts
+        card = {
+            "predicts": "migration barrier of a hop, eV",
+            "quantity": self.quantity,
+            "inputs": ["hop"],
+            "working_ions": sorted({hop.working_ion for hop in hops}),
+            "families": sorted({canonical_family(hop.family) for hop in hops if hop.family}),
+            "trained_on": {
+                "n_hops": len(hops),
+                "n_frameworks": self.n_groups,
+                "base_systems": sorted({hop.framework for hop in hops}),
+                "methods": sorted({hop.method for hop in hops if hop.method}),
+                **({"n_hops_of_other_methods": counts} if counts else {}),
+            },
+            "base": self.base.name,
+            "validation": {
+                "split": self.split,
+                "n": len(hops),
+                "mae_eV": round(self.error(found), 4),
+                "spearman": round(spearman(barrier_eV, found.mean), 4) if len(hops) > 2 else None,
+                "interval_coverage_90": round(
+                    interval_coverage(barrier_eV, *model.interval(found)), 3
+                ),
+            },
+        }
+        return model, card
 
 
 def folds_of(hops: Sequence[Hop], n_folds: int) -> tuple[list[Split], str]:
@@ -379,60 +384,3 @@ def ensemble_config(
         n_members=n_members,
         strategy=strategy,
     )
-
-
-def _maker(
-    settings: Settings, base: Base, n_labels: int, seed: int, n_members: int, device: str
-) -> Callable[[], Any]:
-    name = settings.strategy
-    if name == ExtraTreesBaseline.kind:
-        return lambda: ExtraTreesBaseline(
-            min_leaf=settings.min_leaf, max_features=settings.max_features
-        )
-    if name == GaussianProcessBaseline.kind:
-        return lambda: GaussianProcessBaseline(LogShift().shift_eV, base.process)
-    if name in BASELINES:
-        return BASELINES[name]
-    if name == HopBarrierModel.kind:
-        reads = base.fed is None or base.fed.reads_energies
-        return lambda: HopBarrierModel(seed, reads, known=base.fed, n_folds=0)
-    strategy: Strategy = STRATEGIES[name]()
-    config = ensemble_config(base, strategy, n_labels, seed, n_members, device, settings)
-    if isinstance(strategy, FromScratch):
-        return lambda: HopEnsemble(config)
-    return lambda: HopEnsemble(config, base.weights, base.process)
-
-
-def _fit(model: Any, hops: Sequence[Hop], barrier_eV: NDArray[np.float64], progress: bool) -> None:
-    if isinstance(model, HopEnsemble):
-        model.fit(hops, barrier_eV, progress="fine-tune" if progress else None)
-    else:
-        model.fit(hops, barrier_eV)
-
-
-def _card(
-    chosen: str, base: Base, footing: Footing, compared: Mapping[str, float], seed: int
-) -> dict[str, Any]:
-    hops = footing.hops
-    families = sorted({canonical_family(hop.family) for hop in hops if hop.family})
-    card: dict[str, Any] = {
-        "predicts": "migration barrier of a hop, eV",
-        "quantity": "migration_barrier",
-        "inputs": ["hop"],
-        "working_ions": sorted({hop.working_ion for hop in hops}),
-        "families": families,
-        "trained_on": {
-            "n_hops": len(hops),
-            "n_frameworks": len({hop.framework for hop in hops}),
-            "base_systems": sorted({hop.framework for hop in hops}),
-            "methods": sorted({hop.method for hop in hops if hop.method}),
-            **({"n_hops_of_other_methods": footing.counts} if footing.counts else {}),
-        },
-        "base": base.name,
-        "strategy": chosen,
-        "seed": seed,
-        "licence": "MIT",
-    }
-    if compared:
-        card["compared_mae_eV"] = {name: round(value, 4) for name, value in compared.items()}
-    return card

@@ -17,7 +17,7 @@ from ionbridge.models.domain import Domain
 from ionbridge.models.hop_networks.hop_graphs import features_of
 from ionbridge.models.prediction import Prediction
 from ionbridge.models.regressors.baseline import Arrays, Baseline, Floats
-from ionbridge.models.regressors.few_shot import Source, is_new, strategy_named
+from ionbridge.models.regressors.few_shot import Source, strategy_named
 from ionbridge.models.regressors.gaussian_process import path_scalars
 from ionbridge.models.transforms import LogShift
 from ionbridge.structures.features.graph import PATH_SCALARS
@@ -28,9 +28,6 @@ SCALE = LogShift(0.1)
 LARGEST_T = 3.0
 """Predictions above this (20 eV) are runaways of a line."""
 CORE = tuple(range(len(PATH_SCALARS)))
-ION_GROUPS = (("Li",), ("Na", "K", "Rb"), ("Mg", "Ca", "Zn", "Al", "Sr"))
-"""Working ions whose hops make a part of the source of its own."""
-FEWEST_IN_PART = 30
 
 
 def hop_descriptors(hops: Sequence[Hop]) -> Floats:
@@ -39,26 +36,13 @@ def hop_descriptors(hops: Sequence[Hop]) -> Floats:
     return found
 
 
-def source_of(descriptors: Floats, target: Floats, ions: Sequence[str], seed: int = 0) -> Source:
-    """Hops of other chemistries as a source, with parts by kind of ion."""
-    member = np.array(ions)
-    parts = {"+".join(group): np.isin(member, group) for group in ION_GROUPS}
-    return Source(
-        descriptors,
-        target,
-        CORE,
-        parts={name: rows for name, rows in parts.items() if rows.sum() >= FEWEST_IN_PART},
-        seed=seed,
-    )
-
-
 @dataclass
 class FewLabelModel(Baseline):
     """One strategy of :mod:`ionbridge.models.regressors.few_shot` on hops.
 
     Attributes:
-        strategy: Its name, or that of a blend of several; ``zero-shot`` with a source made of the
-            training hops themselves is a plain model of all of them.
+        strategy: Its name; ``zero-shot`` with a source made of the training hops themselves is a
+            plain model of all of them.
         spread: One sigma of its errors on SCALE, from out-of-fold predictions.
         seed: Of everything drawn.
     """
@@ -71,34 +55,14 @@ class FewLabelModel(Baseline):
 
     def __post_init__(self) -> None:
         strategy_named(self.strategy)  # or refused
-        self.known: FewLabelModel | None = None
-
-    def from_source(self, known: FewLabelModel) -> Self:
-        """Use the hops of another model as the source."""
-        self.known = known
-        return self
 
     def _fit(self, hops: Sequence[Hop], barriers: Floats) -> None:
+        """A plain model of all hops, which are its own source."""
         descriptors, target = hop_descriptors(hops), SCALE.forward(barriers)
         ions = [hop.working_ion for hop in hops]
-        if self.known is None:  # its own source: a plain model of all its hops
-            self._set(descriptors, target, ions, descriptors[:0], target[:0])
-        else:
-            known = self.known.source_.descriptors
-            kept = is_new(known, descriptors)  # a hop is not its own neighbour
-            self._set(
-                known[kept],
-                self.known.source_.target[kept],
-                [ion for ion, k in zip(self.known.source_ions_, kept, strict=True) if k],
-                descriptors,
-                target,
-            )
-            self.ions_ = sorted({*self.ions_, *self.known.source_ions_})
+        self._set(descriptors, target, ions, descriptors[:0], target[:0])
         frameworks = [hop.framework for hop in hops]
-        if self.known is None:
-            self.domain_ = Domain.fit(descriptors[:, CORE], frameworks, frozenset(self.ions_))
-        else:
-            self.domain_ = _widened(self.known.domain_, descriptors[:, CORE])
+        self.domain_ = Domain.fit(descriptors[:, CORE], frameworks, frozenset(ions))
 
     def _set(
         self,
@@ -108,10 +72,10 @@ class FewLabelModel(Baseline):
         labels: Floats,
         label_target: Floats,
     ) -> None:
-        self.source_ = source_of(source, source_target, source_ions, self.seed)
+        self.source_ = Source(source, source_target, CORE, seed=self.seed)
         self.source_ions_ = list(source_ions)
         self.labels_, self.label_target_ = labels, label_target
-        self.predictor_ = strategy_named(self.strategy).fit(self.source_, labels, label_target)
+        self.predictor_ = strategy_named(self.strategy)(self.source_, labels, label_target)
 
     def _predict(self, hops: Sequence[Hop]) -> Prediction:
         t = np.minimum(self.predictor_(hop_descriptors(hops)), LARGEST_T)
@@ -150,15 +114,3 @@ class FewLabelModel(Baseline):
         seen = frozenset(settings["source_ions"])
         model.domain_ = Domain.of_arrays(arrays, float(settings["threshold"]), seen)
         return model
-
-
-def _widened(domain: Domain, labels: Floats) -> Domain:
-    """The domain with the labels among its training rows, each as often as rows are averaged."""
-    rows = np.repeat((labels - domain.center) / domain.scale, 3, axis=0)
-    return Domain(
-        domain.center,
-        domain.scale,
-        np.concatenate([domain.reference, rows]),
-        domain.threshold,
-        domain.elements,
-    )

@@ -15,12 +15,12 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
+from ionbridge.models.adaptation.task import Task
 from ionbridge.models.calibration import Calibration
 from ionbridge.models.checkpoint import load_arrays, save_model
 from ionbridge.models.conductors.conductivity import SCALE, SIDE, ConductivityTrees, source_group
-from ionbridge.models.cross_validation import Rows, choose, grouped_folds, out_of_fold
+from ionbridge.models.cross_validation import Rows, grouped_folds, out_of_fold
 from ionbridge.models.domain import Domain
 from ionbridge.models.estimator import Estimator
 from ionbridge.models.prediction import Prediction
@@ -96,7 +96,7 @@ class FewLabelConductivity(Estimator):
     def _set(self, source: Floats, target: Floats, labels: Floats, label_target: Floats) -> None:
         self.arrays_ = dict(zip(_ARRAYS, (source, target, labels, label_target), strict=True))
         base = Source(source, target, CORE, seed=self.seed).without(labels)
-        self.predictor_ = strategy_named(self.strategy).fit(base, labels, label_target)
+        self.predictor_ = strategy_named(self.strategy)(base, labels, label_target)
 
     def predict(self, records: Sequence[ConductivityRow]) -> Prediction:
         """log10 of the conductivity in S/cm, spreads calibrated.
@@ -160,85 +160,96 @@ class FewLabelConductivity(Estimator):
         return model
 
 
-def adapt_conductivity(
-    rows: Sequence[ConductivityRow],
-    labels: Sequence[Label],
-    known: ConductivityTrees,
-    base_name: str,
-    strategy: str = "auto",
-    seed: int = 0,
-    progress: bool = False,
-) -> tuple[FewLabelConductivity, dict[str, Any]]:
-    """A calibrated model and its card.
+class ConductivityTask(Task):
+    """Conductivities at room temperature, learnt beside the rows that another model knows.
 
-    ``auto`` compares :data:`CANDIDATES` by cross-validation on the labels, papers kept together
-    (rows without a source each on their own), and chooses transfer only where it is worth it.
+    Papers are kept together in the cross-validation; rows without a source are each their own.
 
     Args:
-        rows: (n,) rows.
-        labels: (n,) values or bounds, log10 S/cm.
-        known: The model whose training rows are the source.
-        base_name: Of it, for the card.
-        strategy: A name of :data:`CANDIDATES`, or ``auto``.
+        rows: (n,) rows with a label, a value or a bound, log10 S/cm.
+        base: The model whose training rows are the source.
+        base_name: Its name, for the card.
         seed: Of everything drawn.
-        progress: Show a progress bar.
 
     Raises:
-        ValueError: Unknown strategy or too few labels.
+        ValueError: Too few labels, or a base that knows no conductivities.
         UnusableStructureError: A row without a working ion.
     """
-    if strategy not in ("auto", *CANDIDATES):
-        raise ValueError(f"unknown strategy {strategy!r}; known: auto, {', '.join(CANDIDATES)}")
-    if len(rows) < FEWEST_LABELS:
-        raise ValueError(f"{len(rows)} labels; at least {FEWEST_LABELS} are needed")
-    x, t = descriptors(rows, known.elements_), label_targets(labels)
-    value = np.array([label.value for label in labels])
-    side = np.array([SIDE[label.bound] for label in labels])
-    source = Source(*known.composition_rows(), CORE, seed=seed).without(x)
-    names = CANDIDATES if strategy == "auto" else (strategy,)
-    found = {
-        name: _out_of_fold(rows, x, t, source, name, seed)
-        for name in tqdm(names, desc="compare", disable=not progress)
-    }
-    errors = {
-        name: float(_errors(predicted, value, side).mean()) for name, predicted in found.items()
-    }
-    chosen = choose(errors, SCRATCH) if strategy == "auto" else strategy
-    exact = side == 0
-    residual = (t - found[chosen])[exact] if exact.any() else t - found[chosen]
-    spread = max(float(np.sqrt(np.mean(residual**2))), 0.02)
-    calibration = Calibration()
-    if exact.any():
-        calibration = Calibration.fit(
-            spread_around(found[chosen][exact], spread), -value[exact], SCALE
-        )
-    model = FewLabelConductivity(chosen, calibration, spread, seed).fit(rows, labels, known)
-    n_groups = len({source_group(row) for row in rows})
-    card = {
-        "predicts": "ionic conductivity at room temperature, log10 of S/cm",
-        "quantity": "conductivity",
-        "inputs": ["row of a conductivity table: composition"],
-        "working_ions": model.ions_,
-        "families": sorted({row.family for row in rows if row.family}),
-        "trained_on": {
-            "n_rows": len(rows),
-            "n_bounds": int((~exact).sum()),
-            "n_papers": n_groups,
-            "methods": sorted({label.method for label in labels if label.method}),
-            "base_systems": sorted({row.composition.reduced_formula for row in rows}),
-        },
-        "base": base_name if chosen in TRANSFER else None,
-        "strategy": chosen,
-        "seed": seed,
-        "validation": {
-            "split": f"{min(N_FOLDS, n_groups)} folds grouped by paper; bounds scored as bounds",
-            "n": len(rows),
-            "mae": round(errors[chosen], 4),
-        },
-        "compared_mae": {name: round(error, 4) for name, error in errors.items()},
-        "licence": "MIT",
-    }
-    return model, card
+
+    quantity = "conductivity"
+    candidates = known = CANDIDATES
+    simple = frozenset(SCRATCH)
+
+    def __init__(
+        self,
+        rows: Sequence[ConductivityRow],
+        base: Any,
+        base_name: str,
+        seed: int = 0,
+    ) -> None:
+        if len(rows) < FEWEST_LABELS:
+            raise ValueError(f"{len(rows)} labels; at least {FEWEST_LABELS} are needed")
+        if not isinstance(base, ConductivityTrees):
+            raise ValueError(f"base {base_name}: a {type(base).__name__} knows no conductivities")
+        self.base, self.base_name, self.seed = base, base_name, seed
+        self.rows, self.labels = rows, [row.label for row in rows if row.label is not None]
+        self.x, self.t = descriptors(rows, base.elements_), label_targets(self.labels)
+        self.value = np.array([label.value for label in self.labels])
+        self.side = np.array([SIDE[label.bound] for label in self.labels])
+        self.source = Source(*base.composition_rows(), CORE, seed=seed).without(self.x)
+
+    def out_of_fold(self, strategy: str, final: bool = True, until: float | None = None) -> Floats:
+        """(n,) values on SCALE of rows whose paper was not learnt from."""
+        fit = strategy_named(strategy)
+
+        def predict(train: Rows, test: Rows) -> Floats:
+            found = fit(self.source, self.x[train], self.t[train])(self.x[test])
+            return np.clip(found, -2.0, HIGHEST_T)
+
+        unlearnt = np.full(len(self.rows), float(np.median(self.t)))
+        folds = grouped_folds(self.rows, source_group, N_FOLDS, self.seed)
+        return out_of_fold(predict, folds, unlearnt)
+
+    def error(self, found: Floats) -> float:
+        """Mean absolute error in decades; bounds are off only beyond themselves."""
+        gap = -SCALE.inverse(found) - self.value
+        return float(np.where(self.side == 0, np.abs(gap), np.maximum(gap * self.side, 0.0)).mean())
+
+    def fitted(
+        self, strategy: str, found: Floats, progress: bool
+    ) -> tuple[FewLabelConductivity, dict[str, Any]]:
+        """The model of all rows, calibrated on those that are values."""
+        rows, exact = self.rows, self.side == 0
+        residual = (self.t - found)[exact] if exact.any() else self.t - found
+        spread = max(float(np.sqrt(np.mean(residual**2))), 0.02)
+        calibration = Calibration()
+        if exact.any():
+            around = spread_around(found[exact], spread)
+            calibration = Calibration.fit(around, -self.value[exact], SCALE)
+        model = FewLabelConductivity(strategy, calibration, spread, self.seed)
+        model.fit(rows, self.labels, self.base)
+        n_groups = len({source_group(row) for row in rows})
+        return model, {
+            "predicts": "ionic conductivity at room temperature, log10 of S/cm",
+            "quantity": self.quantity,
+            "inputs": ["row of a conductivity table: composition"],
+            "working_ions": model.ions_,
+            "families": sorted({row.family for row in rows if row.family}),
+            "trained_on": {
+                "n_rows": len(rows),
+                "n_bounds": int((~exact).sum()),
+                "n_papers": n_groups,
+                "methods": sorted({label.method for label in self.labels if label.method}),
+                "base_systems": sorted({row.composition.reduced_formula for row in rows}),
+            },
+            "base": self.base_name if strategy in TRANSFER else None,
+            "validation": {
+                "split": f"{min(N_FOLDS, n_groups)} folds grouped by paper; "
+                "bounds scored as bounds",
+                "n": len(rows),
+                "mae": round(self.error(found), 4),
+            },
+        }
 
 
 def descriptors(rows: Sequence[ConductivityRow], elements: Sequence[str]) -> Floats:
@@ -257,22 +268,3 @@ def spread_around(t: Floats, spread: float) -> Prediction:
     mean = SCALE.inverse(t)
     part = SCALE.inverse_std(mean, np.full(len(mean), spread / np.sqrt(2.0)))
     return Prediction(mean, part, part)
-
-
-def _out_of_fold(
-    rows: Sequence[ConductivityRow], x: Floats, t: Floats, source: Source, name: str, seed: int
-) -> Floats:
-    strategy = strategy_named(name)
-
-    def predict(train: Rows, test: Rows) -> Floats:
-        found = strategy.fit(source, x[train], t[train])(x[test])
-        return np.clip(found, -2.0, HIGHEST_T)
-
-    unlearnt = np.full(len(rows), float(np.median(t)))
-    return out_of_fold(predict, grouped_folds(rows, source_group, N_FOLDS, seed), unlearnt)
-
-
-def _errors(t: Floats, value: Floats, side: NDArray[np.int_]) -> Floats:
-    """Absolute errors in decades, of bounds only beyond them."""
-    gap = -SCALE.inverse(t) - value
-    return np.where(side == 0, np.abs(gap), np.maximum(gap * side, 0.0))

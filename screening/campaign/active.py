@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ionbridge.models.adaptation.barriers import Base, adapt
+from ionbridge.models.adaptation.adapt import adapt
 from ionbridge.models.barriers.barrier_energies import hop_points
 from ionbridge.models.checkpoint import model_checksum
 from ionbridge.models.library import find, load
@@ -212,9 +212,8 @@ def fine_tuned(
             return str(folder)
         report(f"{folder} does not hold; fitted again")
         shutil.rmtree(folder)
-    barrier = np.array([hop.barrier_eV for hop in labels], dtype=float)
     try:
-        adapted = adapt(labels, barrier, Base.of(model), settings.strategy, seed=seed)
+        adapted, _ = adapt(labels, model, (settings.strategy,), seed=seed)
     except ValueError as error:
         raise InputError(f"active: {error}") from error
     adapted.save(folder)

@@ -25,9 +25,6 @@ Floats = NDArray[np.float64]
 Domain = str
 """``Negative`` or ``Positive``."""
 
-CATHODE: Domain = "Positive"
-"""The electrode that takes up ions on discharge, in all of these sets."""
-
 FULL_POTENTIAL_V = 2.0
 """To which the tail of `Ai2020_extended` falls at full lithiation, vs Li."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Any
 from ionbridge.screening.cell.base_cells import BASE_CELLS, base_cell, is_fit
 from ionbridge.screening.cell.inputs import check_names, problem
 from ionbridge.screening.errors import InputError
+from ionbridge.screening.table import given_table
 from ionbridge.structures.configuration import nearest
 
 KEYS = ("design_id", "base_cell", "c_rate", "temperature_K")
@@ -84,17 +84,7 @@ def read_designs(path: Path) -> list[Design]:
         InputError: The table cannot be read, has no rows, lacks a column, or has one that is no
             parameter.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns = [c.strip() for c in reader.fieldnames or [] if c is not None]
-            reader.fieldnames = columns
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read as a table ({error})") from error
-    for key in ("design_id", "base_cell", "c_rate"):
-        if key not in columns:
-            raise InputError(f"{path}: column '{key}' is missing; it has {', '.join(columns)}")
+    columns, rows = given_table(path, ("design_id", "base_cell", "c_rate"))
     if not rows:
         raise InputError(f"{path}: no designs in it")
     named = {str(row["base_cell"]).strip() for row in rows}

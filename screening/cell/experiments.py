@@ -10,7 +10,6 @@ required. Curves have the columns ``discharge_capacity_Ah`` and ``voltage_V`` an
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 
 from ionbridge.models.cells.measured_cell import MeasuredCurve
 from ionbridge.screening.errors import InputError
+from ionbridge.screening.table import given_table
 from ionbridge.structures.configuration import nearest
 from ionbridge.structures.units import SECONDS_PER_HOUR
 
@@ -167,14 +167,7 @@ def _number(value: Any, what: str) -> float | None:
 
 def _read(path: Path) -> dict[str, Floats]:
     """Columns of a curve as numbers; an empty cell is not a number."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            names = [str(n).strip() for n in reader.fieldnames or []]
-            reader.fieldnames = names
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read as a table ({error})") from error
+    names, rows = given_table(path)
     if "voltage_V" not in names or not {"discharge_capacity_Ah", "time_s"} & set(names):
         raise InputError(
             f"{path}: a curve has the columns voltage_V and discharge_capacity_Ah (or time_s and "

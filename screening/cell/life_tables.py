@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,8 +13,7 @@ from ionbridge.models.cells.formation_life import FormationLife
 from ionbridge.models.cells.graphite import Cycling
 from ionbridge.screening.cell.ageing_kpis import ageing_kpis, ageing_model, years_of_service
 from ionbridge.screening.errors import InputError
-from ionbridge.screening.table import Row
-from ionbridge.structures.configuration import nearest
+from ionbridge.screening.table import Row, given_table
 from ionbridge.structures.sources.cell_ageing import EARLY_COLUMNS, early_cycles
 from ionbridge.structures.sources.formation import LIFE, SIGNALS, formed_cell
 
@@ -177,16 +175,7 @@ def _number(given: dict[str, str], name: str) -> float:
 
 def _read(path: Path, needed: Sequence[str]) -> list[dict[str, str]]:
     """Rows of a CSV that has the needed columns."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream)
-            known = list(reader.fieldnames or ())
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from error
-    for name in needed:
-        if name not in known:
-            raise InputError(f"{path}: no column '{name}'; {nearest(name, known or ['(none)'])}")
+    _, rows = given_table(path, needed)
     if not rows:
         raise InputError(f"{path}: holds no rows")
     return rows

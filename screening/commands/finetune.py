@@ -71,25 +71,22 @@ def add(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from ionbridge.screening.api import adapt
+    from ionbridge.screening import api
     from ionbridge.screening.errors import InputError
-    from ionbridge.screening.prediction.files import read_input
-    from ionbridge.structures.features.diffusivity_labels import is_diffusivity_file
 
     check_new_folder(args.out)
-    if args.quantity in (None, "diffusivity") and is_diffusivity_file(args.labels):
-        return _diffusivities(args)
-    data = read_input([args.labels], args.cifs)
-    say(data.found)
-    is_table = data.kind == "conductivity_table"
-    if is_table and args.method:
-        raise InputError(f"{args.labels}: --method is not for conductivities, all from experiment")
-    quantity = "conductivity" if is_table else "migration_barrier"
-    if args.quantity not in (None, quantity):
-        raise InputError(f"{args.labels}: these labels are of {quantity}, not {args.quantity}")
     try:
-        model, card = adapt(
-            data.records,
+        data = api.labelled(args.labels, args.quantity, args.cifs)
+        say(data.found)
+        for failed in data.failed:
+            say(f"{failed.id}: left out ({failed.reason})")
+        if data.quantity == "diffusivity" and (args.base or args.strategy != "auto" or args.trials):
+            raise InputError(
+                "diffusivities are learnt in one way and from no base; "
+                "leave out --base, --strategy and --trials"
+            )
+        model, card = api.adapt(
+            data,
             base=args.base,
             strategy=args.strategy,
             method=args.method,
@@ -98,10 +95,10 @@ def _run(args: argparse.Namespace) -> int:
             seed=args.seed,
             progress=sys.stderr.isatty(),
         )
-    except (ValueError, InputError) as error:
+    except ValueError as error:
         raise InputError(f"{args.labels}: {error}") from error
-    model.save(args.out, card if not is_table else {"name": args.out.name, **card})
-    _say_choice(card, is_table)
+    model.save(args.out, {"name": args.out.name, **card})
+    _say_choice(card)
     if tuning := card.get("tuning"):
         _say_tuning(tuning)
     trained = card["trained_on"]
@@ -112,23 +109,27 @@ def _run(args: argparse.Namespace) -> int:
             f"{trained['n_hops']} labels of {asked} fitted and scored; {aside} only stand beside "
             "them in the Gaussian process, moved by the difference found between the methods"
         )
-    say(f"wrote {args.out} (learnt from {args.labels})")
+    n = len(data.records)
+    say(f"wrote {args.out} ({n} of {n + len(data.failed)} labels, learnt from {args.labels})")
     return USABLE
 
 
-def _say_choice(card: dict[str, Any], is_table: bool) -> None:
+def _say_choice(card: dict[str, Any]) -> None:
     """The errors of all strategies, which was chosen, and what it gains over the simplest rule."""
-    from ionbridge.models.regressors.baselines import FamilyIonMean
-
-    unit, simplest = ("decades", "mean") if is_table else ("eV", FamilyIonMean.kind)
-    compared = card.get("compared_mae" if is_table else "compared_mae_eV", {})
-    chosen, validation = card["strategy"], card["validation"]
+    validation, chosen = card["validation"], card["strategy"]
+    unit, suffix = ("eV", "_eV") if "mae_eV" in validation else ("decades", "")
+    compared = card.get(f"compared_mae{suffix}")
     if not compared:
-        say(f"{chosen}: {validation['mae_eV']:.2f} eV off out of fold ({validation['split']})")
+        if validation["n"]:
+            error, split = validation[f"mae{suffix}"], validation["split"]
+            line = validation.get("mae_of_the_common_line")
+            beside = "" if line is None else f", the common Arrhenius line {line:.2f}"
+            say(f"{chosen}: {error:.2f} {unit} off out of fold{beside} ({split})")
         return
     errors = ", ".join(f"{n} {e:.2f}" for n, e in sorted(compared.items(), key=lambda c: c[1]))
     say(f"{chosen} chosen; errors in {unit}, out of fold: {errors}")
-    rule = compared.get(simplest)
+    simplest = next(name for name in ("family_mean", "mean") if name in compared)
+    rule = compared[simplest]
     if rule and chosen != simplest:
         less = 100.0 * (1.0 - compared[chosen] / rule)
         gain = f"{less:.0f} % less than" if less >= 0.5 else "no less than"
@@ -157,32 +158,3 @@ def _say_tuning(tuning: dict[str, Any]) -> None:
 def _settings(values: dict[str, Any]) -> str:
     named = (f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items())
     return ", ".join(named).replace("strategy ", "", 1)
-
-
-def _diffusivities(args: argparse.Namespace) -> int:
-    from ionbridge.models.adaptation.diffusivities import adapt_diffusivity
-    from ionbridge.screening.errors import InputError
-    from ionbridge.structures.features.diffusivity_labels import read_diffusivities
-
-    if args.base or args.strategy != "auto" or args.trials:
-        raise InputError(
-            f"{args.labels}: diffusivities are learnt in one way and from no base; "
-            "leave out --base, --strategy and --trials"
-        )
-    data = read_diffusivities(args.labels)
-    for failed in data.failed:
-        say(f"{failed.id}: left out ({failed.reason})")
-    try:
-        model, card = adapt_diffusivity(data.rows, data.labels, args.method, args.seed)
-    except ValueError as error:
-        raise InputError(f"{args.labels}: {error}") from error
-    model.save(args.out, {"name": args.out.name, **card})
-    validation, trained = card["validation"], card["trained_on"]
-    if validation["n"]:
-        say(
-            f"out of fold {validation['mae']:.2f} decades, the common Arrhenius line "
-            f"{validation['mae_of_the_common_line']:.2f} ({validation['split']})"
-        )
-    n_rows = len(data.rows) + len(data.failed)
-    say(f"wrote {args.out} ({trained['n_labels']} of {n_rows} labels, {trained['methods'][0]})")
-    return USABLE

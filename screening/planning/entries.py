@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from ionbridge.screening.planning.adapted import adapted_entries
-from ionbridge.screening.planning.adapted_diffusivity import adapted_diffusivity_entry
 from ionbridge.screening.planning.application import application_entries
 from ionbridge.screening.planning.catalogue import Catalogue, Entry
 from ionbridge.screening.planning.cells import cell_entries
@@ -31,7 +30,6 @@ def default_catalogue() -> Catalogue:
             *formula_entries(),
             *trained,
             *adapted_entries(),
-            adapted_diffusivity_entry(),
             *potential_entries(),
             *manufacture_entries(),
             *cell_entries(),

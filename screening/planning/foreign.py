@@ -12,7 +12,6 @@ imported.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import math
@@ -53,6 +52,7 @@ from ionbridge.screening.planning.quantities import (
 )
 from ionbridge.screening.planning.records import composition_of, failed, hop_of, usable
 from ionbridge.screening.planning.settings_files import ADAPTER, adapter_folders
+from ionbridge.screening.table import given_table
 from ionbridge.structures.features.descriptors import (
     composition_descriptors,
     composition_feature_names,
@@ -537,13 +537,7 @@ def _labelled(adapter: Adapter, path: Path) -> tuple[list[Row], Floats]:
         return hops, np.array([float(row["barrier_eV"]) for row in hops])
     column = QUANTITIES[adapter.quantity].column
     found, labels = [], []
-    try:
-        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-            table = list(csv.DictReader(file))
-    except (OSError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from error
-    if not table or column not in table[0]:
-        raise InputError(f"{path}: expected a table with columns Formula and {column}")
+    _, table = given_table(path, (column,))
     for k, given in enumerate(table):
         record = conductivity_row({key: v for key, v in given.items() if key}, f"row {k + 1}")
         try:

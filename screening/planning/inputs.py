@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -16,11 +15,13 @@ from ionbridge.models.adaptation.multi_fidelity import UNSTATED, asked_method
 from ionbridge.screening.cell.base_cells import is_fit
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.planning.quantities import CONVERSIONS, QUANTITIES, Row, quantity
+from ionbridge.screening.planning.records import LABEL
 from ionbridge.screening.planning.settings_files import read_settings
+from ionbridge.screening.prediction.conductivities import learnable
 from ionbridge.screening.prediction.files import read_input
+from ionbridge.screening.table import given_table
 from ionbridge.structures.configuration import nearest
 from ionbridge.structures.features.diffusivity_labels import (
-    DiffusivityLabels,
     is_diffusivity_file,
     read_diffusivities,
 )
@@ -28,7 +29,7 @@ from ionbridge.structures.frameworks.family_names import canonical_family
 from ionbridge.structures.frameworks.prototypes import reference_crystals
 from ionbridge.structures.io.json_records import crystal_to_json, hop_to_json
 from ionbridge.structures.io.site_symbols import ELEMENT_SYMBOLS
-from ionbridge.structures.io.tables import ConductivityRow, conductivity_row
+from ionbridge.structures.io.tables import ConductivityRow, conductivity_row, open_table
 from ionbridge.structures.records import WORKING_IONS, Crystal, Hop
 
 CHEMISTRY = "chemistry:"
@@ -120,10 +121,9 @@ def _only_what_it_is_for(given: Given, givens: Sequence[Given]) -> Given:
         return any(n in other.tables for other in others if but not in other.tables for n in names)
 
     tables = dict(given.tables)
-    if "diffusivity_labels" in tables and beside(
-        "crystal", "composition", but="diffusivity_labels"
-    ):
-        tables = {"diffusivity_labels": tables["diffusivity_labels"]}
+    for labels in ("diffusivity_labels", "conductivity_labels"):
+        if labels in tables and beside("crystal", "composition", but=labels):
+            tables = {labels: tables[labels]}
     if "base_cell" in tables and beside(*MATERIALS):
         tables = {"base_cell": tables["base_cell"]}
     if "base_cell" in tables and beside("coating", "electrode_design"):
@@ -205,25 +205,23 @@ def _diffusivities(name: str, path: Path) -> Given:
     by_formula = {row.composition.reduced_formula: row for row in found.rows}
     compositions = tuple({**composition_row(r), "id": r.formula} for r in by_formula.values())
     text = f"found {len(found.rows)} diffusivities of {len(by_formula)} compositions"
-    tables = {"diffusivity_labels": _label_rows(found), "composition": compositions}
+    labels = tuple(_label_row(row, k) for k, row in enumerate(found.rows))
+    tables = {"diffusivity_labels": labels, "composition": compositions}
     return Given(name, tables, text, failed)
 
 
-def _label_rows(found: DiffusivityLabels) -> tuple[Row, ...]:
-    """Labels as rows of a plan."""
-    return tuple(
-        {
-            "id": f"{row.id}#label{k}",
-            "formula": row.composition.formula.replace(" ", ""),
-            "log10_diffusivity_cm2_s": label.value,
-            "bound": label.bound,
-            "std": label.std,
-            "temperature_K": label.temperature_K,
-            "method": label.method,
-            "status": "ok",
-        }
-        for k, (row, label) in enumerate(zip(found.rows, found.labels, strict=True))
-    )
+def _label_row(row: ConductivityRow, k: int) -> Row:
+    """A composition with its label, as a row of a plan."""
+    assert row.label is not None
+    label = {name: value for name, value in asdict(row.label).items() if name != "quantity"}
+    value = label.pop("value")
+    return {
+        **composition_row(row),
+        "id": f"{row.id}{LABEL}{k}",
+        "doi": row.doi,
+        row.label.quantity: value,
+        **label,
+    }
 
 
 def _records(name: str, path: Path) -> Given:
@@ -241,6 +239,9 @@ def _records(name: str, path: Path) -> Given:
             tables.setdefault("crystal", []).append({**crystal_to_json(record), "status": "ok"})
         elif isinstance(record, ConductivityRow):
             tables.setdefault("composition", []).append(composition_row(record))
+            if learnable([record]):
+                labels = tables.setdefault("conductivity_labels", [])
+                labels.append(_label_row(record, len(labels)))
         else:
             failed.append({"id": record.id, "status": "failed", "reason": record.reason})
     if not tables:
@@ -371,8 +372,11 @@ def _settings(path: Path) -> Given | None:
 
 def _cell_table(path: Path) -> Given | None:
     """Cell designs or early cycles of cells; None for another table."""
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
-        columns = [c.strip() for c in csv.DictReader(stream).fieldnames or ()]
+    try:
+        with open_table(path) as (columns, _):
+            pass
+    except (OSError, ValueError) as error:
+        raise InputError(f"--given {path}: {error}") from error
     if "base_cell" in columns:
         from ionbridge.screening.cell.designs import read_designs
 
@@ -391,8 +395,7 @@ def _cell_table(path: Path) -> Given | None:
         )
         return Given(str(path), {"cell_design": rows}, f"found {len(rows)} cell designs")
     if EARLY_COLUMN in columns:
-        with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
-            cells = [dict(row) for row in csv.DictReader(stream)]
+        _, cells = given_table(path)
         early = tuple({"id": c.get("cell") or f"cell{k}", **c} for k, c in enumerate(cells))
         return Given(
             str(path), {"early_cycles": early}, f"found early cycles of {len(early)} cells"

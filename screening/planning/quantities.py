@@ -97,6 +97,13 @@ QUANTITIES = _known(
         "a table with Formula, temperature_K and tracer_diffusivity_cm2_s, or what label md wrote",
     ),
     Quantity(
+        "conductivity_labels",
+        "record",
+        "crystal",
+        "conductivities of compositions at room temperature",
+        "a table with Formula and 'Ionic conductivity (S/cm)'",
+    ),
+    Quantity(
         "carrier_density",
         "decades of cm-3",
         "crystal",

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ionbridge.screening.planning.quantities import Row
 from ionbridge.structures.io.tables import ConductivityRow
+from ionbridge.structures.records import Label
 
 if TYPE_CHECKING:
     from ionbridge.structures.records import Crystal, Hop
 
 T = TypeVar("T")
 
+LABEL = "#label"
+"""What the id of a label has between that of its row and its number."""
 ORIGIN = "crystal_id"
 """Key of a hop's row that names the crystal it was found in."""
 _OWN_KEYS = ("status", "reason", "in_domain", ORIGIN)
@@ -45,6 +49,15 @@ def composition_of(row: Row) -> ConductivityRow:
         space_group=row.get("space_group"),
         family=row.get("family"),
     )
+
+
+def label_of(row: Row, quantity: str) -> ConductivityRow:
+    """The composition of a row with its label, a quantity in log10."""
+    fields = ("bound", "std", "temperature_K", "method", "source")
+    named = {name: row[name] for name in fields if name in row}
+    label = Label(quantity, row[quantity], **named)
+    own = row["id"].rpartition(LABEL)[0]  # rows without a paper are dealt into folds by their id
+    return replace(composition_of(row), id=own, label=label, doi=row.get("doi"))
 
 
 def composition_in(crystal: Crystal) -> Row:

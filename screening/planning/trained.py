@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,6 @@ from ionbridge.models.checkpoint import (
     read_mapping,
 )
 from ionbridge.models.validation import errors_by_domain
-from ionbridge.screening.planning.adapted_diffusivity import predicted_diffusivities
 from ionbridge.screening.planning.catalogue import (
     Entry,
     EntryDomain,
@@ -48,6 +47,9 @@ from ionbridge.screening.planning.records import (
 )
 from ionbridge.structures.io.tables import ROOM_TEMPERATURE_K
 from ionbridge.structures.records import Hop, UnusableStructureError
+
+if TYPE_CHECKING:  # steps import what they run
+    from ionbridge.models.conductors.diffusivity import DiffusivityProcess
 
 KINDS_OF_ENTRIES: Mapping[str, Kind] = {
     "hop_ensemble": "network",
@@ -261,22 +263,14 @@ def _predict_hops(folder: Path, tables: Tables, context: StepContext) -> Mapping
 
 def predicted_hops(model: Any, rows: Sequence[Row]) -> list[Row]:
     """Rows of ``migration_barrier``; with the members' energies where the model has them."""
+    from ionbridge.screening.prediction.rows import each_or_failed
+
     good = usable(rows)
-    try:
-        found = iter(_hop_rows(model, good))
-    except Exception:  # one hop spoils the batch: each on its own shows which
-        found = iter([_hop_row_alone(model, row) for row in good])
+    found = iter(each_or_failed(good, partial(_hop_rows, model), failed))
     return [
         next(found) if row.get("status", "ok") == "ok" else failed(row, row.get("reason", ""))
         for row in rows
     ]
-
-
-def _hop_row_alone(model: Any, row: Row) -> Row:
-    try:
-        return _hop_rows(model, [row])[0]
-    except Exception as error:  # the bad one
-        return failed(row, f"{error}" if isinstance(error, ValueError) else repr(error))
 
 
 def _hop_rows(model: Any, rows: Sequence[Row]) -> list[Row]:
@@ -397,46 +391,70 @@ def _predict_diffusivities(
     return {"diffusivity": predicted_diffusivities(model, tables["composition"], kelvin)}
 
 
-def _predict_rows(
-    folder: Path, output: str, needs: str, tables: Tables, context: StepContext
-) -> Mapping[str, list[Row]]:
+def predicted_diffusivities(
+    model: DiffusivityProcess, rows: Sequence[Row], temperature_K: float
+) -> list[Row]:
+    """Rows of ``diffusivity`` from those of ``composition``, by the function of ``predict``."""
+    from ionbridge.screening.prediction.diffusivities import diffusivity_rows
+
+    made = partial(diffusivity_rows, model, temperature_K=temperature_K)
+    found = _by_predict(rows, "diffusivity", lambda row: made([composition_of(row)])[0])
+    return [{**row, "diffusivity_kind": "tracer"} for row in found]
+
+
+def predicted_conductivities(model: Any, rows: Sequence[Row]) -> list[Row]:
+    """Rows of ``conductivity`` from those of ``composition``, by the function of ``predict``."""
     from ionbridge.screening.prediction.conductivities import conductivity_rows
-    from ionbridge.structures.io.json_records import crystal_from_json
 
-    model, rows = loaded(folder), tables[needs]
-    column = QUANTITIES[output].column
-    is_shipped = folder.name == library.DEFAULTS["conductivity"]
+    return _by_predict(
+        rows, "conductivity", lambda row: conductivity_rows(model, [composition_of(row)])[0]
+    )
 
-    def predicted(row: Row) -> Row:
-        if row.get("status", "ok") != "ok":
-            return failed(row, row.get("reason", ""))
-        record = composition_of(row)
-        if output == "conductivity" and "crystal" in row and is_shipped:
-            crystal = crystal_from_json(row["crystal"])
-            found = estimated_row(crystal, context.at.temperature_K, context.at.seed)
-            value, std, inside = found[column], found["log10_conductivity_std"], found["in_domain"]
-        elif output == "conductivity":  # the same road as ``predict``
-            found = conductivity_rows(model, [record])[0]
-            if found["status"] != "ok":
-                return failed(row, found["reason"])
-            value, std, inside = found[column], found["log10_conductivity_std"], found["in_domain"]
-        else:
-            try:
-                prediction = model.predict([record])
-                inside = bool(model.in_domain([record])[0])
-            except Exception as error:  # one row of many
-                return failed(row, f"{error}" if isinstance(error, ValueError) else repr(error))
-            value, std = float(prediction.mean[0]), float(prediction.std[0])
+
+def _by_predict(rows: Sequence[Row], quantity: str, predicted: Callable[[Row], Row]) -> list[Row]:
+    """Rows of a quantity from rows as ``predict`` writes them."""
+    column = QUANTITIES[quantity].column
+    spread = column.removesuffix("_S_cm").removesuffix("_cm2_s") + "_std"
+
+    def made(row: Row) -> Row:
+        found = predicted(row)
+        if found["status"] != "ok":
+            return failed(row, found["reason"])
         return {
             "id": row["id"],
-            column: value,
-            "std": std,
-            "in_domain": inside,
+            column: found[column],
+            "std": found[spread],
+            "in_domain": found["in_domain"],
             "working_ion": row.get("working_ion"),
             "status": "ok",
         }
 
-    return {output: row_by_row(rows, predicted)}
+    return row_by_row(rows, made)
+
+
+def _predict_rows(
+    folder: Path, output: str, needs: str, tables: Tables, context: StepContext
+) -> Mapping[str, list[Row]]:
+    from ionbridge.screening.prediction.conductivities import conductivity_rows
+    from ionbridge.screening.prediction.rows import each_or_failed, predicted_rows
+    from ionbridge.structures.io.json_records import crystal_from_json
+
+    model, rows = loaded(folder), tables[needs]
+    is_shipped = folder.name == library.DEFAULTS["conductivity"]
+    column = QUANTITIES[output].column
+
+    def predicted(row: Row) -> Row:
+        if output == "conductivity" and "crystal" in row and is_shipped:
+            crystal = crystal_from_json(row["crystal"])
+            return estimated_row(crystal, context.at.temperature_K, context.at.seed)
+        if output == "conductivity":  # the same road as ``predict``
+            return conductivity_rows(model, [composition_of(row)])[0]
+        names = (column, f"{column}_std", "lower", "upper")
+        return each_or_failed(
+            [composition_of(row)], lambda records: predicted_rows(model, records, names)
+        )[0]
+
+    return {output: _by_predict(rows, output, predicted)}
 
 
 def _predict_lives(folder: Path, tables: Tables, context: StepContext) -> Mapping[str, list[Row]]:

@@ -6,13 +6,15 @@ Thousands of rows take seconds: no worker is worth its start.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from ionbridge.models.adaptation.few_shot_conductivities import FewLabelConductivity
 from ionbridge.models.conductors.conductivity import ConductivityTrees
+from ionbridge.screening.prediction.rows import each_or_failed, failed_prediction, predicted_rows
 from ionbridge.screening.table import Row, noted
 from ionbridge.structures.io.reading import InputRecord
 from ionbridge.structures.io.tables import ROOM_TEMPERATURE_K, ConductivityRow
-from ionbridge.structures.records import WORKING_IONS, FailedRecord, UnusableStructureError
+from ionbridge.structures.records import WORKING_IONS, FailedRecord
 
 ConductivityModel = ConductivityTrees | FewLabelConductivity
 """Models that start from a row of a table."""
@@ -50,8 +52,8 @@ FROM_CRYSTAL = {
 def conductivity_rows(model: ConductivityModel, records: Sequence[InputRecord]) -> list[Row]:
     """One row a record, in their order."""
     rows = [r for r in records if isinstance(r, ConductivityRow)]
-    found = iter(_rows(model, rows))
-    return [next(found) if isinstance(r, ConductivityRow) else _failed(r) for r in records]
+    found = iter(each_or_failed(rows, partial(_rows, model)))
+    return [next(found) if isinstance(r, ConductivityRow) else unusable(r) for r in records]
 
 
 def with_crystal(row: Row, crystal: Row, own_model: bool) -> Row:
@@ -91,34 +93,11 @@ def learnable(records: Sequence[InputRecord]) -> list[ConductivityRow]:
 
 
 def _rows(model: ConductivityModel, rows: Sequence[ConductivityRow]) -> list[Row]:
-    if not rows:
-        return []
-    try:
-        prediction = model.predict(rows)
-        lower, upper = model.interval(prediction)
-        in_domain = model.in_domain(rows)
-    except Exception as error:  # one row spoils the batch: each on its own shows which
-        if len(rows) > 1:
-            return [_rows(model, [row])[0] for row in rows]
-        known = isinstance(error, UnusableStructureError)
-        reason = str(error) if known else f"{type(error).__name__}: {error}"
-        return [_failed(FailedRecord(rows[0].id, reason))]
-    return [
-        {
-            "id": row.id,
-            "log10_conductivity_S_cm": float(prediction.mean[i]),
-            "log10_conductivity_std": float(prediction.std[i]),
-            "log10_conductivity_lower": float(lower[i]),
-            "log10_conductivity_upper": float(upper[i]),
-            "in_domain": bool(in_domain[i]),
-            "status": "ok",
-            "note": noted(row.notes),
-        }
-        for i, row in enumerate(rows)
-    ]
+    found = predicted_rows(model, rows, CONDUCTIVITY_COLUMNS[1:5])
+    return [{**row, "note": noted(own.notes)} for row, own in zip(found, rows, strict=True)]
 
 
-def _failed(record: InputRecord) -> Row:
+def unusable(record: InputRecord) -> Row:
+    """The row of what is no row of a table."""
     reason = record.reason if isinstance(record, FailedRecord) else "not a row of a table"
-    reason = " ".join(reason.removeprefix(f"{record.id}: ").split())
-    return {"id": record.id, "status": "failed", "reason": reason}
+    return failed_prediction(record, reason)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ionbridge.models.conductors.diffusivity import DiffusivityProcess
+from ionbridge.screening.prediction.conductivities import unusable
+from ionbridge.screening.prediction.rows import each_or_failed, predicted_rows
 from ionbridge.screening.table import Row
 from ionbridge.structures.io.reading import InputRecord
 from ionbridge.structures.io.tables import ConductivityRow
-from ionbridge.structures.records import FailedRecord, UnusableStructureError
 
 DIFFUSIVITY_COLUMNS = (
     "id",
@@ -29,28 +30,20 @@ def diffusivity_rows(
     model: DiffusivityProcess, records: Sequence[InputRecord], temperature_K: float
 ) -> list[Row]:
     """One row a record, in their order."""
-    return [_row(model, record, temperature_K) for record in records]
 
+    def made(rows: Sequence[ConductivityRow]) -> list[Row]:
+        line = model.arrhenius(rows)
+        found = predicted_rows(model, rows, DIFFUSIVITY_COLUMNS[2:6], temperature_K)
+        return [
+            {
+                **row,
+                "temperature_K": temperature_K,
+                "activation_energy_eV": float(line.activation_energy_eV[i]),
+                "activation_energy_std_eV": float(line.activation_energy_std_eV[i]),
+            }
+            for i, row in enumerate(found)
+        ]
 
-def _row(model: DiffusivityProcess, record: InputRecord, temperature_K: float) -> Row:
-    if not isinstance(record, ConductivityRow):
-        reason = record.reason if isinstance(record, FailedRecord) else "not a row of a table"
-        return {"id": record.id, "status": "failed", "reason": reason}
-    try:
-        found = model.predict([record], temperature_K)
-    except UnusableStructureError as error:
-        return {"id": record.id, "status": "failed", "reason": str(error)}
-    lower, upper = model.interval(found)
-    line = model.arrhenius([record])
-    return {
-        "id": record.id,
-        "temperature_K": temperature_K,
-        "log10_diffusivity_cm2_s": float(found.mean[0]),
-        "log10_diffusivity_std": float(found.std[0]),
-        "log10_diffusivity_lower": float(lower[0]),
-        "log10_diffusivity_upper": float(upper[0]),
-        "activation_energy_eV": float(line.activation_energy_eV[0]),
-        "activation_energy_std_eV": float(line.activation_energy_std_eV[0]),
-        "in_domain": bool(model.in_domain([record])[0]),
-        "status": "ok",
-    }
+    rows = [r for r in records if isinstance(r, ConductivityRow)]
+    found = iter(each_or_failed(rows, made))
+    return [next(found) if isinstance(r, ConductivityRow) else unusable(r) for r in records]

@@ -34,8 +34,8 @@ from ionbridge.screening.prediction.hops import (
     POTENTIAL_COLUMNS,
     HopPredictor,
     any_model,
-    failed_hop_row,
 )
+from ionbridge.screening.prediction.rows import failed_prediction
 from ionbridge.screening.table import COLUMNS, Row, checked_row, failed_row
 from ionbridge.structures.io.file_text import MAX_FILE_MB
 from ionbridge.structures.io.reading import InputKind, InputRecord, iter_records, survey
@@ -269,7 +269,7 @@ def predicted(
         if method != "network":
             choice_of(method, settings).make()  # one line now rather than a note in every row
         work = HopPredictor(name, method, potential != "none", settings)
-        rows = _mapped(work, data.records, failed_hop_row, executor, progress, size)
+        rows = _mapped(work, data.records, failed_prediction, executor, progress, size)
         rows = (r for row in rows for r in row.get("hops", [row]))
         return HOP_COLUMNS if method == "network" else POTENTIAL_COLUMNS, rows, name
     loaded_model(name)

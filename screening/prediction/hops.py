@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from ionbridge.screening.prediction.fidelity import (
     barrier_by,
     measured_fidelities,
 )
+from ionbridge.screening.prediction.rows import each_or_failed, failed_prediction, predicted_rows
 from ionbridge.screening.table import Row, noted
 from ionbridge.structures.hops.hop_profile import profiled
 from ionbridge.structures.hops.sites import find_hops
@@ -77,7 +78,7 @@ class HopPredictor:
 
     def _other(self, record: Crystal | FailedRecord) -> Row:
         if isinstance(record, FailedRecord):
-            return failed_hop_row(record, record.reason)
+            return failed_prediction(record, record.reason)
         try:
             graph = find_hops(record)
             rows = [{**row, "note": noted(record.notes)} for row in self._rows(graph.hops)]
@@ -88,7 +89,7 @@ class HopPredictor:
                 rows[k] = self._joined(rows[k], graph.hops[k], graph.crystal)
             return {"hops": rows}
         except UnusableStructureError as error:
-            return failed_hop_row(record, str(error))
+            return failed_prediction(record, str(error))
 
     def _joined(self, row: Row, hop: Hop, crystal: Crystal | None = None) -> Row:
         """The row of model and method together; where the method fails, the model's with a note."""
@@ -123,31 +124,15 @@ class HopPredictor:
         model = any_model(self.model)
         if self.with_profile and isinstance(model, HopBarrierModel) and model.asks_for_profile:
             hops = [with_potential_profile(hop) for hop in hops]
-        try:
-            prediction = model.predict(hops)
-            lower, upper = model.interval(prediction)
-            in_domain = model.in_domain(hops)
-            backward = model.predict([hop.reversed() for hop in hops]).mean
-        except Exception as error:  # one hop spoils the batch: each on its own shows which
-            if len(hops) > 1:
-                return [self._rows([hop])[0] for hop in hops]
-            known = isinstance(error, UnusableStructureError | ValueError)
-            return [
-                failed_hop_row(hops[0], str(error) if known else f"{type(error).__name__}: {error}")
-            ]
-        return [
-            {
-                "id": hop.id,
-                "migration_barrier_eV": float(prediction.mean[i]),
-                "migration_barrier_std_eV": float(prediction.std[i]),
-                "migration_barrier_lower_eV": float(lower[i]),
-                "migration_barrier_upper_eV": float(upper[i]),
-                "in_domain": bool(in_domain[i]),
-                "status": "ok",
-                "migration_barrier_backward_eV": float(backward[i]),
-            }
-            for i, hop in enumerate(hops)
-        ]
+        return each_or_failed(hops, partial(_hop_rows, model))
+
+
+def _hop_rows(model: Any, hops: Sequence[Hop]) -> list[Row]:
+    backward = model.predict([hop.reversed() for hop in hops]).mean
+    return [
+        {**row, "migration_barrier_backward_eV": float(value)}
+        for row, value in zip(predicted_rows(model, hops, HOP_COLUMNS[1:5]), backward, strict=True)
+    ]
 
 
 def _on_a_line(row: Row, found: HopBarrier) -> Row:
@@ -169,12 +154,6 @@ def _on_a_line(row: Row, found: HopBarrier) -> Row:
 
 def _both(*notes: str | None) -> str | None:
     return noted([note for note in notes if note])
-
-
-def failed_hop_row(record: Hop | Crystal | FailedRecord, reason: str) -> Row:
-    """The row of a hop, or of a crystal, that could not be predicted."""
-    reason = " ".join(reason.removeprefix(f"{record.id}: ").split())
-    return {"id": record.id, "status": "failed", "reason": reason}
 
 
 @lru_cache(maxsize=2)

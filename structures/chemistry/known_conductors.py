@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib import resources
+from pathlib import Path
 
 from pymatgen.core import Composition
 
-from ionbridge.structures.io.tables import ConductivityRow, composition_key
+from ionbridge.structures.io.tables import ConductivityRow, composition_key, read_table
 
 
 @dataclass(frozen=True)
@@ -42,8 +41,7 @@ class KnownConductor:
 @lru_cache(maxsize=1)
 def known_conductors() -> tuple[KnownConductor, ...]:
     """All rows of the table of known ionic conductors."""
-    table = resources.files("ionbridge.structures.chemistry") / "known_conductors.csv"
-    rows = csv.DictReader(table.read_text("utf-8").splitlines())
+    _, rows = read_table(Path(__file__).with_suffix(".csv"))
     return tuple(_conductor(row) for row in rows)
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ionbridge.structures.features.conductor_descriptors import conductor_ion
-from ionbridge.structures.io.tables import COMPOSITION_COLUMNS, ConductivityRow, conductivity_row
+from ionbridge.structures.io.tables import (
+    COMPOSITION_COLUMNS,
+    ConductivityRow,
+    conductivity_row,
+    open_table,
+    read_table,
+)
 from ionbridge.structures.records import FailedRecord, Label, UnusableStructureError
 
 VALUE = "tracer_diffusivity_cm2_s"
@@ -27,13 +32,11 @@ class DiffusivityLabels:
     """What a file holds.
 
     Attributes:
-        rows: (n,) compositions, one a label.
-        labels: (n,) log10 of a tracer diffusivity in cm^2/s.
+        rows: (n,) compositions, each with its label: log10 of a tracer diffusivity in cm^2/s.
         failed: What could not be used, with the reason.
     """
 
     rows: tuple[ConductivityRow, ...]
-    labels: tuple[Label, ...]
     failed: tuple[FailedRecord, ...]
 
 
@@ -41,12 +44,11 @@ def is_diffusivity_file(path: Path) -> bool:
     """True for a table with a diffusivity column, or labels of simulations in JSON."""
     try:
         if path.suffix == ".csv":
-            with path.open(encoding="utf-8", newline="") as stream:
-                header = {name.strip() for name in next(csv.reader(stream), [])}
-            return VALUE in header and bool(header & set(COMPOSITION_COLUMNS))
+            with open_table(path) as (columns, _):
+                return VALUE in columns and bool({*columns} & {*COMPOSITION_COLUMNS})
         if path.suffix == ".json":
             return bool(_simulations(json.loads(path.read_text(encoding="utf-8"))))
-    except (OSError, ValueError, csv.Error):
+    except (OSError, ValueError):
         return False
     return False
 
@@ -61,9 +63,9 @@ def read_diffusivities(path: Path) -> DiffusivityLabels:
     host melted say nothing.
 
     Raises:
-        OSError: The file cannot be read.
+        ValueError: The file cannot be read.
     """
-    found: list[tuple[ConductivityRow, Label]] = []
+    found: list[ConductivityRow] = []
     failed: list[FailedRecord] = []
     for id, formula, entry in _entries(path):
         row = conductivity_row({"Formula": formula}, id)
@@ -75,22 +77,19 @@ def read_diffusivities(path: Path) -> DiffusivityLabels:
         else:
             try:
                 conductor_ion(row)
-                found.append((row, label))
+                found.append(replace(row, label=label))
             except UnusableStructureError as error:
                 failed.append(FailedRecord(id, str(error).removeprefix(f"{id}: "), formula))
-    return DiffusivityLabels(
-        tuple(row for row, _ in found), tuple(label for _, label in found), tuple(failed)
-    )
+    return DiffusivityLabels(tuple(found), tuple(failed))
 
 
 def _entries(path: Path) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
     """(id, formula, fields) of every label."""
     if path.suffix == ".csv":
-        with path.open(encoding="utf-8", newline="") as stream:
-            for k, given in enumerate(csv.DictReader(stream)):
-                entry = {key.strip(): value for key, value in given.items() if key and value}
-                formula = next((entry[c] for c in COMPOSITION_COLUMNS if c in entry), "")
-                yield entry.get("id", f"row {k + 1}"), formula, entry
+        for k, given in enumerate(read_table(path)[1]):
+            entry = {key: value for key, value in given.items() if key and value}
+            formula = next((entry[c] for c in COMPOSITION_COLUMNS if c in entry), "")
+            yield entry.get("id", f"row {k + 1}"), formula, entry
         return
     for simulation in _simulations(json.loads(path.read_text(encoding="utf-8"))):
         formula = str(simulation.get("formula") or "")

@@ -6,7 +6,6 @@ were inputs.
 
 from __future__ import annotations
 
-import csv
 import gzip
 import io
 import json
@@ -37,6 +36,7 @@ from ionbridge.structures.io.tables import (
     composition_difference,
     conductivity_row,
     is_conductivity_table,
+    open_table,
 )
 from ionbridge.structures.plain_text import clean_text, readable_name, well_formed
 from ionbridge.structures.records import (
@@ -474,12 +474,11 @@ def _json_records(data: Any, number: int) -> Iterator[Item]:
 def _table_items(file: Path, cifs: Path | None, max_MB: float) -> Iterator[Item]:
     done = 0
     try:
-        with open_text(file, max_MB) as stream:
-            reader = csv.DictReader(stream)
-            if not is_conductivity_table(list(reader.fieldnames or [])):
-                yield None, f"not a conductivity table (columns: {_columns(reader)})"
+        with open_table(file, max_MB) as (columns, rows):
+            if not is_conductivity_table(columns):
+                yield None, f"not a conductivity table (columns: {', '.join(columns[:8])})"
                 return
-            for row in reader:
+            for row in rows:
                 record = conductivity_row(row, "")
                 yield (
                     (
@@ -490,14 +489,10 @@ def _table_items(file: Path, cifs: Path | None, max_MB: float) -> Iterator[Item]
                     "",
                 )
                 done += 1
-    except csv.Error as error:
-        yield None, f"row {done + 1}: {error}"
     except _BROKEN_STREAM as error:
         yield None, _broken(file, error, done)
-
-
-def _columns(reader: csv.DictReader[str]) -> str:
-    return ", ".join(str(name) for name in list(reader.fieldnames or [])[:8])
+    except ValueError as error:
+        yield None, str(error)
 
 
 def _with_cif(row: ConductivityRow, cifs: Path | None, max_MB: float) -> ConductivityRow:
@@ -530,9 +525,9 @@ def _kind_of_file(file: Path) -> tuple[InputKind | None, str]:
         return _kind_of_json(file)
     if form == "csv":
         try:
-            with open_text(file) as stream:
-                columns = list(csv.DictReader(stream).fieldnames or [])
-        except (*_BROKEN_STREAM, csv.Error):
+            with open_table(file) as (columns, _):
+                pass
+        except (*_BROKEN_STREAM, ValueError):
             return None, ""
         if is_conductivity_table(columns):
             return "conductivity_table", "conductivity table"

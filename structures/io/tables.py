@@ -1,12 +1,20 @@
-"""Rows of a conductivity table: composition, cell as far as known, and the measured value."""
+"""CSV tables as people have them, and the rows of those of conductivities.
+
+A row of a conductivity table is a composition, the cell as far as known, and the measured value.
+"""
 
 from __future__ import annotations
 
+import csv
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ionbridge.structures.configuration import nearest
+from ionbridge.structures.io.file_text import MAX_FILE_MB, open_text
 from ionbridge.structures.io.site_symbols import ELEMENT_SYMBOLS
 from ionbridge.structures.plain_text import clean_text
 from ionbridge.structures.records import Crystal, FailedRecord, Label
@@ -28,6 +36,65 @@ _USED_COLUMNS = frozenset(
 QUANTITY = "log10_conductivity_S_cm"
 ROOM_TEMPERATURE_K = (288.0, 308.0)
 """Temperatures that count as room temperature, which labels are measured at."""
+
+Cells = dict[str, str]
+"""Text of a row by column; None where the row is short, under None what goes beyond the columns."""
+
+
+@contextmanager
+def open_table(
+    path: Path, max_MB: float = MAX_FILE_MB
+) -> Iterator[tuple[tuple[str, ...], Iterator[Cells]]]:
+    """Columns of a CSV file and its rows, one after the other; unpacked and decoded.
+
+    Args:
+        path: The file, packed or not.
+        max_MB: Largest that is read, after unpacking.
+
+    Raises:
+        OSError: The file cannot be read, or is too large.
+        ValueError: It is no table; what is wrong, and in which row.
+    """
+    with open_text(path, max_MB) as stream:
+        reader = csv.DictReader(stream)
+        try:
+            columns = tuple(str(name).strip() for name in reader.fieldnames or ())
+            reader.fieldnames = list(columns)
+            yield columns, _counted(reader)
+        except csv.Error as error:
+            raise ValueError(f"no table ({error})") from error
+
+
+def _counted(reader: csv.DictReader[str]) -> Iterator[Cells]:
+    done = 0
+    try:
+        for row in reader:
+            yield row
+            done += 1
+    except csv.Error as error:
+        raise ValueError(f"row {done + 1}: {error}") from error
+
+
+def read_table(path: Path, needed: Sequence[str] = ()) -> tuple[tuple[str, ...], list[Cells]]:
+    """Columns and all rows of a CSV file.
+
+    Args:
+        path: The file.
+        needed: Columns that must be there.
+
+    Raises:
+        ValueError: The file cannot be read, is no table, or lacks a column.
+    """
+    try:
+        with open_table(path) as (columns, rows):
+            found = list(rows)
+    except (OSError, EOFError, ValueError) as error:
+        raise ValueError(f"{path}: cannot be read as a table ({error})") from error
+    for name in needed:
+        if name not in columns:
+            known = nearest(name, columns) if columns else "it has none"
+            raise ValueError(f"{path}: column '{name}' is missing; {known}")
+    return columns, found
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +128,7 @@ class ConductivityRow:
     notes: tuple[str, ...] = ()
 
 
-def is_conductivity_table(columns: list[str]) -> bool:
+def is_conductivity_table(columns: Sequence[str]) -> bool:
     """True if the column names hold a composition that this module understands.
 
     The label column may be missing (a table of compositions to predict), a plain ``Formula``

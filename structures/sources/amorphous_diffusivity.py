@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ionbridge.structures.io.tables import read_table
 from ionbridge.structures.sources.source import Loaded, Remote, Source
 from ionbridge.structures.units import BOLTZMANN_EV_PER_K
 
@@ -49,13 +50,12 @@ def load(data_dir: str | Path) -> Loaded[DiffusivitySeries]:
     """One series a formula, in the order of the file."""
     points: dict[str, list[tuple[float, float]]] = {}
     dropped: Counter[str] = Counter()
-    with gzip.open(Path(data_dir) / TABLE_FILE, "rt", encoding="utf-8", newline="") as stream:
-        for row in csv.DictReader(stream):
-            pair = float(row["inverse_kbT"]), float(row["lnD"])
-            if not all(map(math.isfinite, pair)):
-                dropped["not finite"] += 1
-                continue
-            points.setdefault(row["formula"], []).append(pair)
+    for row in read_table(Path(data_dir) / TABLE_FILE)[1]:
+        pair = float(row["inverse_kbT"]), float(row["lnD"])
+        if not all(map(math.isfinite, pair)):
+            dropped["not finite"] += 1
+            continue
+        points.setdefault(row["formula"], []).append(pair)
     series = []
     for formula, pairs in points.items():
         inverse_kT, ln_diffusivity = np.array(sorted(pairs)).T

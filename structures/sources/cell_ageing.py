@@ -6,13 +6,14 @@ import csv
 import math
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ionbridge.structures.io.tables import read_table
 from ionbridge.structures.sources.source import Loaded, Remote, Source
 
 FOLDER = "cell_ageing"
@@ -152,7 +153,7 @@ def load_severson(data_dir: str | Path) -> Loaded[EarlyCycles]:
     """The 41 LFP cells that the one-feature model of the paper was trained on."""
     records: list[EarlyCycles] = []
     dropped: Counter[str] = Counter()
-    for row in _rows(Path(data_dir) / SEVERSON_FILE):
+    for row in read_table(Path(data_dir) / SEVERSON_FILE)[1]:
         try:
             record = early_cycles(row)
         except ValueError as error:
@@ -168,7 +169,7 @@ def load_calce(data_dir: str | Path) -> Loaded[CapacitySeries]:
     dropped: Counter[str] = Counter()
     for name in CALCE_FILES:
         rows = []
-        for row in _rows(Path(data_dir) / name):
+        for row in read_table(Path(data_dir) / name)[1]:
             values = [float(row[key]) for key in ("cycle", "capacity", "resistance")]
             if all(map(math.isfinite, values)) and values[1] > 0:
                 rows.append(values)
@@ -184,15 +185,10 @@ def load_nasa(data_dir: str | Path) -> Loaded[CapacitySeries]:
     """Four 18650 cells; the files hold cycle number and capacity under the headings 0 and 1."""
     records = []
     for name in NASA_FILES:
-        rows = sorted((float(r["0"]), float(r["1"])) for r in _rows(Path(data_dir) / name))
+        rows = sorted((float(r["0"]), float(r["1"])) for r in read_table(Path(data_dir) / name)[1])
         cycle, capacity = np.array(rows).T
         records.append(CapacitySeries(Path(name).stem.removeprefix("nasa_"), "", cycle, capacity))
     return Loaded(tuple(records))
-
-
-def _rows(path: Path) -> Iterator[dict[str, str]]:
-    with path.open(encoding="utf-8-sig", newline="") as stream:
-        yield from csv.DictReader(stream)
 
 
 def arrange_severson(data_dir: Path) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from ionbridge.structures.io.tables import ConductivityRow, conductivity_row
+from ionbridge.structures.io.tables import ConductivityRow, conductivity_row, read_table
 from ionbridge.structures.records import FailedRecord, Label
 from ionbridge.structures.sources.source import Loaded, Source
 
@@ -32,14 +31,12 @@ def load(data_dir: str | Path) -> Loaded[ConductivityRow]:
     """
     rows: list[ConductivityRow] = []
     dropped: Counter[str] = Counter()
-    path = Path(data_dir) / TABLE_FILE
-    with path.open(encoding="utf-8-sig", newline="") as stream:
-        for given in csv.DictReader(stream):
-            row = _row(given)
-            if isinstance(row, str):
-                dropped[row] += 1
-            else:
-                rows.append(row)
+    for given in read_table(Path(data_dir) / TABLE_FILE)[1]:
+        row = _row(given)
+        if isinstance(row, str):
+            dropped[row] += 1
+        else:
+            rows.append(row)
     return Loaded(tuple(rows), dict(dropped))
 
 

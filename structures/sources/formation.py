@@ -6,7 +6,6 @@ a cell is formed is kept here; how it was to be aged is not known then.
 
 from __future__ import annotations
 
-import csv
 import math
 from collections import Counter
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from ionbridge.structures.io.tables import read_table
 from ionbridge.structures.sources.source import Loaded, Source
 
 FILE = "formation_to_life/cells_train.csv"
@@ -92,17 +92,16 @@ def load_formation(data_dir: str | Path, life: str = LIFE) -> Loaded[FormedCell]
         life: ``cycles_to_80_pct``, or to 70, 60 or 50 %.
     """
     records, dropped = [], Counter[str]()
-    with (Path(data_dir) / FILE).open(encoding="utf-8-sig", newline="") as stream:
-        for row in csv.DictReader(stream):
-            try:
-                record = formed_cell(row, life)
-            except ValueError as error:
-                dropped[str(error)] += 1
-                continue
-            if record.cycle_life is None:
-                dropped["no life"] += 1
-                continue
-            records.append(record)
+    for row in read_table(Path(data_dir) / FILE)[1]:
+        try:
+            record = formed_cell(row, life)
+        except ValueError as error:
+            dropped[str(error)] += 1
+            continue
+        if record.cycle_life is None:
+            dropped["no life"] += 1
+            continue
+        records.append(record)
     return Loaded(tuple(records), dict(dropped))
 
 

@@ -6,8 +6,6 @@ ids: ``Crystal.source`` tells which set a label is from, and the sets are never 
 
 from __future__ import annotations
 
-import csv
-import gzip
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -15,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ionbridge.structures.io.tables import read_table
 from ionbridge.structures.records import Crystal
 from ionbridge.structures.sources.source import Loaded, Source
 
@@ -104,23 +103,22 @@ def load_electrode_pairs(data_dir: str | Path) -> Loaded[ElectrodePair]:
     low, high = VOLTAGE_RANGE_V
     pairs: list[ElectrodePair] = []
     dropped: Counter[str] = Counter()
-    with gzip.open(data / PAIRS_FILE, "rt", encoding="utf-8", newline="") as stream:
-        for row in csv.DictReader(stream):
-            voltage = float(row["average_voltage_V"] or "nan")
-            if not low <= voltage <= high:
-                dropped[f"voltage outside {low:g} to {high:g} V"] += 1
-                continue
-            pairs.append(
-                ElectrodePair(
-                    id=row["battery_id"],
-                    working_ion=row["working_ion"],
-                    voltage_V=voltage,
-                    charged=structures.get(row["charged_id"]),
-                    discharged=structures.get(row["discharged_id"]),
-                    framework=row["charged_formula"],
-                    extra=_numbers(row),
-                )
+    for row in read_table(data / PAIRS_FILE)[1]:
+        voltage = float(row["average_voltage_V"] or "nan")
+        if not low <= voltage <= high:
+            dropped[f"voltage outside {low:g} to {high:g} V"] += 1
+            continue
+        pairs.append(
+            ElectrodePair(
+                id=row["battery_id"],
+                working_ion=row["working_ion"],
+                voltage_V=voltage,
+                charged=structures.get(row["charged_id"]),
+                discharged=structures.get(row["discharged_id"]),
+                framework=row["charged_formula"],
+                extra=_numbers(row),
             )
+        )
     return Loaded(tuple(pairs), dict(dropped))
 
 

@@ -149,22 +149,6 @@ def _variance_scale(
     return reduced
 
 
-def jump_rate(
-    barrier_eV: ArrayLike, temperature_K: ArrayLike, attempt_frequency_THz: ArrayLike = 10.0
-) -> NDArray[np.float64]:
-    """Transition-state rate of one hop, Gamma = nu exp(-E_m / k_B T).
-
-    Args:
-        barrier_eV: Migration barrier E_m of the hop in eV, any shape.
-        temperature_K: T in K, broadcastable to E_m.
-        attempt_frequency_THz: nu in THz, broadcastable to E_m.
-
-    Returns:
-        Rate in 1/ps. G. H. Vineyard, J. Phys. Chem. Solids 3, 121 (1957).
-    """
-    return arrhenius(attempt_frequency_THz, barrier_eV, temperature_K)
-
-
 def random_walk_diffusivity(
     rate: ArrayLike, distance_A: ArrayLike, n_neighbors: int = 1, dimensions: int = 3
 ) -> NDArray[np.float64]:

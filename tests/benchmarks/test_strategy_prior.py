@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from benchmarks.few_label_strategies import STRATEGIES, Source, is_new, usable_strategies
 from benchmarks.strategy_prior import (
     N_REPEATS,
     SHARED,
@@ -11,7 +12,6 @@ from benchmarks.strategy_prior import (
     choose,
     cross_validated,
 )
-from ionbridge.models.regressors.few_shot import STRATEGIES, Source, is_new, usable_strategies
 
 RNG_SEED = 3
 CHEAP = ("mean", "trees", "offset", "line", "process-joint", "trees-joint")

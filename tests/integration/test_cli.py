@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ionbridge.screening.api import Labelled
 from ionbridge.screening.cli import main, parser
 from ionbridge.structures.io.reading import read_records, write_cif, write_json_lines
 from ionbridge.structures.records import Crystal, Hop
@@ -139,8 +140,8 @@ def test_cifs_of_labels_are_read(
     assert "no such folder" in capsys.readouterr().err
     learnt: list[object] = []
 
-    def adapt(records: list[object], **options: object) -> None:
-        learnt.extend(records)
+    def adapt(data: Labelled, **options: object) -> None:
+        learnt.extend(data.records)
         raise ValueError("one row")
 
     monkeypatch.setattr("ionbridge.screening.api.adapt", adapt)

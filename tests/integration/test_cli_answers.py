@@ -126,6 +126,6 @@ def test_fine_tuning_ends_with_the_choice_and_its_gain(tmp_path: Path, capsys: C
     ],
 )
 def test_the_choice_for_hops(compared: dict[str, float], said: str, capsys: Capture) -> None:
-    card = {"strategy": "full", "validation": {"mae_eV": 0.21, "split": "2 folds"}}
-    finetune._say_choice({**card, "compared_mae_eV": compared}, is_table=False)
+    card = {"strategy": "full", "validation": {"n": 4, "mae_eV": 0.21, "split": "2 folds"}}
+    finetune._say_choice({**card, "compared_mae_eV": compared})
     assert capsys.readouterr().err == said

@@ -16,7 +16,6 @@ from ionbridge.structures.transport.closed_forms import (
     fit_arrhenius,
     haven_ratio,
     isotropic_diffusivity,
-    jump_rate,
     msd_to_diffusivity,
     nernst_einstein,
     random_walk_diffusivity,
@@ -112,7 +111,7 @@ class TestArrhenius:
 
 class TestDiffusivity:
     def test_hop_of_3_angstrom(self):
-        rate = jump_rate(0.30, 300.0, attempt_frequency_THz=10.0)
+        rate = arrhenius(10.0, 0.30, 300.0)
         assert random_walk_diffusivity(rate, 3.0) == pytest.approx(1.37e-8, rel=HAND_COMPUTED)
 
     def test_random_walk_simulated(self):

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from ionbridge.models.adaptation.adapt import adapt
 from ionbridge.models.adaptation.barriers import (
-    AUTO_CANDIDATES,
     BATCH_SIZE,
-    SIMPLE,
+    BarrierTask,
     Base,
-    adapt,
     ensemble_config,
     folds_of,
     process_of,
@@ -38,6 +37,7 @@ from ionbridge.structures.records import Hop
 from tests.small_crystals import skew_hop
 
 SIZES = HopNetworkConfig(n_features=6, n_layers=1, n_basis=5)
+SIMPLE = BarrierTask.simple
 FRAMEWORKS = ("Fe", "Co", "Mn", "Ni", "V")
 
 
@@ -48,8 +48,8 @@ def other_metal(seed: int) -> Hop:
     return replace(hop, id=f"h{seed}", host_species=({metal: 1.0}, *hop.host_species[1:]))
 
 
-HOPS = [other_metal(k) for k in range(10)]
 BARRIERS = np.linspace(0.2, 1.1, 10)
+HOPS = [replace(other_metal(k), barrier_eV=float(b)) for k, b in enumerate(BARRIERS)]
 
 
 @pytest.fixture(scope="module")
@@ -94,10 +94,11 @@ def test_the_work_of_a_fit_is_bounded(
 
 
 def test_auto_compares_all_and_says_so(base: Base) -> None:
-    model = adapt(HOPS[:5], BARRIERS[:5], base, n_members=2, n_folds=2, device="cpu")
-    compared = model.card_["compared_mae_eV"]
-    assert set(compared) == set(AUTO_CANDIDATES)
-    assert model.card_["strategy"] == choose(compared, SIMPLE)
+    model, card = adapt(HOPS[:5], base, n_members=2, n_folds=2, device="cpu")
+    compared = card["compared_mae_eV"]
+    assert set(compared) == set(BarrierTask.candidates)
+    assert card["strategy"] == choose(compared, SIMPLE)
+    assert model.card_ == card
     assert np.isfinite(model.predict(HOPS).mean).all()
 
 
@@ -127,9 +128,9 @@ def test_paths_and_features_of_a_hop_are_computed_once(
     start = replace(base, process=process_of(fed), method="dft_neb", fed=fed)
     asked.seen.clear()
     labelled = [replace(hop, method="mlip_neb") for hop in published[2:]]
-    for strategy in ("physics_fed", "auto"):
-        adapt(labelled, BARRIERS[2:6], start, strategy, n_members=1, n_folds=2, device="cpu")
-        if strategy == "physics_fed":
+    for candidates in (("physics_fed",), None):
+        adapt(labelled, start, candidates, n_members=1, n_folds=2, device="cpu")
+        if candidates:
             assert len(asked.seen) == len(fed.learned.networks)
     assert len(relaxed.seen) == len(published)
     # on the path that was given, which trees look at, and on the relaxed one
@@ -195,7 +196,7 @@ def test_labels_are_joined_with_those_of_the_base_on_one_footing(method: str) ->
     fed = HopBarrierModel(reads_energies=False, n_folds=0).fit(HOPS[:6], BARRIERS[:6])
     start = Base("fed", fed.learned.config, fed.learned.weights(), method="dft_neb", fed=fed)
     labelled = [replace(hop, method=method) for hop in HOPS[6:]]
-    model = adapt(labelled, BARRIERS[6:], start, "physics_fed", n_folds=2, device="cpu")
+    model, _ = adapt(labelled, start, ["physics_fed"], n_folds=2, device="cpu")
     assert len(model.barrier_eV_) == 6 + 4
     np.testing.assert_allclose(model.barrier_eV_[6:], BARRIERS[6:])
     assert np.isclose(model.barrier_eV_[:6], BARRIERS[:6]).all() == (method == "dft_neb")
@@ -219,6 +220,6 @@ def test_labels_of_one_framework_can_still_be_adapted_to() -> None:
 
 def test_too_few_labels_and_unknown_strategies_are_one_line(base: Base) -> None:
     with pytest.raises(ValueError, match="at least 2"):
-        adapt(HOPS[:1], BARRIERS[:1], base)
+        adapt(HOPS[:1], base)
     with pytest.raises(ValueError, match="unknown strategy 'half'"):
-        adapt(HOPS, BARRIERS, base, "half")
+        adapt(HOPS, base, ["half"])

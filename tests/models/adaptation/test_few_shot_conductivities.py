@@ -5,15 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ionbridge.models.adaptation.adapt import adapt
 from ionbridge.models.adaptation.few_shot_conductivities import (
     SCRATCH,
     TRANSFER,
     FewLabelConductivity,
-    adapt_conductivity,
 )
 from ionbridge.models.conductors.conductivity import ConductivityTrees
 from ionbridge.models.cross_validation import choose
 from ionbridge.models.library import load
+from ionbridge.structures.io.tables import ConductivityRow
+from ionbridge.structures.records import Label
 from tests.models.conductors.test_conductivity import FEW, label, law, row
 
 
@@ -23,12 +25,18 @@ def known() -> ConductivityTrees:
     return ConductivityTrees(FEW).fit(rows, [label(law(r)) for r in rows])
 
 
+def labelled(numbers: range, labels: list[Label]) -> list[ConductivityRow]:
+    """Rows of compositions with these labels."""
+    pairs = zip(numbers, labels, strict=True)
+    return [replace(row(k, lattice=False), label=one) for k, one in pairs]
+
+
 def test_labels_that_follow_the_source_but_for_an_offset_take_the_source(
     known: ConductivityTrees, tmp_path
 ) -> None:
     rows = [row(k, lattice=False) for k in range(100, 110)]
-    labels = [label(law(r) - 1.5) for r in rows]
-    model, card = adapt_conductivity(rows, labels, known, "base")
+    rows = [replace(r, label=label(law(r) - 1.5)) for r in rows]
+    model, card = adapt(rows, known)
     assert card["strategy"] in TRANSFER
     assert card["compared_mae"][card["strategy"]] < min(card["compared_mae"][s] for s in SCRATCH)
     new = [row(k, lattice=False) for k in range(200, 230)]
@@ -46,8 +54,7 @@ def test_labels_that_follow_the_source_but_for_an_offset_take_the_source(
 
 def test_transfer_that_does_not_help_is_refused(known: ConductivityTrees) -> None:
     """Labels that are all alike: their mean is right, whatever the source says."""
-    rows = [row(k, lattice=False) for k in range(100, 108)]
-    _, card = adapt_conductivity(rows, [label(-2.0)] * 8, known, "base")
+    _, card = adapt(labelled(range(100, 108), [label(-2.0)] * 8), known)
     assert card["strategy"] in SCRATCH
     assert card["base"] is None
     assert choose({"mean": 1.0, "residual": 0.99}, SCRATCH) == "mean"
@@ -55,20 +62,20 @@ def test_transfer_that_does_not_help_is_refused(known: ConductivityTrees) -> Non
 
 
 def test_a_bound_that_is_kept_is_no_error(known: ConductivityTrees) -> None:
-    rows = [row(k, lattice=False) for k in range(100, 108)]
     labels = [label(-6.0)] * 7 + [label(-3.0, "<")]
-    _, card = adapt_conductivity(rows, labels, known, "base", "mean")
-    assert card["compared_mae"]["mean"] == pytest.approx(0.0, abs=1e-6)
-    _, card = adapt_conductivity(rows, [*labels[:7], label(-9.0, "<")], known, "base", "mean")
-    assert card["compared_mae"]["mean"] == pytest.approx(3.0 / 8, abs=1e-4)
+    _, card = adapt(labelled(range(100, 108), labels), known, ["mean"])
+    assert card["validation"]["mae"] == pytest.approx(0.0, abs=1e-6)
+    rows = labelled(range(100, 108), [*labels[:7], label(-9.0, "<")])
+    _, card = adapt(rows, known, ["mean"])
+    assert card["validation"]["mae"] == pytest.approx(3.0 / 8, abs=1e-4)
 
 
 def test_what_cannot_be_learnt_from_is_said(known: ConductivityTrees) -> None:
-    rows = [row(k, lattice=False) for k in range(5)]
+    rows = labelled(range(5), [label(-3.0)] * 5)
     with pytest.raises(ValueError, match="unknown strategy 'lora'"):
-        adapt_conductivity(rows, [label(-3.0)] * 5, known, "base", "lora")
+        adapt(rows, known, ["lora"])
     with pytest.raises(ValueError, match="3 labels; at least 4"):
-        adapt_conductivity(rows[:3], [label(-3.0)] * 3, known, "base")
+        adapt(rows[:3], known)
     strange = replace(rows[0], composition=row(0, "K").composition)
-    model, _ = adapt_conductivity(rows, [label(-3.0)] * 5, known, "base", "mean")
+    model, _ = adapt(rows, known, ["mean"])
     assert not model.in_domain([strange])[0]

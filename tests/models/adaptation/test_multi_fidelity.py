@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from ionbridge.models.adaptation import barriers as adaptation
-from ionbridge.models.adaptation.barriers import Base, adapt
+from ionbridge.models.adaptation.adapt import adapt
+from ionbridge.models.adaptation.barriers import Base
 from ionbridge.models.adaptation.multi_fidelity import SCALE, Footing, asked_method
 from ionbridge.models.hop_networks.network import HopNetwork, HopNetworkConfig
 from ionbridge.models.regressors.gaussian_process import (
@@ -101,10 +102,13 @@ def test_adapting_fits_and_scores_one_method(monkeypatch):
     torch.manual_seed(3)
     weights = HopNetwork(replace(SIZES, use_scalars=False)).state_dict()
     base = Base("tiny", replace(SIZES, use_scalars=False), [weights])
-    model = adapt([*DFT, *CHEAP], LABELS, base, "frozen", n_members=1, n_folds=2, device="cpu")
-    trained = model.card_["trained_on"]
-    assert trained["n_hops"] == model.card_["validation"]["n"] == 10
+    labelled = [
+        replace(h, barrier_eV=float(b)) for h, b in zip([*DFT, *CHEAP], LABELS, strict=True)
+    ]
+    _, card = adapt(labelled, base, ["frozen"], n_members=1, n_folds=2, device="cpu")
+    trained = card["trained_on"]
+    assert trained["n_hops"] == card["validation"]["n"] == 10
     assert trained["methods"] == ["dft_neb"]
     assert trained["n_hops_of_other_methods"] == {"mlip_neb": 30}
     with pytest.raises(ValueError, match=r"1 labelled hop.*of method dft_neb"):
-        adapt([DFT[0], *CHEAP], LABELS[9:], base)
+        adapt(labelled[9:], base)

@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ionbridge.models.adaptation.few_shot_barriers import FewLabelModel
 from ionbridge.models.barriers.hop_barrier import SHORT, SHORT_BACKWARD
-from ionbridge.models.library import load
+from ionbridge.models.regressors.baselines import GlobalMean
 from ionbridge.models.transforms import LogShift
 from ionbridge.screening.errors import InputError, MissingExtraError
 from ionbridge.screening.execution.executor import ThisProcess
@@ -298,7 +297,7 @@ def test_a_gz_that_ends_early_keeps_what_came_before(tmp_path: Path, tiny_model:
 
 def test_a_model_of_barriers_alone_predicts_crystals(tmp_path: Path) -> None:
     """What `auto` ends in may be no network; crystals are screened with it all the same."""
-    model = FewLabelModel("mean").from_source(load("hop-descriptors"))
+    model = GlobalMean()
     model.fit(tiny_hops(), [0.4, 0.4, 0.4]).save(tmp_path / "mine")
     write_json_lines(tmp_path / "c.jsonl", [rocksalt(), layered()])
     rows = predicted(tmp_path / "c.jsonl", tmp_path / "mine").rows

@@ -30,12 +30,12 @@ def table(tmp_path):
 def test_a_table(table):
     assert is_diffusivity_file(table)
     found = read_diffusivities(table)
-    value, bound, zero = found.labels
+    value, bound, zero = (row.label for row in found.rows)
     assert (value.value, value.bound, value.temperature_K) == (-6.0, "=", 600.0)
     assert value.std == pytest.approx(2 / (2 * 1.96))  # two decades from end to end of 95 %
     assert (bound.value, bound.bound, bound.std) == (-8.0, "<", None)
     assert (zero.value, zero.bound) == (pytest.approx(math.log10(2e-7)), "<")
-    assert {label.method for label in found.labels} == {"aimd"}
+    assert {row.label.method for row in found.rows} == {"aimd"}
     assert [row.composition.reduced_formula for row in found.rows] == ["Li3PS4"] * 3
     reasons = [failed.reason[:14] for failed in found.failed]
     assert reasons == ["no temperature", "composition 'n", "no working ion"]
@@ -55,7 +55,7 @@ def test_labels_of_simulations(tmp_path):
     path.write_text(json.dumps({"labels": [entry]}), encoding="utf-8")
     assert is_diffusivity_file(path)
     found = read_diffusivities(path)
-    assert [(v.value, v.bound, v.std) for v in found.labels] == [
+    assert [(v.label.value, v.label.bound, v.label.std) for v in found.rows] == [
         (-5.0, "=", 0.1),
         (-6.0, "<", None),
     ]

@@ -1,3 +1,5 @@
+import gzip
+
 import numpy as np
 import pytest
 
@@ -5,6 +7,7 @@ from ionbridge.structures.io.tables import (
     conductivity_label,
     conductivity_row,
     is_conductivity_table,
+    read_table,
 )
 
 
@@ -42,3 +45,26 @@ def test_tables_are_known_by_their_composition_column():
     assert is_conductivity_table(["Formula", "x"])
     assert is_conductivity_table(["ID", "True Composition"])
     assert not is_conductivity_table(["id", "voltage"])
+
+
+def test_a_table_may_be_packed_and_in_any_encoding(tmp_path):
+    text = "id , Formula\r\na,Li2O\r\nb,Na2S,more\r\n"
+    plain, packed = tmp_path / "t.csv", tmp_path / "p.csv"
+    plain.write_text(text, encoding="utf-8-sig", newline="")
+    packed.write_bytes(gzip.compress(text.encode("utf-16")))
+    columns, rows = read_table(plain, ("id",))
+    assert columns == ("id", "Formula")
+    assert rows == [{"id": "a", "Formula": "Li2O"}, {"id": "b", "Formula": "Na2S", None: ["more"]}]
+    assert read_table(packed) == (columns, rows)
+
+
+def test_what_is_wrong_with_a_table_is_named(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("id,Formula\na,Li2O\nb," + "x" * 200_000 + "\n")
+    with pytest.raises(ValueError, match=r"t\.csv: .*row 2: field larger"):
+        read_table(path)
+    path.write_text("id,Formula\n")
+    with pytest.raises(ValueError, match="column 'formula' is missing; did you mean 'Formula'"):
+        read_table(path, ("formula",))
+    with pytest.raises(ValueError, match="cannot be read as a table"):
+        read_table(tmp_path / "none.csv")

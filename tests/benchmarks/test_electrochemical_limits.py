@@ -3,7 +3,7 @@
 import pytest
 from pymatgen.core import Composition
 
-from ionbridge.structures.chemistry.electrochemical_limits import Phases
+from benchmarks.electrochemical_limits import Phases
 
 LI2S_EV, LIS_EV, NA2S_EV, LI3PS4_EV, LI3P_EV, P2S5_EV = -4.2, -2.3, -3.8, -8.8, -3.5, -2.4
 """Per formula unit."""

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.lattice_gas import filled, simple_lattice
+from benchmarks.lattice_gas_simulation import LatticeGas, enlarged, lattice_gas, transport
 from ionbridge.structures.hops.sites import find_hops
 from ionbridge.structures.records import Crystal
 from ionbridge.structures.transport.closed_forms import (
@@ -18,7 +19,6 @@ from ionbridge.structures.transport.hop_network import (
     carrier_network,
     diffusion_tensor,
 )
-from ionbridge.structures.transport.lattice_gas import LatticeGas, enlarged, lattice_gas, transport
 from ionbridge.structures.units import BOLTZMANN_EV_PER_K
 from tests.tolerances import STANDARD_ERRORS, TIGHT
 
