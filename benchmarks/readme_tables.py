@@ -413,7 +413,13 @@ def pool_campaign(result: dict[str, Any]) -> str:
 
 def throughput(result: dict[str, Any]) -> str:
     found = result["sets"]["embedded_campaign"]
-    ratios, stages = found["ratios"], found["stages"]
+    ratios, stages, start = found["ratios"], found["stages"], result["start_cpu_s"]
+    names = ("models list", "data list", "models show hop-barrier", "a worker's imports")
+    starts = ", ".join(
+        f"{name if ' imports' in name else f'`{name}`'} {start['now'][name]:.2f} "
+        f"(in version {start['old_is']} {start['old'][name]:.2f})"
+        for name in names
+    )
     parts = ", ".join(
         f"{name} {1000 * stages[name]:.1f}" for name in ("hops", "classification", "model")
     )
@@ -423,7 +429,9 @@ def throughput(result: dict[str, Any]) -> str:
         f"{found['n_crystals']} crystals of the embedded campaign, one repeat on a busy machine): "
         f"{ratios['old_over_new']:.1f} times less than in version {result['old']} in the same run "
         f"(target 10), {ratios['of_one_chgnet_energy']:.2f} of one CHGNet energy of the same "
-        f"crystals (target 0.1; {found['chgnet']['n']} ordered ones) "
+        f"crystals (target 0.1; {found['chgnet']['n']} ordered ones). CPU seconds to start, at a "
+        f"load of {start['load']:.0f} on two cores, where `--help` takes "
+        f"{start['now']['--help']:.2f} (targets on quiet ones 0.5, a worker's imports 2): {starts} "
         "(`python -m benchmarks.throughput`)."
     )
 

@@ -27,7 +27,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -57,6 +57,7 @@ N_BVLAIN = 4
 """Landscapes by bvlain; one takes seconds."""
 SHARD = 16
 PRINTING = ("--help", "--version", "models list", "models show hop-barrier", "data list")
+WORKER = "a worker's imports"
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 WHOLE = """
 import importlib, json, os, sys, time
@@ -284,27 +285,39 @@ def ratios(found: dict[str, dict[str, Any]]) -> dict[str, float]:
     return result
 
 
-def start_cpu_s(checkout: Path, repeats: int) -> dict[str, float]:
-    """CPU seconds of commands that only print, and of what a worker imports; the least counts."""
-    python = [sys.executable, "-m", "ionbridge"]
-    commands = {
-        **{name: [*python, *name.split()] for name in PRINTING},
-        "a worker's imports": [sys.executable, "-c", _worker_import(checkout)],
+def start_cpu_s(checkouts: Mapping[str, Path], repeats: int) -> dict[str, dict[str, float]]:
+    """CPU seconds of commands that only print, and of what a worker imports; the least counts.
+
+    Args:
+        checkouts: Versions by name; they take turns, since a busy machine slows whoever is on it.
+        repeats: Of each.
+    """
+    seconds: dict[str, dict[str, list[float]]] = {
+        version: {name: [] for name in (*PRINTING, WORKER)} for version in checkouts
     }
-    environment = {**os.environ, **ONE_THREAD, "PYTHONPATH": str(checkout)}
-    found = {}
-    for name, command in commands.items():
-        seconds = []
-        for _ in range(repeats):
-            before = resource.getrusage(resource.RUSAGE_CHILDREN)
-            subprocess.run(
-                command, env=environment, cwd="/", stdout=subprocess.DEVNULL, check=True,
-                stderr=subprocess.DEVNULL,
-            )  # fmt: skip
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            seconds.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
-        found[name] = round(min(seconds), 3)
-    return found
+    for _ in range(repeats):
+        for name in (*PRINTING, WORKER):
+            for version, checkout in checkouts.items():
+                command = ["-m", "ionbridge", *name.split()]
+                if name == WORKER:
+                    command = ["-c", _worker_import(checkout)]
+                environment = {**os.environ, **ONE_THREAD, "PYTHONPATH": str(checkout)}
+                before = resource.getrusage(resource.RUSAGE_CHILDREN)
+                subprocess.run(
+                    [sys.executable, *command],
+                    env=environment,
+                    cwd="/",
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    check=True,
+                )
+                after = resource.getrusage(resource.RUSAGE_CHILDREN)
+                used = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+                seconds[version][name].append(used)
+    return {
+        version: {name: round(min(found), 3) for name, found in own.items()}
+        for version, own in seconds.items()
+    }
 
 
 def _worker_import(checkout: Path) -> str:
@@ -333,9 +346,10 @@ def main() -> None:
         print(json.dumps(CHILDREN[what](Path(warm), Path(own))))
         return
     old = None if args.old is None else args.old.resolve()
-    start: dict[str, Any] = {"now": start_cpu_s(ROOT, args.repeats)}
+    checkouts = {"now": ROOT, **({} if old is None else {"old": old})}
+    start: dict[str, Any] = {**start_cpu_s(checkouts, args.repeats)}
     if old is not None:
-        start |= {"old": start_cpu_s(old, args.repeats), "old_is": _commit(old)}
+        start["old_is"] = _commit(old)
     start["load"] = os.getloadavg()[0]
     if args.only_start:
         before = json.loads(RESULT.read_text(encoding="utf-8"))

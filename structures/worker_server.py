@@ -361,6 +361,7 @@ def serve() -> None:
                 elif kind == NEW:
                     pid = os.fork()
                     if pid == 0:
+                        signal.set_wakeup_fd(-1)
                         for end in (control, woken, waker):
                             end.close()
                         _work(*descriptors)
@@ -368,6 +369,7 @@ def serve() -> None:
                         os.close(descriptor)
                     children.add(pid)
                     control.sendall(f"new {pid} 0\n".encode())
+    signal.set_wakeup_fd(-1)  # nobody reads it any more when the children end
     for pid in children:
         os.kill(pid, signal.SIGKILL)
 
@@ -385,7 +387,6 @@ def _work(pipe: int, messages: int) -> None:
     """Answer items with outcomes until the pipe closes; runs in a worker and ends it."""
     global _in_worker
     _in_worker = True
-    signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.dup2(messages, 2)
     os.close(messages)

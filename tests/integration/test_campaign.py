@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -108,6 +109,55 @@ def test_killed_and_resumed_gives_the_same_table(tmp_path: Path, tiny_model: Pat
     assert len(campaign.results) == 48
     Campaign.from_yaml(path).run(tmp_path / "whole", workers=0)
     assert table(out) == table(tmp_path / "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("to", ["the program", "its process group"])
+def test_interrupted_twice_leaves_nobody_and_goes_on(
+    tmp_path: Path, tiny_model: Path, to: str
+) -> None:
+    """Ctrl-C, and again while the workers are being ended: one line, and no process stays."""
+    path = write_campaign(tmp_path, tiny_model, n=200, shard_size="2")
+    out = tmp_path / "out"
+    mark = f"of {tmp_path}"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ionbridge", "screen", str(path), "--out", str(out)],
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "IONBRIDGE_TEST_MARK": mark},
+    )
+    shards = out / "shards"
+    while len(list(shards.glob("[0-9]*.jsonl")) if shards.is_dir() else []) < 2:
+        assert process.poll() is None, "finished before it could be interrupted"
+        time.sleep(0.01)
+    for _ in range(2):
+        if to == "the program":
+            process.send_signal(signal.SIGINT)
+        else:
+            os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate()
+    assert process.returncode == 130
+    assert [line for line in said.splitlines() if line.strip()] == [
+        "ionbridge: interrupted; the same command with --resume goes on from here"
+    ]
+    deadline = time.monotonic() + 600  # only an orphan takes so long
+    while any(_started_with(mark)):
+        assert time.monotonic() < deadline, list(_started_with(mark))
+        time.sleep(0.1)
+    Campaign.from_yaml(path).run(out, resume=True, workers=0)
+    Campaign.from_yaml(path).run(tmp_path / "whole", workers=0)
+    assert table(out) == table(tmp_path / "whole")
+
+
+def _started_with(mark: str) -> Iterator[str]:
+    """Processes that have a text in their environment, which their children inherit."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark.encode() in (folder / "environ").read_bytes():
+                yield (folder / "cmdline").read_bytes().decode(errors="replace")
+        except OSError:  # it has just gone, or is somebody else's
+            continue
 
 
 def test_what_was_changed_is_named(tmp_path: Path, tiny_model: Path) -> None:
