@@ -1,0 +1,297 @@
+"""What was tried for the level of a family, an ion or both that nobody has labelled, and its gain.
+
+    python -m benchmarks.unseen_levels --data DIR
+
+Variants of `hop-barrier` on the 524 published hops, whole families, whole ions or both left out:
+losses that forgive outliers, other ways to join a short relaxation, offsets of the relaxation by
+kind of hop, and a pull towards the mean by ion. All that a variant chooses is chosen on what is not
+held out. Computed labels and hyperparameters are those of the shipped model, as in
+benchmarks.physics_fed. Differences to what ships with 95 % bootstrap over families.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.linear_model import HuberRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVR
+
+from benchmarks.hop_barriers import PROTOCOLS
+from benchmarks.physics_fed import BRIEF, FAST, HIDDEN, extremes, mean_by_ion, seen, without
+from ionbridge.models.barriers.hop_barrier import LOWEST_SHORT_EV, TARGET, HopBarrierModel, Inputs
+from ionbridge.models.checkpoint import sha256
+from ionbridge.models.library import load
+from ionbridge.models.metrics import mae, paired_bootstrap, spearman
+from ionbridge.models.regressors.gaussian_process import PathProcess
+from ionbridge.screening.execution.shards import write_json
+from ionbridge.structures.features.descriptors import HOP_FEATURES
+from ionbridge.structures.frameworks.family_names import canonical_family
+from ionbridge.structures.records import Hop
+from ionbridge.structures.sources import neb_barriers
+
+RESULT = Path(__file__).parent / "results" / "unseen_levels.json"
+NEW = ("leave-family-out", "leave-ion-out", "leave-family-and-ion-out")
+NOTHING = (False, False)
+HUBER, N_ROUNDS = 1.345, 10
+"""Residuals beyond so many standard deviations of the noise count as this; rounds until they do."""
+FEW_NUMBERS = (
+    *("ion_charge", "ion_radius_A", "window_radius_A", "window_over_ion_radius"),
+    *("anion_electronegativity", "anion_radius_A", "cation_state", "cation_electronegativity"),
+    *("volume_per_atom_A3", "valence_rise", "cation_field_rise", "anion_field_rise"),
+)
+"""What support vectors see of a hop, beside path scalars and expected energies."""
+ANIONS = ("F", "Cl", "Br", "I", "S", "Se", "Te", "O", "N")
+CENTRES = frozenset(["P", "Si", "B", "C", "S"])
+PULLS = (0.0, 0.1, 0.2, 0.4, 0.8)
+"""Shares of the mean by ion that are chosen from."""
+Floats = NDArray[np.float64]
+Rows = NDArray[np.intp]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder that holds neb_barriers/")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    hops = seen(neb_barriers.load(args.data).records)
+    barrier = np.array([hop.barrier_eV for hop in hops], dtype=float)
+    inputs = Inputs.of(hops)
+    out: dict[str, Any] = {
+        "data_sha256": sha256(args.data / neb_barriers.HOPS_FILE),
+        "n": len(hops),
+        "n_relaxed": int(np.isfinite(inputs.short).all(axis=1).sum()),
+    }
+    for protocol in NEW:
+        folds = list(PROTOCOLS[protocol].split(hops))
+        by_ion = mean_by_ion(hops, barrier, folds)
+        alone, joined, doubt = fits(inputs, barrier, folds)
+        families = {FAST: alone, BRIEF: joined}
+        families[FAST] |= {
+            "drawn to the mean by ion": drawn(alone[FAST], by_ion, doubt, barrier, folds)
+        }
+        families[BRIEF] |= relaxed(hops, inputs, barrier, folds, alone[FAST], joined[BRIEF])
+        families[BRIEF] |= {
+            "drawn to the mean by ion": drawn(joined[BRIEF], by_ion, doubt, barrier, folds)
+        }
+        out[protocol] = {
+            name: {
+                variant: score(hops, barrier, mean, variants[name], by_ion)
+                for variant, mean in variants.items()
+            }
+            for name, variants in families.items()
+        }
+        for name, variants in out[protocol].items():
+            for variant, entry in variants.items():
+                print(f"{protocol:25s} {name:32s} {variant:56s} {entry}", flush=True)
+        write_json(RESULT, out)
+
+
+def fits(
+    inputs: Inputs, barrier: Floats, folds: Sequence[Any]
+) -> tuple[dict[str, Floats], dict[str, Floats], Floats]:
+    """Barriers without a potential and with a short relaxation, by variant; the model's doubt.
+
+    Args:
+        inputs: Of (n,) hops.
+        barrier: (n,) labels, eV.
+        folds: Splits of them.
+
+    Returns:
+        Two mappings from variants to (n,) barriers in eV, and (n,) the epistemic spread in eV.
+    """
+    shipped = load(FAST)
+    n_others = len(shipped.barrier_eV_) - len(barrier)
+    others = shipped.inputs_.rows(np.arange(n_others)), shipped.barrier_eV_[:n_others]
+    theta = {NOTHING: shipped.experts()[NOTHING][0].theta}
+    bare = without(inputs, *HIDDEN[FAST])
+    brief = without(inputs, *HIDDEN[BRIEF])
+    names = ("process, Huber loss", "median of the trees", "and support vectors")
+    t = {name: np.zeros(len(barrier)) for name in names}
+    plain, joined, doubt = (np.zeros(len(barrier)) for _ in range(3))
+    for fold in folds:
+        model = HopBarrierModel()
+        model.fit_inputs(
+            without(others[0].with_rows(inputs.rows(fold.train)), "view", "band"),
+            np.concatenate([others[1], barrier[fold.train]]),
+            theta,
+        )
+        process, forest = model.experts()[NOTHING]
+        test = bare.rows(fold.test)
+        found = model.predict_inputs(test)
+        plain[fold.test], doubt[fold.test] = found.mean, found.epistemic_std
+        joined[fold.test] = model.predict_inputs(brief.rows(fold.test)).mean
+        x = test.for_process(NOTHING)
+        mean, each = process.mean_of(x), forest.predict(test.for_trees(NOTHING))
+        t[names[0]][fold.test] = 0.5 * (forgiving(process).mean_of(x) + each.mean(axis=0))
+        t[names[1]][fold.test] = 0.5 * (mean + np.median(each, axis=0))
+        vectors = make_pipeline(StandardScaler(), SVR(C=1.0, epsilon=0.1))
+        vectors.fit(few_numbers(model.inputs_), process.target)
+        third = vectors.predict(few_numbers(test))
+        t[names[2]][fold.test] = (mean + each.mean(axis=0) + third) / 3.0
+    alone = {FAST: plain} | {k: inputs.above_start(TARGET.inverse(v)) for k, v in t.items()}
+    return alone, {BRIEF: joined}, doubt
+
+
+def forgiving(process: PathProcess) -> PathProcess:
+    """The process with Huber's loss in place of squares, by pseudo-labels.
+
+    Labels far from the process are replaced by such at HUBER standard deviations, until they are
+    those of its own prediction (the robust smoother of Cox, Ann. Stat. 11, 530 (1983)).
+    """
+    found, reach = process, HUBER * process.noise
+    for _ in range(N_ROUNDS):
+        mean = found.mean_of(process.inputs)
+        target = mean + np.clip(process.target - mean, -reach, reach)
+        found = PathProcess(process.inputs, target, process.theta, process.n_trends)
+    return found
+
+
+def few_numbers(inputs: Inputs) -> Floats:
+    columns = [HOP_FEATURES.index(name) for name in FEW_NUMBERS]
+    return np.hstack([inputs.learned, inputs.scalars, inputs.features[:, columns]])
+
+
+def relaxed(
+    hops: Sequence[Hop],
+    inputs: Inputs,
+    barrier: Floats,
+    folds: Sequence[Any],
+    alone: Floats,
+    joined: Floats,
+) -> dict[str, Floats]:
+    """Other ways to join a relaxation and the model; hops without one keep what ships.
+
+    Args:
+        hops: (n,) hops.
+        inputs: Of them.
+        barrier: (n,) labels, eV.
+        folds: Splits of them.
+        alone: (n,) barriers of the model without a potential, eV.
+        joined: (n,) barriers as they ship, eV.
+    """
+    there = np.isfinite(inputs.short).all(axis=1)
+    short = np.where(there, inputs.short[:, 0], LOWEST_SHORT_EV)
+    t = {name: TARGET.forward(value) for name, value in (("model", alone), ("short", short))}
+    rest = TARGET.forward(barrier) - t["short"]
+    families = np.array([canonical_family(hop.family) for hop in hops])
+    ions = [hop.working_ion for hop in hops]
+    anions = [next((a for a in ANIONS if a in hop.elements), "") for hop in hops]
+    bound = ["O" in hop.elements and bool(hop.elements & CENTRES) for hop in hops]
+    charges = inputs.features[:, HOP_FEATURES.index("ion_charge")].tolist()
+    kinds = {
+        "ion, anion": (ions, list(zip(ions, anions, strict=True))),
+        "charge, anion, polyanion": (
+            charges,
+            list(zip(charges, anions, strict=True)),
+            list(zip(charges, anions, bound, strict=True)),
+        ),
+    }
+    line = joined.copy()
+    moved = {name: np.zeros(len(hops)) for name in kinds}
+    for fold in folds:
+        train, test = (part[there[part]] for part in (fold.train, fold.test))
+        if len(test):
+            x = np.column_stack(list(t.values()))
+            fitted = HuberRegressor(alpha=1.0).fit(x[train], TARGET.forward(barrier[train]))
+            line[test] = TARGET.inverse(fitted.predict(x[test]))
+            for name, levels in kinds.items():
+                moved[name][test] = offsets(rest, families, levels, train, test)
+    plain = {
+        "plain mean": 0.5 * (alone + short),
+        "geometric mean": TARGET.inverse(0.5 * (t["model"] + t["short"])),
+        "the relaxation as it is": short,
+        "a line of both, Huber loss": line,
+    }
+    plain |= {
+        f"plain mean, the relaxation with offsets by {name}": 0.5
+        * (alone + TARGET.inverse(t["short"] + move))
+        for name, move in moved.items()
+    }
+    return {name: np.where(there, value, joined) for name, value in plain.items()}
+
+
+def offsets(
+    rest: Floats,
+    families: NDArray[np.str_],
+    levels: Sequence[Sequence[Any]],
+    train: Rows,
+    test: Rows,
+) -> Floats:
+    """(n_test,) what is lacking on TARGET, by ever finer kinds, each shrunk to the coarser one.
+
+    Medians of families count as single observations, so that large ones do not rule; an offset is
+    shrunk by the variance between kinds over that and the variance within them.
+    """
+    left = rest - np.median(rest[train])
+    found = np.full(len(test), np.median(rest[train]))
+    for kinds in levels:
+        of_family: dict[Any, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+        for k in train:
+            of_family[kinds[k]][families[k]].append(left[k])
+        medians = {
+            kind: np.array([np.median(values) for values in entries.values()])
+            for kind, entries in of_family.items()
+        }
+        within = float(np.mean([v.var() for v in medians.values() if len(v) > 1] or [0.0]))
+        means = np.array([v.mean() for v in medians.values()])
+        between = means.var() - within * np.mean([1.0 / len(v) for v in medians.values()])
+        between = max(float(between), 0.0)
+        move = {
+            kind: float(np.median(v)) * between / max(between + within / len(v), 1e-9)
+            for kind, v in medians.items()
+        }
+        found += np.array([move.get(kinds[k], 0.0) for k in test])
+        left = left - np.array([move.get(kind, 0.0) for kind in kinds])
+    return found
+
+
+def drawn(
+    mean: Floats, by_ion: Floats, doubt: Floats, barrier: Floats, folds: Sequence[Any]
+) -> Floats:
+    """Towards the mean by ion, by a share that grows with the doubt or not: what is best elsewhere.
+
+    Args:
+        mean: (n,) barriers, eV.
+        by_ion: (n,) means of the training labels by ion, eV.
+        doubt: (n,) epistemic spread, eV.
+        barrier: (n,) labels, eV.
+        folds: Splits; the share of a fold's test part is chosen on its training part.
+    """
+    ratio = (doubt / np.median(doubt)) ** 2
+    shares = [pull * size for pull in PULLS for size in (np.ones(len(mean)), ratio / (1 + ratio))]
+    found = np.zeros(len(mean))
+    values = [(1.0 - share) * mean + share * by_ion for share in shares]
+    for fold in folds:
+        best = min(values, key=lambda v: mae(barrier[fold.train], v[fold.train]))
+        found[fold.test] = best[fold.test]
+    return found
+
+
+def score(
+    hops: Sequence[Hop], barrier: Floats, mean: Floats, ships: Floats, by_ion: Floats
+) -> Mapping[str, Any]:
+    families = [canonical_family(hop.family) for hop in hops]
+    worst = extremes(hops, barrier, mean, by_ion, np.ones(len(hops), dtype=bool))
+    entry = {
+        "mae_eV": round(mae(barrier, mean), 3),
+        "spearman": round(spearman(barrier, mean), 3),
+        "mean_over_families_mae_eV": worst["mean_over_families_mae_eV"],
+        "worse_than_mean_by_ion": worst["worse_than_mean_by_ion"],
+    }
+    if mean is not ships:
+        gap = paired_bootstrap(barrier, mean, ships, groups=families)
+        entry["mae_minus_shipped_eV"] = [round(v, 3) for v in (gap.value, gap.lower, gap.upper)]
+    return entry
+
+
+if __name__ == "__main__":
+    main()
