@@ -50,7 +50,7 @@ GENERIC_WIDER = {
 }  # fmt: skip
 """How much less a set of another cell says, over one of this cell."""
 
-VOLUME_M3_PER_AH, HEAT_J_K_M3, LOSS_W_K_M2 = 8e-6, 2.0e6, 20.0
+VOLUME_M3_PER_AH, HEAT_J_K_M3, LOSS_W_K_M2 = 8e-6, 2.0e6, 35.0
 """Of pouch and cylindrical cells: the measured ones have 7, 8.5 and 10 cm3/Ah, 1.7 to 1.9
 MJ/K/m3, and, where the temperature was measured, lose 35 W/K/m2."""
 ISOTHERMAL_BELOW_AH = 0.1
