@@ -22,14 +22,14 @@ import yaml
 from numpy.typing import NDArray
 
 from ionbridge.models.cells.cell_discrepancy import (
+    PARTS,
     CellDiscrepancy,
     DiscrepancyCurve,
     Kind,
     RatedCurve,
-    displacement,
+    discrepancy,
 )
 from ionbridge.models.cells.measured_cell import RATES_APART, MeasuredCurve
-from ionbridge.models.cells.warm_cell import EquilibriumCurve
 from ionbridge.screening.cell.experiments import Experiment, read_experiment
 from ionbridge.screening.cell.fit_bases import FitBase, fit_base
 from ionbridge.screening.cell.fitted import Fit, FittedPredictor, fit_experiment
@@ -41,7 +41,8 @@ Floats = NDArray[np.float64]
 SHARE = np.linspace(0.0, 0.95, 191)
 """Of the measured capacity, over which the voltage is compared."""
 GRID = np.concatenate([np.linspace(0.0, 0.02, 21), np.linspace(0.025, 1.0, 240)])
-ARRAYS = ("share", "voltage_V", "across", "along", "place")
+WANTED = np.unique([*np.linspace(0.0, 1.2, 800), *PARTS])
+ARRAYS = ("slow_V", "polarisation_V")
 ONE_CURVE, TWO_CURVES = (
     ("nothing", "one scale factor", "fitted", "fitted, carried"),
     ("fitted", "scratch", "carried, one factor", "carried"),
@@ -96,29 +97,28 @@ def solve(cell: Measured) -> dict[str, Any]:
     """All that has to be solved for a cell, as JSON."""
     nothing = CellDiscrepancy().fit([], [])
     slow = fitted(cell, [0])
-    flat = EquilibriumCurve(np.array([0.0, 1.0]), np.zeros(2))
-    unfitted = replace(slow.cell, parameters=cell.base.basis.start, residual=flat)
+    unfitted = replace(slow.cell, parameters=cell.base.basis.start)
     base = FittedPredictor(replace(slow, anchor=unfitted), nothing)
     one = FittedPredictor(slow, nothing)
+    rom = FittedPredictor(slow, nothing, resolved=False)
     rows = []
     for i, curve in enumerate(cell.curves):
-        ambient = curve.ambient_K
-        charge, volts, kelvin = one.bare(curve.current_A, ambient)
-        rom = slow.cell.course(curve.current_A, GRID * charge[-1], ambient)
+        at = curve.current_A, curve.ambient_K
+        warmest = one.solved(*at, True)[2].max()
         rows.append(
             {
                 "curve": curve.name,
                 "current_A": curve.current_A,
                 "fast": curve.current_A > RATES_APART * cell.curves[0].current_A,
                 "measured": _pair(curve.charge_Ah, curve.voltage_V),
-                "base": _pair(*base.bare(curve.current_A, ambient)[:2]),
-                "fitted": _pair(charge, volts),
-                "rom": _pair(GRID * charge[-1], rom.voltage_V[0]),
-                "warmer_K": float(kelvin.max() - ambient),
+                "base": _pair(*base.solved(*at, True)[:2]),
+                "fitted": _pair(*one.bare(*at)),
+                "rom": _pair(*rom.bare(*at)),
+                "warmer_K": float(warmest - curve.ambient_K),
                 "measured_warmer_K": None
                 if curve.temperature_K is None
-                else float(curve.temperature_K.max() - ambient),
-                "rated": _as_json(one.rated(curve.current_A, ambient)),
+                else float(curve.temperature_K.max() - curve.ambient_K),
+                "rated": _as_json(one.rated(*at)),
                 "sha256": hashlib.sha256(cell.files[i].read_bytes()).hexdigest(),
                 "two": {},
             }
@@ -150,13 +150,14 @@ def _pair(charge: Floats, volts: Floats) -> dict[str, list[float]]:
 
 
 def _as_json(record: RatedCurve) -> dict[str, Any]:
-    arrays = {k: getattr(record, k).tolist() for k in ARRAYS}
-    return {"rate": record.rate, "slow_rate": record.slow_rate, **arrays}
+    numbers = {"rate": record.rate, "slow_rate": record.slow_rate, "capacity": record.capacity}
+    return {**numbers, **{k: getattr(record, k).tolist() for k in ARRAYS}}
 
 
 def _record(kind: Mapping[str, str], found: Mapping[str, Any]) -> RatedCurve:
     arrays = {k: np.array(found[k]) for k in ARRAYS}
-    return RatedCurve(Kind(**kind), found["rate"], found["slow_rate"], **arrays)
+    numbers = {k: found[k] for k in ("rate", "slow_rate", "capacity")}
+    return RatedCurve(Kind(**kind), **numbers, **arrays)
 
 
 def error(measured: Mapping[str, Any], charge: Floats, volts: Floats, end: float) -> dict[str, Any]:
@@ -222,11 +223,11 @@ class Comparison:
     def label(
         self, cell: Mapping[str, Any], row: Mapping[str, Any], record: RatedCurve | None = None
     ) -> Floats:
-        """Displacement of a measured curve from its prediction."""
+        """What a prediction lacks of a measured curve."""
         own = row["measured"]
         share = np.array(own["charge_Ah"]) / cell["slow_capacity_Ah"]
         curve = record or _record(cell["kind"], row["rated"])
-        return displacement(curve, share, np.array(own["voltage_V"]))
+        return discrepancy(curve, share, np.array(own["voltage_V"]), cell["lower_V"])
 
     def rows(self) -> Iterable[dict[str, Any]]:
         """One a curve and way."""
@@ -271,7 +272,7 @@ class Comparison:
         cell: Mapping[str, Any],
         own: Sequence[tuple[RatedCurve, Floats]] = (),
     ) -> DiscrepancyCurve:
-        return model.correct(record, cell["lower_V"], np.linspace(0.0, 1.2, 800), own)
+        return model.correct(record, cell["lower_V"], WANTED, own)
 
     def _second(
         self,
@@ -287,14 +288,16 @@ class Comparison:
         known = _record(cell["kind"], second["rated"])
         label = self.label(cell, second, known)
         scale = cell["slow_capacity_Ah"]
-        if way == "fitted":
-            two = _record(cell["kind"], row["two"][second["curve"]])
-            share, volts = two.share * scale, two.voltage_V
-            return error(row["measured"], share, volts, _ends(share, volts, cell["lower_V"]))
-        if way == "carried, one factor":
-            source, goal = others.predict(known)[0], np.isfinite(label)
-            factor = float(source[goal] @ label[goal] / max(source[goal] @ source[goal], 1e-12))
-            share, volts = record.moved(factor * others.predict(record)[0])
+        if way in ("fitted", "carried, one factor"):
+            if way == "fitted":
+                record = _record(cell["kind"], row["two"][second["curve"]])
+                lacking = np.zeros(len(label))
+            else:
+                source, goal = others.predict(known)[0][:-1], label[:-1]
+                told = np.isfinite(goal)
+                size = max(float(source[told] @ source[told]), 1e-12)
+                lacking = float(source[told] @ goal[told]) / size * others.predict(record)[0]
+            share, volts = record.corrected(lacking, cell["lower_V"])
             charge = share * scale
             return error(row["measured"], charge, volts, _ends(charge, volts, cell["lower_V"]))
         model = others if way == "carried" else empty
@@ -482,7 +485,7 @@ def main() -> None:
         "base_sets_against_experiment": base_spread(rows),
         "warmer_K_model_measured": warmer,
         "sha256": {f"{c['cell']}/{r['curve']}": r["sha256"] for c in cells for r in c["curves"]},
-        "widths": asdict(comparison.everything.widths_),
+        "widths": asdict(comparison.everything.widths),
     }
     if args.out:
         write_json(args.out, answer)

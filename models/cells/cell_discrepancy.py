@@ -1,16 +1,17 @@
 """What a cell model lacks against experiment, learnt on measured cells and carried to another.
 
-A fitted cell follows its slow curve; faster curves leave it in ways that cells share. The
-discrepancy is a displacement of the predicted curve along its normals, voltage across plateaus and
-charge across knees, as a Gaussian process over the place on the curve and the rate. What cells
-share is graded: cells with the same negative electrode, with cathodes of one class, the cell
-itself. So the measured cells are the prior of a new one, and its own curves its labels (intrinsic
-coregionalisation: Bonilla, Chai and Williams, NIPS 20 (2007)).
+A cell's discharge at another rate is its measured slow curve less a polarisation, at equal parts of
+what each gives. A model knows the polarisation and the capacity; measured cells leave it in ways
+that they share. The discrepancy is a Gaussian process over the part of the charge and the rate, in
+proportion to the polarisation and to the rate, and one number for the capacity. Cells of one
+negative electrode and one class of cathodes share part of it. So the measured cells are the prior
+of a new one, and its own curves its labels (intrinsic coregionalisation: Bonilla, Chai and
+Williams, NIPS 20 (2007)).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -19,23 +20,31 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.linalg import cho_solve, cholesky
-from scipy.optimize import minimize
 
 from ionbridge.models.checkpoint import load_arrays, save_model
 from ionbridge.models.estimator import Estimator
 
 Floats = NDArray[np.float64]
 
-VOLTS_PER_SHARE = 5.0
-"""Volts that count as much as the whole charge, where the direction of a curve is judged."""
-PLACES = np.concatenate([[0.003, 0.008, 0.016, 0.03], np.linspace(0.045, 0.999, 60)])
-"""Of the points of a curve, parts of its length."""
-REACH = 0.006
-"""Part of the length over which a direction is taken."""
-FARTHEST = 0.25
-"""Longest displacement that is looked for."""
-EARLY = 0.01
-"""Place up to which the beginning of a curve is resolved."""
+PARTS = np.concatenate(
+    [
+        [5e-4, 1e-3, 2e-3, 3e-3, 5e-3, 7e-3, 0.01, 0.015],
+        np.linspace(0.02, 0.96, 48),
+        [0.97, 0.98, 0.99, 0.995, 1.0],
+    ]
+)
+"""Of a discharge's own capacity, at which curves are compared."""
+BENT, START, END = 0.06, 4e-3, 1e-2
+"""How much finer beginning and end of a discharge are seen, and from which parts on."""
+PLACES = PARTS + BENT * (np.log(PARTS + START) - np.log(1.0 + END - PARTS))
+TAPER = 0.03
+"""Last part of a discharge, in which what is lacking goes: every one ends at the cut-off."""
+BEYOND = np.array([1.01, 1.3])
+"""Where a curve is followed on below the cut-off."""
+LEAST_SLOPE_V = 1.0
+"""With which it is, V for the whole charge, at least."""
+UNENDED_V = 0.1
+"""A measured curve that ends so far above the cut-off does not tell its capacity."""
 CHARGE_NOISE = 1e-3
 CAPACITY_SCATTER = 2e-3
 """Of one cell's capacity from discharge to discharge, parts of it."""
@@ -57,101 +66,65 @@ class Kind:
     negative: str
     cathode_class: str
 
+    @property
+    def like(self) -> str:
+        """What cells have in common whose models lack something alike."""
+        return f"{self.cathode_class} | {self.negative}"
+
 
 @dataclass(frozen=True, eq=False)
 class RatedCurve:
-    """A predicted discharge as points with normals; (n,) arrays.
+    """A predicted discharge beside the cell's slow one; (n,) arrays at PARTS.
 
     Attributes:
         kind: Of its cell.
         rate: Current over the charge of the slow curve, 1/h.
         slow_rate: That of the slow curve itself.
-        share: Charge over that of the slow curve.
-        voltage_V: V.
-        across: Part of the normal along the voltage.
-        along: Part of the normal along the charge.
-        place: Length of the curve up to the point.
+        slow_V: The slow curve, V.
+        polarisation_V: What the predicted discharge lies below it, V.
+        capacity: Predicted charge over that of the slow curve.
     """
 
     kind: Kind
     rate: float
     slow_rate: float
-    share: Floats
-    voltage_V: Floats
-    across: Floats
-    along: Floats
-    place: Floats
+    slow_V: Floats
+    polarisation_V: Floats
+    capacity: float
 
-    def moved(self, displacement: Floats) -> tuple[Floats, Floats]:
-        """Share and voltage of the curve displaced along its normals, by ascending share."""
-        share = self.share + displacement * self.along
-        volts = self.voltage_V + displacement * self.across * VOLTS_PER_SHARE
-        order = np.argsort(share)
-        return share[order], volts[order]
+    def corrected(self, lacking: Floats, lower_V: float) -> tuple[Floats, Floats]:
+        """Share (charge over that of the slow curve) and voltage, ascending and past the end.
 
-
-def rated_curve(
-    kind: Kind, rate: float, slow_rate: float, share: Floats, voltage_V: Floats
-) -> RatedCurve:
-    """The points of a predicted discharge at PLACES.
-
-    Args:
-        kind: Of the cell.
-        rate: Current over the charge of the slow curve, 1/h.
-        slow_rate: That of the slow curve.
-        share: (k,) ascending charge over that of the slow curve.
-        voltage_V: (k,) down to a little below where discharges end.
-    """
-    fine = np.linspace(share[0], share[-1], 2000)
-    volts = np.interp(fine, share, voltage_V)
-    steps = np.hypot(np.diff(fine), np.diff(volts) / VOLTS_PER_SHARE)
-    length = np.concatenate([[0.0], np.cumsum(steps)])
-
-    def at(place: Floats) -> tuple[Floats, Floats]:
-        return np.interp(place, length, fine), np.interp(place, length, volts) / VOLTS_PER_SHARE
-
-    place, reach = PLACES * length[-1], REACH * length[-1]
-    ahead, behind = at(place + reach), at(place - reach)
-    direction = np.stack([ahead[0] - behind[0], ahead[1] - behind[1]])
-    direction /= np.maximum(np.hypot(*direction), 1e-12)
-    own = at(place)
-    return RatedCurve(
-        kind=kind,
-        rate=rate,
-        slow_rate=slow_rate,
-        share=own[0],
-        voltage_V=own[1] * VOLTS_PER_SHARE,
-        across=-direction[0],
-        along=direction[1],
-        place=place,
-    )
+        Args:
+            lacking: (n + 1,) as ``discrepancy`` gives it.
+            lower_V: Where discharges end.
+        """
+        volts = self.slow_V - self.polarisation_V - lacking[:-1]
+        volts[-1] = min(volts[-1], lower_V)
+        slope = max((volts[-3] - volts[-1]) / (PARTS[-1] - PARTS[-3]), LEAST_SLOPE_V)
+        beyond = volts[-1] - slope * (BEYOND - PARTS[-1])
+        share = np.concatenate([PARTS, BEYOND]) * self.capacity * np.exp(lacking[-1])
+        return share, np.concatenate([volts, beyond])
 
 
-def displacement(curve: RatedCurve, share: Floats, voltage_V: Floats) -> Floats:
-    """(n,) how far along its normals a measured curve lies from a predicted one; NaN for nowhere.
+def discrepancy(curve: RatedCurve, share: Floats, voltage_V: Floats, lower_V: float) -> Floats:
+    """What a prediction lacks of a measured curve; NaN where it says nothing.
 
     Args:
         curve: Predicted.
         share: (k,) measured charge over that of the slow curve, ascending.
         voltage_V: (k,).
+        lower_V: Where discharges end.
+
+    Returns:
+        (n + 1,) polarisation at PARTS, V, and ln of the capacity.
     """
-    fine = np.linspace(share[0], share[-1], 4000)
-    volts = np.interp(fine, share, voltage_V)
-    off_share = fine[None, :] - curve.share[:, None]
-    off_volts = (volts[None, :] - curve.voltage_V[:, None]) / VOLTS_PER_SHARE
-    beside = off_share * -curve.across[:, None] + off_volts * curve.along[:, None]
-    normal = off_share * curve.along[:, None] + off_volts * curve.across[:, None]
-    found = np.full(len(curve.share), np.nan)
-    for i in range(len(found)):
-        j = np.flatnonzero(np.sign(beside[i, 1:]) != np.sign(beside[i, :-1]))
-        if not len(j):
-            continue
-        part = beside[i, j] / (beside[i, j] - beside[i, j + 1])
-        crossings = normal[i, j] + (normal[i, j + 1] - normal[i, j]) * part
-        nearest = crossings[np.abs(crossings).argmin()]
-        if abs(nearest) < FARTHEST:
-            found[i] = nearest
-    return found
+    ended = bool(voltage_V[-1] < lower_V + UNENDED_V)
+    capacity = float(share[-1]) if ended else curve.capacity
+    at = PARTS * capacity
+    lacking = curve.slow_V - np.interp(at, share, voltage_V) - curve.polarisation_V
+    lacking[at > share[-1] * (1.0 + 1e-9)] = np.nan
+    return np.append(lacking, np.log(capacity / curve.capacity) if ended else np.nan)
 
 
 @dataclass(frozen=True)
@@ -159,32 +132,27 @@ class Widths:
     """Hyperparameters.
 
     Attributes:
-        voltage_V: Across the curve, for a rate of 1/h above the slow one.
-        early_V: Across the curve for a rate e times the slow one, by ln of the place.
-        charge: Along the charge, parts of it, for a rate of 1/h above the slow one.
-        voltage_length: Over which the first changes along the curve.
-        early_length: Over which the second does, in ln of the place.
-        charge_length: Over which the third does.
-        negative: How much of the voltage's variance cells with one negative electrode share, odds.
-        cathode: The same for cathodes of one class.
-        charge_cathode: The same for the charge's.
+        polarisation: Of what is lacking, over the predicted polarisation.
+        rate_V: The same for a rate of 1/h above the slow one, V.
+        long: Part of the charge over which it changes.
+        short: The same of a second, finer part.
+        fine: How much of the first's variance the second has.
+        log_rate: Over which it changes with ln of the rate.
+        capacity: Of ln of the capacity, for a rate of 1/h above the slow one.
+        shared: Odds of the variance that cells of one negative electrode and one class of
+            cathodes share.
         noise_V: Of curves.
     """
 
-    voltage_V: float = 0.03
-    early_V: float = 0.015
-    charge: float = 0.025
-    voltage_length: float = 0.08
-    early_length: float = 0.3
-    charge_length: float = 0.06
-    negative: float = 1.0
-    cathode: float = 4.0
-    charge_cathode: float = 5.0
-    noise_V: float = 0.003
-
-
-FREEDOM = Widths(0.05, 0.1, 0.1, 0.3, 0.3, 0.3, 0.5, 0.5, 0.5, 0.5)
-"""How far ln of a hyperparameter is let go from its first value."""
+    polarisation: float = 0.2
+    rate_V: float = 0.03
+    long: float = 0.3
+    short: float = 0.08
+    fine: float = 0.3
+    log_rate: float = 2.0
+    capacity: float = 0.02
+    shared: float = 2.0
+    noise_V: float = 0.002
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,11 +185,10 @@ class DiscrepancyCurve:
 
 
 class CellDiscrepancy(Estimator):
-    """Gaussian process over displacements of curves, shared by cells in grades.
+    """Gaussian process over what predictions lack, shared by like cells.
 
     Args:
         widths: Hyperparameters.
-        learn_widths: Move them to the maximum of their posterior.
         carried_factor: By which spreads are scaled where other cells alone speak, so that
             intervals hold on cells left out.
         own_factor: The same where the cell's own curves speak, too.
@@ -232,12 +199,10 @@ class CellDiscrepancy(Estimator):
     def __init__(
         self,
         widths: Widths | None = None,
-        learn_widths: bool = False,
-        carried_factor: float = 0.7,
-        own_factor: float = 2.5,
+        carried_factor: float = 0.5,
+        own_factor: float = 1.4,
     ) -> None:
         self.widths = widths or Widths()
-        self.learn_widths = learn_widths
         self.carried_factor, self.own_factor = carried_factor, own_factor
 
     def fit(self, records: Sequence[RatedCurve], labels: Sequence[Floats]) -> Self:
@@ -245,20 +210,16 @@ class CellDiscrepancy(Estimator):
 
         Args:
             records: Predicted curves, each faster than its cell's slow curve.
-            labels: Their displacements (see ``displacement``); NaN where there is none.
+            labels: What they lack (see ``discrepancy``); NaN where nothing is known.
         """
         self.records_ = tuple(records)
         self.labels_ = tuple(np.asarray(y, dtype=float) for y in labels)
-        self.widths_ = self.widths
-        if self.learn_widths and records:
-            self.widths_ = self._learnt()
         return self
 
     def without(self, cell: str) -> CellDiscrepancy:
         """Fitted anew without the curves of one cell."""
         kept = [i for i, r in enumerate(self.records_) if r.kind.cell != cell]
-        factors = (self.carried_factor, self.own_factor)
-        return CellDiscrepancy(self.widths, self.learn_widths, *factors).fit(
+        return CellDiscrepancy(self.widths, self.carried_factor, self.own_factor).fit(
             [self.records_[i] for i in kept], [self.labels_[i] for i in kept]
         )
 
@@ -267,25 +228,27 @@ class CellDiscrepancy(Estimator):
         record: RatedCurve,
         own: Sequence[tuple[RatedCurve, Floats]] = (),
     ) -> tuple[Floats, Floats]:
-        """Mean (n,) and covariance (n, n) of the displacement of a predicted curve.
+        """Mean (n + 1,) and covariance of what a predicted curve lacks.
 
         Args:
             record: The curve.
-            own: Curves of the same cell that were measured, and their displacements.
+            own: Curves of the same cell that were measured, and what their predictions lack.
         """
         self._check()
         target = _rows([record])
         records = [*self.records_, *(r for r, _ in own)]
         labels = [*self.labels_, *(y for _, y in own)]
-        prior = _kernel(target, target, self.widths_)
+        prior = _kernel(target, target, self.widths)
         if not records:
-            return np.zeros(len(record.share)), prior
-        rows, y = _known(records, labels)
-        factor = self._factor(rows)
-        between = _kernel(target, rows, self.widths_)
-        mean = between @ cho_solve(factor, y)
-        covariance = prior - between @ cho_solve(factor, between.T)
-        return mean, covariance
+            return np.zeros(len(prior)), prior
+        y = np.concatenate(list(labels))
+        known = np.isfinite(y)
+        rows = _rows(records).take(known)
+        matrix = _kernel(rows, rows, self.widths) + np.diag(rows.noise(self.widths.noise_V))
+        factor = cholesky(matrix, lower=True), True
+        between = _kernel(target, rows, self.widths)
+        mean = between @ cho_solve(factor, y[known])
+        return mean, prior - between @ cho_solve(factor, between.T)
 
     def correct(
         self,
@@ -309,32 +272,26 @@ class CellDiscrepancy(Estimator):
             seed: Of the samples.
         """
         mean, covariance = self.predict(record, own)
-        widths = replace(self.widths_, noise_V=max(noise_V, self.widths_.noise_V))
-        floor = _noise(_rows([record]), widths)
-        alike = any(r.kind.negative == record.kind.negative for r in self.records_)
+        floor = _rows([record]).noise(max(noise_V, self.widths.noise_V))
+        floor[-1] = CAPACITY_SCATTER**2
+        alike = any(r.kind.like == record.kind.like for r in self.records_)
         factor = self.own_factor if own else self.carried_factor if alike else 1.0
         factor *= spread
         values, vectors = np.linalg.eigh(factor**2 * covariance + np.diag(floor))
         draws = np.random.default_rng(seed).standard_normal((N_SAMPLES, len(mean)))
         samples = mean + draws * np.sqrt(np.maximum(values, 0.0)) @ vectors.T
-        scatter = np.random.default_rng(seed + 1).normal(1.0, CAPACITY_SCATTER, N_SAMPLES)
-        volts, ends, energies = [], [], []
-        for one, scaled in zip(samples, scatter, strict=True):
-            moved = record.moved(one)
+        volts, energies = [], []
+        for one in samples:
+            moved = record.corrected(one, lower_V)
             volts.append(np.interp(share, *moved))
-            ends.append(max(_end(*moved, lower_V) * scaled, 0.0))
-            upto = np.linspace(0.0, ends[-1], 101)
+            upto = np.linspace(0.0, record.capacity * np.exp(one[-1]), 101)
             energies.append(float(np.trapezoid(np.interp(upto, *moved), upto)))
         tails = (0.5 - LEVEL / 2, 0.5 + LEVEL / 2)
         low, high = np.quantile(volts, tails, axis=0)
+        ends = record.capacity * np.exp(samples[:, -1])
         own_low, own_high = np.quantile(ends, tails)
-        moved = record.moved(mean)
-        centre, end = np.interp(share, *moved), _end(*moved, lower_V)
-        kinds = [r.kind for r in self.records_]
-        supported = bool(own) or any(
-            k.cathode_class == record.kind.cathode_class and k.negative == record.kind.negative
-            for k in kinds
-        )
+        centre = np.interp(share, *record.corrected(mean, lower_V))
+        end = float(record.capacity * np.exp(mean[-1]))
         return DiscrepancyCurve(
             share=share,
             voltage_V=centre,
@@ -345,25 +302,28 @@ class CellDiscrepancy(Estimator):
             capacity_lower=min(float(own_low), end),
             capacity_upper=max(float(own_high), end),
             energy_std_V=float(np.std(energies)),
-            supported=supported,
+            supported=bool(own) or alike,
         )
 
     def save(self, directory: str | Path, card: Mapping[str, Any] | None = None) -> None:
         """Write the model folder: weights, settings and the card."""
         self._check()
-        names = ("share", "voltage_V", "across", "along", "place")
-        stacked = {k: np.stack([getattr(r, k) for r in self.records_]) for k in names}
-        stacked["displacement"] = np.stack(self.labels_)
+        stacked = {k: np.stack([getattr(r, k) for r in self.records_]) for k in _CURVES}
+        stacked["lacking"] = np.stack(self.labels_)
         save_model(
             Path(directory),
             {k: torch.tensor(v) for k, v in stacked.items()},
             {
                 "kind": self.kind,
-                "prior_widths": asdict(self.widths),
                 "factors": {"carried": self.carried_factor, "own": self.own_factor},
-                "widths": asdict(self.widths_),
+                "widths": asdict(self.widths),
                 "curves": [
-                    {"rate": r.rate, "slow_rate": r.slow_rate, **asdict(r.kind)}
+                    {
+                        "rate": r.rate,
+                        "slow_rate": r.slow_rate,
+                        "capacity": r.capacity,
+                        **asdict(r.kind),
+                    }
                     for r in self.records_
                 ],
             },
@@ -376,134 +336,94 @@ class CellDiscrepancy(Estimator):
         arrays, config = load_arrays(Path(directory), cls.kind)
         factors = config["factors"]
         model = cls(
-            Widths(**config["prior_widths"]),
+            Widths(**config["widths"]),
             carried_factor=factors["carried"],
             own_factor=factors["own"],
         )
-        labels = arrays.pop("displacement")
+        labels = arrays.pop("lacking")
         model.records_ = tuple(
             RatedCurve(
                 Kind(curve["cell"], curve["negative"], curve["cathode_class"]),
                 curve["rate"],
                 curve["slow_rate"],
                 **{k: v[i] for k, v in arrays.items()},
+                capacity=curve["capacity"],
             )
             for i, curve in enumerate(config["curves"])
         )
         model.labels_ = tuple(labels)
-        model.widths_ = Widths(**config["widths"])
         return model
 
     def _check(self) -> None:
         if not hasattr(self, "records_"):
             raise ValueError("CellDiscrepancy is not fitted; call fit(records, labels)")
 
-    def _factor(self, rows: _Rows) -> tuple[Floats, bool]:
-        noise = _noise(rows, self.widths_)
-        matrix = _kernel(rows, rows, self.widths_) + np.diag(noise)
-        return cholesky(matrix, lower=True), True
 
-    def _learnt(self) -> Widths:
-        """Hyperparameters at the maximum of their posterior."""
-        rows, y = _known(self.records_, self.labels_)
-        names = list(asdict(self.widths))
-        first = np.log([getattr(self.widths, k) for k in names])
-        freedom = np.array([getattr(FREEDOM, k) for k in names])
-
-        def widths(point: Floats) -> Widths:
-            return Widths(**dict(zip(names, np.exp(point).tolist(), strict=True)))
-
-        def cost(point: Floats) -> float:
-            own = widths(point)
-            matrix = _kernel(rows, rows, own) + np.diag(_noise(rows, own))
-            lower = cholesky(matrix, lower=True)
-            fit = y @ cho_solve((lower, True), y)
-            held = np.sum(((point - first) / freedom) ** 2)
-            return float(0.5 * fit + np.log(np.diag(lower)).sum() + 0.5 * held)
-
-        found = minimize(cost, first, method="L-BFGS-B", options={"maxiter": 20})
-        return widths(found.x)
+_CURVES = ("slow_V", "polarisation_V")
 
 
 @dataclass(frozen=True, eq=False)
 class _Rows:
-    """Points of several curves, (n,) each."""
+    """Polarisations and capacities of several curves, (n,) each.
 
-    rate: Floats
-    root_rate: Floats
-    log_rate: Floats
+    What does not apply is 0: polarisation and rate of a capacity, capacity of a polarisation.
+    """
+
     place: Floats
-    across: Floats
-    along: Floats
+    polarisation: Floats
+    rate: Floats
+    capacity: Floats
+    log_rate: Floats
+    slope_V: Floats
     cell: NDArray[Any]
-    negative: NDArray[Any]
-    cathode: NDArray[Any]
+    like: NDArray[Any]
 
     def take(self, kept: NDArray[np.bool_]) -> _Rows:
         return replace(self, **{k: getattr(self, k)[kept] for k in self.__dataclass_fields__})
 
+    def noise(self, noise_V: float) -> Floats:
+        """Variance of what was measured."""
+        volts = noise_V**2 + (CHARGE_NOISE * self.slope_V) ** 2
+        return np.where(self.capacity == 0.0, volts, CHARGE_NOISE**2)
+
 
 def _rows(records: Sequence[RatedCurve]) -> _Rows:
-    def each(values: Sequence[Any]) -> NDArray[Any]:
+    def each(of_parts: Any, of_capacity: Any) -> NDArray[Any]:
+        """From what a record's polarisations have, and its capacity."""
         return np.concatenate(
-            [np.full(len(r.share), v) for r, v in zip(records, values, strict=True)]
+            [np.append(of_parts(r) + np.zeros(len(PARTS)), of_capacity(r)) for r in records]
         )
 
+    def named(name: Callable[[Kind], str]) -> NDArray[Any]:
+        return np.concatenate([np.full(len(PARTS) + 1, name(r.kind)) for r in records])
+
+    taper = np.minimum((1.0 - PARTS) / TAPER, 1.0)
     return _Rows(
-        rate=each([r.rate - r.slow_rate for r in records]),
-        root_rate=each([np.sqrt(r.rate) - np.sqrt(r.slow_rate) for r in records]),
-        log_rate=each([np.log(r.rate / r.slow_rate) for r in records]),
-        place=np.concatenate([r.place for r in records]),
-        across=np.concatenate([r.across for r in records]),
-        along=np.concatenate([r.along for r in records]),
-        cell=each([r.kind.cell for r in records]),
-        negative=each([r.kind.negative for r in records]),
-        cathode=each([r.kind.cathode_class for r in records]),
+        place=each(lambda r: PLACES, lambda r: 0.0),
+        polarisation=each(lambda r: r.polarisation_V * taper, lambda r: 0.0),
+        rate=each(lambda r: (r.rate - r.slow_rate) * taper, lambda r: 0.0),
+        capacity=each(lambda r: 0.0, lambda r: r.rate - r.slow_rate),
+        log_rate=each(lambda r: np.log(r.rate), lambda r: 0.0),
+        slope_V=each(lambda r: np.gradient(r.slow_V - r.polarisation_V, PARTS), lambda r: 0.0),
+        cell=named(lambda kind: kind.cell),
+        like=named(lambda kind: kind.like),
     )
 
 
-def _known(records: Sequence[RatedCurve], labels: Sequence[Floats]) -> tuple[_Rows, Floats]:
-    y = np.concatenate(list(labels))
-    known = np.isfinite(y)
-    return _rows(records).take(known), y[known]
-
-
 def _kernel(a: _Rows, b: _Rows, widths: Widths) -> Floats:
-    """(n_a, n_b) covariance of displacements."""
-    # what is missing grows with the rate across plateaus, and slower towards the end
-    linear = 0.5 * (np.outer(a.rate, b.rate) + np.outer(a.root_rate, b.root_rate))
-    early = np.outer(a.log_rate, b.log_rate)
-    apart = a.place[:, None] - b.place[None, :]
-    logs = np.log(a.place + EARLY)[:, None] - np.log(b.place + EARLY)[None, :]
+    """(n_a, n_b) covariance of what is lacking."""
     cell = a.cell[:, None] == b.cell[None, :]
-    negative = a.negative[:, None] == b.negative[None, :]
-    cathode = negative & (a.cathode[:, None] == b.cathode[None, :])
-    odds = 1.0 + widths.negative + widths.cathode
-    shared = (widths.negative * negative + widths.cathode * cathode + cell) / odds
-    voltage = widths.voltage_V**2 * linear * _bell(apart / widths.voltage_length)
-    voltage = voltage + widths.early_V**2 * early * _bell(logs / widths.early_length)
-    voltage = voltage * np.outer(a.across, b.across) / VOLTS_PER_SHARE**2
-    charge = widths.charge**2 * linear * _bell(apart / widths.charge_length)
-    charge = charge * np.outer(a.along, b.along)
-    along = (widths.charge_cathode * cathode + cell) / (1.0 + widths.charge_cathode)
-    return np.asarray(shared * voltage + along * charge)
+    like = a.like[:, None] == b.like[None, :]
+    shared = (widths.shared * like + 1.0 * cell) / (1.0 + widths.shared)
+    apart = a.place[:, None] - b.place[None, :]
+    along = _bell(apart / widths.long) + widths.fine * _bell(apart / widths.short)
+    across = _bell((a.log_rate[:, None] - b.log_rate[None, :]) / widths.log_rate)
+    size = widths.polarisation**2 * np.outer(a.polarisation, b.polarisation)
+    size = size + widths.rate_V**2 * np.outer(a.rate, b.rate)
+    voltage = shared * size * along * across / (1.0 + widths.fine)
+    capacity = (0.5 * like + 0.5 * cell) * np.outer(a.capacity, b.capacity)
+    return np.asarray(voltage + widths.capacity**2 * capacity)
 
 
 def _bell(x: Floats) -> Floats:
     return np.exp(-0.5 * x**2)
-
-
-def _noise(rows: _Rows, widths: Widths) -> Floats:
-    """(n,) variance of a measured displacement."""
-    volts = widths.noise_V * rows.across / VOLTS_PER_SHARE
-    return np.asarray(volts**2 + (CHARGE_NOISE * rows.along) ** 2)
-
-
-def _end(share: Floats, volts: Floats, lower_V: float) -> float:
-    """Share at which a curve first reaches a voltage, or its end."""
-    below = np.flatnonzero(volts <= lower_V)
-    if not len(below):
-        return float(share[-1])
-    j = int(max(below[0], 1))
-    part = (volts[j - 1] - lower_V) / max(volts[j - 1] - volts[j], 1e-9)
-    return float(share[j - 1] + (share[j] - share[j - 1]) * np.clip(part, 0.0, 1.0))

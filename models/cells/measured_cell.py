@@ -403,7 +403,8 @@ class _Fit:
                 weight = np.sqrt(N_EFFECTIVE / len(SHARES)) / TEMPERATURE_ERROR_K
                 parts.append((kelvin[:, i] - measured) * weight)
         parts.append((points - self.mean[self.free]) / self.std[self.free])
-        return np.nan_to_num(np.concatenate(parts, axis=1), nan=1e3, posinf=1e3, neginf=-1e3)
+        whole = np.concatenate(parts, axis=1)
+        return np.asarray(np.nan_to_num(whole, nan=1e3, posinf=1e3, neginf=-1e3))
 
     def _jacobian(self, start: Floats, point: Floats) -> Floats:
         steps = STEP * np.eye(len(point))

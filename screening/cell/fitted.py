@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ionbridge.models.cells.cell_discrepancy import (
+    PARTS,
+    PLACES,
     CellDiscrepancy,
     DiscrepancyCurve,
     Kind,
     RatedCurve,
-    displacement,
-    rated_curve,
+    discrepancy,
 )
 from ionbridge.models.cells.measured_cell import (
     BALANCE,
@@ -50,6 +52,12 @@ FORMAT = 1
 MODEL = "cell-discrepancy"
 """Shipped model of what fitted cells lack."""
 N_POINTS = 201
+LONGEST = 1.2
+"""Over the slow curve's charge, up to which a model is followed."""
+FINE = np.concatenate([np.linspace(0.0, 0.01, 41)[:-1], np.linspace(0.01, 1.0, 400)])
+"""Of that, where the closed form is asked."""
+SMOOTH = 0.012
+"""Part of the charge over which a slow curve is smoothed, finer where it begins and ends."""
 FIRST_LOADED = 1e-4
 """Part of the capacity at which the first point under load stands."""
 REST_V = 0.06
@@ -145,13 +153,13 @@ class FittedPredictor:
     def __init__(self, fit: Fit, discrepancy: CellDiscrepancy, resolved: bool = True) -> None:
         self.fit, self.discrepancy, self.resolved = fit, discrepancy, resolved
         self.notes: list[str] = []
-        cell = fit.anchor
-        self.own: list[tuple[RatedCurve, Floats]] = []
-        for curve in fit.curves:
-            if curve.current_A > RATES_APART * cell.slowest_A:
-                record = self.rated(curve.current_A, curve.ambient_K)
-                label = displacement(record, curve.charge_Ah / cell.capacity_Ah, curve.voltage_V)
-                self.own.append((record, label))
+        self._slow_models: dict[bool, tuple[Floats, float]] = {}
+        self.own = [
+            (record, self.lacking(record, curve))
+            for curve in fit.curves
+            if curve.current_A > RATES_APART * fit.anchor.slowest_A
+            for record in [self.rated(curve.current_A, curve.ambient_K)]
+        ]
 
     @property
     def seen(self) -> bool:
@@ -159,48 +167,97 @@ class FittedPredictor:
         name = self.fit.base.kind.cell
         return any(r.kind.cell == name for r in self.discrepancy.records_)
 
-    def bare(self, current_A: float, ambient_K: float) -> tuple[Floats, Floats, Floats]:
-        """Charge in Ah, voltage in V and temperature in K of the physical model alone."""
-        cell, basis = self.fit.anchor, self.fit.base.basis
-        longest = 1.2 * cell.capacity_Ah
-        solved = None
-        if self.resolved:
-            try:
-                solved = self.fit.base.dfn.discharge(cell.parameters, current_A, ambient_K, longest)
-            except ValueError as error:
-                self.notes.append(f"closed form in place of DFN: {error}")
-        if solved is None or len(solved[0]) < 5:
-            charge = SHARES * longest
-            course = cell.course(current_A, charge, ambient_K)
-            return _ended(charge, course.voltage_V[0], course.temperature_K[0], basis.lower_V)
-        charge, volts, kelvin = solved
-        grid = SHARES * charge[-1]
-        reach = cell.course(current_A, grid, ambient_K).reach_Ah[0]
-        volts = volts + cell.residual.at(np.interp(charge, grid, reach))
-        return charge, volts, kelvin
+    def lacking(self, record: RatedCurve, curve: MeasuredCurve) -> Floats:
+        """What a prediction lacks of the curve that was measured."""
+        share = curve.charge_Ah / self.fit.anchor.capacity_Ah
+        return discrepancy(record, share, curve.voltage_V, self.fit.base.basis.lower_V)
+
+    def solved(
+        self, current_A: float, ambient_K: float, resolved: bool
+    ) -> tuple[Floats, Floats, Floats]:
+        """Charge in Ah, voltage in V and temperature in K by the model alone, to the cut-off.
+
+        Args:
+            current_A: Positive.
+            ambient_K: Temperature of the surroundings.
+            resolved: By DFN.
+
+        Raises:
+            ValueError: The solver gave up, or the cut-off lies above the first moment.
+        """
+        cell, base = self.fit.anchor, self.fit.base
+        longest = LONGEST * cell.capacity_Ah
+        if resolved:
+            charge, volts, kelvin = base.dfn.discharge(
+                cell.parameters, current_A, ambient_K, longest
+            )
+        else:
+            charge = FINE * longest
+            flat = replace(cell, residual=EquilibriumCurve(np.array([0.0, 1.0]), np.zeros(2)))
+            course = flat.course(current_A, charge, ambient_K)
+            volts, kelvin = course.voltage_V[0], course.temperature_K[0]
+        below = np.flatnonzero(volts <= base.basis.lower_V)
+        if not len(below):
+            return charge, volts, kelvin
+        last = int(below[0])
+        if last == 0:
+            raise ValueError("the voltage lies below the lower cut-off from the first moment")
+        pair = slice(last - 1, last + 1)
+        end = float(np.interp(-base.basis.lower_V, -volts[pair], charge[pair]))
+        at = np.append(charge[:last], end)
+        return at, np.append(volts[:last], base.basis.lower_V), np.interp(at, charge, kelvin)
 
     def rated(self, current_A: float, ambient_K: float) -> RatedCurve:
-        """The physical model's curve, as the discrepancy takes it."""
+        """The measured slow curve, and by how much more the model polarises at another current."""
         cell = self.fit.anchor
-        charge, volts, _ = self.bare(current_A, ambient_K)
-        kept = volts > self.fit.base.basis.lower_V - 0.02
-        kept[: max(2, int(np.argmin(kept)) if not kept.all() else 0)] = True
-        last = int(np.flatnonzero(kept)[-1]) + 1
-        return rated_curve(
-            self.fit.base.kind,
-            current_A / cell.capacity_Ah,
-            cell.slowest_A / cell.capacity_Ah,
-            charge[:last] / cell.capacity_Ah,
-            volts[:last],
+        resolved = self.resolved
+        if resolved:
+            try:
+                modelled, slow_end = self._slow(True)
+                charge, volts, _ = self.solved(current_A, ambient_K, True)
+            except ValueError as error:
+                self.notes.append(f"closed form in place of DFN: {error}")
+                resolved = False
+        if not resolved:
+            modelled, slow_end = self._slow(False)
+            charge, volts, _ = self.solved(current_A, ambient_K, False)
+        return RatedCurve(
+            kind=self.fit.base.kind,
+            rate=current_A / cell.capacity_Ah,
+            slow_rate=cell.slowest_A / cell.capacity_Ah,
+            slow_V=modelled + _smooth(self._slow_measured - modelled),
+            polarisation_V=modelled - np.interp(PARTS * charge[-1], charge, volts),
+            capacity=float(charge[-1]) / slow_end,
         )
 
-    def corrected(
-        self, current_A: float, ambient_K: float, share: Floats | None = None
-    ) -> DiscrepancyCurve:
+    @cached_property
+    def _slow_measured(self) -> Floats:
+        """(n,) voltage at PARTS of the slow curves' own charges."""
+        curves = [c.at(PARTS) for c in slow_curves(self.fit.curves)]
+        return np.asarray(np.mean(curves, axis=0))
+
+    def _slow(self, resolved: bool) -> tuple[Floats, float]:
+        """(n,) the model's own slow discharge at PARTS, V, and its end in Ah."""
+        if resolved not in self._slow_models:
+            slow = min(self.fit.curves, key=lambda c: c.current_A)
+            charge, volts, _ = self.solved(slow.current_A, slow.ambient_K, resolved)
+            at_parts = np.interp(PARTS * charge[-1], charge, volts)
+            self._slow_models[resolved] = at_parts, float(charge[-1])
+        return self._slow_models[resolved]
+
+    def bare(self, current_A: float, ambient_K: float) -> tuple[Floats, Floats]:
+        """Charge in Ah and voltage in V with nothing of what such cells lack."""
+        record = self.rated(current_A, ambient_K)
+        lower = self.fit.base.basis.lower_V
+        share, volts = record.corrected(np.zeros(len(PARTS) + 1), lower)
+        kept = len(PARTS)
+        return share[:kept] * self.fit.anchor.capacity_Ah, volts[:kept]
+
+    def corrected(self, current_A: float, ambient_K: float) -> DiscrepancyCurve:
         """With what measured cells taught, and the interval of model against experiment."""
         record = self.rated(current_A, ambient_K)
         noise = _own_noise(self.fit)
-        wanted = np.linspace(0.0, 1.2, 4 * N_POINTS) if share is None else share
+        wanted = np.unique([*np.linspace(0.0, LONGEST, 4 * N_POINTS), *PARTS])
         return self.discrepancy.correct(
             record,
             self.fit.base.basis.lower_V,
@@ -510,14 +567,15 @@ def _own_noise(fit: Fit) -> float:
     return float(np.sqrt(np.mean(np.square(errors))))
 
 
-def _ended(
-    charge: Floats, volts: Floats, kelvin: Floats, lower_V: float
-) -> tuple[Floats, Floats, Floats]:
-    """A curve up to a little below the lower voltage."""
-    below = np.flatnonzero(volts < lower_V - 0.3)
-    last = int(below[0]) + 1 if len(below) else len(volts)
-    last = max(last, 3)
-    return charge[:last], np.maximum(volts[:last], lower_V - 0.3), kelvin[:last]
+def _smooth(values: Floats) -> Floats:
+    """Straight lines through what lies nearby of (n,) values at PARTS: reading errors go."""
+    apart = (PLACES[None, :] - PLACES[:, None]) / SMOOTH
+    weight = np.exp(-0.5 * apart**2)
+    weight /= weight.sum(axis=1, keepdims=True)
+    centre, level = (weight * apart).sum(axis=1), weight @ values
+    off = apart - centre[:, None]
+    slope = (weight * off) @ values / (weight * off**2).sum(axis=1)
+    return np.asarray(level - slope * centre)
 
 
 def parse_rates(text: str) -> dict[str, float]:

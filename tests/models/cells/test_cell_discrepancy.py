@@ -1,83 +1,132 @@
-"""What cells lack against experiment: geometry, sharing between cells, round trip."""
+"""What cells lack against experiment: equal parts of a charge, what like cells share, files."""
 
 import numpy as np
 import pytest
 
 from ionbridge.models.cells.cell_discrepancy import (
+    PARTS,
     CellDiscrepancy,
     Kind,
-    displacement,
-    rated_curve,
+    RatedCurve,
+    discrepancy,
 )
 
-SHARE = np.linspace(0.0, 1.0, 400)
+SHARE = np.linspace(0.0, 1.0, 2000)
 LOWER_V = 2.5
+NOTHING = np.zeros(len(PARTS) + 1)
 
 
-def _volts(share, sag=0.0, lost=0.0):
-    """A plateau that ends in a knee."""
-    q = share / (1.0 - lost)
-    return 3.4 - 0.2 * q - sag * q - 1.2 * np.exp((q - 1.0) / 0.02)
+def _slow(part):
+    """A plateau that ends in a knee at the cut-off."""
+    return 3.4 - 0.2 * part - 0.7 * np.exp((part - 1.0) / 0.02)
+
+
+def _polarisation(part, rate, volts=0.1):
+    return volts * rate * (1.0 + 0.5 * part) * np.minimum(1.0, (1.0 - part) / 0.03)
 
 
 def _record(cell="a", cathode="layered", rate=1.0, negative="graphite"):
-    return rated_curve(Kind(cell, negative, cathode), rate, 0.05, SHARE, _volts(SHARE))
+    capacity = 1.0 - 0.01 * rate
+    return RatedCurve(
+        Kind(cell, negative, cathode),
+        rate,
+        0.05,
+        _slow(PARTS),
+        _polarisation(PARTS, rate),
+        capacity,
+    )
 
 
-def _label(record, sag=0.03, lost=0.02):
-    share = np.linspace(0.0, 1.0 - lost, 400)
-    return displacement(record, share, _volts(share, sag, lost))
+def _measured(record, more=1.25, lost=0.01):
+    """What polarises more and gives less than its prediction, as shares and volts."""
+    share = SHARE * record.capacity * (1.0 - lost)
+    return share, _slow(SHARE) - more * _polarisation(SHARE, record.rate)
 
 
-def _rmse(found, sag=0.03, lost=0.02):
-    inner = (found.share > 0.02) & (found.share < 0.93)
-    return np.sqrt(np.mean((found.voltage_V - _volts(found.share, sag, lost))[inner] ** 2))
+def _label(record, **how):
+    return discrepancy(record, *_measured(record, **how), LOWER_V)
 
 
-def test_a_curve_is_not_displaced_from_itself():
+def _rmse(found, record, **how):
+    share, volts = _measured(record, **how)
+    inner = slice(20, -100)
+    return np.sqrt(np.mean((np.interp(share, found.share, found.voltage_V) - volts)[inner] ** 2))
+
+
+def test_a_curve_lacks_nothing_of_itself():
     record = _record()
-    off = displacement(record, SHARE, _volts(SHARE))
-    assert np.nanmax(np.abs(off)) < 1e-5
-    assert np.hypot(record.across, record.along) == pytest.approx(np.ones(len(off)))
+    lacking = _label(record, more=1.0, lost=0.0)
+    assert np.abs(lacking[:-1]).max() < 2e-3
+    assert abs(lacking[-1]) < 1e-12
 
 
-def test_moved_by_its_displacement_a_curve_is_the_measured_one():
+def test_corrected_by_what_it_lacks_a_curve_is_the_measured_one():
     record = _record()
     label = _label(record)
-    known = np.isfinite(label)
-    share, volts = record.moved(np.where(known, label, 0.0))
-    inner = (share > 0.02) & (share < 0.9)
-    assert np.abs(volts - _volts(share, 0.03, 0.02))[inner].max() < 2e-3
+    assert label[-1] == pytest.approx(np.log(0.99))
+    share, volts = record.corrected(label, LOWER_V)
+    at, truth = _measured(record)
+    assert (np.diff(share) > 0.0).all()
+    assert np.abs(np.interp(at, share, volts) - truth)[20:-40].max() < 1e-2
+    assert np.interp(at[-1], share, volts) == pytest.approx(LOWER_V, abs=1e-6)
 
 
-def test_without_measured_cells_nothing_is_moved_and_the_spread_is_the_prior():
+def test_a_curve_that_ends_early_says_nothing_of_what_comes_after():
     record = _record()
-    model = CellDiscrepancy().fit([], [])
-    found = model.correct(record, LOWER_V, SHARE)
-    assert np.allclose(found.voltage_V, np.interp(SHARE, *record.moved(np.zeros(64))))
+    share, volts = _measured(record, lost=0.0)
+    label = discrepancy(record, share[:1000], volts[:1000], LOWER_V)
+    assert np.isfinite(label[:-1][PARTS < 0.49]).all()
+    assert np.isnan(label[:-1][PARTS > 0.51]).all()
+    assert np.isnan(label[-1])
+
+
+def test_without_measured_cells_nothing_is_changed_and_the_spread_is_the_prior():
+    record = _record()
+    found = CellDiscrepancy().fit([], []).correct(record, LOWER_V, SHARE)
+    assert np.allclose(found.voltage_V, np.interp(SHARE, *record.corrected(NOTHING, LOWER_V)))
     assert not found.supported
     assert found.capacity_lower < found.capacity < found.capacity_upper
 
 
 def test_a_like_cell_teaches_and_an_unlike_one_does_not():
-    source = _record("a")
+    source, target = _record("a"), _record("b")
     model = CellDiscrepancy().fit([source], [_label(source)])
-    none = _rmse(CellDiscrepancy().fit([], []).correct(_record("b"), LOWER_V, SHARE))
-    alike = model.correct(_record("b"), LOWER_V, SHARE)
-    other = model.correct(_record("b", "olivine", negative="hard carbon"), LOWER_V, SHARE)
-    assert _rmse(alike) < 0.5 * none
+    none = _rmse(CellDiscrepancy().fit([], []).correct(target, LOWER_V, SHARE), target)
+    alike = model.correct(target, LOWER_V, SHARE)
+    other = model.correct(_record("b", "olivine"), LOWER_V, SHARE)
+    assert _rmse(alike, target) < 0.5 * none
     assert alike.supported
     assert not other.supported
-    assert _rmse(other) == pytest.approx(none)
+    assert _rmse(other, target) == pytest.approx(none)
+
+
+def test_what_is_lacking_grows_with_the_rate():
+    """Learnt at one rate it is carried to another in proportion."""
+    source = _record("a", rate=0.5)
+    model = CellDiscrepancy().fit([source], [_label(source)])
+    for rate in (0.25, 1.0, 2.0):
+        mean, _ = model.predict(_record("a", rate=rate))
+        truth = 0.25 * _polarisation(PARTS, rate)
+        assert mean[:-1] == pytest.approx(truth, abs=0.25 * truth.max())
+        assert mean[-1] == pytest.approx(np.log(0.99) * (rate - 0.05) / 0.45, rel=0.1)
+
+
+def test_at_the_slow_rate_nothing_is_lacking():
+    source = _record("a")
+    model = CellDiscrepancy().fit([source], [_label(source)])
+    flat = RatedCurve(source.kind, 0.05, 0.05, _slow(PARTS), 0.0 * PARTS, 1.0)
+    mean, covariance = model.predict(flat)
+    assert np.abs(mean).max() < 1e-12
+    assert np.abs(covariance).max() < 1e-12
 
 
 def test_the_cells_own_curve_is_its_best_label_and_narrows_the_interval():
     source, own = _record("a"), _record("b", rate=0.5)
     model = CellDiscrepancy().fit([source], [_label(source)])
-    label = _label(own, 0.01, 0.01)
+    how = {"more": 1.1, "lost": 0.005}
     without = model.correct(own, LOWER_V, SHARE)
-    with_own = model.correct(own, LOWER_V, SHARE, [(own, label)])
-    assert _rmse(with_own, 0.01, 0.01) < 2e-3
+    with_own = model.correct(own, LOWER_V, SHARE, [(own, _label(own, **how))])
+    assert _rmse(with_own, own, **how) < 2e-3
     width = [np.mean(f.upper_V - f.lower_V) for f in (without, with_own)]
     assert width[1] < 0.5 * width[0]
 
