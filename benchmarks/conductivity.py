@@ -6,6 +6,8 @@ Every row is predicted by models that saw neither its paper nor its composition.
 are predicted as crystals, as `predict` does. Baselines on the same rows: the median of the
 training labels, the median of the training labels of the row's family, extra trees on the
 composition alone, and the hop network alone. Bounds are learnt from as bounds and not scored.
+Every crystal stands there a second time as an ordered cell, as computed crystals are: what combines
+both sources is learnt from both forms and tested on both.
 Beyond that, all rows that hold an element are predicted by models that have never seen it: what is
 learnt of the errors there is tested on elements that it was not learnt from. The work folder keeps
 what the hops say and what is predicted without an element, so that a run goes on.
@@ -30,6 +32,7 @@ from benchmarks import json_lines
 from ionbridge.models.barriers.barrier_energies import crystal_energies
 from ionbridge.models.checkpoint import sha256
 from ionbridge.models.conductors.conduction_estimate import (
+    ROOM_TEMPERATURE_K,
     CompositionResult,
     ConductionEstimate,
     HopNetworkResult,
@@ -44,6 +47,8 @@ from ionbridge.models.validation import GROUPED, STARTER, validation_row, write_
 from ionbridge.screening.planning.checking import starter_rows
 from ionbridge.screening.prediction.conduction import Conditions, hop_network_row
 from ionbridge.screening.prediction.estimate import hop_result
+from ionbridge.structures.chemistry.ordering import ordered
+from ionbridge.structures.crystals.symmetry import primitive_cell
 from ionbridge.structures.features.conductor_descriptors import (
     composition_block,
     conductor_ion,
@@ -54,14 +59,18 @@ from ionbridge.structures.hops.sites import find_hops
 from ionbridge.structures.io.tables import ConductivityRow, composition_key
 from ionbridge.structures.records import Crystal, Label, UnusableStructureError
 from ionbridge.structures.sources import conductivity_extra, na_conductivity, obelix
+from ionbridge.structures.transport.closed_forms import decades_per_eV
 
 RESULT = Path(__file__).parent / "results" / "conductivity.json"
 HELD_OUT = RESULT.with_name("conductivity_held_out.csv")
 PARTS = ("estimate", "composition model", "hop network")
 ROOM_K = (288.0, 308.0)
+WARM_K = 330.0
 LOWEST = -12.0
 """log10 S/cm; lower values of the compilations are extrapolations from high temperatures."""
 N_FOLDS = 10
+FEWEST_ATOMS = 24
+"""A disordered primitive cell with fewer atoms is doubled before it is ordered."""
 ELEMENTS = ("P", "S", "Cl", "Ti", "Zr", "La", "Ge", "Sn")
 """Left out one by one: the commonest in the crystals beside the ions and oxygen."""
 Floats = NDArray[np.float64]
@@ -98,6 +107,29 @@ def as_crystal(row: ConductivityRow) -> ConductivityRow:
         return row
     seen = table_row(row.crystal)
     return replace(row, cell=seen.cell, space_group=seen.space_group, composition=seen.composition)
+
+
+def approximant(crystal: Crystal) -> Crystal:
+    """An ordered cell of a disordered crystal; itself where it is ordered."""
+    if crystal.is_ordered:
+        return crystal
+    cell = primitive_cell(crystal)
+    while sum(sum(site.values()) for site in cell.species) < FEWEST_ATOMS:
+        cell = doubled(cell)
+    return ordered(cell).crystal
+
+
+def doubled(crystal: Crystal) -> Crystal:
+    """The crystal with its shortest cell vector twice as long."""
+    axis = int(np.argmin(np.linalg.norm(crystal.lattice, axis=1)))
+    size = np.where(np.arange(3) == axis, 2, 1)
+    other = crystal.frac + (np.arange(3) == axis)
+    return replace(
+        crystal,
+        lattice=crystal.lattice * size[:, None],
+        species=crystal.species * 2,
+        frac=np.concatenate([crystal.frac, other]) / size,
+    )
 
 
 def by_fold(rows: Rows, predict: Callable[[NDArray[np.intp], NDArray[np.intp]], Floats]) -> Floats:
@@ -201,6 +233,44 @@ def without_element(
     return result
 
 
+def held_out_as_ordered(
+    trees: ConductivityTrees,
+    rows: Rows,
+    own: Sequence[int],
+    cells: Sequence[Crystal],
+    inside: NDArray[np.bool_],
+) -> list[CompositionResult]:
+    """What measured compositions say of some rows, each given as an ordered cell.
+
+    The committees saw neither the paper nor the composition, the row's or the cell's; kernels and
+    calibration are those of the model.
+
+    Args:
+        trees: Model of all rows.
+        rows: All labelled rows.
+        own: Indices of those that are predicted.
+        cells: Their crystals.
+        inside: (n_rows,) whether a row lies in the domain of the others.
+    """
+    value = np.array([label_of(row).value for row in rows])
+    side = np.array([SIDE[label_of(row).bound] for row in rows])
+    key = np.array([str(composition_key(row.composition)) for row in rows])
+    lithium = np.array([conductor_ion(row) == "Li" for row in rows])
+    tables = {i: table_row(crystal) for i, crystal in zip(own, cells, strict=True)}
+    result: dict[int, CompositionResult] = {}
+    for fold in GroupedKFold(N_FOLDS, 0, source_group).split(rows):
+        test = [int(i) for i in fold.test if int(i) in tables]
+        if not test:
+            continue
+        known = {*key[test], *(str(composition_key(tables[i].composition)) for i in test)}
+        train = [int(i) for i in fold.train if lithium[i] and key[i] not in known]
+        model = trees.relearnt("Li", [rows[i] for i in train], value[train], side[train])
+        found = model.predict([tables[i] for i in test])
+        for i, mean, std in zip(test, found.mean, found.std, strict=True):
+            result[i] = CompositionResult(float(mean), float(std), bool(inside[i]))
+    return [result[i] for i in own]
+
+
 Far = tuple[int, CompositionResult, str]
 
 
@@ -226,22 +296,62 @@ def far_rows(
     return result
 
 
+Fitted = tuple[list[HopNetworkResult | None], list[CompositionResult], Floats, list[str]]
+"""Hops, compositions, labels and papers that the estimate is fitted to."""
+
+
+def ordered_cells(rows: Rows, chosen: NDArray[np.intp]) -> dict[int, Crystal]:
+    """An ordered cell of every chosen row with a crystal, by index; a refused one is named."""
+    result: dict[int, Crystal] = {}
+    for i in chosen:
+        crystal = rows[i].crystal
+        if crystal is None:
+            continue
+        try:
+            result[int(i)] = approximant(replace(crystal, id=rows[i].id))
+        except UnusableStructureError as error:
+            print(f"not ordered: {error}")
+    return result
+
+
+def ordered_scores(estimate: ConductionEstimate, both: Fitted, n: int) -> dict[str, Any]:
+    """Scores of the rows from the n-th on, which are crystals given as ordered cells."""
+    hops, compositions, true, papers = (part[n:] for part in both)
+    found = estimate.out_of_fold_[n:]
+    by_hops = np.array([h is not None for h in hops])
+    columns = {
+        "composition model": np.array([c.mean for c in compositions]),
+        "hop network": estimate.hops_out_of_fold_[n:],
+        "estimate": np.array([f.mean for f in found]),
+    }
+    result: dict[str, Any] = {k: scores(true, v, papers) for k, v in columns.items()}
+    result["estimate"] |= {
+        "interval_coverage_90": round(
+            interval_coverage(
+                true, np.array([f.lower for f in found]), np.array([f.upper for f in found])
+            ),
+            3,
+        ),
+        "interval_width_mean": round(float(np.mean([f.upper - f.lower for f in found])), 2),
+    }
+    for name, value in columns.items():
+        gap = (value - true)[by_hops]
+        result[name]["bias"] = round(float(gap.mean()), 2)
+    return result
+
+
 def beyond_elements(
-    shipped: ConductionEstimate,
-    hops: Sequence[HopNetworkResult | None],
-    compositions: Sequence[CompositionResult],
-    true: Floats,
-    papers: Sequence[str],
-    far: Sequence[Far],
+    shipped: ConductionEstimate, both: Fitted, far: Sequence[Far]
 ) -> dict[str, Any]:
     """Rows with an element never seen, weights and spreads learnt on the other elements."""
+    _, _, true, papers = both
     at: list[int] = []
     columns: dict[str, list[float]] = {name: [] for name in (*PARTS, "as if near")}
     held: dict[str, list[bool]] = {"estimate": [], "as if near": []}
     weights = []
     for element in ELEMENTS:
         others = [(i, c) for i, c, e in far if e != element]
-        model = replace(shipped).fit(hops, compositions, true, papers, others)
+        model = replace(shipped).fit(*both, others)
         for i, c, e in far:
             by_hops = model.hops_out_of_fold_[i]
             if e != element or not np.isfinite(by_hops):
@@ -294,6 +404,15 @@ def main() -> None:
     ]
     papers = [source_group(rows[i]) for i in scored]
     estimate = ConductionEstimate()
+    cells = ordered_cells(rows, scored)
+    own_cells = [int(i) for i in scored if i in cells]
+    ordered_hops = hop_results(
+        [cells[i] for i in own_cells], args.work and args.work / "ordered_hops.jsonl"
+    )
+    ordered_compositions = held_out_as_ordered(
+        trees, rows, own_cells, [cells[i] for i in own_cells], inside
+    )
+    print(f"{sum(h is not None for h in ordered_hops)} ordered cells with hops", flush=True)
     energies = [
         (rows[i].extra["activation_energy"].value, true[i])
         for i in scored
@@ -301,17 +420,23 @@ def main() -> None:
     ]
     estimate.fit_activation_energies(*np.array(energies).T[::-1])
     far = far_rows(trees, rows, true, exact, args.work and args.work / "without_element.jsonl")
-    of_hops = [hops[i] for i in scored]
-    estimate.fit(of_hops, compositions, true[scored], papers, [(i, c) for i, c, _ in far])
+    n = len(scored)
+    both = (
+        [*(hops[i] for i in scored), *ordered_hops],
+        [*compositions, *ordered_compositions],
+        true[[*scored, *own_cells]],
+        [*papers, *(source_group(rows[i]) for i in own_cells)],
+    )
+    estimate.fit(*both, [(i, c) for i, c, _ in far])
     print(estimate, flush=True)
 
-    found = estimate.out_of_fold_
+    found = estimate.out_of_fold_[:n]
     columns = {
         "constant": by_fold(rows, lambda tr, te: np.full(len(te), np.median(true[tr])))[scored],
         "family median": by_fold(rows, lambda tr, te: family_median(rows, true, tr, te))[scored],
         "extra trees on the composition": by_fold(rows, extra_trees(rows, true))[scored],
         "composition model": mean[scored],
-        "hop network": estimate.hops_out_of_fold_,
+        "hop network": estimate.hops_out_of_fold_[:n],
         "estimate": np.array([f.mean for f in found]),
     }
     lower = np.array([f.lower for f in found])
@@ -345,12 +470,16 @@ def main() -> None:
             "by_family": by_family([rows[scored[i]] for i in own], y, columns["estimate"][own]),
         }
         print(name, json.dumps(results[name], indent=1), flush=True)
-    results["an element never seen"] = beyond_elements(
-        estimate, of_hops, compositions, true[scored], papers, far
-    )
+    results["ordered cells"] = ordered_scores(estimate, both, n)
+    print(json.dumps(results["ordered cells"], indent=1), flush=True)
+    results["an element never seen"] = beyond_elements(estimate, both, far)
     print(json.dumps(results["an element never seen"], indent=1))
     results["activation_energy"] = energy_scores(estimate, rows, mean)
     print(results["activation_energy"])
+    results["above room temperature"] = warm_scores(
+        args.data, estimate, [rows[i] for i in scored], columns["estimate"]
+    )
+    print(results["above room temperature"])
     RESULT.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     write_held_out([rows[i].id for i in scored], columns)
     if args.ship:
@@ -445,6 +574,40 @@ def energy_scores(estimate: ConductionEstimate, rows: Rows, mean: Floats) -> dic
         "from the measured conductivity": scores(true, start + slope * measured, papers),
         "from the predicted conductivity": scores(true, start + slope * mean[own], papers),
     }
+
+
+def warm_scores(
+    data: Path, estimate: ConductionEstimate, rows: Rows, room: Floats
+) -> dict[str, Any]:
+    """Conductivities measured above room temperature against the estimate carried there.
+
+    Args:
+        data: Folder of the data sets.
+        estimate: Prefactor and activation energy go together as it says.
+        rows: (n,) rows that were predicted without their papers and compositions.
+        room: (n,) those predictions, log10 S/cm at room temperature; of one composition the mean.
+    """
+    known: dict[Any, list[float]] = {}
+    for row, value in zip(rows, room, strict=True):
+        known.setdefault(composition_key(row.composition), []).append(float(value))
+    warm = [
+        (row, label_of(row).temperature_K or 0.0)
+        for row in conductivity_extra.load(data).records
+        if row.label is not None and row.label.bound == "="
+    ]
+    warm = [(r, t) for r, t in warm if t > WARM_K and composition_key(r.composition) in known]
+    kelvin = np.array([t for _, t in warm])
+    true = np.array([label_of(row).value for row, _ in warm])
+    at_room = np.array([np.mean(known[composition_key(row.composition)]) for row, _ in warm])
+    start, slope = estimate.neldel_eV
+    step = decades_per_eV(kelvin) - decades_per_eV(ROOM_TEMPERATURE_K)
+    found = at_room - (start + slope * at_room) * step + np.log10(ROOM_TEMPERATURE_K / kelvin)
+    result: dict[str, Any] = {"n_compositions": len({r.formula for r, _ in warm})}
+    for name, own in {"all": kelvin > 0, "above 450 K": kelvin > 450.0}.items():
+        papers = [source_group(row) for (row, _), o in zip(warm, own, strict=True) if o]
+        result[name] = scores(true[own], found[own], papers)
+        result[name]["bias"] = round(float((found - true)[own].mean()), 2)
+    return result
 
 
 def trained_on(rows: Rows) -> dict[str, Any]:

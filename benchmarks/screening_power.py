@@ -38,7 +38,11 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks import json_lines
 from benchmarks.conductivity import (
+    N_FOLDS,
+    PARTS,
+    approximant,
     as_crystal,
+    held_out_as_ordered,
     held_out_domain,
     held_out_estimates,
     label_of,
@@ -54,8 +58,6 @@ from ionbridge.screening.prediction.conduction import Conditions, hop_network_ro
 from ionbridge.screening.prediction.estimate import estimator, hop_result, of_compositions
 from ionbridge.screening.report.plots import BLUE, GREY, INK, ORANGE
 from ionbridge.structures.chemistry.composition import charge_imbalance, role
-from ionbridge.structures.chemistry.ordering import ordered
-from ionbridge.structures.crystals.symmetry import primitive_cell
 from ionbridge.structures.features.conductor_descriptors import conductor_ion, table_row
 from ionbridge.structures.features.splits import GroupedKFold
 from ionbridge.structures.hops.sites import find_hops
@@ -68,40 +70,13 @@ PICTURE = Path(__file__).parents[1] / "docs" / "screening_power.svg"
 SUPERIONIC = -4.0
 """log10 S/cm at room temperature."""
 TOP = 0.05
-FEWEST_ATOMS = 24
-"""A disordered primitive cell with fewer atoms is doubled before it is ordered."""
 TIME_LIMIT_S = 90.0
-N_FOLDS = 10
 THRESHOLDS = (-8.0, -7.0, -6.0, -5.5, -5.0, -4.5, -4.0, -3.5, -3.0, -2.75, -2.5, -2.25, -2.0)
 """Of a prescreen's conductivity, log10 S/cm."""
 IMBALANCES = (0.001, 0.01, 0.05, 0.1, 0.2)
 """Of a prescreen's charge, as a share of the anions'."""
-PARTS = ("estimate", "composition model", "hop network")
 Floats = NDArray[np.float64]
 Groups = Callable[[ConductivityRow], str]
-
-
-def approximant(crystal: Crystal) -> Crystal:
-    """An ordered cell of a disordered crystal; itself where it is ordered."""
-    if crystal.is_ordered:
-        return crystal
-    cell = primitive_cell(crystal)
-    while sum(sum(site.values()) for site in cell.species) < FEWEST_ATOMS:
-        cell = doubled(cell)
-    return ordered(cell).crystal
-
-
-def doubled(crystal: Crystal) -> Crystal:
-    """The crystal with its shortest cell vector twice as long."""
-    axis = int(np.argmin(np.linalg.norm(crystal.lattice, axis=1)))
-    size = np.where(np.arange(3) == axis, 2, 1)
-    other = crystal.frac + (np.arange(3) == axis)
-    return replace(
-        crystal,
-        lattice=crystal.lattice * size[:, None],
-        species=crystal.species * 2,
-        frac=np.concatenate([crystal.frac, other]) / size,
-    )
 
 
 def hop_rows(crystals: Sequence[Crystal], kept: Path) -> dict[str, dict[str, Any]]:
@@ -194,41 +169,6 @@ def picture(curves: dict[str, tuple[Floats, Floats]]) -> None:
     axes.legend(frameon=False, fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(PICTURE, format="svg", metadata={"Date": None})
-
-
-def held_out_compositions(
-    rows: Sequence[ConductivityRow], own: Sequence[int], seen_as: Sequence[Crystal]
-) -> list[CompositionResult]:
-    """What measured compositions say of some rows, each given as a crystal of its approximant.
-
-    The committees saw neither the paper nor the composition, the row's or the approximant's; the
-    calibration is the shipped one.
-
-    Args:
-        rows: All labelled rows.
-        own: Indices of those that are predicted.
-        seen_as: Their crystals.
-    """
-    trees = load(DEFAULTS["conductivity"])
-    assert isinstance(trees, ConductivityTrees)
-    value = np.array([label_of(row).value for row in rows])
-    side = np.array([SIDE[label_of(row).bound] for row in rows])
-    key = np.array([str(composition_key(row.composition)) for row in rows])
-    lithium = np.array([conductor_ion(row) == "Li" for row in rows])
-    inside = held_out_domain(rows)
-    tables = {i: table_row(crystal) for i, crystal in zip(own, seen_as, strict=True)}
-    result: dict[int, CompositionResult] = {}
-    for fold in GroupedKFold(N_FOLDS, 0, source_group).split(rows):
-        test = [int(i) for i in fold.test if int(i) in tables]
-        if not test:
-            continue
-        known = {*key[test], *(str(composition_key(tables[i].composition)) for i in test)}
-        train = [int(i) for i in fold.train if lithium[i] and key[i] not in known]
-        model = trees.relearnt("Li", [rows[i] for i in train], value[train], side[train])
-        found = model.predict([tables[i] for i in test])
-        for i, mean, std in zip(test, found.mean, found.std, strict=True):
-            result[i] = CompositionResult(float(mean), float(std), bool(inside[i]))
-    return [result[i] for i in own]
 
 
 def combined(
@@ -429,7 +369,13 @@ def main() -> None:
     held_out = held_out_estimates()
     as_given = {name: np.array([held_out[crystal.id][name] for crystal in given]) for name in PARTS}
     cell_hops = hop_rows(cells, args.work / "approximants.jsonl")
-    as_ordered = combined(cells, cell_hops, held_out_compositions(rows, own, cells))
+    as_ordered = combined(
+        cells,
+        cell_hops,
+        held_out_as_ordered(
+            load(DEFAULTS["conductivity"]), rows, own, cells, held_out_domain(rows)
+        ),
+    )
     soft = "single rule: softest anions"
     as_given[soft] = as_ordered[soft] = np.array([anion_softness(c) for c in given])
     in_pool[soft] = np.array([anion_softness(c) for c, k in zip(pool, said, strict=True) if k])

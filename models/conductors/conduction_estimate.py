@@ -57,6 +57,10 @@ class HopNetworkResult:
         charge_number: Of the working ion.
         is_ion_full: True where every site of the ion is full: carriers must first be made.
         is_host_ordered: True where no site of the host is shared or partly filled.
+        is_ion_full_by_symmetry: The same of all sites that the framework makes equal
+            (:mod:`ionbridge.structures.crystals.hidden_disorder`): an ordered cell of a disordered
+            crystal has empty ones among them.
+        is_host_ordered_by_symmetry: The same of the host.
         is_electrode: True for a host with a redox-active metal.
         in_domain: Whether the barriers lie in the domain of the hop model.
     """
@@ -70,6 +74,8 @@ class HopNetworkResult:
     charge_number: int
     is_ion_full: bool
     is_host_ordered: bool
+    is_ion_full_by_symmetry: bool
+    is_host_ordered_by_symmetry: bool
     is_electrode: bool
     in_domain: bool
 
@@ -133,8 +139,9 @@ class ConductionEstimate(Estimator):
         barrier_median_eV: Median of the prior of activation energies, a lognormal distribution.
         barrier_log_std: Its spread in ln E.
         barrier_error_eV: How far percolation barriers without error are from measured slopes.
-        hop_coefficients: (4,) measured log10 sigma = c0 + c1 [ion sites full] + c2 [host ordered]
-            - c3 ln(percolation barrier / eV): errors of barriers are alike on that scale.
+        hop_coefficients: (6,) measured log10 sigma = c0 + c1 [ion sites full] + c2 [host ordered]
+            + c3, c4 [the same by the framework's symmetry] - c5 ln(percolation barrier / eV):
+            errors of barriers are alike on that scale.
         hop_std: One sigma of that, decades at room temperature.
         correlation: Of the errors of both sources.
         outside_factor: How much larger errors of compositions are outside their domain, beside the
@@ -149,7 +156,7 @@ class ConductionEstimate(Estimator):
     barrier_median_eV: float = 0.42
     barrier_log_std: float = 0.4
     barrier_error_eV: float = 0.12
-    hop_coefficients: tuple[float, ...] = (-5.0, -2.0, -2.0, 1.0)
+    hop_coefficients: tuple[float, ...] = (-5.0, -1.0, -1.0, -1.0, -1.0, 1.0)
     hop_std: float = 2.5
     correlation: float = 0.0
     outside_factor: float = 1.5
@@ -184,6 +191,9 @@ class ConductionEstimate(Estimator):
         far: Sequence[tuple[int, CompositionResult]] = (),
     ) -> Self:
         """Learn how far both sources are off.
+
+        A measured crystal may stand here twice, as it was refined and as an ordered cell, so that
+        ordered cells, which most crystals that are asked for are, are priced as well as the others.
 
         Args:
             hops: (n,) results of the hops; None where a row has no usable crystal.
@@ -341,9 +351,11 @@ class ConductionEstimate(Estimator):
         return Value(mean, std, mean - _SIGMAS_90 * std, mean + _SIGMAS_90 * std)
 
     def _hop_inputs(self, hops: HopNetworkResult) -> Floats:
-        """(4,) what the regression of the hops sees."""
+        """(6,) what the regression of the hops sees."""
+        stated = hops.is_ion_full, hops.is_host_ordered
+        hidden = hops.is_ion_full_by_symmetry, hops.is_host_ordered_by_symmetry
         ease = -np.log(max(hops.barrier_eV, LEAST_BARRIER_EV))
-        return np.array([1.0, hops.is_ion_full, hops.is_host_ordered, ease], dtype=float)
+        return np.array([1.0, *stated, *hidden, ease], dtype=float)
 
     def _of_composition(self, found: CompositionResult) -> tuple[float, float]:
         factor = 1.0 if found.in_domain else self.outside_factor

@@ -22,6 +22,7 @@ from ionbridge.models.library import DEFAULTS, load
 from ionbridge.screening.table import noted
 from ionbridge.structures.chemistry import composition
 from ionbridge.structures.chemistry.known_conductors import known_conductor
+from ionbridge.structures.crystals.hidden_disorder import FULL, hidden_disorder
 from ionbridge.structures.features.conductor_descriptors import conductor_ion, table_row
 from ionbridge.structures.io.tables import ConductivityRow
 from ionbridge.structures.records import CHARGE_NUMBER, Crystal, UnusableStructureError
@@ -30,8 +31,6 @@ Row = dict[str, Any]
 
 REFERENCE_SOURCE = "reference"
 """Source of the well-known crystals that show where a ranking stands."""
-FULL = 0.999
-"""Occupancy from which a site counts as full."""
 
 
 @lru_cache(maxsize=1)
@@ -150,6 +149,7 @@ def hop_result(row: Mapping[str, Any], crystal: Crystal) -> HopNetworkResult:
     ion = str(row["working_ion"])
     sites = [site[ion] for site in crystal.species if site.get(ion, 0.0) > 0]
     host = [site for site in crystal.species if not site.get(ion, 0.0) > 0]
+    hidden = hidden_disorder(crystal, ion)
     return HopNetworkResult(
         log10_diffusivity_cm2_s=row["log10_diffusivity_raw_cm2_s"],
         temperature_K=row["temperature_K"],
@@ -160,6 +160,8 @@ def hop_result(row: Mapping[str, Any], crystal: Crystal) -> HopNetworkResult:
         charge_number=CHARGE_NUMBER[ion],
         is_ion_full=min(sites, default=1.0) >= FULL,
         is_host_ordered=all(len(site) == 1 and sum(site.values()) >= FULL for site in host),
+        is_ion_full_by_symmetry=hidden.is_ion_full,
+        is_host_ordered_by_symmetry=hidden.is_host_ordered,
         is_electrode=(crystal.role or composition.role(crystal)) == "electrode",
         in_domain=bool(row["in_domain"]),
     )

@@ -174,9 +174,12 @@ def conductivity_row(row: Mapping[str, str], id: str) -> ConductivityRow | Faile
 
 
 def composition_key(composition: Composition) -> tuple[tuple[str, float], ...]:
-    """Atomic fractions to two digits: what counts as one composition across tables."""
+    """Atomic fractions to two digits: what counts as one composition across tables and crystals.
+
+    Plain floats, so that keys of crystals (whose amounts are NumPy's) and of tables read alike.
+    """
     total = composition.num_atoms
-    shares = ((str(e), round(n / total, 2)) for e, n in composition.items())
+    shares = ((str(e), round(float(n / total), 2)) for e, n in composition.items())
     return tuple(sorted((symbol, share) for symbol, share in shares if share > 0))
 
 

@@ -2,8 +2,10 @@ import gzip
 
 import numpy as np
 import pytest
+from pymatgen.core import Composition
 
 from ionbridge.structures.io.tables import (
+    composition_key,
     conductivity_label,
     conductivity_row,
     is_conductivity_table,
@@ -68,3 +70,11 @@ def test_what_is_wrong_with_a_table_is_named(tmp_path):
         read_table(path, ("formula",))
     with pytest.raises(ValueError, match="cannot be read as a table"):
         read_table(tmp_path / "none.csv")
+
+
+def test_a_composition_has_one_key_whether_a_table_or_a_crystal_gives_it():
+    """Amounts of crystals are NumPy's; keys are also compared as text."""
+    of_table = conductivity_row({"Formula": "Li3PS4"}, "").composition
+    of_crystal = Composition({"Li": np.float64(6.0), "P": np.float64(2.0), "S": np.float64(8.0)})
+    assert composition_key(of_crystal) == composition_key(of_table)
+    assert str(composition_key(of_crystal)) == str(composition_key(of_table))
