@@ -7,7 +7,6 @@ that is fitted to all labels, and goes into the card.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from ionbridge.models import library
 from ionbridge.models.adaptation.barriers import BarrierTask, Base
 from ionbridge.models.adaptation.diffusivities import DiffusivityTask
 from ionbridge.models.adaptation.few_shot_conductivities import ConductivityTask
-from ionbridge.models.adaptation.task import Rule, Task, TimeIsUpError
+from ionbridge.models.adaptation.task import Rule, Task
 from ionbridge.models.conductors.conductivity import ConductivityTrees
 from ionbridge.models.conductors.diffusivity import DiffusivityProcess
 from ionbridge.structures.io.tables import ConductivityRow
@@ -33,7 +32,7 @@ def adapt(
     *,
     method: str | None = None,
     seed: int = 0,
-    limit_s: float | None = None,
+    most_for_networks: int | None = None,
     trials: int = 0,
     study: Path | None = None,
     progress: bool = False,
@@ -51,8 +50,8 @@ def adapt(
         method: Whose values the model gives where labels are of several methods; None takes the
             most trusted.
         seed: Of everything drawn.
-        limit_s: Most seconds for the comparison; strategies that tune networks and are not done by
-            then are left out, and the card names them.
+        most_for_networks: Most labels for which strategies that tune networks are compared; with
+            more they are left out, and the card names them. None compares them always.
         trials: Settings that are tried in a search (:mod:`ionbridge.models.adaptation.tuning`); 0
             for the defaults.
         study: Journal of the search, with which it goes on.
@@ -80,12 +79,12 @@ def adapt(
     if trials:
         chosen, stated["tuning"] = task.search(names, rule, trials, study, progress)
     elif len(names) > 1:
-        ends = None if limit_s is None else time.monotonic() + limit_s
+        if most_for_networks is not None and len(data) > most_for_networks:
+            why = f"networks are tuned to at most {most_for_networks} labels here"
+            stated["not_compared"] = {name: why for name in names if name in task.slow}
+            names = tuple(name for name in names if name not in task.slow)
         for name in tqdm(names, desc="compare", disable=not progress):
-            try:
-                found[name] = task.out_of_fold(name, False, ends if name in task.slow else None)
-            except TimeIsUpError:
-                stated.setdefault("not_compared", {})[name] = f"not done in {limit_s:g} s"
+            found[name] = task.out_of_fold(name, False)
         errors = {name: task.error(value) for name, value in found.items()}
         stated[f"compared_mae{task.suffix}"] = {n: round(e, 4) for n, e in errors.items()}
         chosen = rule(errors)

@@ -9,7 +9,6 @@ beside them in the Gaussian process as the asked method would have given them
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 
 from ionbridge.models import library
 from ionbridge.models.adaptation.multi_fidelity import Footing, Rows
-from ionbridge.models.adaptation.task import Rule, Task, TimeIsUpError
+from ionbridge.models.adaptation.task import Rule, Task
 from ionbridge.models.adaptation.tuning import Settings, tune
 from ionbridge.models.barriers.hop_barrier import TARGET as FED_TARGET
 from ionbridge.models.barriers.hop_barrier import HopBarrierModel
@@ -258,15 +257,11 @@ class BarrierTask(Task):
     def _settings(self, strategy: str) -> Settings:
         return self.settings.get(strategy, Settings(strategy))
 
-    def out_of_fold(
-        self, strategy: str, final: bool = True, until: float | None = None
-    ) -> Prediction:
+    def out_of_fold(self, strategy: str, final: bool = True) -> Prediction:
         """Barriers in eV of hops whose framework was not learnt from."""
         n_members = min(self.n_members, VALIDATION_MEMBERS) if final else 1
         parts = []
         for base, fold in zip(self.placed, self.folds, strict=True):
-            if until is not None and time.monotonic() > until:
-                raise TimeIsUpError
             make = self._maker(self._settings(strategy), base, len(self.hops), n_members)
             parts.append(cross_val_predict(make, self.hops, self.barrier_eV, [fold]))
         fields = ("mean", "aleatoric_std", "epistemic_std")

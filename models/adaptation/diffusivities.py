@@ -59,7 +59,7 @@ class DiffusivityTask(Task):
         self.model = DiffusivityProcess().fit(self.rows, self.labels)
         self.exact = np.array([label.bound == "=" for label in self.labels])
 
-    def out_of_fold(self, strategy: str, final: bool = True, until: float | None = None) -> Floats:
+    def out_of_fold(self, strategy: str, final: bool = True) -> Floats:
         """(3, n) mean, spread, common line; NaN where a fold leaves too little to learn from."""
         rows, labels, exact = self.rows, self.labels, self.exact
         temperature_K, y = self.model.temperature_K_, self.model.label_

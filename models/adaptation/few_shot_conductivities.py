@@ -198,7 +198,7 @@ class ConductivityTask(Task):
         self.side = np.array([SIDE[label.bound] for label in self.labels])
         self.source = Source(*base.composition_rows(), CORE, seed=seed).without(self.x)
 
-    def out_of_fold(self, strategy: str, final: bool = True, until: float | None = None) -> Floats:
+    def out_of_fold(self, strategy: str, final: bool = True) -> Floats:
         """(n,) values on SCALE of rows whose paper was not learnt from."""
         fit = strategy_named(strategy)
 

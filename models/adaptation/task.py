@@ -13,10 +13,6 @@ Rule = Callable[[Mapping[str, float]], str]
 """Cross-validated errors by strategy -> the strategy that is taken."""
 
 
-class TimeIsUpError(Exception):
-    """A comparison has taken too long."""
-
-
 class Task(ABC):
     """Labelled records beside the model that they start from.
 
@@ -25,7 +21,7 @@ class Task(ABC):
         candidates: Names of the strategies that are compared where none is asked for.
         known: All names that may be asked for.
         simple: Those preferred unless another is better by a margin.
-        slow: Those compared while time allows, and with fewer networks than are fitted.
+        slow: Those that tune networks; compared with fewer of them than are fitted.
         stands: The one taken unless another is better beyond doubt; None where there is none.
         suffix: Of the names of errors in the card: their unit, where it is not decades.
     """
@@ -43,16 +39,12 @@ class Task(ABC):
         return choose(errors, self.simple, self.stands)
 
     @abstractmethod
-    def out_of_fold(self, strategy: str, final: bool = True, until: float | None = None) -> Any:
+    def out_of_fold(self, strategy: str, final: bool = True) -> Any:
         """What models of a strategy say of every label without having seen its group.
 
         Args:
             strategy: Its name.
             final: With as many networks as calibration needs, or with one, to compare.
-            until: Monotonic time at which to give up.
-
-        Raises:
-            TimeIsUpError: It is later than that.
         """
 
     @abstractmethod

@@ -39,8 +39,8 @@ from ionbridge.structures.records import Hop
 
 CHOICE_FILE, CARD_FILE = "choice.json", "card.json"
 DIFFUSIVITY = "log10_diffusivity_cm2_s"
-TIME_LIMIT_S = 90.0
-"""For the comparison of ways to adapt; what is not done by then is left out, and said."""
+MOST_FOR_NETWORKS = 24
+"""Labels; with more, a plan compares the ways to adapt that take seconds, and names the others."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +159,8 @@ def _adapted(kind: Kind, text: str, seed: int) -> tuple[Any, dict[str, Any]]:
             "compare ways to learn from them; label some more (ionbridge label)"
         )
     try:
-        return adapt([kind.record(row) for row in rows], seed=seed, limit_s=TIME_LIMIT_S)
+        records = [kind.record(row) for row in rows]
+        return adapt(records, seed=seed, most_for_networks=MOST_FOR_NETWORKS)
     except ValueError as error:
         raise InputError(f"labels of {kind.quantity}: {error}") from error
 
