@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from ionbridge.models.adaptation import barriers as adaptation
+from ionbridge.models.adaptation.barriers import BarrierTask
 from ionbridge.screening.cli import main
 from ionbridge.screening.commands.command import USABLE
 from ionbridge.screening.errors import InputError
@@ -130,7 +130,7 @@ def test_a_plan_labels_adapts_and_goes_on(tmp_path, monkeypatch, capsys):
         return [row]
 
     monkeypatch.setattr(label_runs, "label_neb", answered)
-    monkeypatch.setattr(adaptation, "AUTO_CANDIDATES", ("trees", "physics_fed"))  # no networks
+    monkeypatch.setattr(BarrierTask, "candidates", ("trees", "physics_fed"))  # no networks
     arguments = ["plan", "--goal", "migration_barrier"]
     arguments += ["--given", str(tmp_path / "crystals.jsonl"), "--out", str(tmp_path / "plan")]
     code = main([*arguments, "--execute", "--allow-labels", "--calculator", EMT.name])
