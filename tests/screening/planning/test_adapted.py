@@ -25,6 +25,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     adapted._adapted.cache_clear()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 def test_a_plan_and_finetune_give_one_answer(tmp_path: Path) -> None:
     hops = list(starter_neb_hops())[:12:2]
