@@ -52,7 +52,7 @@ from ionbridge.models.barriers.barrier_energies import crystal_energies
 from ionbridge.models.conductors.conduction_estimate import CompositionResult
 from ionbridge.models.conductors.conductivity import SIDE, ConductivityTrees, source_group
 from ionbridge.models.library import DEFAULTS, load
-from ionbridge.screening.campaign.prescreen import composition_row
+from ionbridge.screening.campaign.prescreen import formula_row
 from ionbridge.screening.execution.executor import TimeLimitExceededError, time_limit
 from ionbridge.screening.prediction.conduction import Conditions, hop_network_row
 from ionbridge.screening.prediction.estimate import estimator, hop_result, of_compositions
@@ -234,7 +234,7 @@ def prescreen_losses(rows: Sequence[ConductivityRow], pool: Sequence[Crystal]) -
     bare = [
         replace(row, cell=None, space_group=None, crystal=None)
         if crystal is None
-        else replace(composition_row(crystal), doi=row.doi)
+        else replace(formula_row(crystal), doi=row.doi)
         for row, crystal in zip(rows, crystals, strict=True)
     ]
     fast = np.array(
@@ -243,7 +243,7 @@ def prescreen_losses(rows: Sequence[ConductivityRow], pool: Sequence[Crystal]) -
     papers = np.array([source_group(row) for row in rows])[fast]
     electrolytes = [crystal for crystal in pool if crystal.role == "electrolyte"]
     model = load(DEFAULTS["conductivity"])
-    of_pool = model.predict([composition_row(crystal) for crystal in electrolytes])
+    of_pool = model.predict([formula_row(crystal) for crystal in electrolytes])
     in_pool = {"mean": of_pool.mean, "q95": model.interval(of_pool)[1]}
     result: dict[str, Any] = {
         "n_superionic": int(fast.sum()),

@@ -50,7 +50,7 @@ class Prescreen:
         ]
         if not asked:
             return reasons
-        expected = model.predict([composition_row(crystals[i]) for i in asked]).mean
+        expected = model.predict([formula_row(crystals[i]) for i in asked]).mean
         for i, value in zip(asked, expected, strict=True):
             if value < least:
                 reasons[i] = (
@@ -75,7 +75,7 @@ class Prescreen:
         )
 
 
-def composition_row(crystal: Crystal) -> ConductivityRow:
+def formula_row(crystal: Crystal) -> ConductivityRow:
     """The crystal as a table without cells gives it: its formula, the same for any cell of it."""
     return ConductivityRow(crystal.id, crystal.formula, Composition(crystal.formula))
 
@@ -84,5 +84,5 @@ def _is_judged(crystal: Crystal, model: ConductivityTrees) -> bool:
     """Whether measured conductivities say something of a crystal: an electrolyte of their ions."""
     if crystal.role != "electrolyte" or crystal.source == REFERENCE_SOURCE:
         return False
-    ion = conductor_ion(composition_row(crystal))
+    ion = conductor_ion(formula_row(crystal))
     return ion == crystal.working_ion and ion in model.domains_

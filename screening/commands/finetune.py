@@ -96,7 +96,8 @@ def _run(args: argparse.Namespace) -> int:
             progress=sys.stderr.isatty(),
         )
     except ValueError as error:
-        raise InputError(f"{args.labels}: {error}") from error
+        named = "" if str(error).startswith(str(args.labels)) else f"{args.labels}: "
+        raise InputError(f"{named}{error}") from error
     model.save(args.out, {"name": args.out.name, **card})
     _say_choice(card)
     if tuning := card.get("tuning"):

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ionbridge.structures.configuration import nearest
 from ionbridge.structures.io.file_text import MAX_FILE_MB, open_text
 from ionbridge.structures.io.site_symbols import ELEMENT_SYMBOLS
 from ionbridge.structures.plain_text import clean_text
@@ -92,8 +91,10 @@ def read_table(path: Path, needed: Sequence[str] = ()) -> tuple[tuple[str, ...],
         raise ValueError(f"{path}: cannot be read as a table ({error})") from error
     for name in needed:
         if name not in columns:
-            known = nearest(name, columns) if columns else "it has none"
-            raise ValueError(f"{path}: column '{name}' is missing; {known}")
+            raise ValueError(
+                f"{path}: column '{name}' is missing; expected {', '.join(needed)}, this table has "
+                f"{', '.join(columns) or 'none'}"
+            )
     return columns, found
 
 

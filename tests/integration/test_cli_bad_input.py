@@ -271,3 +271,14 @@ def test_what_the_disk_refuses_is_one_line(
     monkeypatch.setattr(data, "_data_list", refused)
     assert main(["data", "list"]) == 2
     assert capsys.readouterr().err.startswith(f"ionbridge: place: {os.strerror(number)}; what")
+
+
+@pytest.mark.parametrize("name", ["absent.jsonl", "no_formula.csv", "no_number.csv"])
+def test_labels_that_cannot_be_read_are_named_once(
+    name: str, tmp_path: Path, capsys: Capture
+) -> None:
+    (tmp_path / "no_formula.csv").write_text("ID,Ionic conductivity (S/cm)\n1,1e-5\n")
+    (tmp_path / "no_number.csv").write_text("Formula,Ionic conductivity (S/cm)\nLi3PS4,much\n")
+    given = str(tmp_path / name)
+    assert main(["finetune", "--labels", given, "--out", str(tmp_path / "model")]) == 2
+    assert one_line(capsys).count(given) == 1

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ionbridge.screening.campaign.candidates import Candidates
-from ionbridge.screening.campaign.prescreen import Prescreen, composition_row
+from ionbridge.screening.campaign.prescreen import Prescreen, formula_row
 from ionbridge.screening.campaign.settings import (
     CandidateSettings,
     PrescreenSettings,
@@ -53,7 +53,7 @@ def test_discarded_by_what_its_composition_promises_and_by_nothing_else() -> Non
     crystals = electrolytes()
     model = measured_compositions()
     own = [one for one in crystals if one.role == "electrolyte"]
-    found = model.predict([composition_row(one) for one in own]).mean
+    found = model.predict([formula_row(one) for one in own]).mean
     expected = dict(zip((one.id for one in own), found, strict=True))
     middle = float(np.median(found))
     reasons = conductivity_above(middle).refusals(crystals)
@@ -94,7 +94,7 @@ def test_what_goes_on_has_the_row_that_it_would_have_without(tiny_model: Path) -
     ]
     plain = CrystalPredictor(str(tiny_model), Conditions(n_draws=8))
     model = measured_compositions()
-    two = model.predict([composition_row(given[k]) for k in (1, 3)]).mean  # type: ignore[arg-type]
+    two = model.predict([formula_row(given[k]) for k in (1, 3)]).mean  # type: ignore[arg-type]
     screened = replace(plain, prescreen=conductivity_above(float(two.mean())))
     before, after = plain(given), screened(given)
     discarded = [row["status"] == "filtered" for row in after]

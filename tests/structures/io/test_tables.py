@@ -66,7 +66,9 @@ def test_what_is_wrong_with_a_table_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"t\.csv: .*row 2: field larger"):
         read_table(path)
     path.write_text("id,Formula\n")
-    with pytest.raises(ValueError, match="column 'formula' is missing; did you mean 'Formula'"):
+    with pytest.raises(
+        ValueError, match="column 'formula' is missing; expected formula, this table has id, Formula"
+    ):
         read_table(path, ("formula",))
     with pytest.raises(ValueError, match="cannot be read as a table"):
         read_table(tmp_path / "none.csv")
