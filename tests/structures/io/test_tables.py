@@ -67,7 +67,8 @@ def test_what_is_wrong_with_a_table_is_named(tmp_path):
         read_table(path)
     path.write_text("id,Formula\n")
     with pytest.raises(
-        ValueError, match="column 'formula' is missing; expected formula, this table has id, Formula"
+        ValueError,
+        match="column 'formula' is missing; expected formula, this table has id, Formula",
     ):
         read_table(path, ("formula",))
     with pytest.raises(ValueError, match="cannot be read as a table"):
