@@ -128,6 +128,7 @@ def adapted_entries() -> tuple[Entry, ...]:
             conditions=kind.conditions,
             judge=partial(_judged, kind),
             judged_on=kind.labels,
+            learns=True,
             run=partial(_run, kind),
         )
         for kind in (HOPS, CONDUCTIVITIES, DIFFUSIVITIES)

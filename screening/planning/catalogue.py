@@ -149,6 +149,7 @@ class Entry:
             cell cannot lose more than its capacity.
         judge: Its errors on labels that are given, by output; None where it cannot be judged.
         judged_on: Quantity that holds those labels.
+        learns: Whether it is made of these labels while a plan is.
     """
 
     name: str
@@ -173,6 +174,7 @@ class Entry:
     measure: Callable[[Tables], Sequence[float]] | None = None
     judge: Callable[[Tables], Mapping[str, ValidatedError]] | None = None
     judged_on: str = "hop_labels"
+    learns: bool = False
     largest_errors: Mapping[str, float] = field(default_factory=dict)
 
     @property

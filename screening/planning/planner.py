@@ -368,7 +368,7 @@ def plan(
         at,
         chosen if chosen.is_available else None,
         tuple((others if chosen.is_available else ordered)[:MAX_RUNNERS_UP]),
-        _why(ordered, unit, max_cost_s),
+        "; ".join((_why(ordered, unit, max_cost_s), *survey.adaptations(chosen))),
         warnings=(
             *chosen.warnings,
             *_label_warnings(tables, chosen),
@@ -658,6 +658,30 @@ class _Survey:
                 name: error.beside(own) for name, error in found.items()
             }
         return self._judgements[entry.name]
+
+    def adaptations(self, chain: Chain) -> Iterator[str]:
+        """What every step that learns from the labels gains on them, in words."""
+        for step in chain.steps:
+            entry = self.catalogue[step.entry]
+            for output in step.outputs if entry.learns else ():
+                after = self._judged(entry).get(output)
+                if after is None:
+                    continue
+                before = [
+                    (found.std, other.name)
+                    for other in self.catalogue.entries
+                    if not other.learns and other.judged_on == entry.judged_on
+                    for found in [self._judged(other).get(output)]
+                    if found is not None
+                ]
+                text = (
+                    f"{entry.name} learns from {len(self.tables[entry.judged_on])} labels; error "
+                    f"on labels unseen {after.std:.2g} {quantity(output).unit} (one sigma)"
+                )
+                if before:
+                    std, name = min(before)
+                    text += f", before {std:.2g} ({name}): gain {std - after.std:.2g}"
+                yield text
 
     def _guarded(self, entry: Entry, look: Callable[[], T], otherwise: T) -> T:
         """A look at an entry; one that breaks cannot be used, and the plan goes on without it."""

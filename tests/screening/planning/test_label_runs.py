@@ -138,7 +138,7 @@ def test_a_plan_labels_adapts_and_goes_on(tmp_path, monkeypatch, capsys):
     assert code == USABLE, err
     assert "labels computed by this plan" in text
     assert "universal potential" in text
-    assert "adapted-hop-model" in text
+    assert "adapted-hop-model learns from" in text
     (model,) = (tmp_path / "library").glob("adapted-*")
     descent = json.loads((model / "choice.json").read_text())
     assert descent["strategy"] in descent["cross_validated_error"]

@@ -15,6 +15,7 @@ from ionbridge.screening.planning.catalogue import (
 from ionbridge.screening.planning.formulas import formula_entries
 from ionbridge.screening.planning.inputs import Given
 from ionbridge.screening.planning.planner import AS_GOOD_AS, plan
+from ionbridge.screening.planning.potentials import label_error_eV
 from ionbridge.structures.units import BOLTZMANN_EV_PER_K
 
 SODIUM = {"id": "hop0", "working_ion": "Na", "host_species": ["Mn", "O"], "status": "ok"}
@@ -192,6 +193,30 @@ class TestChoice:
         labelled = given(hop=[SODIUM], hop_labels=[{**SODIUM, "barrier_eV": 0.3}])
         assert plan("migration_barrier", HOPS, both).chosen.words == "judged"
         assert plan("migration_barrier", labelled, both).chosen.words == "other"
+
+    def test_a_step_that_learns_from_the_labels_says_what_it_gains_on_them(self):
+        def judge(std):
+            return lambda tables: {"migration_barrier": ValidatedError(std, 2, "labels given")}
+
+        inputs = ("hop_labels", "hop")
+        made_of_labels = entry(
+            "adapted", inputs, ("migration_barrier",), judge=judge(0.3), learns=True
+        )
+        shipped = entry("shipped", ("hop",), ("migration_barrier",), judge=judge(0.5), std=0.4)
+        worse = entry("worse", ("hop",), ("migration_barrier",), judge=judge(0.7), std=0.4)
+        labels = [{**SODIUM, "barrier_eV": 0.3}, {**SODIUM, "id": "b", "barrier_eV": 0.5}]
+        labelled = given(hop=[SODIUM], hop_labels=labels)
+        own = label_error_eV(labels)  # independent of what models err by
+        before, after = math.hypot(0.5, own), math.hypot(0.3, own)
+        made = plan("migration_barrier", labelled, catalogue(made_of_labels, shipped, worse))
+        assert made.chosen.words == "adapted"
+        assert made.why.endswith(
+            f"adapted learns from 2 labels; error on labels unseen {after:.2g} eV (one sigma), "
+            f"before {before:.2g} (shipped): gain {before - after:.2g}"
+        )
+        alone = plan("migration_barrier", labelled, catalogue(made_of_labels))
+        assert "learns from 2 labels" in alone.why
+        assert "before" not in alone.why
 
     def test_what_cannot_run_is_only_a_runner_up(self):
         missing = entry("gone", ("hop",), ("migration_barrier",), std=0.1, missing="not shipped")
