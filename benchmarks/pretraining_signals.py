@@ -171,7 +171,7 @@ def pretrained(name: str, config: PretrainingConfig, work: Path) -> list[dict[st
     (out / "work").mkdir(parents=True, exist_ok=True)
     weights, scores = fit_networks(own, _TAUGHT[kind], out / "work", progress=False)
     card = {"name": name, "validation": {"networks": scores}}
-    HopEncoder(replace(config.network, use_scalars=False), weights, card).save(out)
+    HopEncoder(replace(config.network, use_scalars=False), weights).save(out, card)
     return scores
 
 

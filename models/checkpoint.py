@@ -5,21 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from ionbridge.structures.configuration import plain_yaml
 
-if TYPE_CHECKING:  # seconds that those who read a card do not need
-    import torch
+Arrays = Mapping[str, NDArray[Any]]
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "card.yaml"
 FORMAT_VERSION = 1
@@ -31,6 +31,20 @@ MAY_BE_UNKNOWN = ("view", "band", "short", "displacement")
 
 class IncompatibleModelError(ValueError):
     """A folder that is not a whole, unaltered model of a known kind."""
+
+
+class Stored(NamedTuple):
+    """What a model folder holds.
+
+    Attributes:
+        arrays: Weights by name.
+        config: Settings; ``kind`` names the class that reads them.
+        card: What the model predicts, from what, how well, under which licence.
+    """
+
+    arrays: dict[str, NDArray[Any]]
+    config: dict[str, Any]
+    card: dict[str, Any]
 
 
 def sha256(path: Path) -> str:
@@ -57,21 +71,16 @@ def model_checksum(folder: Path) -> str:
 
 
 def save_model(
-    directory: Path,
-    tensors: Mapping[str, torch.Tensor],
-    config: Mapping[str, Any],
-    card: Mapping[str, Any],
+    directory: Path, arrays: Arrays, config: Mapping[str, Any], card: Mapping[str, Any]
 ) -> None:
     """Write a model folder; files appear whole or not at all.
 
     Args:
         directory: Created if it is not there.
-        tensors: Named tensors of any shape.
+        arrays: Weights of any shape by name.
         config: JSON object with at least ``kind``.
         card: What the model predicts, was trained on and how well it does.
     """
-    from safetensors.torch import save_file
-
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
 
@@ -82,46 +91,47 @@ def save_model(
 
     whole = {"format_version": FORMAT_VERSION, **config}
     settings = json.dumps(whole, indent=1, allow_nan=False) + "\n"
-    write(WEIGHTS, lambda p: save_file({k: v.contiguous() for k, v in tensors.items()}, p))
+    rows_first = {name: np.asarray(values, order="C") for name, values in arrays.items()}
+    write(WEIGHTS, lambda p: save_file(rows_first, p))
     write(CONFIG, lambda p: p.write_text(settings, encoding="utf-8"))
     checksums = {name: sha256(directory / name) for name in (WEIGHTS, CONFIG)}
     text = yaml.safe_dump({**card, "checksums_sha256": checksums}, sort_keys=False, width=100)
     write(CARD, lambda p: p.write_text(text, encoding="utf-8"))
 
 
-def load_arrays(directory: Path, kind: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Arrays and config of a model folder of one kind; see :func:`load_model`.
+@contextmanager
+def belonging_together(folder: Path, kind: str) -> Iterator[None]:
+    """Whatever settings and weights of a folder raise becomes one line: it may be anybody's.
 
     Raises:
-        IncompatibleModelError: As :func:`load_model`.
-        ValueError: A folder of another kind.
+        IncompatibleModelError: In place of any other exception.
     """
-    arrays, config, _ = read_model(Path(directory))
-    if config.get("kind") != kind:
-        raise ValueError(f"{directory} holds a {config.get('kind')!r}, not a {kind!r}")
-    return arrays, config
+    try:
+        yield
+    except IncompatibleModelError:
+        raise
+    except Exception as error:
+        why = " ".join(str(error).split())[:300]
+        raise IncompatibleModelError(
+            f"{folder}: {CONFIG} and {WEIGHTS} make no {kind} ({type(error).__name__}: {why})"
+        ) from error
 
 
-def load_model(
-    directory: Path,
-) -> tuple[dict[str, torch.Tensor], dict[str, Any], dict[str, Any]]:
-    """Tensors, config and card of a model folder; see :func:`read_model`."""
-    import torch
-
-    arrays, config, card = read_model(directory)
-    return {name: torch.from_numpy(array) for name, array in arrays.items()}, config, card
+def named(prefix: str, arrays: Arrays) -> dict[str, NDArray[Any]]:
+    """The arrays of a part of a model under names that start with a prefix."""
+    return {f"{prefix}{name}": values for name, values in arrays.items()}
 
 
-def read_model(
-    directory: Path,
-) -> tuple[dict[str, NDArray[Any]], dict[str, Any], dict[str, Any]]:
+def under(prefix: str, arrays: Arrays) -> dict[str, NDArray[Any]]:
+    """Inverse of :func:`named`: the arrays whose names start with a prefix, without it."""
+    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+
+
+def read_model(directory: Path) -> Stored:
     """Read a model folder back; no code in it is run.
 
     Args:
         directory: A folder written by :func:`save_model`.
-
-    Returns:
-        Arrays, config and card.
 
     Raises:
         IncompatibleModelError: A file is missing, altered, of a newer format, or not what it
@@ -162,7 +172,7 @@ def read_model(
                 f"{directory / name}: checksum differs from the one in {CARD}; the file was "
                 "altered after the model was saved"
             )
-    return arrays, config, card
+    return Stored(arrays, config, card)
 
 
 def _no_number(name: str) -> float:

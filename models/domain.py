@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
+
+from ionbridge.models.checkpoint import Arrays
 
 N_NEIGHBORS = 5
 TRAINING_QUANTILE = 0.95
@@ -77,18 +79,16 @@ class Domain:
         return cls(center, scale, reference, max(threshold, SMALLEST_THRESHOLD), elements)
 
     def arrays(self) -> dict[str, NDArray[np.float64]]:
-        """Its arrays under the names of a model folder; threshold and elements go elsewhere."""
-        return {f"domain.{k}": getattr(self, k) for k in ("center", "scale", "reference")}
+        """Its arrays by name, for the disk; threshold and elements go elsewhere."""
+        return {"center": self.center, "scale": self.scale, "reference": self.reference}
 
     @classmethod
-    def of_arrays(
-        cls, arrays: Mapping[str, NDArray[np.float64]], threshold: float, elements: frozenset[str]
-    ) -> Domain:
+    def of_arrays(cls, arrays: Arrays, threshold: float, elements: Iterable[str] = ()) -> Domain:
         """Inverse of :meth:`arrays`; single precision will do."""
         center, scale, reference = (
-            arrays[f"domain.{k}"].astype(float) for k in ("center", "scale", "reference")
+            arrays[k].astype(float) for k in ("center", "scale", "reference")
         )
-        return cls(center, scale, reference, threshold, elements)
+        return cls(center, scale, reference, float(threshold), frozenset(elements))
 
     def distance(self, embedding: NDArray[np.float64]) -> NDArray[np.float64]:
         """(n,) mean distance to the nearest training rows, in units of the threshold."""

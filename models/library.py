@@ -21,8 +21,8 @@ from typing import Any
 from ionbridge.models.checkpoint import (
     CARD,
     CONFIG,
-    WEIGHTS,
     IncompatibleModelError,
+    belonging_together,
     read_mapping,
     read_model,
 )
@@ -218,28 +218,20 @@ def load(name: str | Path) -> Any:
             weights that do not belong together.
     """
     folder = find(name)
-    _, config, card = read_model(folder)
-    kind = config.get("kind")
+    stored = read_model(folder)
+    kind = stored.config.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
         raise IncompatibleModelError(
             f"{folder / CONFIG}: unknown kind {str(kind)[:60]!r}; known: {', '.join(KINDS)}"
         )
-    from ionbridge.models.trial import try_model  # brings torch, as the model does
+    model = KINDS[kind].of_stored(folder, stored)
+    if LIBRARY not in folder.resolve().parents:
+        from ionbridge.models.trial import try_model  # brings torch, as the model does
 
-    try:
-        model = KINDS[kind].load(folder)
-        if LIBRARY not in folder.resolve().parents:
+        with belonging_together(folder, kind):
             try_model(model)
-    except IncompatibleModelError:
-        raise
-    except Exception as error:  # the folder may be anybody's
-        why = " ".join(str(error).split())[:300]
-        raise IncompatibleModelError(
-            f"{folder}: {CONFIG} and {WEIGHTS} make no {kind} ({type(error).__name__}: {why})"
-        ) from error
     if str(name) in ALIASES:
         model.asks_for_profile = True
-    model.card_ = card
     return model
 
 
@@ -249,7 +241,7 @@ def card(name: str | Path) -> dict[str, Any]:
     Raises:
         IncompatibleModelError: Unknown name, missing or altered file.
     """
-    return read_model(find(name))[2]
+    return read_model(find(name)).card
 
 
 def read_card(folder: Path) -> dict[str, Any]:

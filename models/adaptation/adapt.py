@@ -19,7 +19,7 @@ from ionbridge.models.adaptation.diffusivities import DiffusivityTask
 from ionbridge.models.adaptation.few_shot_conductivities import ConductivityTask
 from ionbridge.models.adaptation.task import Rule, Task
 from ionbridge.models.conductors.conductivity import ConductivityTrees
-from ionbridge.models.conductors.diffusivity import DiffusivityProcess
+from ionbridge.structures.features.diffusivity_labels import QUANTITY as DIFFUSIVITY
 from ionbridge.structures.io.tables import ConductivityRow
 from ionbridge.structures.records import Hop
 
@@ -104,7 +104,7 @@ def _task(
         raise ValueError("no label to learn from")
     if isinstance(data[0], Hop):
         return BarrierTask(data, base, method, seed, **networks)
-    if data[0].label.quantity == DiffusivityProcess.quantity:
+    if data[0].label.quantity == DIFFUSIVITY:
         if base is not None:
             raise ValueError("diffusivities are learnt in one way and from no base")
         return DiffusivityTask(data, method, seed)

@@ -13,10 +13,11 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ionbridge.models.checkpoint import Arrays, named, under
 from ionbridge.models.domain import Domain
 from ionbridge.models.hop_networks.hop_graphs import features_of
 from ionbridge.models.prediction import Prediction
-from ionbridge.models.regressors.baseline import Arrays, Baseline, Floats
+from ionbridge.models.regressors.baseline import Baseline, Floats
 from ionbridge.models.regressors.few_shot import Source, strategy_named
 from ionbridge.models.regressors.gaussian_process import path_scalars
 from ionbridge.models.transforms import LogShift
@@ -97,7 +98,7 @@ class FewLabelModel(Baseline):
             "source_target": self.source_.target,
             "labels": self.labels_,
             "label_target": self.label_target_,
-            **self.domain_.arrays(),
+            **named("domain.", self.domain_.arrays()),
         }
         return {k: v.astype(np.float32) for k, v in arrays.items()}, {
             "settings": asdict(self),
@@ -111,6 +112,7 @@ class FewLabelModel(Baseline):
         names = ("source", "source_target", "labels", "label_target")
         source, target, labels, label_target = (arrays[name].astype(float) for name in names)
         model._set(source, target, list(settings["source_ions"]), labels, label_target)
-        seen = frozenset(settings["source_ions"])
-        model.domain_ = Domain.of_arrays(arrays, float(settings["threshold"]), seen)
+        model.domain_ = Domain.of_arrays(
+            under("domain.", arrays), settings["threshold"], settings["source_ions"]
+        )
         return model

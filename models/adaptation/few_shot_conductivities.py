@@ -8,17 +8,15 @@ same seed to the same numbers.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ionbridge.models.adaptation.task import Task
 from ionbridge.models.calibration import Calibration
-from ionbridge.models.checkpoint import load_arrays, save_model
+from ionbridge.models.checkpoint import Arrays, named, under
 from ionbridge.models.conductors.conductivity import SCALE, SIDE, ConductivityTrees, source_group
 from ionbridge.models.cross_validation import Rows, grouped_folds, out_of_fold
 from ionbridge.models.domain import Domain
@@ -67,6 +65,7 @@ class FewLabelConductivity(Estimator):
     seed: int = 0
 
     kind: ClassVar[str] = "few_label_conductivity"
+    quantity = "conductivity"
 
     def fit(
         self,
@@ -82,6 +81,7 @@ class FewLabelConductivity(Estimator):
         """
         if len(records) != len(labels) or not len(records):
             raise ValueError(f"{len(records)} rows and {len(labels)} labels")
+        self.card_ = {}
         self.elements_ = known.elements_
         source, target = known.composition_rows()
         self.ions_ = sorted({conductor_ion(row) for row in records})
@@ -124,39 +124,23 @@ class FewLabelConductivity(Estimator):
         blocks = np.array([composition_block(row) for row in records])
         return np.array(known, dtype=bool) & (self.domain_.distance(blocks) <= 1.0)
 
-    def save(self, directory: str | Path, card: Mapping[str, Any] | None = None) -> None:
-        """Write the model folder: weights, settings and the card."""
-        domain = {k: getattr(self.domain_, k) for k in ("center", "scale", "reference")}
-        arrays = {**self.arrays_, **{f"domain/{k}": v for k, v in domain.items()}}
-        save_model(
-            Path(directory),
-            {name: torch.from_numpy(np.ascontiguousarray(v)) for name, v in arrays.items()},
-            {
-                "kind": self.kind,
-                "settings": asdict(self),
-                "elements": self.elements_,
-                "ions": self.ions_,
-                "domain": {
-                    "threshold": self.domain_.threshold,
-                    "elements": sorted(self.domain_.elements),
-                },
+    def _state(self) -> tuple[Arrays, Mapping[str, Any]]:
+        return self.arrays_ | named("domain/", self.domain_.arrays()), {
+            "settings": self._settings(),
+            "elements": self.elements_,
+            "domain": {
+                "threshold": self.domain_.threshold,
+                "elements": sorted(self.domain_.elements),
             },
-            card or {"name": self.kind, "quantity": "conductivity"},
-        )
+        }
 
     @classmethod
-    def load(cls, directory: str | Path) -> Self:
-        """Read a model folder; see ``models.checkpoint.load_arrays`` for what is refused."""
-        arrays, config = load_arrays(Path(directory), cls.kind)
+    def _restore(cls, arrays: Arrays, config: Mapping[str, Any]) -> Self:
         settings = dict(config["settings"])
         model = cls(**{**settings, "calibration": Calibration(**settings["calibration"])})
-        model.elements_, model.ions_ = list(config["elements"]), list(config["ions"])
+        model.elements_ = list(config["elements"])
         model._set(*(arrays[name] for name in _ARRAYS))
-        model.domain_ = Domain(
-            **{k: arrays[f"domain/{k}"] for k in ("center", "scale", "reference")},
-            threshold=config["domain"]["threshold"],
-            elements=frozenset(config["domain"]["elements"]),
-        )
+        model.domain_ = Domain.of_arrays(under("domain/", arrays), **config["domain"])
         return model
 
 

@@ -20,14 +20,14 @@ from ionbridge.models.barriers.learned_energies import (
     site_difference,
 )
 from ionbridge.models.calibration import Calibration
-from ionbridge.models.checkpoint import IncompatibleModelError
+from ionbridge.models.checkpoint import Arrays, IncompatibleModelError, named, under
 from ionbridge.models.cross_validation import Rows, grouped_folds, out_of_fold
 from ionbridge.models.domain import Domain
 from ionbridge.models.hop_networks.ensemble import HopEnergies
 from ionbridge.models.hop_networks.hop_graphs import features_of, graph_of, on_path, one_way
 from ionbridge.models.hop_networks.network import HopNetworkConfig
 from ionbridge.models.prediction import Prediction
-from ionbridge.models.regressors.baseline import Arrays, Baseline, Floats
+from ionbridge.models.regressors.baseline import Baseline, Floats
 from ionbridge.models.regressors.gaussian_process import PathProcess
 from ionbridge.models.regressors.trees import Forest
 from ionbridge.models.transforms import LogShift
@@ -116,7 +116,6 @@ class HopBarrierModel(Baseline):
     kind: ClassVar[str] = "physics_fed"
     asks_for_profile = False
     """Whether a prediction computes PROFILE for hops that bring none."""
-    quantity: ClassVar[str] = "migration_barrier"
     domain_: Domain
     calibration_: Calibration
 
@@ -401,15 +400,13 @@ class HopBarrierModel(Baseline):
         return x, np.where(np.isfinite(relaxed), (1.0 - share) * t + share * relaxed, t)
 
     def _state(self) -> tuple[Arrays, Mapping[str, Any]]:
+        arrays = self.inputs_.arrays() | {"barrier": self.barrier_eV_} | self.learned.arrays()
         domain = {k: v.astype(np.float32) for k, v in self.domain_.arrays().items()}
-        fitted = {
-            f"{part}{_code(sources)}.{name}": value
-            for sources, (process, forest) in self.experts().items()
-            for part, arrays in zip(PARTS, (process.arrays(), forest.arrays()), strict=True)
-            for name, value in arrays.items()
-        }
-        known = self.inputs_.arrays() | {"barrier": self.barrier_eV_}
-        return known | fitted | domain | self.learned.arrays(), {
+        arrays |= named("domain.", domain)
+        for sources, (process, forest) in self.experts().items():
+            arrays |= named(f"process{_code(sources)}.", process.arrays())
+            arrays |= named(f"forest{_code(sources)}.", forest.arrays())
+        return arrays, {
             "seed": self.seed,
             "reads_energies": self.reads_energies,
             "network": asdict(self.learned.config),
@@ -429,7 +426,9 @@ class HopBarrierModel(Baseline):
         model = cls(settings["seed"], settings["reads_energies"], learned)
         model.fit_inputs(Inputs.of_arrays(arrays), arrays["barrier"])
         for sources in LESS:
-            process, forest = (_under(arrays, f"{part}{_code(sources)}.") for part in PARTS)
+            process, forest = (
+                under(f"{part}{_code(sources)}.", arrays) for part in ("process", "forest")
+            )
             if process:
                 enough = (model.inputs_.sources | ~np.array(sources)).all(axis=1)
                 x, y = model._labels(enough)
@@ -441,7 +440,7 @@ class HopBarrierModel(Baseline):
         model._theta = {s: process.theta for s, (process, _) in model._experts.items()}
         model.calibration_ = Calibration(**settings["calibration"])
         model.domain_ = Domain.of_arrays(
-            arrays, float(settings["threshold"]), frozenset(settings["elements"])
+            under("domain.", arrays), settings["threshold"], settings["elements"]
         )
         return model
 
@@ -455,15 +454,8 @@ class Joined(NamedTuple):
     doubt: Floats
 
 
-PARTS = ("process", "forest")
-
-
 def _code(sources: Sources) -> str:
     return "".join(str(int(there)) for there in sources)
-
-
-def _under(arrays: Arrays, prefix: str) -> dict[str, NDArray[Any]]:
-    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
 
 
 class Inputs:

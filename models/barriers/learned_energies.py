@@ -13,9 +13,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ionbridge.models.checkpoint import Arrays
 from ionbridge.models.hop_networks.encoder import HopEncoder
 from ionbridge.models.hop_networks.hop_graphs import graph_of
-from ionbridge.models.hop_networks.network import HopNetwork, HopNetworkConfig, network_of
+from ionbridge.models.hop_networks.network import (
+    HopNetwork,
+    HopNetworkConfig,
+    arrays_of,
+    network_of,
+    weights_of,
+)
 from ionbridge.models.hop_networks.training import pick_device
 from ionbridge.models.transforms import LogShift
 from ionbridge.structures.features.graph import HopData
@@ -110,27 +117,12 @@ class LearnedEnergies:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The weights under the names of a model folder."""
-        return {
-            f"network{k}.{name}": value.cpu().numpy()
-            for k, weights in enumerate(self.weights())
-            for name, value in weights.items()
-        }
+        return arrays_of("network", self.weights())
 
     @classmethod
-    def of_arrays(
-        cls, arrays: Mapping[str, NDArray[Any]], config: HopNetworkConfig
-    ) -> LearnedEnergies:
+    def of_arrays(cls, arrays: Arrays, config: HopNetworkConfig) -> LearnedEnergies:
         """Make it anew from what :meth:`arrays` gave."""
-        n_networks = len({name.split(".")[0] for name in arrays if name.startswith("network")})
-        weights = [
-            {
-                name.removeprefix(f"network{k}."): torch.tensor(value)
-                for name, value in arrays.items()
-                if name.startswith(f"network{k}.")
-            }
-            for k in range(n_networks)
-        ]
-        return cls.of(HopEncoder(config, weights, {}))
+        return cls.of(HopEncoder(config, weights_of("network", arrays)))
 
 
 def learned_view(energies: tuple[Floats, Floats, Floats], target: LogShift) -> Floats:

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from ionbridge.models.cells.graphite import Cycling, Graphite, drivers
-from ionbridge.models.checkpoint import IncompatibleModelError, load_model, save_model
+from ionbridge.models.checkpoint import Arrays, named, under
 from ionbridge.models.estimator import Estimator
 from ionbridge.structures.units import FARADAY_C_PER_MOL, GAS_CONSTANT_J_MOL_K
 
@@ -231,6 +230,7 @@ class AgeingRom(Estimator):
     strategy: Strategy = "difference"
 
     kind: ClassVar[str] = "ageing_rom"
+    quantity = "cell_ageing"
 
     def fit(
         self,
@@ -254,6 +254,7 @@ class AgeingRom(Estimator):
         for history in histories:
             if missing := set(CHANNELS) - set(history.channels):
                 raise ValueError(f"a run lacks the channel {min(missing)}")
+        self.card_ = {}
         self._fit(histories, source, None)
         settings = np.array([_settings(h.cycling) for h in histories])
         if source is not None:
@@ -331,8 +332,7 @@ class AgeingRom(Estimator):
         Raises:
             ValueError: The model is not fitted, or a cycle number is below 1.
         """
-        if not hasattr(self, "processes_"):
-            raise ValueError("AgeingRom is not fitted; call fit(histories)")
+        self._check_fitted()
         cycle = np.asarray(cycles, dtype=float)
         if cycle.ndim != 1 or not len(cycle) or not (cycle >= 1).all():
             raise ValueError("cycle numbers must be a list of numbers from 1")
@@ -367,44 +367,26 @@ class AgeingRom(Estimator):
                 )
         return "; ".join(far)
 
-    def save(self, directory: str | Path, card: Mapping[str, Any] | None = None) -> None:
-        """Write the model folder: weights, settings and the card."""
+    def _state(self) -> tuple[Arrays, Mapping[str, Any]]:
         arrays = {"ranges": self.ranges_, "spread": self.spread_}
         for name, processes in self.processes_.items():
             for k, process in enumerate(processes):
-                for part in ("x", "y", "theta"):
-                    arrays[f"{name}.{k}.{part}"] = getattr(process, part)
-        depth = len(next(iter(self.processes_.values())))
-        save_model(
-            Path(directory),
-            {name: torch.tensor(values) for name, values in arrays.items()},
-            {
-                "kind": self.kind,
-                "strategy": self.strategy,
-                "depth": depth,
-                "graphite": asdict(self.graphite),
-            },
-            card or {"name": self.kind, "quantity": "cell_ageing"},
-        )
+                own = {part: getattr(process, part) for part in ("x", "y", "theta")}
+                arrays |= named(f"{name}.{k}.", own)
+        return arrays, {
+            "strategy": self.strategy,
+            "depth": len(next(iter(self.processes_.values()))),
+            "graphite": asdict(self.graphite),
+        }
 
     @classmethod
-    def load(cls, directory: str | Path) -> Self:
-        """Read a model folder; see ``models.checkpoint.load_model`` for what is refused."""
-        tensors, settings, _ = load_model(Path(directory))
-        if settings.get("kind") != cls.kind:
-            raise IncompatibleModelError(
-                f"{directory} holds a {settings.get('kind')!r}, not a {cls.kind!r}"
-            )
-        numbers = dict(settings["graphite"])
+    def _restore(cls, arrays: Arrays, config: Mapping[str, Any]) -> Self:
+        numbers = dict(config["graphite"])
         graphite = Graphite(potential_V=tuple(numbers.pop("potential_V")), **numbers)
-        model = cls(graphite, settings["strategy"])
-        arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+        model = cls(graphite, config["strategy"])
         model.ranges_, model.spread_ = arrays["ranges"], arrays["spread"]
         model.processes_ = {
-            name: tuple(
-                Process(*(arrays[f"{name}.{k}.{part}"] for part in ("x", "y", "theta")))
-                for k in range(settings["depth"])
-            )
+            name: tuple(Process(**under(f"{name}.{k}.", arrays)) for k in range(config["depth"]))
             for name in CHANNELS
         }
         return model

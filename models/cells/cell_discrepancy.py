@@ -13,15 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.linalg import cho_solve, cholesky
 
-from ionbridge.models.checkpoint import load_arrays, save_model
+from ionbridge.models.checkpoint import Arrays
 from ionbridge.models.estimator import Estimator
 
 Floats = NDArray[np.float64]
@@ -195,6 +193,7 @@ class CellDiscrepancy(Estimator):
     """
 
     kind = "cell-discrepancy"
+    quantity = "cell_voltage"
 
     def __init__(
         self,
@@ -212,6 +211,7 @@ class CellDiscrepancy(Estimator):
             records: Predicted curves, each faster than its cell's slow curve.
             labels: What they lack (see ``discrepancy``); NaN where nothing is known.
         """
+        self.card_ = {}
         self.records_ = tuple(records)
         self.labels_ = tuple(np.asarray(y, dtype=float) for y in labels)
         return self
@@ -234,7 +234,7 @@ class CellDiscrepancy(Estimator):
             record: The curve.
             own: Curves of the same cell that were measured, and what their predictions lack.
         """
-        self._check()
+        self._check_fitted()
         target = _rows([record])
         records = [*self.records_, *(r for r, _ in own)]
         labels = [*self.labels_, *(y for _, y in own)]
@@ -305,58 +305,42 @@ class CellDiscrepancy(Estimator):
             supported=bool(own) or alike,
         )
 
-    def save(self, directory: str | Path, card: Mapping[str, Any] | None = None) -> None:
-        """Write the model folder: weights, settings and the card."""
-        self._check()
-        stacked = {k: np.stack([getattr(r, k) for r in self.records_]) for k in _CURVES}
-        stacked["lacking"] = np.stack(self.labels_)
-        save_model(
-            Path(directory),
-            {k: torch.tensor(v) for k, v in stacked.items()},
-            {
-                "kind": self.kind,
-                "factors": {"carried": self.carried_factor, "own": self.own_factor},
-                "widths": asdict(self.widths),
-                "curves": [
-                    {
-                        "rate": r.rate,
-                        "slow_rate": r.slow_rate,
-                        "capacity": r.capacity,
-                        **asdict(r.kind),
-                    }
-                    for r in self.records_
-                ],
-            },
-            card or {"name": self.kind, "quantity": "cell_voltage"},
-        )
+    def _state(self) -> tuple[Arrays, Mapping[str, Any]]:
+        arrays = {k: np.stack([getattr(r, k) for r in self.records_]) for k in _CURVES}
+        return {**arrays, "lacking": np.stack(self.labels_)}, {
+            "factors": {"carried": self.carried_factor, "own": self.own_factor},
+            "widths": asdict(self.widths),
+            "curves": [
+                {
+                    "rate": r.rate,
+                    "slow_rate": r.slow_rate,
+                    "capacity": r.capacity,
+                    **asdict(r.kind),
+                }
+                for r in self.records_
+            ],
+        }
 
     @classmethod
-    def load(cls, directory: str | Path) -> Self:
-        """Read a model folder; see ``models.checkpoint.load_model`` for what is refused."""
-        arrays, config = load_arrays(Path(directory), cls.kind)
+    def _restore(cls, arrays: Arrays, config: Mapping[str, Any]) -> Self:
         factors = config["factors"]
         model = cls(
             Widths(**config["widths"]),
             carried_factor=factors["carried"],
             own_factor=factors["own"],
         )
-        labels = arrays.pop("lacking")
         model.records_ = tuple(
             RatedCurve(
                 Kind(curve["cell"], curve["negative"], curve["cathode_class"]),
                 curve["rate"],
                 curve["slow_rate"],
-                **{k: v[i] for k, v in arrays.items()},
+                **{k: arrays[k][i] for k in _CURVES},
                 capacity=curve["capacity"],
             )
             for i, curve in enumerate(config["curves"])
         )
-        model.labels_ = tuple(labels)
+        model.labels_ = tuple(arrays["lacking"])
         return model
-
-    def _check(self) -> None:
-        if not hasattr(self, "records_"):
-            raise ValueError("CellDiscrepancy is not fitted; call fit(records, labels)")
 
 
 _CURVES = ("slow_V", "polarisation_V")

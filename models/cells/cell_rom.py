@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -46,7 +45,7 @@ from ionbridge.models.cells.single_particle import (
     unevenness,
     voltage,
 )
-from ionbridge.models.checkpoint import IncompatibleModelError, load_model, save_model
+from ionbridge.models.checkpoint import Arrays, named, under
 from ionbridge.models.domain import Domain
 from ionbridge.models.estimator import Estimator
 from ionbridge.structures.units import SECONDS_PER_HOUR
@@ -229,6 +228,7 @@ class CellRom(Estimator):
     seed: int = 0
 
     kind: ClassVar[str] = "cell_rom"
+    quantity = "cell_discharge"
 
     def fit(
         self, records: Sequence[Cells], labels: Sequence[Curves], *, calibrate: bool = True
@@ -246,6 +246,7 @@ class CellRom(Estimator):
             ValueError: Numbers of records and labels differ, or nothing to learn from.
         """
         records, labels = _usable(records, labels)
+        self.card_ = {}
         self.tables_ = {cells.tables.name: cells.tables for cells in records}
         self.standard_ = Standard.fit(
             np.concatenate(
@@ -388,8 +389,7 @@ class CellRom(Estimator):
         Raises:
             ValueError: Not fitted.
         """
-        if not hasattr(self, "parameters_"):
-            raise ValueError("CellRom is not fitted; call fit(records, labels)")
+        self._check_fitted()
         is_short = cells.salt_is_short if resolve else np.zeros(len(cells), dtype=bool)
         lasting, short = np.flatnonzero(~is_short), np.flatnonzero(is_short)
         parts = [
@@ -544,34 +544,27 @@ class CellRom(Estimator):
             inside[inside] = self.domain_.distance(groups(cells)[inside]) <= FARTHEST
         return np.asarray(inside)
 
-    def save(self, directory: str | Path, card: Mapping[str, Any] | None = None) -> None:
-        """Write the model folder: weights, settings and the card."""
-        arrays: dict[str, torch.Tensor] = {f"weights/{k}": v for k, v in self.parameters_.items()}
-        arrays |= {f"standard/{k}": torch.from_numpy(v) for k, v in asdict(self.standard_).items()}
-        for k in ("center", "scale", "reference"):
-            arrays[f"domain/{k}"] = torch.from_numpy(getattr(self.domain_, k))
+    def _state(self) -> tuple[Arrays, Mapping[str, Any]]:
+        arrays = named("weights/", {k: v.numpy() for k, v in self.parameters_.items()})
+        arrays |= named("standard/", asdict(self.standard_))
+        arrays |= named("domain/", self.domain_.arrays())
         for name, tables in self.tables_.items():
-            for k, v in _table_arrays(tables).items():
-                arrays[f"cell/{name}/{k}"] = torch.from_numpy(np.array(v))
+            arrays |= named(f"cell/{name}/", _table_arrays(tables))
         if self.residual_ is not None:
-            for k, v in self.residual_.arrays().items():
-                arrays[f"residual/{k}"] = torch.from_numpy(np.array(v))
-        config = {
-            "kind": self.kind,
-            "settings": asdict(self),
+            arrays |= named("residual/", self.residual_.arrays())
+        return arrays, {
+            "settings": self._settings(),
             "spreads": {k: asdict(v) for k, v in self.spreads_.items()},
             "domain_threshold": self.domain_.threshold,
             "base_cells": {k: dict(t.scalars) for k, t in self.tables_.items()},
         }
-        save_model(Path(directory), arrays, config, card or self._card(Path(directory).name))
 
-    def _card(self, name: str) -> dict[str, Any]:
+    def _card(self) -> dict[str, Any]:
         """What can be said of any model of this kind."""
         spreads = {k: round(v.factor * v.floor, 6) for k, v in self.spreads_.items()}
         return {
-            "name": name,
             "predicts": "constant-current discharge of a cell: curve, capacity, energy, heat",
-            "quantity": "cell_discharge",
+            "quantity": self.quantity,
             "inputs": ["base cell, C-rate, temperature, PyBaMM parameters that replace its own"],
             "base_cells": sorted(self.tables_),
             "trained_on": {"methods": ["simulated discharges of the base cells"]},
@@ -584,13 +577,7 @@ class CellRom(Estimator):
         }
 
     @classmethod
-    def load(cls, directory: str | Path) -> Self:
-        """Read a model folder; see ``models.checkpoint.load_model`` for what is refused."""
-        tensors, config, _ = load_model(Path(directory))
-        if config.get("kind") != cls.kind:
-            raise IncompatibleModelError(
-                f"{directory} holds a {config.get('kind')!r}, not a {cls.kind!r}"
-            )
+    def _restore(cls, arrays: Arrays, config: Mapping[str, Any]) -> Self:
         settings = config["settings"]
         model = cls(
             Training(**settings["training"]),
@@ -598,22 +585,15 @@ class CellRom(Estimator):
             tuple(settings["hidden"]),
             settings["seed"],
         )
-
-        def part(prefix: str) -> dict[str, Any]:
-            return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-        model.parameters_ = part("weights/")
-        model.standard_ = Standard(**{k: v.numpy() for k, v in part("standard/").items()})
-        model.domain_ = Domain(
-            **{k: v.numpy() for k, v in part("domain/").items()},
-            threshold=config["domain_threshold"],
-            elements=frozenset(),
-        )
-        left_over = {k: v.numpy() for k, v in part("residual/").items()}
+        weights = under("weights/", arrays)
+        model.parameters_ = {k: torch.from_numpy(v) for k, v in weights.items()}
+        model.standard_ = Standard(**under("standard/", arrays))
+        model.domain_ = Domain.of_arrays(under("domain/", arrays), config["domain_threshold"])
+        left_over = under("residual/", arrays)
         model.residual_ = ResidualCurves.from_arrays(left_over) if left_over else None
         model.spreads_ = {k: Spread(**v) for k, v in config["spreads"].items()}
         model.tables_ = {
-            name: _tables(name, {k: v.numpy() for k, v in part(f"cell/{name}/").items()}, scalars)
+            name: _tables(name, under(f"cell/{name}/", arrays), scalars)
             for name, scalars in config["base_cells"].items()
         }
         return model

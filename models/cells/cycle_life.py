@@ -16,18 +16,16 @@ They are the means of a prior; a handful of cells then has to find little more t
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from ionbridge.models.checkpoint import IncompatibleModelError, load_model, save_model
+from ionbridge.models.checkpoint import Arrays
 from ionbridge.models.estimator import Estimator
 from ionbridge.models.prediction import Prediction
 from ionbridge.structures.sources.cell_ageing import EarlyCycles
@@ -77,7 +75,7 @@ SIMULATED = SlopePrior(
 ONE_FEATURE = SlopePrior(0.0, 1e6, 0.0, 0.0, "none: least squares on the variance of dQ alone")
 
 
-class LifeLine(Estimator, ABC, Generic[Record]):
+class LifeLine(Estimator, Generic[Record]):
     """Bayesian line for log10 of the cycle life, on features that its subclasses read.
 
     The offset is free, the slopes have a normal prior, the noise an inverse-gamma one worth
@@ -88,22 +86,13 @@ class LifeLine(Estimator, ABC, Generic[Record]):
         noise_cells: How many cells that expectation is worth.
     """
 
-    kind: ClassVar[str]
+    quantity = "cycle_life"
     feature_names: ClassVar[tuple[str, ...]]
     noise_dex: float
     noise_cells: float
 
     numbers: ClassVar[tuple[str, ...]] = ()
     """Further numbers that fitting finds."""
-
-    @abstractmethod
-    def settings(self) -> dict[str, Any]:
-        """What `from_settings` makes it again from."""
-
-    @classmethod
-    @abstractmethod
-    def from_settings(cls, settings: dict[str, Any]) -> Self:
-        """An unfitted model with the settings that a folder states."""
 
     @abstractmethod
     def features(self, records: Sequence[Record]) -> Floats:
@@ -133,6 +122,7 @@ class LifeLine(Estimator, ABC, Generic[Record]):
             raise ValueError(f"expected 2 or more cells with a life each, got {len(records)} cells")
         if not (np.isfinite(life).all() and (life > 0).all()):
             raise ValueError("cycle lives must be positive numbers")
+        self.card_ = {}
         x, y = self.features(records), np.log10(life)
         self.centre_, self.width_ = x.mean(axis=0), x.std(axis=0)
         n = len(y)
@@ -152,7 +142,7 @@ class LifeLine(Estimator, ABC, Generic[Record]):
 
     def predict(self, records: Sequence[Record]) -> Prediction:
         """Log10 of the cycle life of cells; aleatoric is the scatter about the line."""
-        self._check()
+        self._check_fitted()
         x = self.features(records) - self.centre_
         rows = np.c_[np.ones(len(x)), x]
         leverage = np.einsum("ij,ij->i", rows @ np.linalg.inv(self.information_), rows)
@@ -181,7 +171,7 @@ class LifeLine(Estimator, ABC, Generic[Record]):
 
     def far_features(self, records: Sequence[Record]) -> list[str]:
         """Which features are unlike those of the training cells, in words; empty where none is."""
-        self._check()
+        self._check_fitted()
         rows = self.features(records)
         low, high = (self.centre_ + s * (FAR * self.width_ + 1e-9) for s in (-1.0, 1.0))
         return [
@@ -193,40 +183,25 @@ class LifeLine(Estimator, ABC, Generic[Record]):
             for row in rows
         ]
 
-    def save(self, directory: str | Path, card: Mapping[str, Any] | None = None) -> None:
-        """Write the model folder: weights, settings and the card."""
-        self._check()
-        names = ("centre_", "width_", "information_", "weights_")
+    def _state(self) -> tuple[Arrays, Mapping[str, Any]]:
         numbers = {n: getattr(self, n) for n in (*self.numbers, "freedom_", "noise_")}
-        save_model(
-            Path(directory),
-            {name: torch.tensor(getattr(self, name)) for name in names},
-            {"kind": self.kind, "settings": self.settings(), "fitted": numbers},
-            card or {"name": self.kind, "quantity": "cycle_life"},
-        )
+        arrays = {n: getattr(self, n) for n in ("centre_", "width_", "information_", "weights_")}
+        return arrays, {"settings": self._settings(), "fitted": numbers}
 
     @classmethod
-    def load(cls, directory: str | Path) -> Self:
-        """Read a model folder; see ``models.checkpoint.load_model`` for what is refused."""
-        tensors, config, _ = load_model(Path(directory))
-        if config.get("kind") != cls.kind:
-            raise IncompatibleModelError(
-                f"{directory} holds a {config.get('kind')!r}, not a {cls.kind!r}"
-            )
-        model = cls.from_settings(dict(config["settings"]))
-        for name, tensor in tensors.items():
+    def _restore(cls, arrays: Arrays, config: Mapping[str, Any]) -> Self:
+        model = cls._of_settings(dict(config["settings"]))
+        numbers = {name: float(value) for name, value in config["fitted"].items()}
+        for name, value in {**arrays, **numbers}.items():
             if not name.endswith("_") or name.startswith("_"):
                 raise ValueError(f"{name[:60]!r} is nothing that fitting finds")
-            setattr(model, name, tensor.numpy())
-        for name, value in config["fitted"].items():
-            if not name.endswith("_") or name.startswith("_"):
-                raise ValueError(f"{name[:60]!r} is nothing that fitting finds")
-            setattr(model, name, float(value))
+            setattr(model, name, value)
         return model
 
-    def _check(self) -> None:
-        if not hasattr(self, "weights_"):
-            raise ValueError(f"{type(self).__name__} is not fitted; call fit(records, labels)")
+    @classmethod
+    def _of_settings(cls, settings: dict[str, Any]) -> Self:
+        """An unfitted model with the settings that a folder states."""
+        return cls(**settings)
 
 
 @dataclass
@@ -249,13 +224,8 @@ class CycleLife(LifeLine[EarlyCycles]):
     feature_names: ClassVar[tuple[str, ...]] = ("log10_var_dQ", "log10_reserve")
     numbers: ClassVar[tuple[str, ...]] = ("usual_reserve_",)
 
-    def settings(self) -> dict[str, Any]:
-        """Settings as plain values, see `LifeLine`."""
-        return asdict(self)
-
     @classmethod
-    def from_settings(cls, settings: dict[str, Any]) -> Self:
-        """An unfitted model with these settings, see `LifeLine`."""
+    def _of_settings(cls, settings: dict[str, Any]) -> Self:
         return cls(SlopePrior(**settings.pop("prior")), **settings)
 
     @property

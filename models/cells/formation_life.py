@@ -8,8 +8,8 @@ slopes small: with few labels, or labels of one way of formation alone, it is ne
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,15 +43,6 @@ class FormationLife(LifeLine[FormedCell]):
         "first_cycle_efficiency / 0.34",
         "c20_right_peak_V_per_Ah / 0.030",
     )
-
-    def settings(self) -> dict[str, Any]:
-        """Settings as plain values, see `LifeLine`."""
-        return asdict(self)
-
-    @classmethod
-    def from_settings(cls, settings: dict[str, Any]) -> Self:
-        """An unfitted model with these settings, see `LifeLine`."""
-        return cls(**settings)
 
     @property
     def slopes(self) -> tuple[Floats, Floats]:

@@ -10,16 +10,14 @@ elements that it had not seen, and the hops carry the estimate.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from ionbridge.models.checkpoint import load_arrays, save_model
+from ionbridge.models.checkpoint import Arrays
 from ionbridge.models.estimator import Estimator
 from ionbridge.models.transforms import LogShift
 from ionbridge.structures.transport.closed_forms import (
@@ -166,6 +164,7 @@ class ConductionEstimate(Estimator):
     interval_factor: float = _SIGMAS_90
 
     kind: ClassVar[str] = "conduction_estimate"
+    quantity = "conduction"
 
     def fit_activation_energies(self, log10_sigma: Floats, energy_eV: Floats) -> Self:
         """Learn the Meyer-Neldel line and the prior of barriers from measured slopes.
@@ -207,6 +206,7 @@ class ConductionEstimate(Estimator):
         and ``hops_out_of_fold_`` (n,) what the hops say, NaN where there are none, both by
         coefficients that saw nothing of the row's paper.
         """
+        self.card_ = {}
         error = np.array([c.mean for c in compositions]) - log10_sigma
         own = np.array([i for i, h in enumerate(hops) if h is not None])
         x = np.array([self._hop_inputs(h) for h in hops if h is not None])
@@ -403,19 +403,16 @@ class ConductionEstimate(Estimator):
         )
         return (float(energy), std_eV), value
 
-    def save(self, directory: str | Path, card: Mapping[str, Any] | None = None) -> None:
-        """Write the model folder; its few numbers are all in the config."""
-        save_model(
-            Path(directory),
-            {"hop_coefficients": torch.tensor(self.hop_coefficients, dtype=torch.float64)},
-            {"kind": self.kind, "settings": asdict(self)},
-            card or {"name": self.kind, "quantity": "conductivity"},
-        )
+    def __sklearn_is_fitted__(self) -> bool:
+        return True  # what fitting finds are parameters, which have usual values
+
+    def _state(self) -> tuple[Arrays, Mapping[str, Any]]:
+        """Its few numbers are all in the settings."""
+        coefficients = np.array(self.hop_coefficients, dtype=float)
+        return {"hop_coefficients": coefficients}, {"settings": self._settings()}
 
     @classmethod
-    def load(cls, directory: str | Path) -> Self:
-        """Read a model folder; see ``models.checkpoint.load_arrays`` for what is refused."""
-        _, config = load_arrays(Path(directory), cls.kind)
+    def _restore(cls, arrays: Arrays, config: Mapping[str, Any]) -> Self:
         settings: dict[str, Any] = {
             f.name: tuple(v) if isinstance(v := config["settings"][f.name], list) else v
             for f in fields(cls)

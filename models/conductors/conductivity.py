@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import chain, combinations
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ionbridge.models.calibration import Calibration
-from ionbridge.models.checkpoint import load_arrays, save_model
+from ionbridge.models.checkpoint import Arrays, named, under
 from ionbridge.models.cross_validation import Rows, grouped_folds, out_of_fold
 from ionbridge.models.domain import Domain
 from ionbridge.models.estimator import Estimator
@@ -41,7 +39,6 @@ FEWEST_ROWS = 8
 """An ion with fewer rows gets no committee, nor does a block of columns."""
 SCALE = LogShift(0.1)
 """What is learnt is ln(-log10 sigma + 0.1): a poor conductor's decades are less well known."""
-_DOMAIN = ("center", "scale", "reference")
 
 
 def source_group(row: ConductivityRow) -> str:
@@ -106,6 +103,7 @@ class ConductivityTrees(Estimator):
     seed: int = 0
 
     kind: ClassVar[str] = "conductivity_trees"
+    quantity = "conductivity"
 
     def fit(self, records: Sequence[ConductivityRow], labels: Sequence[Label]) -> Self:
         """Learn from rows and their labels.
@@ -127,6 +125,7 @@ class ConductivityTrees(Estimator):
         rows = [records[i] for i in order]
         value = value[order]
         side = np.array([SIDE[labels[i].bound] for i in order])
+        self.card_ = {}
         self.elements_ = sorted({str(e) for row in rows for e in row.composition})
         self.moments_ = np.array([value.mean(), value.std()])
         self.branches_: list[Branch] = []
@@ -305,8 +304,7 @@ class ConductivityTrees(Estimator):
         self, records: Sequence[ConductivityRow]
     ) -> Iterator[tuple[tuple[Branch, ...], NDArray[np.intp]]]:
         """The sets of branches in use and the rows of each; an empty one for unknown ions."""
-        if not hasattr(self, "branches_"):
-            raise ValueError("ConductivityTrees is not fitted; call fit(records, labels)")
+        self._check_fitted()
         chosen = [self._branches_of(row) for row in records]
         for branches in dict.fromkeys(chosen):
             own = np.array([i for i, b in enumerate(chosen) if b == branches], dtype=np.intp)
@@ -341,44 +339,28 @@ class ConductivityTrees(Estimator):
             np.concatenate([process.target for process in bare]),
         )
 
-    def save(self, directory: str | Path, card: Mapping[str, Any] | None = None) -> None:
-        """Write the model folder: weights, settings and the card."""
-        arrays: dict[str, NDArray[Any]] = {
-            "moments": self.moments_,
-            "held_out": self.held_out_,
-        }
+    def _state(self) -> tuple[Arrays, Mapping[str, Any]]:
+        arrays: dict[str, NDArray[Any]] = {"moments": self.moments_, "held_out": self.held_out_}
         for b in self.branches_:
-            arrays |= {f"{b.name}/{k}": v for k, v in b.committee.arrays().items()}
+            arrays |= named(f"{b.name}/", b.committee.arrays())
         for ion, domain in self.domains_.items():
-            arrays |= {f"{ion}/domain/{k}": getattr(domain, k) for k in _DOMAIN}
-        save_model(
-            Path(directory),
-            {name: torch.from_numpy(np.ascontiguousarray(v)) for name, v in arrays.items()},
-            {
-                "kind": self.kind,
-                "settings": asdict(self),
-                "elements": self.elements_,
-                "keys": self.keys_,
-                "branches": [
-                    {
-                        "ion": b.ion,
-                        "blocks": list(b.blocks),
-                        **asdict(self.spreads_[b.ion, b.blocks]),
-                    }
-                    for b in self.branches_
-                ],
-                "domains": {
-                    ion: {"threshold": d.threshold, "elements": sorted(d.elements)}
-                    for ion, d in self.domains_.items()
-                },
+            arrays |= named(f"{ion}/domain/", domain.arrays())
+        return arrays, {
+            "settings": self._settings(),
+            "elements": self.elements_,
+            "keys": self.keys_,
+            "branches": [
+                {"ion": b.ion, "blocks": list(b.blocks), **asdict(self.spreads_[b.ion, b.blocks])}
+                for b in self.branches_
+            ],
+            "domains": {
+                ion: {"threshold": d.threshold, "elements": sorted(d.elements)}
+                for ion, d in self.domains_.items()
             },
-            card or {"name": self.kind, "quantity": "conductivity"},
-        )
+        }
 
     @classmethod
-    def load(cls, directory: str | Path) -> Self:
-        """Read a model folder; see ``models.checkpoint.load_arrays`` for what is refused."""
-        arrays, config = load_arrays(Path(directory), cls.kind)
+    def _restore(cls, arrays: Arrays, config: Mapping[str, Any]) -> Self:
         settings = config["settings"]
         model = cls(CommitteeSettings(**settings["committee"]), settings["seed"])
         model.elements_ = list(config["elements"])
@@ -387,18 +369,12 @@ class ConductivityTrees(Estimator):
         model.branches_, model.spreads_ = [], {}
         for stored in config["branches"]:
             ion, blocks = stored["ion"], tuple(stored["blocks"])
-            name = ".".join((ion, *blocks))
-            prefix = f"{name}/"
-            own = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
-            model.branches_.append(Branch(ion, blocks, Committee.from_arrays(own)))
+            committee = Committee.from_arrays(under(f"{'.'.join((ion, *blocks))}/", arrays))
+            model.branches_.append(Branch(ion, blocks, committee))
             calibration = Calibration(**stored["calibration"])
             model.spreads_[ion, blocks] = Spread(stored["residual"], calibration)
         model.domains_ = {
-            ion: Domain(
-                **{k: arrays[f"{ion}/domain/{k}"] for k in _DOMAIN},
-                threshold=stored["threshold"],
-                elements=frozenset(stored["elements"]),
-            )
+            ion: Domain.of_arrays(under(f"{ion}/domain/", arrays), **stored)
             for ion, stored in config["domains"].items()
         }
         return model

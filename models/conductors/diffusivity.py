@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 from torch import Tensor
 
-from ionbridge.models.checkpoint import load_arrays, save_model
+from ionbridge.models.checkpoint import Arrays, named, under
 from ionbridge.models.domain import Domain
 from ionbridge.models.estimator import Estimator
 from ionbridge.models.prediction import Prediction
@@ -111,7 +110,7 @@ class DiffusivityProcess(Estimator):
     """
 
     kind: ClassVar[str] = "diffusivity_process"
-    quantity: ClassVar[str] = "log10_diffusivity_cm2_s"
+    quantity = "diffusivity"
 
     def __init__(self, inflation: float = 1.0) -> None:
         """Store what spreads are multiplied with so that 90 % intervals hold."""
@@ -136,6 +135,7 @@ class DiffusivityProcess(Estimator):
             UnusableStructureError: A composition without a working ion.
         """
         _check(records, labels)
+        self.card_ = {}
         self.method_ = labels[0].method
         self.descriptors_ = diffusivity_descriptors(records)
         self.temperature_K_ = np.array([label.temperature_K for label in labels], dtype=float)
@@ -253,8 +253,8 @@ class DiffusivityProcess(Estimator):
         found: Floats = np.clip((descriptors - self._center) / self._scale, -CLIP, CLIP)
         return found
 
-    def save(self, directory: str | Path, card: Mapping[str, Any] | None = None) -> None:
-        """Write the model folder: its labels and hyperparameters."""
+    def _state(self) -> tuple[Arrays, Mapping[str, Any]]:
+        """Its labels and hyperparameters."""
         arrays = {
             "descriptors": self.descriptors_,
             "temperature_K": self.temperature_K_,
@@ -262,33 +262,26 @@ class DiffusivityProcess(Estimator):
             "side": self.side_,
             "stated": self.stated_,
             "theta": self.theta_,
-            **self.domain_.arrays(),
+            **named("domain.", self.domain_.arrays()),
         }
-        config = {
-            "kind": self.kind,
-            "inflation": self.inflation,
-            "ions": self.ions_,
+        return arrays, {
+            **self._settings(),
             "method": self.method_,
             "threshold": self.domain_.threshold,
             "elements": sorted(self.domain_.elements),
         }
-        tensors = {name: torch.tensor(values) for name, values in arrays.items()}
-        save_model(
-            Path(directory), tensors, config, card or {"name": self.kind, "quantity": "diffusivity"}
-        )
 
     @classmethod
-    def load(cls, directory: str | Path) -> Self:
-        """Read a model folder; see ``models.checkpoint.load_arrays`` for what is refused."""
-        arrays, config = load_arrays(Path(directory), cls.kind)
+    def _restore(cls, arrays: Arrays, config: Mapping[str, Any]) -> Self:
         if not 0.0 < config["inflation"] < np.inf:
             raise ValueError(f"inflation {config['inflation']}; expected a positive number")
         model = cls(config["inflation"])
         model.descriptors_, model.temperature_K_ = arrays["descriptors"], arrays["temperature_K"]
         model.label_, model.side_, model.stated_ = (arrays[k] for k in ("label", "side", "stated"))
-        model.ions_, model.method_ = list(config["ions"]), config["method"]
-        seen = frozenset(config["elements"])
-        model.domain_ = Domain.of_arrays(arrays, float(config["threshold"]), seen)
+        model.method_ = config["method"]
+        model.domain_ = Domain.of_arrays(
+            under("domain.", arrays), config["threshold"], config["elements"]
+        )
         model._learn(arrays["theta"])
         return model
 

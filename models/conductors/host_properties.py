@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
-from ionbridge.models.checkpoint import load_arrays, save_model
+from ionbridge.models.checkpoint import Arrays, named, under
 from ionbridge.models.cross_validation import Rows, grouped_folds, out_of_fold
 from ionbridge.models.domain import Domain
 from ionbridge.models.estimator import Estimator
@@ -27,8 +25,6 @@ N_FOLDS = 3
 """Folds of the out-of-fold errors that calibrate the spreads."""
 VIEWS = {"composition": False, "cell": True}
 """Forests by what they see; True where they see the cell."""
-_FOREST = ("roots", "left", "right", "feature", "threshold", "value")
-_DOMAIN = ("center", "scale", "reference")
 N_REFERENCE = 1500
 """Training rows kept to measure distances to."""
 
@@ -84,6 +80,7 @@ class PropertyTrees(Estimator):
             raise ValueError("labels must be finite; drop rows without a value")
         order = sorted(range(len(records)), key=lambda i: (records[i].id, value[i]))
         rows, value = [records[i] for i in order], value[order]
+        self.card_ = {}
         self.elements_ = sorted({str(e) for row in rows for e in row.composition})
         self.ions_ = sorted({conductor_ion(row) for row in rows})
         self.forests_: dict[str, Forest] = {}
@@ -135,8 +132,7 @@ class PropertyTrees(Estimator):
         Raises:
             UnusableStructureError: A row without a working ion.
         """
-        if not hasattr(self, "forests_"):
-            raise ValueError("PropertyTrees is not fitted; call fit(records, labels)")
+        self._check_fitted()
         mean, aleatoric, epistemic = np.zeros((3, len(records)))
         for i, row in enumerate(records):
             name = "cell" if has_cell(row) and "cell" in self.forests_ else "composition"
@@ -164,44 +160,31 @@ class PropertyTrees(Estimator):
         ]
         return np.array(known, dtype=bool) & (self.distance(records) <= 1.0)
 
-    def save(self, directory: str | Path, card: Mapping[str, Any] | None = None) -> None:
-        """Write the model folder: weights, settings and the card."""
-        arrays: dict[str, NDArray[Any]] = {}
+    def _state(self) -> tuple[Arrays, Mapping[str, Any]]:
+        domain = {k: v.astype(np.float32) for k, v in self.domain_.arrays().items()}
+        arrays = named("domain/", domain)
         for name, forest in self.forests_.items():
-            arrays |= {f"{name}/{k}": v for k, v in forest.arrays().items()}
-        arrays |= {f"domain/{k}": getattr(self.domain_, k).astype(np.float32) for k in _DOMAIN}
-        save_model(
-            Path(directory),
-            {name: torch.from_numpy(np.ascontiguousarray(v)) for name, v in arrays.items()},
-            {
-                "kind": self.kind,
-                "settings": asdict(self),
-                "elements": self.elements_,
-                "ions": self.ions_,
-                "spreads": {name: list(pair) for name, pair in self.spreads_.items()},
-                "domain": {"threshold": self.domain_.threshold},
-            },
-            card or {"name": self.quantity, "quantity": self.quantity},
-        )
+            arrays |= named(f"{name}/", forest.arrays())
+        return arrays, {
+            "settings": self._settings(),
+            "elements": self.elements_,
+            "spreads": {name: list(pair) for name, pair in self.spreads_.items()},
+            "domain": {"threshold": self.domain_.threshold},
+        }
 
     @classmethod
-    def load(cls, directory: str | Path) -> Self:
-        """Read a model folder; see ``models.checkpoint.load_arrays`` for what is refused."""
-        arrays, config = load_arrays(Path(directory), cls.kind)
+    def _restore(cls, arrays: Arrays, config: Mapping[str, Any]) -> Self:
         model = cls(**config["settings"])
-        model.elements_, model.ions_ = list(config["elements"]), list(config["ions"])
+        model.elements_ = list(config["elements"])
         model.spreads_ = {name: (pair[0], pair[1]) for name, pair in config["spreads"].items()}
         for name, pair in model.spreads_.items():
             if not all(0.0 < value < np.inf for value in pair):
                 raise ValueError(f"spreads of {name}: {pair}; expected two positive numbers")
         model.forests_ = {
-            name: Forest.from_arrays({k: arrays[f"{name}/{k}"] for k in _FOREST})
-            for name in model.spreads_
+            name: Forest.from_arrays(under(f"{name}/", arrays)) for name in model.spreads_
         }
-        model.domain_ = Domain(
-            **{k: arrays[f"domain/{k}"].astype(float) for k in _DOMAIN},
-            threshold=config["domain"]["threshold"],
-            elements=frozenset(config["elements"]),
+        model.domain_ = Domain.of_arrays(
+            under("domain/", arrays), config["domain"]["threshold"], model.elements_
         )
         return model
 

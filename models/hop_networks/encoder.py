@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from torch import Tensor
 
-from ionbridge.models.checkpoint import load_model, save_model
+from ionbridge.models.checkpoint import Arrays
 from ionbridge.models.estimator import Estimator
-from ionbridge.models.hop_networks.network import HopNetworkConfig, network_of
+from ionbridge.models.hop_networks.network import (
+    HopNetworkConfig,
+    arrays_of,
+    network_of,
+    weights_of,
+)
 
 
 class HopEncoder(Estimator):
@@ -20,51 +24,30 @@ class HopEncoder(Estimator):
     Args:
         network: Sizes of the networks.
         weights: One ``state_dict`` for each pretrained network.
-        card: What they were pretrained on.
     """
 
     kind = "hop_encoder"
     quantity = "hop_encoding"
 
-    def __init__(
-        self,
-        network: HopNetworkConfig,
-        weights: Sequence[Mapping[str, Tensor]],
-        card: Mapping[str, Any],
-    ) -> None:
-        self.network = network
-        self.weights = weights
-        self.card_ = dict(card)
+    def __init__(self, network: HopNetworkConfig, weights: Sequence[Mapping[str, Tensor]]) -> None:
+        self.network, self.weights = network, weights
 
-    def save(self, directory: Path) -> None:
-        """Write the model folder: weights, settings and the card."""
-        tensors = {
-            f"member{k}.{name}": value
-            for k, weights in enumerate(self.weights)
-            for name, value in weights.items()
-        }
-        config = {
-            "kind": self.kind,
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def _state(self) -> tuple[Arrays, Mapping[str, Any]]:
+        return arrays_of("member", self.weights), {
             "quantity": self.quantity,
             "n_members": len(self.weights),
             "network": asdict(self.network),
         }
-        save_model(directory, tensors, config, self.card_)
 
     @classmethod
-    def load(cls, directory: Path) -> HopEncoder:
-        """Read a model folder that :meth:`save` wrote."""
-        tensors, config, card = load_model(directory)
-        weights: list[Mapping[str, Tensor]] = []
-        n_members = len({name.partition(".")[0] for name in tensors})
-        if config["n_members"] != n_members:
-            raise ValueError(f"n_members {config['n_members']!r}, weights of {n_members}")
-        for k in range(n_members):
-            prefix = f"member{k}."
-            weights.append(
-                {n[len(prefix) :]: v for n, v in tensors.items() if n.startswith(prefix)}
-            )
+    def _restore(cls, arrays: Arrays, config: Mapping[str, Any]) -> Self:
+        weights = weights_of("member", arrays)
+        if config["n_members"] != len(weights):
+            raise ValueError(f"n_members {config['n_members']!r}, weights of {len(weights)}")
         network = HopNetworkConfig(**config["network"])
         for own in weights:
             network_of(network, own)
-        return cls(network, weights, card)
+        return cls(network, weights)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from ionbridge.models.calibration import ENOUGH_GROUPS, Calibration
-from ionbridge.models.checkpoint import load_model, save_model
+from ionbridge.models.checkpoint import Arrays, named, under
 from ionbridge.models.domain import LONGEST_HOP_A, Domain
 from ionbridge.models.estimator import Estimator
 from ionbridge.models.hop_networks.finetuning import (
@@ -32,7 +31,9 @@ from ionbridge.models.hop_networks.network import (
     HopNetwork,
     HopNetworkConfig,
     HopOutput,
+    arrays_of,
     network_of,
+    weights_of,
 )
 from ionbridge.models.hop_networks.training import Example, TrainingConfig, fit_network, pick_device
 from ionbridge.models.prediction import Prediction
@@ -43,10 +44,6 @@ from ionbridge.structures.hops.migration_graph import MigrationGraph
 from ionbridge.structures.records import Hop
 
 BATCH_SIZE = 64
-
-
-class NotFittedError(ValueError, AttributeError):
-    """A model was asked to predict before it was fitted or loaded."""
 
 
 class HopEnergies(NamedTuple):
@@ -254,7 +251,7 @@ class HopEnsemble(Estimator):
         embedding = self.embedding(graphs)
         self.domain_ = Domain.fit(embedding, [hop.framework for hop in hops], elements)
         self.calibration_ = Calibration()
-        self.card_: dict[str, Any] = {}
+        self.card_ = {}
         self.process_: PathProcess | None = None
         if self.config.process_weight > 0:
             raw = self.energies(graphs)
@@ -372,27 +369,13 @@ class HopEnsemble(Estimator):
         found: NDArray[np.bool_] = energies.in_domain & np.array(seen, dtype=bool)
         return found
 
-    def save(self, directory: Path, card: Mapping[str, Any] | None = None) -> None:
-        """Write the model folder (safetensors, JSON, card)."""
-        self._check_fitted()
-        tensors = {
-            f"member{k}.{name}": value
-            for k, network in enumerate(self.networks_)
-            for name, value in network.state_dict().items()
-        }
+    def _state(self) -> tuple[Arrays, Mapping[str, Any]]:
+        arrays = arrays_of("member", [network.state_dict() for network in self.networks_])
         if self.process_ is not None:
-            tensors |= {
-                "process.inputs": torch.tensor(self.process_.inputs),
-                "process.target": torch.tensor(self.process_.target),
-                **{f"process.{k}": torch.tensor(v) for k, v in self.process_.arrays().items()},
-            }
-        tensors |= {
-            "domain.center": torch.tensor(self.domain_.center, dtype=torch.float32),
-            "domain.scale": torch.tensor(self.domain_.scale, dtype=torch.float32),
-            "domain.reference": torch.tensor(self.domain_.reference, dtype=torch.float32),
-        }
-        config = {
-            "kind": self.kind,
+            inputs = {"inputs": self.process_.inputs, "target": self.process_.target}
+            arrays |= named("process.", {**inputs, **self.process_.arrays()})
+        domain = {k: v.astype(np.float32) for k, v in self.domain_.arrays().items()}
+        return arrays | named("domain.", domain), {
             "quantity": self.quantity,
             "unit": "eV",
             **self.config.to_json(),
@@ -402,40 +385,24 @@ class HopEnsemble(Estimator):
                 "elements": sorted(self.domain_.elements),
             },
         }
-        save_model(directory, tensors, config, card if card is not None else self.card_)
 
     @classmethod
-    def load(cls, directory: Path) -> HopEnsemble:
-        """Read a model folder; see ``models.checkpoint.load_model`` for what is refused."""
-        tensors, config, card = load_model(directory)
+    def _restore(cls, arrays: Arrays, config: Mapping[str, Any]) -> Self:
         model = cls(HopEnsembleConfig.from_json(config))
-        model.networks_ = []
-        for member in range(model.config.n_members):
-            prefix = f"member{member}."
-            own = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
-            network = network_of(model.config.network, own)
-            model.networks_.append(network.eval())
+        weights = weights_of("member", arrays)
+        if len(weights) != model.config.n_members:
+            raise ValueError(f"n_members {model.config.n_members}, weights of {len(weights)}")
+        model.networks_ = [network_of(model.config.network, own).eval() for own in weights]
         model.process_ = None
         if model.config.process_weight > 0:
-            arrays = {
-                name.removeprefix("process."): value.numpy()
-                for name, value in tensors.items()
-                if name.startswith("process.")
-            }
-            inputs, labels = arrays.pop("inputs"), arrays.pop("target")
-            if "weights" in arrays:
-                model.process_ = PathProcess.of_arrays(inputs, labels, arrays)
+            process = under("process.", arrays)
+            inputs, labels = process.pop("inputs"), process.pop("target")
+            if "weights" in process:
+                model.process_ = PathProcess.of_arrays(inputs, labels, process)
             else:  # saved by version 0.1
-                model.process_ = PathProcess(inputs, labels, arrays["theta"])
-        model.domain_ = Domain(
-            tensors["domain.center"].double().numpy(),
-            tensors["domain.scale"].double().numpy(),
-            tensors["domain.reference"].double().numpy(),
-            float(config["domain"]["threshold"]),
-            frozenset(config["domain"]["elements"]),
-        )
+                model.process_ = PathProcess(inputs, labels, process["theta"])
+        model.domain_ = Domain.of_arrays(under("domain.", arrays), **config["domain"])
         model.calibration_ = Calibration(**config["calibration"])
-        model.card_ = card
         return model
 
     def _known(self, graph: MigrationGraph) -> bool:
@@ -475,10 +442,6 @@ class HopEnsemble(Estimator):
                 )
             groups = self.config.strategy.prepare(network)
         return network.to(pick_device(self.config.training.device)), groups
-
-    def _check_fitted(self) -> None:
-        if not hasattr(self, "networks_"):
-            raise NotFittedError("HopEnsemble is not fitted; call fit() or load() first")
 
 
 def without(groups: ParameterGroups, module: torch.nn.Module) -> ParameterGroups:

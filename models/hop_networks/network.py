@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ionbridge.models.checkpoint import Arrays, under
 from ionbridge.models.hop_networks.layers import (
     GaussianBasis,
     HostInteraction,
@@ -211,3 +213,26 @@ def network_of(config: HopNetworkConfig, weights: Mapping[str, Tensor]) -> HopNe
     network = HopNetwork(config)
     network.load_state_dict(dict(weights))
     return network
+
+
+def arrays_of(prefix: str, weights: Sequence[Mapping[str, Tensor]]) -> dict[str, NDArray[Any]]:
+    """The weights of several networks as arrays: ``<prefix><k>.<name>`` of network k.
+
+    Args:
+        prefix: Before the number of a network.
+        weights: One ``state_dict`` a network.
+    """
+    return {
+        f"{prefix}{k}.{name}": value.cpu().numpy()
+        for k, own in enumerate(weights)
+        for name, value in own.items()
+    }
+
+
+def weights_of(prefix: str, arrays: Arrays) -> list[Mapping[str, Tensor]]:
+    """Inverse of :func:`arrays_of`; other arrays are left out."""
+    networks = {name.partition(".")[0] for name in arrays if name.startswith(prefix)}
+    return [
+        {name: torch.from_numpy(value) for name, value in under(f"{prefix}{k}.", arrays).items()}
+        for k in range(len(networks))
+    ]

@@ -184,7 +184,8 @@ def pretrain(
         "settings": _settings(config),
         "licence": "MIT",
     }
-    encoder = HopEncoder(replace(config.network, use_scalars=False), weights, card)
+    encoder = HopEncoder(replace(config.network, use_scalars=False), weights)
+    encoder.card_ = card
     encoder.save(out)
     return encoder
 

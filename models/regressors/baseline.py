@@ -1,17 +1,14 @@
-"""The two verbs and the folder form shared by all models of hop barriers that are not networks."""
+"""The two verbs shared by all models of hop barriers that are not networks."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, ClassVar, Self
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
-from ionbridge.models.checkpoint import load_arrays, save_model
 from ionbridge.models.domain import LONGEST_HOP_A
 from ionbridge.models.estimator import Estimator
 from ionbridge.models.hop_networks.training import pick_device
@@ -19,13 +16,12 @@ from ionbridge.models.prediction import HALF_WIDTH_90, Prediction
 from ionbridge.structures.records import Hop
 
 Floats = NDArray[np.float64]
-Arrays = Mapping[str, NDArray[Any]]
 
 
-class Baseline(Estimator, ABC):
+class Baseline(Estimator):
     """A model of hop barriers; subclasses say what fitting finds and how it is stored."""
 
-    kind: ClassVar[str]
+    quantity = "migration_barrier"
 
     def fit(self, records: Sequence[Hop], labels: ArrayLike) -> Self:
         """Learn from hops and their forward barriers.
@@ -39,14 +35,14 @@ class Baseline(Estimator, ABC):
             raise ValueError(f"{len(records)} hops and labels of shape {barriers.shape}")
         if not np.isfinite(barriers).all():
             raise ValueError("labels must be finite; drop hops without a barrier")
+        self.card_ = {}
         self.ions_ = sorted({hop.working_ion for hop in records})
         self._fit(records, barriers)
         return self
 
     def predict(self, records: Sequence[Hop]) -> Prediction:
         """Forward migration barriers of hops with their spreads, eV."""
-        if not hasattr(self, "ions_"):
-            raise ValueError(f"{type(self).__name__} is not fitted; call fit(records, labels)")
+        self._check_fitted()
         if not records:
             return Prediction(np.zeros(0), np.zeros(0), np.zeros(0))
         return self._predict(records)
@@ -75,33 +71,8 @@ class Baseline(Estimator, ABC):
         """Where predictions are made: ``cpu`` or ``cuda``."""
         return "cpu"
 
-    def save(self, directory: str | Path, card: Mapping[str, Any] | None = None) -> None:
-        """Write the model folder: weights, settings and the card."""
-        arrays, settings = self._state()
-        save_model(
-            Path(directory),
-            {name: torch.tensor(values) for name, values in arrays.items()},
-            {"kind": self.kind, "ions": self.ions_, **settings},
-            card or {"name": self.kind, "quantity": "migration_barrier_eV"},
-        )
-
-    @classmethod
-    def load(cls, directory: str | Path) -> Self:
-        """Read a model folder; see ``models.checkpoint.load_arrays`` for what is refused."""
-        arrays, settings = load_arrays(Path(directory), cls.kind)
-        model = cls._restore(arrays, settings)
-        model.ions_ = list(settings["ions"])
-        return model
-
     @abstractmethod
     def _fit(self, hops: Sequence[Hop], barriers: Floats) -> None: ...
 
     @abstractmethod
     def _predict(self, hops: Sequence[Hop]) -> Prediction: ...
-
-    @abstractmethod
-    def _state(self) -> tuple[Arrays, Mapping[str, Any]]: ...
-
-    @classmethod
-    @abstractmethod
-    def _restore(cls, arrays: Arrays, settings: Mapping[str, Any]) -> Self: ...

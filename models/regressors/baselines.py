@@ -12,10 +12,11 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from ionbridge.models.checkpoint import Arrays
 from ionbridge.models.cross_validation import Rows, grouped_folds, out_of_fold
 from ionbridge.models.hop_networks.hop_graphs import features_of, on_path
 from ionbridge.models.prediction import Prediction
-from ionbridge.models.regressors.baseline import Arrays, Baseline, Floats
+from ionbridge.models.regressors.baseline import Baseline, Floats
 from ionbridge.models.regressors.gaussian_process import GaussianProcessBaseline
 from ionbridge.models.regressors.trees import Forest
 from ionbridge.models.transforms import LogShift

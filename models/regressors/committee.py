@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ionbridge.models.checkpoint import Arrays, named, under
 from ionbridge.models.regressors.boosting import Boosting
 from ionbridge.models.regressors.gaussian_process import PathProcess
 from ionbridge.models.regressors.trees import Forest
@@ -19,7 +19,6 @@ Sides = NDArray[np.int_]
 MEMBERS = ("trees", "boosting", "process")
 MAX_SEARCH_ROWS = 200
 """Rows that hyperparameters of the process are sought on; the process itself keeps all."""
-_FOREST = ("roots", "left", "right", "feature", "threshold", "value")
 
 
 @dataclass(frozen=True)
@@ -111,8 +110,8 @@ class Committee:
         """The members by name, for the disk."""
         process = self.process
         return {
-            **{f"forest/{k}": v for k, v in self.forest.arrays().items()},
-            **{f"boosting/{k}": v for k, v in self.boosting.forest.arrays().items()},
+            **named("forest/", self.forest.arrays()),
+            **named("boosting/", self.boosting.forest.arrays()),
             "start": np.array([self.boosting.start]),
             "inputs": process.inputs.astype(np.float32),
             "target": process.target,
@@ -120,15 +119,11 @@ class Committee:
         }
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Committee:
+    def from_arrays(cls, arrays: Arrays) -> Committee:
         """Make it anew from what :meth:`arrays` gave."""
-
-        def forest(name: str) -> Forest:
-            return Forest.from_arrays({k: arrays[f"{name}/{k}"] for k in _FOREST})
-
         inputs, target = arrays["inputs"].astype(float), arrays["target"].astype(float)
         return cls(
-            forest("forest"),
-            Boosting(float(arrays["start"][0]), forest("boosting")),
+            Forest.from_arrays(under("forest/", arrays)),
+            Boosting(float(arrays["start"][0]), Forest.from_arrays(under("boosting/", arrays))),
             PathProcess(inputs, target, arrays["theta"].astype(float)),
         )

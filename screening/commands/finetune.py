@@ -98,7 +98,7 @@ def _run(args: argparse.Namespace) -> int:
     except ValueError as error:
         named = "" if str(error).startswith(str(args.labels)) else f"{args.labels}: "
         raise InputError(f"{named}{error}") from error
-    model.save(args.out, {"name": args.out.name, **card})
+    model.save(args.out)
     _say_choice(card)
     if tuning := card.get("tuning"):
         _say_tuning(tuning)

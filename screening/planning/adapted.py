@@ -191,7 +191,7 @@ def kept(model: Any, folder: Path) -> Path:
     """
     target = folder / _name(model.validated_)
     if not (target / WEIGHTS).is_file():
-        model.save(target, {"name": target.name, **model.card_})
+        model.save(target)
         rows = [
             validation_row(hop.id, hop.family, hop.working_ion, found, label)
             for hop, found, label in model.validated_

@@ -108,7 +108,11 @@ class TestEveryEstimator:
         model = ESTIMATORS[name]().fit(hops, barriers)
         model.save(tmp_path / "model")
         again = type(model).load(tmp_path / "model")
-        assert_same(again.predict(hops), model.predict(hops))
+        for part in ("mean", "aleatoric_std", "epistemic_std"):
+            ours, theirs = (getattr(m.predict(hops), part) for m in (model, again))
+            np.testing.assert_array_equal(theirs, ours)
+        assert again.get_params() == model.get_params()
+        assert again.ions_ == model.ions_
         assert {p.name for p in (tmp_path / "model").iterdir()} == {
             "model.safetensors",
             "config.json",
@@ -153,6 +157,20 @@ class TestEveryEstimator:
         assert (lower <= prediction.mean).all()
         assert (prediction.mean <= upper).all()
         assert model.in_domain([hops[0], hop(3, ion="Mg")]).tolist() == [True, False]
+
+
+def test_a_card_stays_with_its_model_until_that_is_fitted_again(tmp_path):
+    hops, barriers = data()
+    model = BASELINES["global_mean"]().fit(hops, barriers)
+    model.save(tmp_path / "bare")
+    assert load(tmp_path / "bare").card_["name"] == "bare"
+    assert load(tmp_path / "bare").card_["quantity"] == "migration_barrier"
+    model.save(tmp_path / "told", {"validation": {"mae_eV": 0.1}})
+    told = load(tmp_path / "told")
+    told.save(tmp_path / "copy")
+    assert load(tmp_path / "copy").card_["validation"] == {"mae_eV": 0.1}
+    told.fit(hops[:9], barriers[:9]).save(tmp_path / "anew")
+    assert "validation" not in load(tmp_path / "anew").card_
 
 
 def _fields(record):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ import torch
 
 import ionbridge
 from ionbridge.models import library
+from ionbridge.models.checkpoint import WEIGHTS, read_model
+from ionbridge.models.estimator import Estimator
 from ionbridge.screening.campaign.starter import starter_crystals, starter_neb_hops
 from ionbridge.structures.hops.sites import find_hops
 from ionbridge.structures.records import Hop
@@ -19,6 +23,7 @@ from tests.models.conductors.test_conductivity import row
 
 HOP_MODELS = ("hop-barrier", "hop-descriptors")
 TABLE_MODELS = ("conductivity-trees", "voltage", "formation-energy", "volume-change")
+SHIPPED = sorted(card.parent.name for card in library.LIBRARY.glob("*/card.yaml"))
 PARTS = ("mean", "aleatoric_std", "epistemic_std")
 ROUNDING = 2e-5
 """Networks add in another order in another batch, in single precision; their energies are eV."""
@@ -51,14 +56,13 @@ class TestEveryShippedModel:
         inside = model.in_domain(records)
         assert model.in_domain([records[k] for k in order]).tolist() == inside[order].tolist()
 
-    def test_saved_and_loaded_it_is_the_same_to_the_last_bit(
+    def test_saved_and_loaded_it_predicts_the_same_to_the_last_bit(
         self, name: str, tmp_path: Path
     ) -> None:
         model, records = library.load(name), records_of(name)
         whole = values(model, records)
-        model.save(tmp_path / "mine", {"name": "mine"})
+        model.save(tmp_path / "mine")
         again = library.load(tmp_path / "mine")
-        assert type(again) is type(model)
         np.testing.assert_array_equal(values(again, records_of(name)), whole)
         for mine, theirs in zip(
             again.interval(again.predict(records)),
@@ -78,6 +82,38 @@ class TestEveryShippedModel:
     def test_nothing_in_nothing_out(self, name: str) -> None:
         model = library.load(name)
         assert len(model.predict([])) == len(model.in_domain([])) == 0
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_what_ships_is_written_again_as_it_lies_there(name: str, tmp_path: Path) -> None:
+    """Loaded and saved, weights are the same bytes, settings and card the same values."""
+    model = library.load(name)
+    model.save(tmp_path / name)
+    again = type(model).load(tmp_path / name)
+    again.save(tmp_path / "again" / name)
+    for folder in (tmp_path / name, tmp_path / "again" / name):
+        assert (folder / WEIGHTS).read_bytes() == (library.find(name) / WEIGHTS).read_bytes()
+        written, shipped = read_model(folder), read_model(library.find(name))
+        assert written.config == shipped.config
+        cards = ({**s.card, "checksums_sha256": None} for s in (written, shipped))
+        assert next(cards) == next(cards)
+
+
+@pytest.mark.parametrize("kind", library.KINDS)
+def test_every_kind_is_an_estimator_under_its_name_and_writes_no_folder_itself(kind: str) -> None:
+    home = library.KINDS[kind]
+    assert issubclass(home, Estimator)
+    assert home.kind == kind
+    assert (home.save, home.load.__func__) == (Estimator.save, Estimator.load.__func__)
+
+
+def test_settings_of_a_model_folder_are_read_without_torch() -> None:
+    script = (
+        "import sys; from ionbridge.models import estimator, library; "
+        "library.card('hop-barrier'); print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.strip() == "False", done.stderr
 
 
 @pytest.mark.parametrize("name", HOP_MODELS)

@@ -14,7 +14,9 @@ CONFIG = HopNetworkConfig(n_features=6, n_layers=1, n_basis=5, use_scalars=False
 def encoder() -> HopEncoder:
     torch.manual_seed(0)
     weights = [HopNetwork(CONFIG).state_dict() for _ in range(2)]
-    return HopEncoder(CONFIG, weights, {"name": "tiny", "trained_on": ["nothing"]})
+    made = HopEncoder(CONFIG, weights)
+    made.card_ = {"name": "tiny", "trained_on": ["nothing"]}
+    return made
 
 
 def test_a_round_trip_keeps_sizes_weights_and_card(encoder, tmp_path):

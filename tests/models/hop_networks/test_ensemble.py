@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from ionbridge.models.checkpoint import CONFIG
+from ionbridge.models.estimator import NotFittedError
 from ionbridge.models.hop_networks.ensemble import (
     HopEnergies,
     HopEnsemble,
     HopEnsembleConfig,
-    NotFittedError,
     with_encoded_host,
 )
 from ionbridge.models.hop_networks.finetuning import (
