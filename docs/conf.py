@@ -11,6 +11,7 @@ from ionbridge import __version__
 from ionbridge.screening.campaign.campaign_template import explained_keys
 from ionbridge.screening.campaign.settings import CampaignSettings
 from ionbridge.screening.table import COLUMN_MEANINGS
+from ionbridge.structures.configuration import settings_in
 
 HERE = Path(__file__).parent
 
@@ -47,20 +48,15 @@ def _settings(settings: type, prefix: str) -> Iterator[str]:
     yield "| key | default | what it does |\n|---|---|---|"
     for name, about, hint, default in explained_keys(settings):
         shown = "" if default is None or dataclasses.is_dataclass(default) else f"`{default}`"
+        shown = "required" if default is dataclasses.MISSING else shown
         yield f"| `{prefix}{name}` | {shown} | {about} |"
         nested += [(name, hint)]
     yield ""
     for name, hint in nested:
-        inner = next((h for h in _parts(hint) if dataclasses.is_dataclass(h)), None)
+        inner = settings_in(hint)
         if inner is not None:
             yield f"## {prefix}{name}\n"
             yield from _settings(inner, f"{prefix}{name}.")
-
-
-def _parts(hint: Any) -> Iterator[Any]:
-    yield hint
-    for inner in getattr(hint, "__args__", ()):
-        yield from _parts(inner)
 
 
 def columns() -> Iterator[str]:

@@ -1,17 +1,18 @@
-"""Mappings from YAML to frozen dataclasses, checked key by key.
+"""Mappings from YAML to frozen dataclasses, checked by pydantic.
 
-An unknown key is answered with the nearest known one, a wrong type with one line that names the
-key, what was expected and what was given.
+An unknown key is answered with the nearest known one, a wrong value with one line that names the
+key, what was expected and what was given. Pydantic is imported when there is something to check.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
-import types
+import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from datetime import date
+from pathlib import PurePath
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import yaml
 
@@ -25,7 +26,21 @@ class ConfigurationError(ValueError):
     """A setting that cannot be understood; the message names it and what was expected."""
 
 
-_TYPE_NAMES = {int: "an integer", float: "a number", str: "a text", bool: "true or false"}
+EXPECTED = {
+    "int_type": "an integer",
+    "float_type": "a number",
+    "string_type": "a text",
+    "bool_type": "true or false",
+    "tuple_type": "a list",
+    "dict_type": "a mapping",
+    "dataclass_type": "a mapping of settings",
+    "finite_number": "a finite number",
+    "too_short": "at least {min_length}",
+    "greater_than": "more than {gt:g}",
+    "greater_than_equal": "{ge:g} or more",
+    "literal_error": "{expected}",
+}
+"""Kind of error of pydantic -> what was expected, with what pydantic says of it."""
 
 
 def plain_yaml(text: str) -> Any:
@@ -46,70 +61,67 @@ def nearest(name: str, known: Sequence[str]) -> str:
 
 
 def from_mapping(cls: type[T], data: Any, where: str) -> T:
-    """Build a frozen dataclass from a mapping, recursively.
+    """Build a frozen dataclass from a mapping, recursively; pydantic checks every value.
 
     Args:
-        cls: The dataclass.
+        cls: The dataclass; its annotations say what is allowed.
         data: What the YAML file holds at this place.
         where: Dotted path of the place, for messages.
 
     Raises:
-        ConfigurationError: Unknown key, missing key or wrong type.
+        ConfigurationError: Unknown key, missing key, or a value that is not allowed.
     """
-    if not isinstance(data, Mapping):
-        raise ConfigurationError(f"{where}: expected a mapping of settings, got {_shown(data)}")
-    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    hints = get_type_hints(cls)
-    for key in data:
-        if key not in fields:
-            raise ConfigurationError(
-                f"{where}: unknown key '{key}'; {nearest(str(key), list(fields))}"
-            )
-    values = {k: _checked(hints[k], v, f"{where}: {k}") for k, v in data.items()}
-    for name, field in fields.items():
-        required = (
-            field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        )
-        if required and name not in values:
-            raise ConfigurationError(f"{where}: key '{name}' is missing")
-    return cls(**values)
+    from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+    strict = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    try:  # as JSON, in which a list is a tuple's only form and a mapping a dataclass's
+        text = json.dumps({where: data}, default=_as_text)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"{where}: expected texts and numbers ({error})") from None
+    try:
+        return TypeAdapter(dict[str, cls], config=strict).validate_json(text)[where]  # type: ignore[valid-type]
+    except ValidationError as error:
+        problems = error.errors(include_url=False)
+    unknown = [problem for problem in problems if problem["type"] == "unexpected_keyword_argument"]
+    raise ConfigurationError(_in_one_line(cls, (unknown or problems)[0]))
 
 
-def _checked(hint: Any, value: Any, where: str) -> Any:
-    """The value as the annotated type, or a ConfigurationError that names the place."""
-    origin = get_origin(hint)
-    if origin in (Union, types.UnionType):
-        if value is None and type(None) in get_args(hint):
-            return None
-        return _checked(next(a for a in get_args(hint) if a is not type(None)), value, where)
-    if origin is Literal:
-        if value not in get_args(hint):
-            choices = " | ".join(map(str, get_args(hint)))
-            raise ConfigurationError(f"{where}: expected {choices}, got {_shown(value)}")
-        return value
-    if origin is tuple:
-        if isinstance(value, str) or not isinstance(value, Sequence):
-            raise ConfigurationError(f"{where}: expected a list, got {_shown(value)}")
-        element = get_args(hint)[0]
-        return tuple(_checked(element, v, f"{where}[{i}]") for i, v in enumerate(value))
-    if origin is dict:
-        if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-            raise ConfigurationError(f"{where}: expected a mapping, got {_shown(value)}")
-        element = get_args(hint)[1]
-        return {
-            k: v if element is Any else _checked(element, v, f"{where}: {k}")
-            for k, v in value.items()
-        }
+def _in_one_line(cls: type, problem: Mapping[str, Any]) -> str:
+    """The key, what was expected there and what was given; or the nearest known key."""
+    place, kind = problem["loc"], problem["type"]
+    if kind in ("unexpected_keyword_argument", "missing"):
+        *place, name = place
+    where = "".join(f"[{p}]" if isinstance(p, int) else f": {p}" for p in place)[2:]
+    if kind == "missing":
+        return f"{where}: key '{name}' is missing"
+    if kind == "unexpected_keyword_argument":
+        inside: Any = cls
+        for key in place[1:]:
+            if isinstance(key, str):
+                inside = settings_in(get_type_hints(inside)[key])
+        known = [field.name for field in dataclasses.fields(inside)]
+        return f"{where}: unknown key '{name}'; {nearest(name, known)}"
+    if kind == "value_error":
+        return f"{where}: {problem['ctx']['error']}"
+    context = problem.get("ctx", {})
+    expected = EXPECTED[kind].format(**context) if kind in EXPECTED else problem["msg"]
+    if kind == "literal_error":
+        expected = expected.replace("'", "").replace(", ", " | ").replace(" or ", " | ")
+    return f"{where}: expected {expected}, got {_shown(problem['input'])}"
+
+
+def settings_in(hint: Any) -> Any:
+    """The dataclass that an annotation holds, as it is, as an option or in a list; else None."""
     if dataclasses.is_dataclass(hint):
-        assert isinstance(hint, type)
-        return from_mapping(hint, value, where)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
-        raise ConfigurationError(f"{where}: expected {_TYPE_NAMES[hint]}, got {_shown(value)}")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ConfigurationError(f"{where}: expected a finite number, got {value}")
-    return value
+        return hint
+    return next(filter(None, map(settings_in, get_args(hint))), None)
+
+
+def _as_text(value: Any) -> str:
+    """A date as YAML has it, or a path."""
+    if isinstance(value, date | PurePath):
+        return str(value)
+    raise TypeError(f"got {_shown(value)}")
 
 
 def _shown(value: Any) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,8 @@ from ionbridge.structures.chemistry.formula import conventional_formula
 if TYPE_CHECKING:  # a second that those who only name records do not need
     from pymatgen.core import Composition, Structure
 
-WORKING_IONS = ("Li", "Na", "K", "Mg", "Ca", "Zn", "Al")
+WorkingIon = Literal["Li", "Na", "K", "Mg", "Ca", "Zn", "Al"]
+WORKING_IONS: tuple[WorkingIon, ...] = get_args(WorkingIon)
 """Ions looked for, in order of precedence, when a crystal does not name its own."""
 
 CHARGE_NUMBER = {"Li": 1, "Na": 1, "K": 1, "Mg": 2, "Ca": 2, "Zn": 2, "Al": 3}

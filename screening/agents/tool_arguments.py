@@ -43,8 +43,6 @@ Given = Annotated[
         "QUANTITY=VALUE with its unit, such as diffusivity=1e-10 cm2/s",
     ),
 ]
-WorkingIon = Literal["Li", "Na", "K", "Mg", "Ca", "Zn", "Al"]
-SCREENED_BY_DEFAULT: tuple[WorkingIon, ...] = ("Li", "Na")
 Quantity = Literal["migration_barrier", "diffusivity", "conductivity"]
 Temperature = Annotated[float, Field(ge=1.0, le=3000.0, description="K")]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
@@ -165,123 +163,6 @@ class Predict(Arguments):
     model: ModelName | None = Field(default=None, description="default: the library's best")
     cifs: WorkspacePath | None = Field(default=None, description="folder with <ID>.cif for a table")
     temperature_K: Temperature = 300.0
-    cores: Cores = 1
-    wait_s: Wait = 20.0
-
-
-class Prototypes(Arguments):
-    """Candidates made by substitution in known frameworks."""
-
-    families: list[Word] = Field(default_factory=list, max_length=64, description="empty: all")
-    max_count: int = Field(1000, ge=1, le=100_000)
-
-
-class Candidates(Arguments):
-    """Where the candidates of a screen come from."""
-
-    references: bool = Field(False, description="put well-known reference crystals first")
-    prototypes: Prototypes | None = None
-    files: list[WorkspacePath] = Field(default_factory=list, max_length=32)
-
-
-class CandidateFilters(Arguments):
-    """What a candidate must be."""
-
-    min_atoms: int | None = Field(default=None, ge=1, le=100_000)
-    max_atoms: int | None = Field(default=None, ge=1, le=100_000)
-    elements_allowed: list[Symbol] = Field(default_factory=list, max_length=118)
-    elements_excluded: list[Symbol] = Field(default_factory=list, max_length=118)
-    role: Literal["electrode", "electrolyte"] | None = None
-    families: list[Word] = Field(default_factory=list, max_length=64)
-    max_energy_above_hull_eV_atom: float | None = Field(default=None, ge=-10.0, le=10.0)
-    min_band_gap_eV: float | None = Field(default=None, ge=0.0, le=20.0)
-    known_compounds: WorkspacePath | None = Field(
-        default=None,
-        description="text file, one formula a line; these are not novel and are left out",
-    )
-
-
-class Objective(Arguments):
-    """One column of the ranked table to make large or small."""
-
-    column: Column
-    goal: Literal["max", "min"] = "max"
-    target: float | None = Field(default=None, ge=-1e30, le=1e30)
-
-
-class ActiveRounds(Arguments):
-    """Rounds of labelling and fine-tuning before the final screen."""
-
-    rounds: int = Field(default=2, ge=1, le=20)
-    batch: int = Field(default=4, ge=1, le=100, description="candidates labelled in a round")
-    calculator: Literal["chgnet"] = "chgnet"
-    acquisition: Literal["expected_improvement", "upper_confidence_bound", "greedy", "spread"] = (
-        "expected_improvement"
-    )
-    strategy: Literal["full", "gradual", "frozen", "heads", "lora"] = "frozen"
-    max_hops: int = Field(default=2, ge=1, le=100, description="shortest hops of a candidate")
-    max_atoms: int = Field(default=200, ge=1, le=1000, description="of the cell of a label")
-    time_limit_min: float = Field(default=60.0, ge=0.1, le=1440.0, description="of one label")
-
-
-class Refinement(Arguments):
-    """The best rows again with an interatomic potential."""
-
-    calculator: Literal["chgnet"] = "chgnet"
-    n_energies: int = Field(default=200, ge=0, le=10_000, description="rows with single energies")
-    n_neb: int = Field(default=20, ge=0, le=1000, description="of these, rows with NEB")
-    time_budget_min: float = Field(default=120.0, ge=0.1, le=10_000.0, description="for all of it")
-    max_hops: int = Field(default=6, ge=1, le=100, description="of one candidate")
-    max_atoms: int = Field(default=200, ge=1, le=1000, description="of a supercell")
-
-
-class CellOfCampaign(Arguments):
-    """The cell that ranked candidates are put into; adds cell_* columns."""
-
-    base_cell: Word = Field(default="Ai2020_extended", description="Prada2013_balanced for LFP")
-    protocol: Literal["discharge", "charge", "cycle", "pulse", "drive_cycle"] = "discharge"
-    top_n: int = Field(default=10, ge=1, le=100, description="candidates with curves")
-    temperature_K: float = Field(default=298.15, ge=250.0, le=335.0)
-    absolute: bool = Field(default=False, description="see the documentation of CellSettings")
-
-
-class Campaign(Arguments):
-    """Settings of a screening campaign."""
-
-    name: Word
-    seed: Seed = 0
-    working_ions: list[WorkingIon] = Field(
-        default_factory=lambda: list(SCREENED_BY_DEFAULT), min_length=1, max_length=9
-    )
-    temperature_K: Temperature = 300.0
-    attempt_frequency_THz: float = Field(10.0, ge=0.01, le=1000.0)
-    candidates: Candidates
-    filters: CandidateFilters = Field(default_factory=CandidateFilters)
-    model: ModelName | None = Field(default=None, description="default: the library's best")
-    objectives: list[Objective] = Field(
-        default_factory=list, max_length=8, description="default: diffusivity as high as possible"
-    )
-    rank_by: Literal["mean", "lcb", "probability"] = Field(
-        "mean", description="lcb: one standard deviation on the safe side"
-    )
-    n_draws: int = Field(512, ge=1, le=4096, description="samples for the spread")
-    time_limit_s: float = Field(120.0, ge=1.0, le=3600.0, description="of one crystal")
-    n_paths: int = Field(10, ge=0, le=1000, description="top rows whose hop paths are written")
-    active: ActiveRounds | None = None
-    refine: Refinement | None = None
-    cell: CellOfCampaign | None = None
-
-
-class Screen(Arguments):
-    """A campaign, as settings or as a campaign file; exactly one of the two."""
-
-    campaign: Campaign | None = None
-    campaign_file: WorkspacePath | None = Field(
-        default=None, description="YAML with the same keys; paths in it are relative to it"
-    )
-    limit: int | None = Field(
-        default=None, ge=1, le=1_000_000, description="only the first N candidates"
-    )
     cores: Cores = 1
     wait_s: Wait = 20.0
 

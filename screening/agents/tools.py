@@ -14,6 +14,7 @@ from ionbridge.screening.agents import file_tools, job_tools, model_tools, work_
 from ionbridge.screening.agents import tool_arguments as given
 from ionbridge.screening.agents.answers import Answer
 from ionbridge.screening.agents.caller import Caller
+from ionbridge.screening.agents.screen_arguments import Screen
 from ionbridge.screening.agents.skills import skills
 from ionbridge.screening.errors import InputError
 from ionbridge.structures.configuration import nearest
@@ -59,7 +60,7 @@ class Tool:
 
 
 def _inlined(schema: Any, definitions: Mapping[str, Any]) -> Any:
-    """A schema with its definitions in their places."""
+    """A schema with its definitions in their places, and without titles, which repeat the keys."""
     if isinstance(schema, list):
         return [_inlined(part, definitions) for part in schema]
     if not isinstance(schema, dict):
@@ -68,7 +69,11 @@ def _inlined(schema: Any, definitions: Mapping[str, Any]) -> Any:
     if reference is not None:
         rest = {k: v for k, v in schema.items() if k != "$ref"}
         return {**_inlined(definitions[reference.rpartition("/")[2]], definitions), **rest}
-    return {k: _inlined(v, definitions) for k, v in schema.items()}
+    return {
+        k: _inlined(v, definitions)
+        for k, v in schema.items()
+        if not (k == "title" and isinstance(v, str))
+    }
 
 
 def call_tool(caller: Caller, name: str, arguments: Mapping[str, Any]) -> Answer:
@@ -145,7 +150,7 @@ TOOLS: dict[str, Tool] = {
         Tool(
             "screen",
             "Run a campaign: candidates from files or prototypes, filters, ranked table, report.",
-            given.Screen,
+            Screen,
             work_tools.screen,
             only_reads=False,
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from ionbridge.screening.agents import tool_arguments as given
@@ -19,7 +19,9 @@ from ionbridge.screening.agents.bounded_yaml import plain_mapping
 from ionbridge.screening.agents.caller import Caller
 from ionbridge.screening.agents.jobs import Command, Job
 from ionbridge.screening.agents.results import result_answer, status_answer
+from ionbridge.screening.agents.screen_arguments import Screen
 from ionbridge.screening.agents.workspace import MODELS, Allowance
+from ionbridge.screening.campaign.settings import CampaignSettings
 from ionbridge.screening.errors import InputError
 from ionbridge.structures.configuration import nearest
 
@@ -160,21 +162,19 @@ def predict(caller: Caller, a: given.Predict) -> Answer:
     return _waited(caller, made, a.wait_s)
 
 
-def screen(caller: Caller, a: given.Screen) -> Answer:
+def screen(caller: Caller, a: Screen) -> Answer:
     """A ranked table and a report."""
     if (a.campaign is None) == (a.campaign_file is None):
         raise InputError("screen: give either campaign (its settings) or campaign_file")
+    campaign, base = a.campaign, ""
+    if a.campaign_file is not None:
+        content = caller.workspace.read(a.campaign_file, LARGEST_CAMPAIGN)
+        given_there = {"campaign": plain_mapping(content, a.campaign_file)}
+        campaign = checked(Screen, given_there, a.campaign_file).campaign
+        base = a.campaign_file.rpartition("/")[0]
+    assert campaign is not None
     with _prepared(caller, "screen") as job:
-        if a.campaign is not None:
-            settings = staged_campaign(job, a.campaign, "")
-        else:
-            assert a.campaign_file is not None
-            content = caller.workspace.read(a.campaign_file, LARGEST_CAMPAIGN)
-            campaign = checked(
-                given.Campaign, plain_mapping(content, a.campaign_file), a.campaign_file
-            )
-            settings = staged_campaign(job, campaign, a.campaign_file.rpartition("/")[0])
-        text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+        text = staged_campaign(job, campaign, base).to_yaml()
         (job.folder / "campaign.yaml").write_text(text, encoding="utf-8")
         options = _options(limit=a.limit, workers=a.cores, out="output/campaign")
         made = job.submit(
@@ -183,27 +183,23 @@ def screen(caller: Caller, a: given.Screen) -> Answer:
     return _waited(caller, made, a.wait_s)
 
 
-def staged_campaign(job: Preparation, campaign: given.Campaign, base: str) -> dict[str, Any]:
-    """The settings of a campaign with every path replaced by a copy in the job's folder.
+def staged_campaign(job: Preparation, campaign: CampaignSettings, base: str) -> CampaignSettings:
+    """A campaign, every path in it replaced by a copy in the job's folder.
 
     Args:
         job: Takes the copies.
-        campaign: The settings.
-        base: Folder of the workspace that the paths are relative to.
+        campaign: As the client gave it.
+        base: Folder of the workspace that its paths are relative to.
     """
 
     def inside(path: str) -> str:
         return f"{base}/{path}" if base else path
 
-    settings = campaign.model_dump(exclude_none=True)
-    settings["candidates"]["files"] = [job.stage(inside(f)) for f in campaign.candidates.files]
-    known = campaign.filters.known_compounds
-    if known is not None:
-        settings["filters"]["known_compounds"] = job.stage(inside(known))
-    if campaign.model is not None:
-        is_path = "/" in campaign.model
-        settings["model"] = job.model(inside(campaign.model) if is_path else campaign.model)
-    return settings
+    model = campaign.model
+    if model is not None and "/" in model:
+        model = inside(model)
+    staged = campaign.with_files(lambda path: job.stage(inside(path)))
+    return dataclasses.replace(staged, model=job.model(model))
 
 
 def finetune(caller: Caller, a: given.Finetune) -> Answer:
@@ -274,7 +270,8 @@ def checked(kind: type[given.T], values: object, what: str) -> given.T:
         for problem in problems[:MOST_COMPLAINTS]:
             place = ".".join(str(part)[:40] for part in problem["loc"]) or "arguments"
             is_unknown = problem["type"] == "extra_forbidden"
-            found.append(f"{place}: {'unknown argument' if is_unknown else problem['msg']}")
+            message = problem["msg"].removeprefix("Value error, ")
+            found.append(f"{place}: {'unknown argument' if is_unknown else message}")
         n_more = len(problems) - len(found)
         more = f"; and {n_more} more" if n_more else ""
         raise InputError(f"{what}: {'; '.join(found)}{more}") from None

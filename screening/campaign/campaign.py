@@ -367,7 +367,8 @@ class Campaign:
             partial.unlink(missing_ok=True)
         record["started"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started))
         write_json(folder / CAMPAIGN_FILE, record)
-        write_atomically(folder / SETTINGS_FILE, self.settings.to_yaml())
+        settings = self.settings.with_files_relative_to(Path.cwd())
+        write_atomically(folder / SETTINGS_FILE, settings.to_yaml())
         ready = time.time()
         decides = record["fingerprint"]
         predictor = dataclasses.replace(predictor, hull=self._hull(folder, references, decides))

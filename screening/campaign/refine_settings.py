@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
-from ionbridge.structures.configuration import ConfigurationError
+from annotated_types import Ge, Gt
 
 
 @dataclass(frozen=True)
@@ -27,28 +27,11 @@ class RefineSettings:
 
     calculator: str = "chgnet"
     calculator_arguments: dict[str, Any] = field(default_factory=dict)
-    n_energies: int = 200
-    n_short: int = 0
-    n_neb: int = 20
-    time_budget_min: float = 120.0
-    max_hops: int = 6
-    max_atoms: int = 200
+    n_energies: Annotated[int, Ge(0)] = 200
+    n_short: Annotated[int, Ge(0)] = 0
+    n_neb: Annotated[int, Ge(0)] = 20
+    time_budget_min: Annotated[float, Gt(0)] = 120.0
+    max_hops: Annotated[int, Gt(0)] = 6
+    max_atoms: Annotated[int, Gt(0)] = 200
     short_calculator: str = "sevennet"
     short_calculator_arguments: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Refuse numbers that no run could use.
-
-        Raises:
-            ConfigurationError: Which one, and what was expected.
-        """
-        for name in ("n_energies", "n_short", "n_neb"):
-            if getattr(self, name) < 0:
-                raise ConfigurationError(
-                    f"refine: {name}: expected 0 or more, got {getattr(self, name)}"
-                )
-        for name in ("time_budget_min", "max_hops", "max_atoms"):
-            if not getattr(self, name) > 0:
-                raise ConfigurationError(
-                    f"refine: {name}: expected more than 0, got {getattr(self, name)}"
-                )

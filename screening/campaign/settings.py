@@ -1,24 +1,27 @@
 """The settings of a campaign: a tree of frozen dataclasses, read from YAML.
 
-The keys of the YAML file are the fields of these classes; every one but ``name`` has a default.
+The keys of the YAML file are the fields of these classes, their annotations what is allowed. The
+campaign of agents (`ionbridge.screening.agents.campaign_argument`) is made from them.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
+from annotated_types import Ge, Gt, MinLen
 
 from ionbridge.screening.campaign.refine_settings import RefineSettings
-from ionbridge.screening.cell.stage import CellSettings
+from ionbridge.screening.cell.settings import CellSettings
 from ionbridge.screening.prediction.sampling import N_DRAWS
-from ionbridge.structures.configuration import ConfigurationError, from_mapping, nearest
+from ionbridge.structures.configuration import ConfigurationError, from_mapping
 from ionbridge.structures.io.file_text import MAX_FILE_MB
-from ionbridge.structures.records import WORKING_IONS
+from ionbridge.structures.records import WorkingIon
 
 EMBEDDED_CAMPAIGN = Path(__file__).parent / "campaigns" / "embedded.yaml"
 """The campaign of ``ionbridge screen`` without a file."""
@@ -34,7 +37,7 @@ class PrototypeSettings:
     """
 
     families: tuple[str, ...] = ()
-    max_count: int = 1000
+    max_count: Annotated[int, Ge(0)] = 1000
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class CandidateSettings:
     references: bool = False
     prototypes: PrototypeSettings | None = None
     files: tuple[str, ...] = ()
-    max_file_MB: float = MAX_FILE_MB
+    max_file_MB: Annotated[float, Gt(0)] = MAX_FILE_MB
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ class PrescreenSettings:
             (docs/validation.md).
     """
 
-    max_charge_imbalance: float | None = None
+    max_charge_imbalance: Annotated[float, Gt(0)] | None = None
     min_log10_conductivity_S_cm: float | None = None
 
 
@@ -135,17 +138,17 @@ class ActiveSettings:
         time_limit_min: Longest time for the label of one hop.
     """
 
-    rounds: int = 2
-    batch: int = 4
+    rounds: Annotated[int, Gt(0)] = 2
+    batch: Annotated[int, Gt(0)] = 4
     calculator: str = "chgnet"
     calculator_arguments: dict[str, Any] = field(default_factory=dict)
     acquisition: Literal["expected_improvement", "upper_confidence_bound", "greedy", "spread"] = (
         "expected_improvement"
     )
     strategy: Literal["full", "gradual", "frozen", "heads", "lora"] = "frozen"
-    max_hops: int = 2
-    max_atoms: int = 200
-    time_limit_min: float = 60.0
+    max_hops: Annotated[int, Gt(0)] = 2
+    max_atoms: Annotated[int, Gt(0)] = 200
+    time_limit_min: Annotated[float, Gt(0)] = 60.0
 
 
 @dataclass(frozen=True)
@@ -161,10 +164,10 @@ class StabilitySettings:
             no mixture of the references can make gets its energy by the shipped model.
     """
 
-    references: tuple[str, ...] = ()
+    references: Annotated[tuple[str, ...], MinLen(1)]
     calculator: str = "chgnet"
     calculator_arguments: dict[str, Any] = field(default_factory=dict)
-    max_atoms: int = 60
+    max_atoms: Annotated[int, Gt(0)] = 60
 
 
 @dataclass(frozen=True)
@@ -200,20 +203,20 @@ class CampaignSettings:
 
     name: str
     seed: int = 0
-    working_ions: tuple[str, ...] = ("Li", "Na")
-    temperature_K: float = 300.0
-    attempt_frequency_THz: float = 10.0
+    working_ions: Annotated[tuple[WorkingIon, ...], MinLen(1)] = ("Li", "Na")
+    temperature_K: Annotated[float, Gt(0)] = 300.0
+    attempt_frequency_THz: Annotated[float, Gt(0)] = 10.0
     candidates: CandidateSettings = field(default_factory=CandidateSettings)
     filters: FilterSettings = field(default_factory=FilterSettings)
     prescreen: PrescreenSettings | None = None
     model: str | None = None
     objectives: tuple[Objective, ...] = ()
     rank_by: Literal["mean", "lcb", "probability"] = "mean"
-    n_draws: int = N_DRAWS
+    n_draws: Annotated[int, Gt(0)] = N_DRAWS
     dimensionality_margin_eV: float = 0.10
-    time_limit_s: float = 120.0
-    shard_size: int = 16
-    n_paths: int = 10
+    time_limit_s: Annotated[float, Gt(0)] = 120.0
+    shard_size: Annotated[int, Gt(0)] = 16
+    n_paths: Annotated[int, Ge(0)] = 10
     active: ActiveSettings | None = None
     stability: StabilitySettings | None = None
     refine: RefineSettings | None = None
@@ -251,82 +254,44 @@ class CampaignSettings:
         Raises:
             ConfigurationError: It holds what is no setting.
         """
-        settings = from_mapping(cls, data, where)
-        settings.check(where)
-        return settings.with_files_relative_to(folder)
+        return from_mapping(cls, data, where).with_files_relative_to(folder)
 
-    def check(self, where: str) -> None:
-        """Refuse values that no run could use."""
-        for ion in self.working_ions:
-            if ion not in WORKING_IONS:
-                raise ConfigurationError(
-                    f"{where}: working_ions: '{ion}' is not one; {nearest(ion, WORKING_IONS)}"
-                )
-        positive = {
-            "temperature_K": self.temperature_K,
-            "attempt_frequency_THz": self.attempt_frequency_THz,
-            "n_draws": self.n_draws,
-            "time_limit_s": self.time_limit_s,
-            "shard_size": self.shard_size,
-            "candidates: max_file_MB": self.candidates.max_file_MB,
-        }
-        if self.active is not None:
-            for key in ("rounds", "batch", "max_hops", "max_atoms", "time_limit_min"):
-                positive[f"active: {key}"] = getattr(self.active, key)
-        if self.stability is not None:
-            positive["stability: max_atoms"] = self.stability.max_atoms
-            if not self.stability.references:
-                raise ConfigurationError(
-                    f"{where}: stability: references: expected files of the competing phases"
-                )
-        if self.prescreen is not None and self.prescreen.max_charge_imbalance is not None:
-            positive["prescreen: max_charge_imbalance"] = self.prescreen.max_charge_imbalance
-        for key, value in positive.items():
-            if not 0 < value < float("inf"):
-                raise ConfigurationError(f"{where}: {key}: expected a positive number, got {value}")
-        prototypes = self.candidates.prototypes
-        counts = {
-            "n_paths": self.n_paths,
-            "candidates: prototypes: max_count": 0 if prototypes is None else prototypes.max_count,
-            "cell: top_n": 0 if self.cell is None else self.cell.top_n,
-        }
-        for key, count in counts.items():
-            if count < 0:
-                raise ConfigurationError(f"{where}: {key}: expected 0 or more, got {count}")
-        if not self.working_ions:
-            raise ConfigurationError(
-                f"{where}: working_ions: expected at least one of {WORKING_IONS}"
-            )
+    def __post_init__(self) -> None:
+        """Refuse to rank by the probability of a target that is not named."""
+        if self.rank_by != "probability":
+            return
+        if not self.objectives:
+            raise ConfigurationError("rank_by: probability needs objectives with a target each")
         for i, objective in enumerate(self.objectives):
-            if self.rank_by == "probability" and objective.target is None:
+            if objective.target is None:
                 raise ConfigurationError(
-                    f"{where}: objectives[{i}]: rank_by: probability needs a target for "
-                    f"'{objective.column}'"
+                    f"objectives[{i}]: rank_by: probability needs a target for '{objective.column}'"
                 )
-        if self.rank_by == "probability" and not self.objectives:
-            raise ConfigurationError(
-                f"{where}: rank_by: probability needs objectives with a target each"
+
+    def with_files(self, place: Callable[[str], str]) -> CampaignSettings:
+        """The same settings, every file that they read at the path that a function gives for it."""
+        known, stability = self.filters.known_compounds, self.stability
+        if stability is not None:
+            stability = dataclasses.replace(
+                stability, references=tuple(map(place, stability.references))
             )
+        return dataclasses.replace(
+            self,
+            candidates=dataclasses.replace(
+                self.candidates, files=tuple(map(place, self.candidates.files))
+            ),
+            filters=dataclasses.replace(
+                self.filters, known_compounds=None if known is None else place(known)
+            ),
+            stability=stability,
+        )
 
     def with_files_relative_to(self, folder: Path) -> CampaignSettings:
-        """The same settings with the paths inside resolved against a folder."""
-        candidates = dataclasses.replace(
-            self.candidates, files=tuple(str(folder / f) for f in self.candidates.files)
-        )
-        known = self.filters.known_compounds
-        filters = dataclasses.replace(
-            self.filters, known_compounds=None if known is None else str(folder / known)
-        )
-        stability = self.stability
-        if stability is not None:
-            references = tuple(str(folder / f) for f in stability.references)
-            stability = dataclasses.replace(stability, references=references)
+        """The same settings, files and a model's folder resolved against a folder."""
         model = self.model
         if model is not None and (folder / model).is_dir():
             model = str(folder / model)
-        return dataclasses.replace(
-            self, candidates=candidates, filters=filters, model=model, stability=stability
-        )
+        return dataclasses.replace(self.with_files(lambda f: str(folder / f)), model=model)
 
     def ranking_objectives(self) -> tuple[Objective, ...]:
         """The objectives as given, or the default one for the role that is screened."""
@@ -341,7 +306,6 @@ class CampaignSettings:
         return dataclasses.asdict(self)
 
     def to_yaml(self) -> str:
-        """A campaign file with these settings, every key stated, its paths absolute."""
-        here = self.with_files_relative_to(Path.cwd())
-        plain = json.loads(json.dumps(here.to_dict()))
+        """A campaign file with these settings, every key stated."""
+        plain = json.loads(json.dumps(self.to_dict()))
         return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)

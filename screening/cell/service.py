@@ -7,12 +7,11 @@ in a cell that dies of something else.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ionbridge.models.cells.graphite import Cycling
 from ionbridge.screening.cell.ageing_base import BASES
 from ionbridge.screening.cell.ageing_kpis import ageing_kpis, ageing_model, years_of_service
 from ionbridge.screening.cell.base_cells import base_cell
+from ionbridge.screening.cell.settings import Duty
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.table import Row
 
@@ -25,23 +24,6 @@ AGEING_COLUMNS = (
 )
 """Capacity lost after 500 cycles of the duty; years until 80 % is left, and the lower end of their
 90 % interval."""
-
-
-@dataclass(frozen=True)
-class Duty:
-    """How the cell is used day by day.
-
-    Attributes:
-        charge_c_rate: Charging current over nominal capacity, 1/h.
-        discharge_c_rate: Discharging current over nominal capacity, 1/h.
-        depth_of_discharge: Charge taken out in a cycle over nominal capacity.
-        cycles_per_day: The rest of the day is spent charged.
-    """
-
-    charge_c_rate: float = 0.5
-    discharge_c_rate: float = 0.5
-    depth_of_discharge: float = 0.8
-    cycles_per_day: float = 1.0
 
 
 def ageing_columns(base: str, duty: Duty, temperature_K: float) -> Row:

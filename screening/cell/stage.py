@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ionbridge.screening.cell.base_cells import base_cell, potentials, scalars
 from ionbridge.screening.cell.designs import Design, check
-from ionbridge.screening.cell.electrode_design import ElectrodeDesign, masses
+from ionbridge.screening.cell.electrode_design import masses
 from ionbridge.screening.cell.experiment_spread import (
     OF_KPI,
     note,
@@ -43,7 +43,8 @@ from ionbridge.screening.cell.parameters import (
     candidate_parameters,
 )
 from ionbridge.screening.cell.protocols import ProtocolRuns, protocol
-from ionbridge.screening.cell.service import AGEING_COLUMNS, Duty, ageing_columns
+from ionbridge.screening.cell.service import AGEING_COLUMNS, ageing_columns
+from ionbridge.screening.cell.settings import CellSettings
 from ionbridge.screening.table import Row
 from ionbridge.structures.units import SECONDS_PER_HOUR
 
@@ -100,52 +101,6 @@ CELL_COLUMNS = (
     "cell_reason",
 )
 """Columns that the stage adds to a row."""
-
-
-@dataclass(frozen=True)
-class CellSettings:
-    """The ``cell`` part of a campaign.
-
-    Attributes:
-        base_cell: Cell that candidates are put into.
-        protocol: What the best candidates do beside being discharged; simulated with PyBaMM.
-        top_n: Number of best candidates whose curves are shown, and that run the protocol.
-        temperature_K: Of the cell.
-        positive: Design of the electrode that holds the candidate; None for the base cell's.
-        negative: Of the other electrode.
-        model: What discharges the cells: DFN, SPMe, SPM (PyBaMM), the name of a reduced-order
-            model, or None for the shipped one.
-        absolute: Take predicted diffusivities as absolute values for hosts that separate into
-            phases, too.
-        own_voltage: Count energy and power at the candidate cathode's own average voltage: that of
-            a column ``average_voltage_V``, else of the shipped model; its capacity is that of its
-            formula.
-        duty: How the cell is used, for its ageing.
-    """
-
-    base_cell: str = "Ai2020_extended"
-    protocol: Literal["discharge", "charge", "cycle", "pulse", "drive_cycle"] = "discharge"
-    top_n: int = 10
-    temperature_K: float = 298.15
-    positive: ElectrodeDesign | None = None
-    negative: ElectrodeDesign | None = None
-    model: str | None = None
-    absolute: bool = False
-    own_voltage: bool = False
-    duty: Duty = field(default_factory=Duty)
-
-    @property
-    def parameters(self) -> dict[str, float]:
-        """The electrode design by PyBaMM's names.
-
-        Raises:
-            InputError: A value that no electrode has.
-        """
-        given: dict[str, float] = {}
-        for domain, design in (("Positive", self.positive), ("Negative", self.negative)):
-            if design is not None:
-                given.update(design.parameters(self.base_cell, domain))
-        return given
 
 
 @dataclass(frozen=True, eq=False)

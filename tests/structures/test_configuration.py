@@ -1,6 +1,8 @@
 """Settings from mappings: what is right comes through, what is wrong is named."""
 
 from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -79,6 +81,13 @@ def test_what_is_wrong_is_named_with_what_was_expected(data, message):
         from_mapping(Outer, data, "run.yaml")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_dates_and_paths_are_texts_and_other_objects_are_refused():
+    given = {"name": date(2026, 11, 29), "free": {"file": Path("a.cif")}}
+    assert from_mapping(Outer, given, "run.yaml") == Outer("2026-11-29", free={"file": "a.cif"})
+    with pytest.raises(ConfigurationError, match=r"expected texts and numbers \(got \{'a'\} \(set"):
+        from_mapping(Outer, {"name": "x", "free": {"files": {"a"}}}, "run.yaml")
 
 
 def test_the_nearest_name_or_all_of_them():

@@ -1,7 +1,6 @@
 """The server as agents meet it: the SDK's own client, both transports, good and bad manners."""
 
 import csv
-import dataclasses
 import json
 import os
 import pickle
@@ -18,7 +17,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 import anyio
 import httpx2
@@ -27,16 +26,13 @@ from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
-from pydantic import BaseModel, ValidationError
 
 from ionbridge.screening.agents.answers import EXTRAPOLATION
 from ionbridge.screening.agents.bounded_lines import BoundedLines
 from ionbridge.screening.agents.mcp_server import LARGEST_MESSAGE
 from ionbridge.screening.agents.rate_limit import CALLS_EACH, WAITING_EACH, Turnstile
 from ionbridge.screening.agents.tokens import Tokens
-from ionbridge.screening.agents.tool_arguments import ActiveRounds, Campaign, Refinement
 from ionbridge.screening.agents.tools import TOOLS
-from ionbridge.screening.campaign.settings import CampaignSettings
 from ionbridge.screening.cli import main
 from ionbridge.screening.errors import InputError
 from ionbridge.structures.io.reading import write_json_lines
@@ -211,28 +207,6 @@ def test_a_session_from_crystals_to_a_ranking(workspace: Path) -> None:
     anyio.run(session)
     assert told
     assert all(total is None or done <= total for done, total, _ in told)
-
-
-def test_agents_name_only_settings_that_a_campaign_has() -> None:
-    """What the tool takes is a campaign, but for what names code: the calculator's arguments."""
-
-    def check(model: Any, settings: Any) -> None:
-        known = get_type_hints(settings)
-        for name, field in model.model_fields.items():
-            assert name in known, f"{settings.__name__} has no {name}"
-            inner = [t for t in (field.annotation, *get_args(field.annotation)) if is_model(t)]
-            if inner:
-                options = (known[name], *get_args(known[name]))
-                check(inner[0], next(t for t in options if dataclasses.is_dataclass(t)))
-
-    def is_model(kind: Any) -> bool:
-        return isinstance(kind, type) and issubclass(kind, BaseModel)
-
-    check(Campaign, CampaignSettings)
-    for model in (ActiveRounds, Refinement):
-        assert "calculator_arguments" not in model.model_fields
-        with pytest.raises(ValidationError):
-            model(calculator="os:system")
 
 
 HOSTILE_PATHS = (

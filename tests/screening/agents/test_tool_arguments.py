@@ -1,19 +1,23 @@
 """What clients write, in whatever language they are written."""
 
-from typing import Any
+import dataclasses
+import re
+from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from ionbridge.screening.agents.tool_arguments import (
-    Campaign,
-    ExecutePlan,
-    Plan,
-    Predict,
-    ReadTable,
-    Screen,
+from ionbridge.screening.agents.screen_arguments import BOUNDS, TEXTS, CampaignArguments, Screen
+from ionbridge.screening.agents.tool_arguments import ExecutePlan, Plan, Predict, ReadTable
+from ionbridge.screening.agents.work_tools import checked
+from ionbridge.screening.campaign.settings import (
+    CampaignSettings,
+    CandidateSettings,
+    PrototypeSettings,
 )
+from ionbridge.screening.errors import InputError
 from ionbridge.screening.planning.inputs import read_given
+from ionbridge.structures.configuration import settings_in
 
 
 @pytest.mark.parametrize(
@@ -51,11 +55,13 @@ def test_whole_numbers_and_null_are_understood() -> None:
     assert made.max_labels == 8
     assert isinstance(made.max_labels, int)
     assert Predict.model_validate({"inputs": ["a"], "cores": 2.0, "model": None}).cores == 2
-    settings = {"name": "x", "candidates": {"prototypes": {"max_count": 7.0}, "files": None}}
-    campaign = Campaign.model_validate({**settings, "n_draws": 16.0, "rank_by": None})
-    assert campaign.candidates.prototypes is not None
-    assert campaign.candidates.prototypes.max_count == 7
-    assert Screen.model_validate({"campaign": settings, "limit": 3.0}).limit == 3
+    candidates = {"prototypes": {"max_count": 7.0}, "files": None}
+    settings = {"name": "x", "candidates": candidates, "n_draws": 16.0, "rank_by": None}
+    screen = Screen.model_validate({"campaign": settings, "limit": 3.0})
+    assert screen.limit == 3
+    assert screen.campaign == CampaignSettings(
+        "x", candidates=CandidateSettings(prototypes=PrototypeSettings(max_count=7)), n_draws=16
+    )
 
 
 @pytest.mark.parametrize(
@@ -72,3 +78,47 @@ def test_whole_numbers_and_null_are_understood() -> None:
 def test_what_is_no_such_number_is_refused(values: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         ReadTable.model_validate(values)
+
+
+def test_a_campaign_of_agents_has_every_key_but_what_names_code() -> None:
+    """Keys, defaults and nested parts are those of the settings; every bound is of one of them."""
+    keys: set[str] = set()
+
+    def check(narrow: Any, settings: Any, place: str) -> None:
+        hints = get_type_hints(settings)
+        free = {name for name, hint in hints.items() if get_origin(hint) is dict}
+        assert set(narrow.model_fields) == {f.name for f in dataclasses.fields(settings)} - free
+        assert all("arguments" in name for name in free)
+        keys.update(f"{place}{name}" for name in narrow.model_fields)
+        for name, field in narrow.model_fields.items():
+            inner = settings_in(hints[name])
+            if inner is not None:
+                check(_model_in(field.annotation), inner, f"{place}{name}.")
+
+    check(CampaignArguments, CampaignSettings, "")
+    assert {key for key in BOUNDS if isinstance(key, str)} | set(TEXTS) <= keys
+    assert Screen.model_validate({"campaign": {"name": "x"}}).campaign == CampaignSettings("x")
+
+
+def _model_in(kind: Any) -> Any:
+    """The model that an annotation holds."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return kind
+    return next(filter(None, map(_model_in, get_args(kind))), None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"refine": {"calculator": "os:system"}}, "campaign.refine.calculator: Input should be"),
+        ({"active": {"calculator_arguments": {}}}, "calculator_arguments: unknown argument"),
+        ({"n_draws": 10**9}, "campaign.n_draws: Input should be less than or equal to 4096"),
+        ({"shard_size": 0}, "campaign.shard_size: Input should be greater than 0"),
+        ({"cell": {"model": "../model"}}, "campaign.cell.model: String should match pattern"),
+        ({"rank_by": "probability"}, "rank_by: probability needs objectives with a target each"),
+    ],
+)
+def test_a_campaign_out_of_bounds_is_one_line(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)) as caught:
+        checked(Screen, {"campaign": {"name": "x", **settings}}, "screen")
+    assert "\n" not in str(caught.value)

@@ -140,7 +140,7 @@ def test_every_tool_says_what_it_does_and_is_bounded() -> None:
         for place, part in _parts(tool.schema, tool.name):
             kind = part.get("type")
             if kind in ("number", "integer") and "enum" not in part:
-                assert "minimum" in part, place
+                assert {"minimum", "exclusiveMinimum"} & set(part), place
                 assert "maximum" in part, place
             if kind == "array":
                 assert "maxItems" in part, place

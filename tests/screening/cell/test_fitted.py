@@ -17,8 +17,9 @@ from ionbridge.screening.cell.experiments import read_experiment
 from ionbridge.screening.cell.fit_bases import fit_base
 from ionbridge.screening.cell.fitted import parse_rates, read_fit
 from ionbridge.screening.cell.rom import predict_designs
+from ionbridge.screening.cell.settings import CellSettings
 from ionbridge.screening.cell.solvers import predicted as predicted_by
-from ionbridge.screening.cell.stage import CellSettings, cell_columns
+from ionbridge.screening.cell.stage import cell_columns
 from ionbridge.screening.cli import main
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.planning.catalogue import Conditions

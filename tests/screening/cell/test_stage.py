@@ -15,13 +15,13 @@ from ionbridge.screening.cell.full_charge import full_charge, open_circuit
 from ionbridge.screening.cell.inputs import CONDUCTIVITY
 from ionbridge.screening.cell.own_voltage import own_voltage_V
 from ionbridge.screening.cell.parameters import CATHODE_DIFFUSIVITY
-from ionbridge.screening.cell.service import AGEING_COLUMNS, Duty, ageing_columns
+from ionbridge.screening.cell.service import AGEING_COLUMNS, ageing_columns
+from ionbridge.screening.cell.settings import CellSettings, Duty
 from ionbridge.screening.cell.solvers import predicted
 from ionbridge.screening.cell.stage import (
     CELL_COLUMNS,
     KPIS,
     VOLTAGE_COLUMNS,
-    CellSettings,
     cell_columns,
     column,
     response,

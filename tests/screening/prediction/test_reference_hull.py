@@ -135,7 +135,7 @@ def test_references_that_cannot_be_used_end_the_campaign_in_a_line(tmp_path: Pat
         Campaign(given).run(tmp_path / "out", workers=0)
     with pytest.raises(InputError, match=r"nowhere\.jsonl"):
         Campaign(campaign(tmp_path, references=["nowhere.jsonl"])).run(tmp_path / "b", workers=0)
-    with pytest.raises(ConfigurationError, match="stability: references"):
+    with pytest.raises(ConfigurationError, match="stability: key 'references' is missing"):
         Campaign(campaign(tmp_path))
 
 

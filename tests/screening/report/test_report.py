@@ -15,10 +15,10 @@ from ionbridge.screening.campaign.hop_paths import TopHops
 from ionbridge.screening.campaign.ranking import rank
 from ionbridge.screening.campaign.settings import CampaignSettings
 from ionbridge.screening.cell.service import AGEING_COLUMNS
+from ionbridge.screening.cell.settings import CellSettings
 from ionbridge.screening.cell.stage import (
     CELL_COLUMNS,
     KPIS,
-    CellSettings,
     CellStage,
     Response,
     column,
