@@ -133,7 +133,7 @@ class Crystal:
         """Occupancy-weighted content of the cell."""
         return site_composition(self.species)
 
-    @property
+    @cached_property
     def formula(self) -> str:
         """Conventional formula, for example ``LiFePO4`` or ``Na0.7CoO2``."""
         return conventional_formula(self.species)

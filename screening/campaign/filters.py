@@ -123,7 +123,7 @@ def _gap_too_small(crystal: Crystal, filters: Filters) -> Refusal:
 
 
 def _known_compound(crystal: Crystal, filters: Filters) -> Refusal:
-    if crystal.formula in filters.known_formulas:
+    if filters.known_formulas and crystal.formula in filters.known_formulas:
         return f"{crystal.formula} is in known_compounds"
     return None
 

@@ -188,6 +188,9 @@ def _assign(fractions: tuple[tuple[str, float], ...]) -> Assignment:
     amounts = [n for _, n in fractions]
     best: tuple[float, float, list[float]] | None = None
     for branches in product(*choices):
+        least_price = sum(n * branch.price_V for n, branch in zip(amounts, branches, strict=True))
+        if best is not None and best[0] == 0 and least_price >= best[1]:
+            continue  # no couple has a price below zero
         averages, residual, price = _oxidise(amounts, branches)
         key = (round(max(abs(residual) - BALANCE_TOLERANCE, 0.0), 6), price)
         if best is None or key < best[:2]:
