@@ -152,35 +152,37 @@ class LocalProcesses:
     ) -> Iterator[tuple[int, list[Row]]]:
         """Work on shards in worker processes, see `Executor`."""
         untouched = iter(shards)
-        again: deque[_Task] = deque()
+        ready: deque[_Task] = deque()  # tried before, then the shard that is made ahead
         collected: dict[int, _Collected] = {}
         workers: list[Worker] = []
         idle: deque[Worker] = deque()
         busy: dict[Any, tuple[Worker, _Task]] = {}
 
-        def next_task() -> _Task | None:
-            if again:
-                return again.popleft()
-            for index, items in untouched:
-                collected[index] = _Collected(len(items))
-                return _Task(index, 0, items)
-            return None
+        def make_ready() -> bool:
+            """Whether there is a task; a shard is made only where none is left."""
+            if not ready:
+                for index, items in untouched:
+                    collected[index] = _Collected(len(items))
+                    ready.append(_Task(index, 0, items))
+                    break
+            return bool(ready)
 
         def started() -> Worker:
             workers.append(worker_server(self.preload).start(work))
             return workers[-1]
 
+        def hand_out() -> None:
+            task, worker = ready.popleft(), idle.popleft() if idle else started()
+            worker.send(task.items)
+            busy[worker.pipe] = (worker, task)
+
         try:
             while True:
-                while idle or len(workers) < self.n_workers:
-                    task = next_task()
-                    if task is None:
-                        break
-                    worker = idle.popleft() if idle else started()
-                    worker.send(task.items)
-                    busy[worker.pipe] = (worker, task)
+                while (idle or len(workers) < self.n_workers) and make_ready():
+                    hand_out()
                 if not busy:
                     return
+                make_ready()  # while they work
                 for pipe in multiprocessing.connection.wait(list(busy)):
                     worker, task = busy.pop(pipe)
                     try:
@@ -188,12 +190,14 @@ class LocalProcesses:
                     except EOFError:
                         cause = cause_of_death(*worker.ended())
                         parts, outcome = _after_death(task, cause, failed_row)
-                        again.extend(parts)
+                        ready.extendleft(reversed(parts))
                         workers.remove(worker)
                         worker = started()
                     idle.append(worker)
                     if isinstance(outcome, Failure):
                         outcome.reraise()
+                    if ready:  # before the rows are stored
+                        hand_out()
                     shard = collected[task.shard]
                     shard.add(task.first, outcome)
                     if len(shard.rows) == shard.n_items:
