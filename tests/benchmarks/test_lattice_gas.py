@@ -22,6 +22,8 @@ from ionbridge.structures.transport.hop_network import (
 from ionbridge.structures.units import BOLTZMANN_EV_PER_K
 from tests.tolerances import STANDARD_ERRORS, TIGHT
 
+pytestmark = pytest.mark.slow
+
 T = 600.0
 KT = BOLTZMANN_EV_PER_K * T
 FINITE_SIZE = 0.02  # lone vacancies in cells of some hundred sites return through the boundary

@@ -26,6 +26,8 @@ from ionbridge.models.regressors.gaussian_process import PathProcess
 from ionbridge.models.transforms import LogShift
 from ionbridge.structures.features.descriptors import ION_FEATURES, PATH_FEATURES
 
+pytestmark = pytest.mark.slow
+
 EXACT = 1e-9
 SINGLE = 1e-5
 N_FEATURES = 5

@@ -13,6 +13,8 @@ from benchmarks.strategy_prior import (
     cross_validated,
 )
 
+pytestmark = pytest.mark.slow
+
 RNG_SEED = 3
 CHEAP = ("mean", "trees", "offset", "line", "process-joint", "trees-joint")
 

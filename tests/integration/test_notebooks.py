@@ -217,6 +217,7 @@ def test_cell(tmp_path: Path) -> None:
     assert values["lives"][0] > 2 * values["lives"][1]
 
 
+@pytest.mark.slow
 def test_orchestrator(tmp_path: Path) -> None:
     results = tmp_path / "results"
     notebook, values = executed(

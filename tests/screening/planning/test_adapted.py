@@ -45,12 +45,12 @@ def test_a_plan_and_finetune_give_one_answer(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_networks_that_a_plan_does_not_tune_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(BarrierTask, "candidates", ("trees", "physics_fed", "frozen"))
+    monkeypatch.setattr(BarrierTask, "candidates", ("trees", "frozen"))
     monkeypatch.setattr(adapted, "MOST_FOR_NETWORKS", 3)
     rows = [{**hop_to_json(hop), "status": "ok"} for hop in list(starter_neb_hops())[:8:2]]
     choice = adapted.choice_of(adapted.adapted(adapted.HOPS, rows)[0])
     assert list(choice["not_compared"]) == ["frozen"]
-    assert set(choice["cross_validated_error"]) == {"trees", "physics_fed"}
+    assert set(choice["cross_validated_error"]) == {"trees"}
 
 
 def test_three_labels_are_too_few() -> None:

@@ -130,7 +130,7 @@ def test_a_plan_labels_adapts_and_goes_on(tmp_path, monkeypatch, capsys):
         return [row]
 
     monkeypatch.setattr(label_runs, "label_neb", answered)
-    monkeypatch.setattr(BarrierTask, "candidates", ("trees", "physics_fed"))  # no networks
+    monkeypatch.setattr(BarrierTask, "candidates", ("family_mean", "trees"))  # in seconds
     arguments = ["plan", "--goal", "migration_barrier"]
     arguments += ["--given", str(tmp_path / "crystals.jsonl"), "--out", str(tmp_path / "plan")]
     code = main([*arguments, "--execute", "--allow-labels", "--calculator", EMT.name])
