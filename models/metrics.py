@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata
 
 Metric = Callable[[NDArray[np.float64], NDArray[np.float64]], float]
 
@@ -50,6 +49,8 @@ def r2(true: ArrayLike, predicted: ArrayLike) -> float:
 def spearman(true: ArrayLike, predicted: ArrayLike) -> float:
     """Rank correlation (ties share their mean rank); NaN where either side is constant."""
     t, p = _pair(true, predicted)
+    from scipy.stats import rankdata  # a second that predictions do not need
+
     ranks_t, ranks_p = rankdata(t), rankdata(p)
     if np.ptp(ranks_t) == 0 or np.ptp(ranks_p) == 0:
         return float("nan")

@@ -27,7 +27,9 @@ class GaussianBasis(nn.Module):
     def __init__(self, cutoff_A: float, n_basis: int) -> None:
         super().__init__()
         self.cutoff_A = cutoff_A
-        self.register_buffer("centers", torch.linspace(0.8, cutoff_A, n_basis))
+        # real on the meta device, too: linspace would import sympy there, a second of every start
+        centers = torch.linspace(0.8, cutoff_A, n_basis, device="cpu")
+        self.register_buffer("centers", centers)
         self.gamma = 0.5 / ((cutoff_A - 0.8) / (n_basis - 1)) ** 2
 
     def forward(self, length: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import log_ndtr
 
 Floats = NDArray[np.float64]
 
@@ -65,7 +65,7 @@ def _bounded(
         m = v * (mean / variance - weighted)
         spread = np.sqrt(noise + v)
         z = sign * (m - bound) / spread
-        ratio = np.exp(norm.logpdf(z) - norm.logcdf(z))
+        ratio = np.exp(-0.5 * z**2 - 0.5 * np.log(2 * np.pi) - log_ndtr(z))
         found = m + sign * v * ratio / spread
         left = np.maximum(v - v**2 * ratio * (z + ratio) / (noise + v), 1e-12)
         step = np.maximum(1.0 / left - outer, SMALLEST_PRECISION) - precision

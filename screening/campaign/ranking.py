@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm, rankdata
+from scipy.special import ndtr
 
 from ionbridge.screening.campaign.settings import Objective
 from ionbridge.screening.errors import InputError
@@ -187,7 +187,7 @@ def _utilities(
             raise InputError(f"rank_by: probability needs a target for '{objective.column}'")
         margin = sign * (value - objective.target)
         spread = np.where(std > 0, std, 1.0)
-        return np.where(std > 0, norm.cdf(margin / spread), margin > 0)
+        return np.where(std > 0, ndtr(margin / spread), margin > 0)
     return sign * value
 
 
@@ -200,6 +200,8 @@ def scalarise(utilities: NDArray[np.float64], rank_by: str) -> NDArray[np.float6
         return np.asarray(np.prod(utilities, axis=1), dtype=float)
     if n < 2:
         return np.ones(n)
+    from scipy.stats import rankdata  # a second that one objective does not need
+
     found: NDArray[np.float64] = np.mean((rankdata(utilities, axis=0) - 1.0) / (n - 1.0), axis=1)
     return found
 
@@ -208,7 +210,7 @@ def pareto_fronts(utilities: NDArray[np.float64]) -> NDArray[np.int_]:
     """(n,) front numbers from 1; more is better in every column of (n, n_objectives)."""
     n = len(utilities)
     if n and utilities.shape[1] == 1:
-        return np.asarray(rankdata(-utilities[:, 0], method="dense"), dtype=int)
+        return np.asarray(np.unique(-utilities[:, 0], return_inverse=True)[1] + 1, dtype=int)
     if n and utilities.shape[1] == 2:
         return _fronts_of_two(utilities)
     # A row can only be dominated by one before it in this order, so one pass sorts it in.
