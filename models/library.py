@@ -66,7 +66,6 @@ KINDS = _Kinds(
         "cell_rom": ("cells.cell_rom", "CellRom"),
         "cell-discrepancy": ("cells.cell_discrepancy", "CellDiscrepancy"),
         "property_trees": ("conductors.host_properties", "PropertyTrees"),
-        "few_label": ("adaptation.few_shot_barriers", "FewLabelModel"),
         "physics_fed": ("barriers.hop_barrier", "HopBarrierModel"),
         "few_label_conductivity": ("adaptation.few_shot_conductivities", "FewLabelConductivity"),
         "ageing_rom": ("cells.ageing_rom", "AgeingRom"),

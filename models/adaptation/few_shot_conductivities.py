@@ -1,8 +1,7 @@
 """Conductivity from a user's own labels, with or without those that a shipped model learnt from.
 
-The model is its data, as :mod:`ionbridge.models.adaptation.few_shot_barriers` has it for hops:
-descriptors and labels of the source and of the user. It is fitted anew when it is loaded, by the
-same seed to the same numbers.
+The model is its data: descriptors and labels of the source and of the user. It is fitted anew when
+it is loaded, by the same seed to the same numbers.
 """
 
 from __future__ import annotations

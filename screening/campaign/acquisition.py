@@ -15,7 +15,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from ionbridge.structures.configuration import nearest
 from ionbridge.structures.ties import first_of
@@ -41,7 +41,11 @@ def expected_improvement(mean: Floats, std: Floats, threshold: float) -> Floats:
     """
     gap = mean - threshold
     z = gap / np.maximum(std, 1e-12)
-    return np.where(std > 0, gap * norm.cdf(z) + std * norm.pdf(z), np.maximum(gap, 0.0))
+    return np.where(
+        std > 0,
+        gap * ndtr(z) + std * np.exp(-0.5 * z**2) / np.sqrt(2.0 * np.pi),
+        np.maximum(gap, 0.0),
+    )
 
 
 def upper_confidence_bound(mean: Floats, std: Floats, threshold: float) -> Floats:

@@ -60,7 +60,6 @@ KINDS_OF_ENTRIES: Mapping[str, Kind] = {
     "bond_valence": "formula",
     "conductivity_trees": "trees",
     "property_trees": "trees",
-    "few_label": "process",
     "few_label_conductivity": "process",
     "physics_fed": "process",
     "diffusivity_process": "process",
@@ -69,7 +68,6 @@ KINDS_OF_ENTRIES: Mapping[str, Kind] = {
 HOP_KINDS = frozenset(
     (
         "hop_ensemble",
-        "few_label",
         "physics_fed",
         "trees",
         "gaussian_process",
@@ -236,7 +234,7 @@ Measure = Callable[[Tables], Sequence[float]]
 def _steps(kind: str, output: str, folder: Path) -> tuple[tuple[str, ...], Run, Measure | None]:
     """Inputs, what runs the model, and what measures the distance to its training set."""
     if kind in HOP_KINDS:
-        measured = kind in ("hop_ensemble", "few_label", "physics_fed")
+        measured = kind in ("hop_ensemble", "physics_fed")
         measure = partial(_hop_distances, folder) if measured else None
         return ("hop",), partial(_predict_hops, folder), measure
     if kind == "cycle_life":
@@ -332,11 +330,10 @@ def _distance(model: Any, rows: Sequence[Row], hops: Callable[[Row], Sequence[Ho
 
 def hop_distances(model: Any, hops: Sequence[Hop]) -> Floats:
     """(n,) distance of hops to the training set of a model, 1 being the edge of its domain."""
-    from ionbridge.models.adaptation.few_shot_barriers import FewLabelModel
     from ionbridge.models.barriers.hop_barrier import HopBarrierModel
     from ionbridge.models.hop_networks.hop_graphs import graph_of
 
-    if isinstance(model, FewLabelModel | HopBarrierModel):
+    if isinstance(model, HopBarrierModel):
         return model.distance(hops)
     return np.asarray(model.domain_.distance(model.embedding([graph_of(hop) for hop in hops])))
 
@@ -365,15 +362,10 @@ def were_trained_on(model: Any, hops: Sequence[Hop]) -> NDArray[np.bool_]:
     """(n,) True for hops that are among the training rows of a model."""
     from scipy.spatial import cKDTree
 
-    from ionbridge.models.adaptation.few_shot_barriers import FewLabelModel, hop_descriptors
     from ionbridge.models.barriers.hop_barrier import HopBarrierModel
     from ionbridge.models.hop_networks.ensemble import HopEnsemble
     from ionbridge.models.hop_networks.hop_graphs import graph_of
-    from ionbridge.models.regressors.few_shot import is_new
 
-    if isinstance(model, FewLabelModel):
-        known = np.concatenate([model.source_.descriptors, model.labels_])
-        return ~is_new(hop_descriptors(hops), known)
     if isinstance(model, HopBarrierModel):
         return model.were_trained_on(hops)
     if not isinstance(model, HopEnsemble):

@@ -6,7 +6,7 @@ import pytest
 from ionbridge.models import library
 
 VERBS = ("predict", "in_domain", "distance", "energies", "points")
-MODELS = ("hop-barrier", "hop-descriptors", "conductivity-trees", "voltage", "cycle-life")
+MODELS = ("hop-barrier", "conductivity-trees", "voltage", "cycle-life")
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -210,7 +210,7 @@ def test_scikit_learn_validates_by_groups():
 
 
 def test_a_model_shows_its_card_in_a_notebook():
-    model = load("hop-descriptors")
+    model = load("hop-barrier")
     html = model._repr_html_()
     assert model.card_["predicts"] in html
     assert "mae" in html

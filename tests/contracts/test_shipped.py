@@ -21,7 +21,7 @@ from ionbridge.structures.hops.sites import find_hops
 from ionbridge.structures.records import Hop
 from tests.models.conductors.test_conductivity import row
 
-HOP_MODELS = ("hop-barrier", "hop-descriptors")
+HOP_MODELS = ("hop-barrier",)
 TABLE_MODELS = ("conductivity-trees", "voltage", "formation-energy", "volume-change")
 SHIPPED = sorted(card.parent.name for card in library.LIBRARY.glob("*/card.yaml"))
 PARTS = ("mean", "aleatoric_std", "epistemic_std")

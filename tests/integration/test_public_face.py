@@ -105,7 +105,7 @@ def test_everything_shows_itself_in_a_notebook(structure, tmp_path):
     campaign.record_ = {"counts": {"ok": 1, "filtered": 0, "failed": 0}}
     assert "&lt;i&gt;x" in campaign._repr_html_()
     assert "1 ok" in campaign._repr_html_()
-    prediction = ib.load_model("hop-descriptors").predict(tiny_hops())
+    prediction = ib.load_model("hop-barrier").predict(tiny_hops())
     assert f"{prediction.mean[0]:.4g}" in prediction._repr_html_()
     write_cif(PROTOTYPES["LiFePO4-olivine"].build(), tmp_path / "c.cif")
     plan = ib.plan("conductivity", str(tmp_path / "c.cif"))

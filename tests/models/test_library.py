@@ -155,7 +155,7 @@ CONFIGS = {
     "infinite threshold": lambda c: {**c, "domain": {**c["domain"], "threshold": math.inf}},
     "NaN threshold": lambda c: {**c, "domain": {**c["domain"], "threshold": math.nan}},
     "huge threshold": lambda c: {**c, "domain": {**c["domain"], "threshold": "1e999"}},
-    "another kind": lambda c: {**c, "kind": "few_label"},
+    "another kind": lambda c: {**c, "kind": "few_label_conductivity"},
     "kind of a list": lambda c: {**c, "kind": ["hop_ensemble"]},
 }
 
