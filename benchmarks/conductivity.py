@@ -29,7 +29,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import json_lines
-from ionbridge.models.barriers.barrier_energies import crystal_energies
 from ionbridge.models.checkpoint import sha256
 from ionbridge.models.conductors.conduction_estimate import (
     ROOM_TEMPERATURE_K,
@@ -192,7 +191,7 @@ def hop_results(
         if crystal.id not in known:
             try:
                 graph = find_hops(crystal)
-                (energies,) = crystal_energies(model, [graph])
+                (energies,) = model.crystal_energies([graph])
                 row = hop_network_row(graph, energies, Conditions(298.15, n_draws=64))
                 known[crystal.id] = asdict(hop_result(row, graph.crystal))
             except UnusableStructureError:

@@ -48,10 +48,9 @@ from benchmarks.conductivity import (
     label_of,
     training_rows,
 )
-from ionbridge.models.barriers.barrier_energies import crystal_energies
 from ionbridge.models.conductors.conduction_estimate import CompositionResult
 from ionbridge.models.conductors.conductivity import SIDE, ConductivityTrees, source_group
-from ionbridge.models.library import DEFAULTS, load
+from ionbridge.models.library import DEFAULTS, find, load
 from ionbridge.screening.campaign.prescreen import formula_row
 from ionbridge.screening.execution.executor import TimeLimitExceededError, time_limit
 from ionbridge.screening.prediction.conduction import Conditions, hop_network_row
@@ -90,7 +89,7 @@ def hop_rows(crystals: Sequence[Crystal], kept: Path) -> dict[str, dict[str, Any
         try:
             with time_limit(TIME_LIMIT_S):
                 graph = find_hops(crystal)
-                (energies,) = crystal_energies(model, [graph])
+                (energies,) = model.crystal_energies([graph])
                 row = hop_network_row(graph, energies, Conditions(298.15, n_draws=64))
         except (UnusableStructureError, TimeLimitExceededError) as error:
             row = {"reason": str(error)}
@@ -204,8 +203,7 @@ def held_out_q95(
         group: What is held out together; no composition of a fold is learnt from either.
         n_folds: Into so many parts.
     """
-    trees = load(DEFAULTS["conductivity"])
-    assert isinstance(trees, ConductivityTrees)
+    trees = ConductivityTrees.load(find(DEFAULTS["conductivity"]))
     value = np.array([label_of(row).value for row in rows])
     side = np.array([SIDE[label_of(row).bound] for row in rows])
     key = np.array([str(composition_key(row.composition)) for row in rows])

@@ -35,7 +35,6 @@ from typing import Any
 
 import numpy as np
 
-from ionbridge.models.barriers.barrier_energies import crystal_energies
 from ionbridge.screening.campaign.campaign import Campaign
 from ionbridge.screening.campaign.candidates import Candidate, read_crystals
 from ionbridge.screening.execution.executor import LocalProcesses
@@ -131,7 +130,7 @@ def _staged(
         except UnusableStructureError:
             continue
     model = loaded_model(predictor.model, "cpu")
-    energies = timed("model", partial(crystal_energies, model, graphs))
+    energies = timed("model", partial(model.crystal_energies, graphs))
     rows = []
     usable = []
     for crystal, graph, own in zip(crystals, graphs, energies, strict=True):

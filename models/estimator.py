@@ -45,11 +45,14 @@ class Estimator(ABC):
     Attributes:
         kind: Its name on disk.
         quantity: What it predicts, as its card names it.
+        inputs: Kind of record that ``predict`` takes, as the catalogue of plans names it (``hop``,
+            ``composition``, ...); empty for models that are asked in another way.
         card_: The card that it was loaded with or that adaptation wrote.
         ions_: Working ions that it learnt from, where it keeps them.
     """
 
     kind: ClassVar[str]
+    inputs: ClassVar[str] = ""
     quantity: str
     card_: dict[str, Any]
     ions_: list[str]

@@ -224,7 +224,7 @@ def load(name: str | Path) -> Any:
             f"{folder / CONFIG}: unknown kind {str(kind)[:60]!r}; known: {', '.join(KINDS)}"
         )
     model = KINDS[kind].of_stored(folder, stored)
-    if LIBRARY not in folder.resolve().parents:
+    if LIBRARY.resolve() not in folder.resolve().parents:
         from ionbridge.models.trial import try_model  # brings torch, as the model does
 
         with belonging_together(folder, kind):

@@ -11,11 +11,7 @@ from typing import Any
 import numpy as np
 from pymatgen.core import Composition
 
-from ionbridge.models.adaptation.few_shot_conductivities import FewLabelConductivity
-from ionbridge.models.conductors.conductivity import ConductivityTrees
-from ionbridge.models.conductors.diffusivity import DiffusivityProcess
-from ionbridge.models.hop_networks.ensemble import HopEnsemble
-from ionbridge.models.regressors.baseline import Baseline
+from ionbridge.models.estimator import Estimator
 from ionbridge.structures.io.tables import ConductivityRow
 from ionbridge.structures.records import Hop, UnusableStructureError
 
@@ -34,24 +30,23 @@ SMALL_ROW = ConductivityRow(
 )
 
 
-def try_model(model: Any) -> None:
+SMALL = {"hop": SMALL_HOP, "composition": SMALL_ROW}
+
+
+def try_model(model: Estimator) -> None:
     """Predict one small record; models of neither hops nor compositions are not tried.
 
     Raises:
         Exception: Whatever a model raises that cannot predict.
     """
-    record: Any
-    if isinstance(model, Baseline | HopEnsemble):
-        record = SMALL_HOP
-    elif isinstance(model, ConductivityTrees | FewLabelConductivity | DiffusivityProcess):
-        record = SMALL_ROW
-    else:
+    record: Any = SMALL.get(model.inputs)
+    if record is None:
         return
+    asked: Any = model
     try:
-        at_300_K = (300.0,) if isinstance(model, DiffusivityProcess) else ()
-        found = model.predict([record], *at_300_K)
-        values = [found.mean, found.std, *model.interval(found)]
-        model.in_domain([record])
+        found = asked.predict([record])
+        values = [found.mean, found.std, *asked.interval(found)]
+        asked.in_domain([record])
     except UnusableStructureError:  # of another ion, perhaps
         return
     if not all(np.isfinite(value).all() for value in values):

@@ -22,7 +22,6 @@ from ionbridge.models import library
 from ionbridge.models.adaptation.multi_fidelity import Footing, Rows
 from ionbridge.models.adaptation.task import Rule, Task
 from ionbridge.models.adaptation.tuning import Settings, tune
-from ionbridge.models.barriers.hop_barrier import TARGET as FED_TARGET
 from ionbridge.models.barriers.hop_barrier import HopBarrierModel
 from ionbridge.models.calibration import ENOUGH_GROUPS, Calibration
 from ionbridge.models.cross_validation import cross_val_predict, grouped_folds
@@ -298,15 +297,13 @@ class BarrierTask(Task):
         hops, barrier_eV = self.hops, self.barrier_eV
         start = self._base_for(np.arange(len(hops)), np.arange(0))
         model = self._maker(self._settings(strategy), start, len(hops), self.n_members)()
-        if isinstance(model, HopEnsemble):
-            model.fit(hops, barrier_eV, progress="fine-tune" if progress else None)
-        else:
-            model.fit(hops, barrier_eV)
-        if isinstance(model, HopEnsemble | HopBarrierModel):
-            target = FED_TARGET if isinstance(model, HopBarrierModel) else model.config.target
+        model.progress = "fine-tune" if progress else None
+        model.fit(hops, barrier_eV)
+        if model.target is not None:
             model.calibration_ = Calibration.fit(
-                found, barrier_eV, target, n_groups=self.n_groups, source=self.base.calibration
-            )
+                found, barrier_eV, model.target,
+                n_groups=self.n_groups, source=self.base.calibration,
+            )  # fmt: skip
             found = model.calibration_.calibrated(found)
         model.validated_ = list(zip(hops, found.mean.tolist(), barrier_eV.tolist(), strict=True))
         counts = self.footing.counts

@@ -65,6 +65,7 @@ class FewLabelConductivity(Estimator):
 
     kind: ClassVar[str] = "few_label_conductivity"
     quantity = "conductivity"
+    inputs: ClassVar[str] = "composition"
 
     def fit(
         self,

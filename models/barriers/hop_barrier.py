@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from scipy.special import ndtri
 
+from ionbridge.models.barriers.hop_model import Floats, HopEnergies, HopModel
 from ionbridge.models.barriers.learned_energies import (
     HIGHEST_EV,
     LARGEST_DIFFERENCE_EV,
@@ -23,11 +24,9 @@ from ionbridge.models.calibration import Calibration
 from ionbridge.models.checkpoint import Arrays, IncompatibleModelError, named, under
 from ionbridge.models.cross_validation import Rows, grouped_folds, out_of_fold
 from ionbridge.models.domain import Domain
-from ionbridge.models.hop_networks.ensemble import HopEnergies
 from ionbridge.models.hop_networks.hop_graphs import features_of, graph_of, on_path, one_way
 from ionbridge.models.hop_networks.network import HopNetworkConfig
 from ionbridge.models.prediction import Prediction
-from ionbridge.models.regressors.baseline import Baseline, Floats
 from ionbridge.models.regressors.gaussian_process import PathProcess
 from ionbridge.models.regressors.trees import Forest
 from ionbridge.models.transforms import LogShift
@@ -76,7 +75,7 @@ LESS: dict[Sources, tuple[Sources, ...]] = {
 """What is read instead where too few labels bring all that a hop brings."""
 
 
-class HopBarrierModel(Baseline):
+class HopBarrierModel(HopModel):
     """A Gaussian process and trees on path, composition and energies along the path.
 
     Energies come in qualities. Those that pretrained networks expect of a universal potential
@@ -114,9 +113,6 @@ class HopBarrierModel(Baseline):
     """
 
     kind: ClassVar[str] = "physics_fed"
-    asks_for_profile = False
-    """Whether a prediction computes PROFILE for hops that bring none."""
-    domain_: Domain
     calibration_: Calibration
 
     def __init__(
@@ -134,13 +130,18 @@ class HopBarrierModel(Baseline):
             learned = LearnedEnergies.shipped() if known is None else known.learned
         self.learned: LearnedEnergies = learned
 
+    @property
+    def target(self) -> LogShift:
+        """Space in which barriers are learnt and intervals calibrated."""
+        return TARGET
+
     def interval(self, prediction: Prediction) -> tuple[Floats, Floats]:
         """Calibrated 90 % interval of what :meth:`predict` gave, eV."""
         return self.calibration_.interval(prediction, TARGET)
 
-    def distance(self, records: Sequence[Hop]) -> Floats:
-        """(n,) distance to the training hops in path and composition, 1 being the domain's edge."""
-        return self.domain_.distance(self.inputs_of(records).known)
+    def embedding(self, records: Sequence[Hop]) -> Floats:
+        """(n, n_columns) path and composition."""
+        return self.inputs_of(records).known
 
     def in_domain(self, records: Sequence[Hop]) -> NDArray[np.bool_]:
         """(n,) True where ion and elements were seen and the predicted spread is small.
@@ -150,15 +151,15 @@ class HopBarrierModel(Baseline):
         """
         return self._inside(records, self._predict(records).std)
 
-    def energies(self, hops: Sequence[Hop]) -> HopEnergies:
+    def energies(self, records: Sequence[Hop]) -> HopEnergies:
         """Energies of (n,) hops, with calibrated spreads.
 
         Site energies are those of the pretrained networks, so every loop of a crystal closes;
         saddles are drawn from the model's doubt, the same quantile for all hops, as N_MEMBERS
         members.
         """
-        joined = self._joined(self.inputs_of(hops))
-        return self._energies(hops, joined, np.zeros(len(hops)), joined.difference)
+        joined = self._joined(self.inputs_of(records))
+        return self._energies(records, joined, np.zeros(len(records)), joined.difference)
 
     def crystal_energies(self, graphs: Sequence[MigrationGraph]) -> list[HopEnergies]:
         """Energies of the unique hops of each crystal, as :meth:`energies`."""
@@ -170,10 +171,6 @@ class HopBarrierModel(Baseline):
         joined = self._joined(Inputs.made(hops, data, energies, features))
         whole = self._energies(hops, joined, SITE_SHARE * start, SITE_SHARE * end)
         return whole.divided([len(graph.hops) for graph in graphs])
-
-    def points(self, hops: Sequence[Hop]) -> Floats:
-        """(n_hops, n_columns) points in the space where nearness means likeness."""
-        return (self.inputs_of(hops).known - self.domain_.center) / self.domain_.scale
 
     def to(self, device: str) -> Self:
         """Move the pretrained networks to ``auto``, ``cpu`` or ``cuda``; the rest stays on the CPU.
@@ -244,7 +241,7 @@ class HopBarrierModel(Baseline):
 
     def without(self, hops: Sequence[Hop]) -> HopBarrierModel:
         """The model as a base that has not seen some hops; its hyperparameters stay."""
-        kept = np.flatnonzero(~self.were_trained_on(hops, of_labels=True))
+        kept = np.flatnonzero(~_same(self.inputs_.known, self.embedding(hops), self._widths))
         rest = HopBarrierModel(self.seed, self.reads_energies, self.learned)
         rest.fit_inputs(self.inputs_.rows(kept), self.barrier_eV_[kept], self._found())
         rest.ions_, rest.domain_, rest.calibration_ = self.ions_, self.domain_, self.calibration_
@@ -262,13 +259,15 @@ class HopBarrierModel(Baseline):
         other.ions_, other.domain_, other.calibration_ = self.ions_, self.domain_, self.calibration_
         return other
 
-    def were_trained_on(self, hops: Sequence[Hop], of_labels: bool = False) -> NDArray[np.bool_]:
-        """Which of (n,) hops are among the labels, or which of the labels are among the hops."""
-        mine, theirs = self.inputs_.known, self.inputs_of(hops).known
-        scale = mine.std(axis=0) + SAME
-        asked, among = (mine, theirs) if of_labels else (theirs, mine)
-        distance, _ = cKDTree(among / scale).query(asked / scale)
-        return np.asarray(distance < SAME)
+    def were_trained_on(self, records: Sequence[Hop]) -> NDArray[np.bool_]:
+        """(n,) True for hops that are among the labels."""
+        return _same(self.embedding(records), self.inputs_.known, self._widths)
+
+    @property
+    def _widths(self) -> Floats:
+        """(n_columns,) of path and composition among the labels."""
+        found: Floats = self.inputs_.known.std(axis=0) + SAME
+        return found
 
     def _found(self) -> dict[Sources, Floats]:
         """Log hyperparameters of the processes, by what they read."""
@@ -443,6 +442,12 @@ class HopBarrierModel(Baseline):
             under("domain.", arrays), settings["threshold"], settings["elements"]
         )
         return model
+
+
+def _same(asked: Floats, among: Floats, widths: Floats) -> NDArray[np.bool_]:
+    """(n,) True for rows that are among others, columns measured in widths."""
+    distance, _ = cKDTree(among / widths).query(asked / widths)
+    return np.asarray(distance < SAME)
 
 
 class Joined(NamedTuple):

@@ -221,6 +221,7 @@ class CycleLife(LifeLine[EarlyCycles]):
     noise_cells: float = 3.0
 
     kind: ClassVar[str] = "cycle_life"
+    inputs: ClassVar[str] = "early_cycles"
     feature_names: ClassVar[tuple[str, ...]] = ("log10_var_dQ", "log10_reserve")
     numbers: ClassVar[tuple[str, ...]] = ("usual_reserve_",)
 

@@ -39,6 +39,7 @@ class FormationLife(LifeLine[FormedCell]):
     noise_cells: float = 3.0
 
     kind: ClassVar[str] = "formation_life"
+    inputs: ClassVar[str] = "formed_cell"
     feature_names: ClassVar[tuple[str, ...]] = (
         "first_cycle_efficiency / 0.34",
         "c20_right_peak_V_per_Ah / 0.030",

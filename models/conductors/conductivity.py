@@ -104,6 +104,7 @@ class ConductivityTrees(Estimator):
 
     kind: ClassVar[str] = "conductivity_trees"
     quantity = "conductivity"
+    inputs: ClassVar[str] = "composition"
 
     def fit(self, records: Sequence[ConductivityRow], labels: Sequence[Label]) -> Self:
         """Learn from rows and their labels.
@@ -290,15 +291,27 @@ class ConductivityTrees(Estimator):
         low, high = Calibration().interval(decades, SCALE)
         return np.minimum(-high, prediction.mean), np.maximum(-low, prediction.mean)
 
+    def distance(self, records: Sequence[ConductivityRow]) -> Floats:
+        """(n,) distance to the training rows of the ion, 1 being the edge of the domain.
+
+        Infinite for an ion that was not learnt from.
+        """
+        return np.array([self._distance(row) for row in records], dtype=float)
+
+    def _distance(self, row: ConductivityRow) -> float:
+        domain = self.domains_.get(conductor_ion(row))
+        if domain is None:
+            return float("inf")
+        return float(domain.distance(composition_block(row)[None])[0])
+
     def in_domain(self, records: Sequence[ConductivityRow]) -> NDArray[np.bool_]:
         """(n,) True where ion and elements are known and the composition is near training rows."""
         return np.array([self._is_in_domain(row) for row in records], dtype=bool)
 
     def _is_in_domain(self, row: ConductivityRow) -> bool:
         domain = self.domains_.get(conductor_ion(row))
-        if domain is None or not {str(e) for e in row.composition} <= domain.elements:
-            return False
-        return float(domain.distance(composition_block(row)[None])[0]) <= 1.0
+        known = domain is not None and {str(e) for e in row.composition} <= domain.elements
+        return known and self._distance(row) <= 1.0
 
     def _by_branches(
         self, records: Sequence[ConductivityRow]

@@ -58,6 +58,8 @@ MAX_SEARCH_ROWS = 400
 """Labels on which hyperparameters are found; all labels are learnt from."""
 JITTER = 1e-8
 FEWEST_VALUES = 2
+ASKED_K = 300.0
+"""Temperature where none is named, that of campaigns."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +113,7 @@ class DiffusivityProcess(Estimator):
 
     kind: ClassVar[str] = "diffusivity_process"
     quantity = "diffusivity"
+    inputs: ClassVar[str] = "composition"
 
     def __init__(self, inflation: float = 1.0) -> None:
         """Store what spreads are multiplied with so that 90 % intervals hold."""
@@ -180,7 +183,9 @@ class DiffusivityProcess(Estimator):
 
         return most_likely(covariance, target[rows], START, WIDTH)
 
-    def predict(self, records: Sequence[ConductivityRow], temperature_K: ArrayLike) -> Prediction:
+    def predict(
+        self, records: Sequence[ConductivityRow], temperature_K: ArrayLike = ASKED_K
+    ) -> Prediction:
         """log10 D of a simulation of each composition at a temperature.
 
         Args:

@@ -61,6 +61,7 @@ class PropertyTrees(Estimator):
     seed: int = 0
 
     kind: ClassVar[str] = "property_trees"
+    inputs: ClassVar[str] = "composition"
 
     def fit(self, records: Sequence[ConductivityRow], labels: ArrayLike) -> Self:
         """Learn from hosts and their values.

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 from scipy.special import ndtri
 
+from ionbridge.models.barriers.hop_model import HopEnergies, HopModel
 from ionbridge.models.calibration import ENOUGH_GROUPS, Calibration
 from ionbridge.models.checkpoint import Arrays, named, under
 from ionbridge.models.domain import LONGEST_HOP_A, Domain
-from ionbridge.models.estimator import Estimator
 from ionbridge.models.hop_networks.finetuning import (
     FromScratch,
     HeadsOnly,
@@ -44,78 +45,8 @@ from ionbridge.structures.hops.migration_graph import MigrationGraph
 from ionbridge.structures.records import Hop
 
 BATCH_SIZE = 64
-
-
-class HopEnergies(NamedTuple):
-    """What every member says of every hop (eV).
-
-    Attributes:
-        start_eV: (n_members, n_hops) energy of the ion on its initial site.
-        end_eV: (n_members, n_hops) on its final site.
-        kra_eV: (n_members, n_hops) saddle above the mean of both.
-        aleatoric_std_eV: (n_hops,) spread of the barrier that more members would not settle.
-        in_domain: (n_hops,) bool.
-        target: Space in which errors of barriers are alike.
-    """
-
-    start_eV: NDArray[np.float64]
-    end_eV: NDArray[np.float64]
-    kra_eV: NDArray[np.float64]
-    aleatoric_std_eV: NDArray[np.float64]
-    in_domain: NDArray[np.bool_]
-    target: LogShift = LogShift()
-
-    @property
-    def central_kra_eV(self) -> NDArray[np.float64]:
-        """(n_hops,) the members' median in the space of the target.
-
-        With the members' mean site energies (a mean of differences is a difference of means, so
-        loops close) this is the one centre of all that is reported of a hop or a crystal.
-        """
-        return self.target.inverse(np.median(self.target.forward(self.kra_eV), axis=0))
-
-    @property
-    def central_barrier_eV(self) -> NDArray[np.float64]:
-        """(n_hops,) forward barrier, saddle above the initial site, of the centre."""
-        difference = (self.end_eV - self.start_eV).mean(axis=0)
-        found: NDArray[np.float64] = (
-            np.maximum(self.central_kra_eV, 0.5 * np.abs(difference)) + 0.5 * difference
-        )
-        return found
-
-    def divided(self, sizes: Sequence[int]) -> list[HopEnergies]:
-        """Parts of so many hops each, in order."""
-        stops = np.cumsum(sizes)
-        cuts = [slice(stop - size, stop) for stop, size in zip(stops, sizes, strict=True)]
-        return [
-            HopEnergies(
-                self.start_eV[:, cut],
-                self.end_eV[:, cut],
-                self.kra_eV[:, cut],
-                self.aleatoric_std_eV[cut],
-                self.in_domain[cut],
-                self.target,
-            )
-            for cut in cuts
-        ]
-
-    def inflated(self, factor: float) -> HopEnergies:
-        """Members moved away from their centre, and the aleatoric spread widened, by a factor.
-
-        Barriers move in the space of the target, where errors are alike for low and high ones, so
-        that none is driven to zero. Site energies move as they are, so every loop still closes.
-        """
-        t = self.target.forward(self.kra_eV)
-        center = np.median(t, axis=0)
-        start, end = (
-            v.mean(axis=0) + factor * (v - v.mean(axis=0)) for v in (self.start_eV, self.end_eV)
-        )
-        return self._replace(
-            start_eV=start,
-            end_eV=end,
-            kra_eV=self.target.inverse(center + factor * (t - center)),
-            aleatoric_std_eV=factor * self.aleatoric_std_eV,
-        )
+SAME_HOP = 1e-4
+"""Distance to a training hop, in units of the domain's edge, below which it is that hop."""
 
 
 MOST_MEMBERS = 1000
@@ -175,7 +106,7 @@ class HopEnsembleConfig:
         )
 
 
-class HopEnsemble(Estimator):
+class HopEnsemble(HopModel):
     """Migration barriers of hops with their spread; site energies that close every loop.
 
     Args:
@@ -186,7 +117,6 @@ class HopEnsemble(Estimator):
     """
 
     kind = "hop_ensemble"
-    quantity = "migration_barrier"
 
     def __init__(
         self,
@@ -198,27 +128,7 @@ class HopEnsemble(Estimator):
         self.base = base
         self.known = known
 
-    def fit(
-        self,
-        hops: Sequence[Hop],
-        barrier_eV: NDArray[np.float64],
-        progress: str | None = None,
-    ) -> HopEnsemble:
-        """Fit every member to labelled hops.
-
-        Args:
-            hops: Hops with any path; it is relaxed on the bond-valence landscape.
-            barrier_eV: (n_hops,) forward barriers.
-            progress: Name on the progress bar; None shows none.
-
-        Returns:
-            Itself, fitted.
-
-        Raises:
-            ValueError: No hops.
-        """
-        if not len(hops):
-            raise ValueError("no labelled hops were given to fit on; at least one is needed")
+    def _fit(self, hops: Sequence[Hop], barriers: NDArray[np.float64]) -> None:
         graphs = [graph_of(hop) for hop in hops]
         scalars = torch.cat([g.scalars for g in graphs])
         # A handful of labels cannot say how large errors get: the base's spread is kept.
@@ -233,7 +143,7 @@ class HopEnsemble(Estimator):
                 data = [with_encoded_host(network, graph) for graph in graphs]
             examples = [
                 Example(graph, {"forward_eV": torch.tensor([value], dtype=torch.float32)})
-                for graph, value in zip(data, barrier_eV, strict=True)
+                for graph, value in zip(data, barriers, strict=True)
             ]
             fit_network(
                 network,
@@ -241,33 +151,35 @@ class HopEnsemble(Estimator):
                 BarrierLoss(self.config.target.shift_eV),
                 replace(self.config.training, seed=self.config.training.seed + member),
                 parameter_groups=groups,
-                progress=f"{progress} {member + 1}/{self.config.n_members}" if progress else None,
+                progress=self.progress and f"{self.progress} {member + 1}/{self.config.n_members}",
             )
             merge_adapters(network)
             self.networks_.append(network.cpu().eval())
         elements = frozenset(k for hop in hops for s in hop.host_species for k in s) | frozenset(
             hop.working_ion for hop in hops
         )
-        embedding = self.embedding(graphs)
+        embedding = self._embedding(graphs)
         self.domain_ = Domain.fit(embedding, [hop.framework for hop in hops], elements)
         self.calibration_ = Calibration()
-        self.card_ = {}
         self.process_: PathProcess | None = None
         if self.config.process_weight > 0:
-            raw = self.energies(graphs)
+            raw = self.member_energies(graphs)
             half = 0.5 * (raw.end_eV - raw.start_eV).mean(axis=0)
-            saddle = np.maximum(np.asarray(barrier_eV, dtype=float) - half, np.abs(half))
+            saddle = np.maximum(barriers - half, np.abs(half))
             target = self.config.target.forward(saddle)
             inputs = scalars.double().numpy()
             if self.known is not None:
                 inputs = np.concatenate([self.known.inputs, inputs])
                 target = np.concatenate([self.known.target, target])
             self.process_ = PathProcess(inputs, target)
-        return self
 
-    def predict(self, hops: Sequence[Hop]) -> Prediction:
-        """Forward barriers of hops, eV, with calibrated spreads."""
-        raw = self.barriers(self.energies([graph_of(hop) for hop in hops]))
+    @property
+    def target(self) -> LogShift:
+        """Space in which barriers are compared and intervals calibrated."""
+        return self.config.target
+
+    def _predict(self, hops: Sequence[Hop]) -> Prediction:
+        raw = self.barriers(self.member_energies([graph_of(hop) for hop in hops]))
         return self.calibration_.calibrated(raw)
 
     def barriers(self, energies: HopEnergies) -> Prediction:
@@ -293,8 +205,15 @@ class HopEnsemble(Estimator):
         """Where the networks are: ``cpu`` or ``cuda``."""
         return next(self.networks_[0].parameters()).device.type
 
-    def energies(self, graphs: Sequence[HopData]) -> HopEnergies:
+    def energies(self, records: Sequence[Hop]) -> HopEnergies:
+        """The members' energies of (n,) hops, with calibrated spreads."""
+        raw = self.member_energies([graph_of(hop) for hop in records])
+        return raw.inflated(self.calibration_.inflation)
+
+    def member_energies(self, graphs: Sequence[HopData]) -> HopEnergies:
         """Site energies and saddles of all hops of some graphs, in the order of the graphs.
+
+        Spreads are not calibrated.
 
         Args:
             graphs: From :func:`ionbridge.structures.features.graph.hop_graph` or
@@ -351,20 +270,20 @@ class HopEnsemble(Estimator):
     def crystal_energies(self, graphs: Sequence[MigrationGraph]) -> list[HopEnergies]:
         """The members' energies of the unique hops of each crystal, with calibrated spreads."""
         data = [migration_graph_data(graph) for graph in graphs]
-        whole = self.energies(data).inflated(self.calibration_.inflation)
+        whole = self.member_energies(data).inflated(self.calibration_.inflation)
         parts = whole.divided([len(graph.hops) for graph in graphs])
         return [
             part._replace(in_domain=part.in_domain & self._known(graph))
             for part, graph in zip(parts, graphs, strict=True)
         ]
 
-    def in_domain(self, hops: Sequence[Hop]) -> NDArray[np.bool_]:
+    def in_domain(self, records: Sequence[Hop]) -> NDArray[np.bool_]:
         """(n,) True where embedding, elements and length are like those of the training."""
-        energies = self.energies([graph_of(hop) for hop in hops])
+        energies = self.member_energies([graph_of(hop) for hop in records])
         seen = [
             {hop.working_ion, *(k for s in hop.host_species for k in s)} <= self.domain_.elements
             and hop.distance_A <= LONGEST_HOP_A
-            for hop in hops
+            for hop in records
         ]
         found: NDArray[np.bool_] = energies.in_domain & np.array(seen, dtype=bool)
         return found
@@ -409,14 +328,26 @@ class HopEnsemble(Estimator):
         elements = {k for s in graph.crystal.species for k in s} | {graph.working_ion}
         return elements <= self.domain_.elements
 
-    def embedding(self, graphs: Sequence[HopData]) -> NDArray[np.float64]:
-        """(n_hops, n_features) points of hops in the space where nearness means likeness."""
+    def embedding(self, records: Sequence[Hop]) -> NDArray[np.float64]:
+        """(n, n_features) what the first network makes of the paths."""
+        return self._embedding([graph_of(hop) for hop in records])
+
+    def points(self, records: Sequence[Hop]) -> NDArray[np.float64]:
+        """(n, n_features) points in the space where nearness means likeness."""
+        return self.embedding(records)
+
+    def were_trained_on(self, records: Sequence[Hop]) -> NDArray[np.bool_]:
+        """(n,) True for hops whose embedding is that of a training hop."""
+        distance, _ = cKDTree(self.domain_.reference).query(super().points(records))
+        return np.asarray(distance < SAME_HOP * self.domain_.threshold)
+
+    def _embedding(self, graphs: Sequence[HopData]) -> NDArray[np.float64]:
         parts = []
         with torch.no_grad():
             for first in range(0, len(graphs), BATCH_SIZE):
                 batch = HopData.batch_of(graphs[first : first + BATCH_SIZE])
                 parts.append(self.networks_[0](batch).embedding.double().numpy())
-        return np.concatenate(parts)
+        return np.concatenate(parts) if parts else np.zeros((0, len(self.domain_.center)))
 
     def _start(self, member: int, scalars: torch.Tensor) -> tuple[HopNetwork, ParameterGroups]:
         """A member before its training, and what of it will move."""

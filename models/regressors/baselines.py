@@ -12,11 +12,11 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from ionbridge.models.barriers.hop_model import Floats, HopModel
 from ionbridge.models.checkpoint import Arrays
 from ionbridge.models.cross_validation import Rows, grouped_folds, out_of_fold
 from ionbridge.models.hop_networks.hop_graphs import features_of, on_path
 from ionbridge.models.prediction import Prediction
-from ionbridge.models.regressors.baseline import Baseline, Floats
 from ionbridge.models.regressors.gaussian_process import GaussianProcessBaseline
 from ionbridge.models.regressors.trees import Forest
 from ionbridge.models.transforms import LogShift
@@ -27,7 +27,7 @@ from ionbridge.structures.records import Hop
 
 
 @dataclass
-class GlobalMean(Baseline):
+class GlobalMean(HopModel):
     """The mean of all training barriers, whatever the hop."""
 
     kind: ClassVar[str] = "global_mean"
@@ -55,7 +55,7 @@ class GlobalMean(Baseline):
 
 
 @dataclass
-class FamilyIonMean(Baseline):
+class FamilyIonMean(HopModel):
     """Mean of the same family and ion; else of the family, of the ion, of everything."""
 
     kind: ClassVar[str] = "family_mean"
@@ -95,7 +95,7 @@ class FamilyIonMean(Baseline):
 
 
 @dataclass
-class ExtraTreesBaseline(Baseline):
+class ExtraTreesBaseline(HopModel):
     """Extremely randomised trees on path geometry and composition, target ln(barrier + shift).
 
     Trees: Geurts et al., Mach. Learn. 63, 3 (2006). The trees' mean in log space is a geometric
@@ -177,7 +177,7 @@ class ExtraTreesBaseline(Baseline):
 
 
 @dataclass
-class BondValenceBarrier(Baseline):
+class BondValenceBarrier(HopModel):
     """Barrier of the bond-valence minimum-energy path, calibrated as a + b E by least deviations.
 
     E is the highest point of the relaxed path above its first image. Hops without bond valences
@@ -222,7 +222,7 @@ class BondValenceBarrier(Baseline):
         return model
 
 
-BASELINES: dict[str, type[Baseline]] = {
+BASELINES: dict[str, type[HopModel]] = {
     baseline.kind: baseline
     for baseline in (
         GlobalMean,

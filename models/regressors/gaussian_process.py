@@ -12,10 +12,10 @@ from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize
 from scipy.spatial.distance import cdist
 
+from ionbridge.models.barriers.hop_model import Floats, HopModel
 from ionbridge.models.checkpoint import Arrays
 from ionbridge.models.hop_networks.hop_graphs import graph_of, one_way
 from ionbridge.models.prediction import Prediction
-from ionbridge.models.regressors.baseline import Baseline, Floats
 from ionbridge.models.transforms import LogShift
 from ionbridge.structures.features.graph import PATH_SCALARS
 from ionbridge.structures.records import Hop
@@ -147,7 +147,7 @@ class PathProcess:
 
 
 @dataclass
-class GaussianProcessBaseline(Baseline):
+class GaussianProcessBaseline(HopModel):
     """A :class:`PathProcess` on its own: noise is aleatoric, posterior spread epistemic.
 
     Attributes:

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from ionbridge.models.adaptation.adapt import adapt
-from ionbridge.models.barriers.barrier_energies import hop_points
 from ionbridge.models.checkpoint import model_checksum
 from ionbridge.models.library import find, load
 from ionbridge.screening.campaign.acquisition import choose
@@ -172,7 +171,7 @@ def wanted(
     std = np.array([float(row.get(STD_COLUMN.get(objective.column, "")) or 0.0) for row in rows])
     ensemble = load(model)
     graphs = [find_hops(crystals[row["candidate_id"]]) for row in rows]
-    points = np.array([hop_points(ensemble, graph.hops).mean(axis=0) for graph in graphs])
+    points = np.array([ensemble.points(graph.hops).mean(axis=0) for graph in graphs])
     cost = np.array([float(len(graph.crystal.species)) ** 2 for graph in graphs])
     best = float(np.sort(mean)[::-1][min(settings.batch, len(mean)) - 1])
     order = choose(mean, std, points, settings.batch, settings.acquisition, best, cost)

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from tqdm import tqdm
 
-from ionbridge.models.barriers.barrier_energies import crystal_energies
 from ionbridge.models.checkpoint import IncompatibleModelError, model_checksum
 from ionbridge.models.estimator import table_html
 from ionbridge.models.library import DEFAULTS, find
@@ -408,7 +407,7 @@ class Campaign:
             **({"left_out": left_out} if left_out else {}),
         }
         model = loaded_model(predictor.model, device)
-        energies = crystal_energies(model, [top.graph for top in tops]) if tops else []
+        energies = model.crystal_energies([top.graph for top in tops]) if tops else []
         networks = [Network(*pair) for pair in zip(tops, energies, strict=True)]
         page = render(self.table_, record, cell, networks, self.table_.columns)
         write_atomically(folder / REPORT_FILE, page)

@@ -16,8 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ionbridge.models.barriers.barrier_energies import crystal_energies
-from ionbridge.models.hop_networks.ensemble import HopEnergies
+from ionbridge.models.barriers.hop_model import HopEnergies
 from ionbridge.screening.campaign.candidates import Candidate, Candidates
 from ionbridge.screening.campaign.ranking import ranking
 from ionbridge.screening.campaign.refine_settings import RefineSettings
@@ -108,7 +107,7 @@ class Refiner:
 
     def _refined(self, crystal: Crystal, graph: MigrationGraph) -> Row:
         network = loaded_model(self.predictor.model, self.predictor.device)
-        energies = crystal_energies(network, [graph])[0]
+        energies = network.crystal_energies([graph])[0]
         found: dict[int, HopBarrier] = {}
         labels: list[Row] = []
         fidelities = measured_fidelities()

@@ -191,6 +191,4 @@ def ageing_model(base_cell: str) -> AgeingRom:
         raise InputError(
             f"no ageing model for the base cell '{base_cell}'; known: {', '.join(MODELS)}"
         )
-    model = library.load(name)
-    assert isinstance(model, AgeingRom)
-    return model
+    return AgeingRom.load(library.find(name))

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ionbridge.models.cells.cell_rom import CellRom
-from ionbridge.models.library import load, names
+from ionbridge.models.library import find, names
 from ionbridge.screening.cell.designs import Design
 from ionbridge.screening.cell.discharge import failed
 from ionbridge.screening.cell.rom import predict_designs, unfit
 from ionbridge.screening.cell.shipped import rom_for
 from ionbridge.screening.cell.simulation import Discharges
-from ionbridge.screening.errors import InputError
 from ionbridge.screening.execution.executor import Executor
 from ionbridge.screening.table import Row
 
@@ -55,13 +54,10 @@ def solver(model: str | None, base: str, executor: Executor) -> tuple[str, Solve
         executor: Where PyBaMM runs.
 
     Raises:
-        InputError: A model of another kind.
+        IncompatibleModelError: Unknown or broken model, or one of another kind.
     """
     shipped = rom_for(base) if rom_for(base) in names() and not unfit(base) else PHYSICS[0]
     name = model or shipped
     if name in PHYSICS:
         return name, simulated(executor, name)
-    found = load(name)
-    if not isinstance(found, CellRom):
-        raise InputError(f"{name} is no reduced-order cell model")
-    return name, predicted(found)
+    return name, predicted(CellRom.load(find(name)))

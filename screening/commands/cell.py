@@ -269,7 +269,7 @@ def _predict(args: argparse.Namespace) -> int:
 
 def _predict_fitted(args: argparse.Namespace) -> int:
     from ionbridge.models.cells.cell_discrepancy import CellDiscrepancy
-    from ionbridge.models.library import load
+    from ionbridge.models.library import find
     from ionbridge.screening.cell.fitted import (
         MODEL,
         FittedPredictor,
@@ -286,9 +286,7 @@ def _predict_fitted(args: argparse.Namespace) -> int:
         raise InputError("--fitted DIR needs --c-rates, for example 0.5,1,2")
     rates = parse_rates(args.c_rates)
     fit = read_fit(args.fitted)
-    model = load(args.model or MODEL)
-    if not isinstance(model, CellDiscrepancy):
-        raise InputError(f"--model {args.model}: a model of what fitted cells lack is wanted")
+    model = CellDiscrepancy.load(find(args.model or MODEL))
     check_new_folder(args.out)
     rows = predict_rates(FittedPredictor(fit, model), rates)
     args.out.mkdir(parents=True, exist_ok=True)
@@ -380,13 +378,9 @@ def _record(
 def _cell_rom(name: str) -> Any:
     """A reduced-order cell model by name or folder."""
     from ionbridge.models.cells.cell_rom import CellRom
-    from ionbridge.models.library import load
-    from ionbridge.screening.errors import InputError
+    from ionbridge.models.library import find
 
-    model = load(name)
-    if not isinstance(model, CellRom):
-        raise InputError(f"{name} is no reduced-order cell model")
-    return model
+    return CellRom.load(find(name))
 
 
 def _wrote(out: Path, rows: list[Any], curves: bool = True) -> int:

@@ -55,13 +55,17 @@ def _age(args: argparse.Namespace) -> int:
 
 def _life(args: argparse.Namespace) -> int:
     from ionbridge.models import library
-    from ionbridge.models.cells.cycle_life import LifeLine
-    from ionbridge.screening.cell.life_tables import LIFE_COLUMNS, life_model, life_rows
+    from ionbridge.screening.cell.life_tables import (
+        LIFE_COLUMNS,
+        LIFE_TABLES,
+        life_model,
+        life_rows,
+    )
     from ionbridge.screening.errors import InputError
 
     check_output(args.out, args.features, args.model)
     model = library.load(args.model or life_model(args.features))
-    if not isinstance(model, LifeLine):
+    if model.kind not in LIFE_TABLES:
         raise InputError(f"--model {args.model}: a model of cycle life is wanted (cycle-life)")
     return _write(life_rows(args.features, model), args.out, LIFE_COLUMNS)
 

@@ -34,7 +34,7 @@ from ionbridge.structures.transport.closed_forms import PREFACTOR_STD_DECADES, n
 from ionbridge.structures.units import BOLTZMANN_EV_PER_K, FARADAY_C_PER_MOL, MAH_PER_C
 
 if TYPE_CHECKING:  # steps import what they run; seconds that a list of entries does not need
-    from ionbridge.models.hop_networks.ensemble import HopEnergies
+    from ionbridge.models.barriers.hop_model import HopEnergies
 
 EXACT = ValidatedError(0.0, 0, "exact formula")
 HAVEN_STD_DECADES = 0.3
@@ -409,7 +409,7 @@ def _jump_network(tables: Tables, context: StepContext) -> Mapping[str, list[Row
 
 def _energies(rows: Sequence[Row]) -> HopEnergies:
     """Site energies and saddles from rows of barriers; symmetric where only a barrier is known."""
-    from ionbridge.models.hop_networks.ensemble import HopEnergies
+    from ionbridge.models.barriers.hop_model import HopEnergies
 
     n = max(len(row.get("kra_eV", (0,))) for row in rows)
 

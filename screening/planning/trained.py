@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,43 +52,41 @@ from ionbridge.structures.records import Hop, UnusableStructureError
 if TYPE_CHECKING:  # steps import what they run
     from ionbridge.models.conductors.diffusivity import DiffusivityProcess
 
-KINDS_OF_ENTRIES: Mapping[str, Kind] = {
-    "hop_ensemble": "network",
-    "trees": "trees",
-    "gaussian_process": "process",
-    "global_mean": "means",
-    "family_mean": "means",
-    "bond_valence": "formula",
-    "conductivity_trees": "trees",
-    "property_trees": "trees",
-    "few_label_conductivity": "process",
-    "physics_fed": "process",
-    "diffusivity_process": "process",
-    "cycle_life": "process",
+
+@dataclass(frozen=True)
+class Learnt:
+    """How models of one kind on disk become entries; known without importing their class.
+
+    Attributes:
+        kind: Of the entry.
+        inputs: Kind of record that it predicts.
+        cost_s: Seconds a record, where the card states none.
+        measures: Whether it tells how far a record is from the training set.
+    """
+
+    kind: Kind
+    inputs: str
+    cost_s: float = 0.05
+    measures: bool = False
+
+
+LEARNT: Mapping[str, Learnt] = {
+    "hop_ensemble": Learnt("network", "hop", 0.15, measures=True),
+    "physics_fed": Learnt("process", "hop", 0.1, measures=True),
+    "trees": Learnt("trees", "hop"),
+    "gaussian_process": Learnt("process", "hop"),
+    "global_mean": Learnt("means", "hop"),
+    "family_mean": Learnt("means", "hop"),
+    "bond_valence": Learnt("formula", "hop"),
+    "conductivity_trees": Learnt("trees", "composition", 0.01, measures=True),
+    "few_label_conductivity": Learnt("process", "composition", 0.01),
+    "property_trees": Learnt("trees", "composition", measures=True),
+    "diffusivity_process": Learnt("process", "composition"),
+    "cycle_life": Learnt("process", "early_cycles"),
 }
-HOP_KINDS = frozenset(
-    (
-        "hop_ensemble",
-        "physics_fed",
-        "trees",
-        "gaussian_process",
-        "global_mean",
-        "family_mean",
-        "bond_valence",
-    )
-)
+"""By kind on disk; a kind of the library that is missing here predicts no record by itself."""
 STATED_KEYS = ("mae_eV", "mae_decades", "mae")
 """Where a card's validation states the mean absolute error."""
-COST_S = {
-    "hop_ensemble": 0.15,
-    "physics_fed": 0.1,
-    "conductivity_trees": 0.01,
-    "few_label_conductivity": 0.01,
-    "property_trees": 0.05,
-}
-"""Seconds a record, where the card states none."""
-WITHOUT_STEP = frozenset(("hop_encoder", "conduction_estimate"))
-"""Kinds that others start from and that predict nothing by themselves."""
 
 
 def trained_entries() -> tuple[list[Entry], list[tuple[str, str]]]:
@@ -116,25 +115,24 @@ def entry_of(name: str, folder: Path) -> Entry | None:
     card = library.read_card(folder)
     settings = read_mapping(folder / CONFIG, json.loads)
     kind = str(settings.get("kind"))
-    if kind in WITHOUT_STEP:
-        return None
-    if kind not in KINDS_OF_ENTRIES:
+    if kind not in LEARNT:
         if kind in library.KINDS:
             return None
         raise _refused(folder, f"unknown kind {kind!r}")
     output = str(card.get("quantity", "")).removesuffix("_eV")
     if output not in QUANTITIES:
         raise _refused(folder, f"the card names the quantity {output!r}, which no step knows")
-    inputs, run, measure = _steps(kind, output, folder)
-    judge = partial(_error_on_labels, folder) if inputs == ("hop",) else None
+    learnt = LEARNT[kind]
+    run, measure = _steps(learnt.inputs, output, folder)
+    judge = partial(_error_on_labels, folder) if learnt.inputs == "hop" else None
     return Entry(
         name=name,
-        kind=KINDS_OF_ENTRIES[kind],
+        kind=learnt.kind,
         about=str(card.get("predicts", output)),
-        inputs=inputs,
+        inputs=(learnt.inputs,),
         outputs=(output,),
         fidelity=_fidelity(card),
-        cost_s=float(card.get("cost_s", COST_S.get(kind, 0.05))),
+        cost_s=float(card.get("cost_s", learnt.cost_s)),
         errors={output: validated_errors(folder, card)},
         domain=EntryDomain(
             frozenset(map(str, card.get("working_ions", ()))),
@@ -149,7 +147,7 @@ def entry_of(name: str, folder: Path) -> Entry | None:
         folder=folder,
         origin="shipped" if folder.parent == library.LIBRARY.resolve() else str(folder),
         run=run,
-        measure=measure,
+        measure=measure if learnt.measures else None,
         judge=judge,
     )
 
@@ -231,22 +229,16 @@ Floats = NDArray[np.float64]
 Measure = Callable[[Tables], Sequence[float]]
 
 
-def _steps(kind: str, output: str, folder: Path) -> tuple[tuple[str, ...], Run, Measure | None]:
-    """Inputs, what runs the model, and what measures the distance to its training set."""
-    if kind in HOP_KINDS:
-        measured = kind in ("hop_ensemble", "physics_fed")
-        measure = partial(_hop_distances, folder) if measured else None
-        return ("hop",), partial(_predict_hops, folder), measure
-    if kind == "cycle_life":
-        return ("early_cycles",), partial(_predict_lives, folder), None
-    if kind == "diffusivity_process":
-        return ("composition",), partial(_predict_diffusivities, folder), None
-    known = kind != "few_label_conductivity"  # that one judges single rows itself
-    return (
-        ("composition",),
-        partial(_predict_rows, folder, output, "composition"),
-        partial(_row_distances, folder, "composition") if known else None,
-    )
+def _steps(inputs: str, output: str, folder: Path) -> tuple[Run, Measure]:
+    """What runs the model, and what measures the distance to its training set."""
+    if inputs == "hop":
+        return partial(_predict_hops, folder), partial(_hop_distances, folder)
+    measure = partial(_row_distances, folder)
+    if inputs == "early_cycles":
+        return partial(_predict_lives, folder), measure
+    if output == "diffusivity":
+        return partial(_predict_diffusivities, folder), measure
+    return partial(_predict_rows, folder, output), measure
 
 
 @lru_cache(maxsize=4)
@@ -272,21 +264,19 @@ def predicted_hops(model: Any, rows: Sequence[Row]) -> list[Row]:
 
 
 def _hop_rows(model: Any, rows: Sequence[Row]) -> list[Row]:
-    from ionbridge.models.barriers.barrier_energies import hop_energies
-    from ionbridge.models.barriers.hop_barrier import HopBarrierModel
     from ionbridge.screening.labelling.bands.potential_profile import with_potential_profile
 
     if not rows:
         return []
     hops = [hop_of(row) for row in rows]
-    if isinstance(model, HopBarrierModel) and model.asks_for_profile:
+    if model.asks_for_profile:
         hops = [with_potential_profile(hop) for hop in hops]
     prediction = model.predict(hops)
     inside = model.in_domain(hops)
     result = [
         hop_row(row, prediction.mean[i], prediction.std[i], inside[i]) for i, row in enumerate(rows)
     ]
-    energies = hop_energies(model, hops)
+    energies = model.energies(hops)
     has_members = len(energies.kra_eV) > 1
     for i, row in enumerate(result):
         row |= {
@@ -322,24 +312,10 @@ def _distance(model: Any, rows: Sequence[Row], hops: Callable[[Row], Sequence[Ho
     found = []
     for row in rows:
         try:
-            found.append(float(np.median(hop_distances(model, hops(row)))))
+            found.append(float(np.median(model.distance(hops(row)))))
         except (UnusableStructureError, ValueError):
             continue
     return found
-
-
-def hop_distances(model: Any, hops: Sequence[Hop]) -> Floats:
-    """(n,) distance of hops to the training set of a model, 1 being the edge of its domain."""
-    from ionbridge.models.barriers.hop_barrier import HopBarrierModel
-    from ionbridge.models.hop_networks.hop_graphs import graph_of
-
-    if isinstance(model, HopBarrierModel):
-        return model.distance(hops)
-    return np.asarray(model.domain_.distance(model.embedding([graph_of(hop) for hop in hops])))
-
-
-SAME_HOP = 1e-4
-"""Distance to a training row, in units of the edge of the domain, below which it is that row."""
 
 
 def _error_on_labels(folder: Path, tables: Tables) -> Mapping[str, ValidatedError]:
@@ -349,31 +325,13 @@ def _error_on_labels(folder: Path, tables: Tables) -> Mapping[str, ValidatedErro
         return {}
     model, hops = loaded(folder), [hop_of(row) for row in rows]
     try:
-        if were_trained_on(model, hops).any():
+        if model.were_trained_on(hops).any():
             return {}
         gap = model.predict(hops).mean - np.array([float(row["barrier_eV"]) for row in rows])
     except (UnusableStructureError, ValueError):
         return {}
     std = MAE_TO_STD * float(np.mean(np.abs(gap)))
     return {"migration_barrier": ValidatedError(std, len(rows), f"{len(rows)} labels given")}
-
-
-def were_trained_on(model: Any, hops: Sequence[Hop]) -> NDArray[np.bool_]:
-    """(n,) True for hops that are among the training rows of a model."""
-    from scipy.spatial import cKDTree
-
-    from ionbridge.models.barriers.hop_barrier import HopBarrierModel
-    from ionbridge.models.hop_networks.ensemble import HopEnsemble
-    from ionbridge.models.hop_networks.hop_graphs import graph_of
-
-    if isinstance(model, HopBarrierModel):
-        return model.were_trained_on(hops)
-    if not isinstance(model, HopEnsemble):
-        return np.zeros(len(hops), dtype=bool)
-    domain = model.domain_
-    scaled = (model.embedding([graph_of(hop) for hop in hops]) - domain.center) / domain.scale
-    distance, _ = cKDTree(domain.reference).query(scaled)
-    return np.asarray(distance < SAME_HOP * domain.threshold)
 
 
 def _predict_diffusivities(
@@ -425,13 +383,13 @@ def _by_predict(rows: Sequence[Row], quantity: str, predicted: Callable[[Row], R
 
 
 def _predict_rows(
-    folder: Path, output: str, needs: str, tables: Tables, context: StepContext
+    folder: Path, output: str, tables: Tables, context: StepContext
 ) -> Mapping[str, list[Row]]:
     from ionbridge.screening.prediction.conductivities import conductivity_rows
     from ionbridge.screening.prediction.rows import each_or_failed, predicted_rows
     from ionbridge.structures.io.json_records import crystal_from_json
 
-    model, rows = loaded(folder), tables[needs]
+    model, rows = loaded(folder), tables["composition"]
     is_shipped = folder.name == library.DEFAULTS["conductivity"]
     column = QUANTITIES[output].column
 
@@ -470,25 +428,16 @@ def _predict_lives(folder: Path, tables: Tables, context: StepContext) -> Mappin
     return {"cycle_life": row_by_row(tables["early_cycles"], life)}
 
 
-def _row_distances(folder: Path, needs: str, tables: Tables) -> list[float]:
+def _row_distances(folder: Path, tables: Tables) -> list[float]:
     """Distance to the training set of each composition, or of that of each crystal."""
-    from ionbridge.models.conductors.conductivity import ConductivityTrees
-    from ionbridge.structures.features.conductor_descriptors import composition_block, conductor_ion
-
     model = loaded(folder)
-    rows = tables.get(needs) or [
+    rows = tables.get("composition") or [
         composition_in(crystal_of(row)) for row in tables.get("crystal", ())
     ]
     distances = []
     for row in rows:
         try:
-            record = composition_of(row)
-            if isinstance(model, ConductivityTrees):
-                domain = model.domains_.get(conductor_ion(record))
-                if domain is not None:
-                    distances.append(float(domain.distance(composition_block(record)[None])[0]))
-            else:
-                distances.append(float(model.distance([record])[0]))
+            distances.append(float(model.distance([composition_of(row)])[0]))
         except (UnusableStructureError, ValueError):
             continue
-    return distances
+    return [distance for distance in distances if math.isfinite(distance)]

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from ionbridge.models import library
-from ionbridge.models.barriers.barrier_energies import hop_points
 from ionbridge.screening.campaign.acquisition import choose
 from ionbridge.screening.labelling.bands.hop_cell import hop_cell_of_crystal, hop_cell_of_hop
 from ionbridge.screening.labelling.bands.neb import NebSettings
@@ -74,7 +73,7 @@ def wanted_labels(
     model = library.load(name)
     hops = [task.hop for task in tasks]
     prediction = model.predict(hops)
-    points = hop_points(model, hops)
+    points = model.points(hops)
     found: list[WantedLabel] = []
     for i in choose(prediction.mean, prediction.epistemic_std, points, SPARE * n, "spread"):
         n_atoms = _cell_size(tasks[i])

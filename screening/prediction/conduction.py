@@ -3,7 +3,7 @@
 The network gives each hop the energy of the ion on both of its sites and a kinetically resolved
 barrier (KRA). Here these become one energy for each orbit of sites and one saddle for each orbit of
 hops, and from them percolation barriers and the exact diffusion tensor. All values of a crystal
-belong to one centre, that of `ionbridge.models.hop_networks.ensemble.HopEnergies`, which is also
+belong to one centre, that of `ionbridge.models.barriers.hop_model.HopEnergies`, which is also
 what is reported of its hops. Uncertainty: a draw takes one member of the ensemble for all hops of
 the crystal and adds the aleatoric part to each orbit of hops; the draws give the spread of the
 percolation barrier around the centre. Diffusivity and conductivity are those of
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from ionbridge.models.hop_networks.ensemble import HopEnergies
+from ionbridge.models.barriers.hop_model import HopEnergies
 from ionbridge.screening.prediction.estimate import estimated_rows
 from ionbridge.screening.prediction.sampling import N_DRAWS, draws
 from ionbridge.screening.table import Row

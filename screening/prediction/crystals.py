@@ -11,11 +11,8 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from typing import Any, TypeVar
 
-from ionbridge.models.barriers.barrier_energies import crystal_energies
-from ionbridge.models.barriers.hop_barrier import HopBarrierModel
-from ionbridge.models.hop_networks.ensemble import HopEnergies, HopEnsemble
+from ionbridge.models.barriers.hop_model import HopEnergies
 from ionbridge.models.library import DEFAULTS, load
-from ionbridge.models.regressors.baseline import Baseline
 from ionbridge.screening.campaign.candidates import Candidate
 from ionbridge.screening.campaign.filters import Filters
 from ionbridge.screening.campaign.prescreen import Prescreen
@@ -157,7 +154,7 @@ class CrystalPredictor:
         """The hops, with a potential's energies for a model that reads them."""
         graph = find_hops(crystal)
         model = loaded_model(self.model, self.device)
-        if not (isinstance(model, HopBarrierModel) and model.asks_for_profile):
+        if not model.asks_for_profile:
             return graph
         return replace(graph, hops=tuple(with_potential_profile(hop) for hop in graph.hops))
 
@@ -202,7 +199,7 @@ class CrystalPredictor:
             return []
         model = loaded_model(self.model, self.device)
         try:
-            energies = crystal_energies(model, [one.graph for one in ready])
+            energies = model.crystal_energies([one.graph for one in ready])
             rows = [
                 self._guarded(one.crystal, partial(self._hop_row, one, own))
                 for one, own in zip(ready, energies, strict=True)
@@ -222,7 +219,7 @@ class CrystalPredictor:
 
     def _row_alone(self, one: _Prepared) -> Row:
         model = loaded_model(self.model, self.device)
-        hops = self._hop_row(one, crystal_energies(model, [one.graph])[0])
+        hops = self._hop_row(one, model.crystal_energies([one.graph])[0])
         return self._table_row(one, estimated_rows([hops], [one.crystal])[0])
 
     def _table_row(self, one: _Prepared, values: Row) -> Row:
@@ -246,7 +243,7 @@ def loaded_model(name: str, device: str = "auto") -> Any:
         InputError: A model of another kind, or no such device.
     """
     model = load(name)
-    if not isinstance(model, Baseline | HopEnsemble):
+    if model.inputs != "hop":
         raise InputError(
             f"model '{name}' ({type(model).__name__}) gives no barriers of hops; crystals need them"
         )

@@ -18,7 +18,7 @@ from ionbridge.models.conductors.conduction_estimate import (
     Value,
 )
 from ionbridge.models.conductors.conductivity import ConductivityTrees
-from ionbridge.models.library import DEFAULTS, load
+from ionbridge.models.library import DEFAULTS, find
 from ionbridge.screening.table import noted
 from ionbridge.structures.chemistry import composition
 from ionbridge.structures.chemistry.known_conductors import known_conductor
@@ -36,17 +36,13 @@ REFERENCE_SOURCE = "reference"
 @lru_cache(maxsize=1)
 def measured_compositions() -> ConductivityTrees:
     """The shipped model of measured conductivities, loaded once a process."""
-    model = load(DEFAULTS["conductivity"])
-    assert isinstance(model, ConductivityTrees)
-    return model
+    return ConductivityTrees.load(find(DEFAULTS["conductivity"]))
 
 
 @lru_cache(maxsize=1)
 def estimator() -> ConductionEstimate:
     """The shipped combination, loaded once a process."""
-    model = load(DEFAULTS["conduction"])
-    assert isinstance(model, ConductionEstimate)
-    return model
+    return ConductionEstimate.load(find(DEFAULTS["conduction"]))
 
 
 def of_compositions(

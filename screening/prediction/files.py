@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 from tqdm import tqdm
 
-from ionbridge.models.conductors.diffusivity import DiffusivityProcess
 from ionbridge.models.library import DEFAULTS
 from ionbridge.screening.campaign.refine_settings import RefineSettings
 from ionbridge.screening.campaign.refinement import Refiner, better, fidelity_columns, refused_row
@@ -22,7 +21,6 @@ from ionbridge.screening.prediction.conductivities import (
     COLUMNS_WITH_SOURCES,
     CONDUCTIVITY_COLUMNS,
     FROM_CRYSTAL,
-    ConductivityModel,
     conductivity_rows,
     with_crystal,
 )
@@ -235,21 +233,22 @@ def predicted(
         raise InputError(
             f"hops give migration_barrier, not {quantity}; give crystals for {quantity}"
         )
-    if is_table and isinstance(learnt := any_model(name), DiffusivityProcess):
+    learnt = any_model(name).quantity if is_table else None
+    if learnt == "diffusivity":
         if quantity not in (None, "diffusivity"):
             raise InputError(f"model '{name}' predicts diffusivity, not {quantity}")
-        some = _some_at_a_time(data.records)
-        rows = (
-            r for part in some for r in diffusivity_rows(learnt, part, conditions.temperature_K)
-        )
+        at = conditions.temperature_K
+        lines = partial(diffusivity_rows, any_model(name), temperature_K=at)
+        rows = (r for part in _some_at_a_time(data.records) for r in lines(part))
         return DIFFUSIVITY_COLUMNS, rows, name
     if is_table and quantity not in (None, "conductivity"):
         raise InputError(f"a conductivity table gives conductivity, not {quantity}")
-    if is_table and isinstance(known := any_model(name), ConductivityModel):
+    if learnt == "conductivity":
         _check_room_temperature(name, conditions.temperature_K)
         with_cif = _has_crystals(data.records)
         for_rows, for_crystals = tee(data.records) if with_cif else (data.records, ())
-        rows = (r for part in _some_at_a_time(for_rows) for r in conductivity_rows(known, part))
+        known = partial(conductivity_rows, any_model(name))
+        rows = (r for part in _some_at_a_time(for_rows) for r in known(part))
         if not with_cif:
             return CONDUCTIVITY_COLUMNS, rows, name
         beside = CrystalPredictor(DEFAULTS["migration_barrier"], conditions)
@@ -260,11 +259,12 @@ def predicted(
         return COLUMNS_WITH_SOURCES, both, name
     size = _size(data.records)
     if data.kind == "hops" or quantity == "migration_barrier":
-        if isinstance(any_model(name), ConductivityModel):
-            raise InputError(f"model '{name}' predicts conductivity tables, not barriers of hops")
+        if any_model(name).inputs != "hop":
+            predicts = any_model(name).quantity
+            raise InputError(f"model '{name}' predicts {predicts}, not barriers of hops")
         if potential == "rigid":
             name = model or READS_RIGID
-            if getattr(any_model(name), "asks_for_profile", False):
+            if any_model(name).asks_for_profile:
                 method = "network"  # joined by the model itself
         if method != "network":
             choice_of(method, settings).make()  # one line now rather than a note in every row

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtri
 
-from ionbridge.models.barriers.hop_barrier import SHORT, SHORT_BACKWARD, HopBarrierModel
+from ionbridge.models.barriers.hop_barrier import SHORT, SHORT_BACKWARD
 from ionbridge.models.library import load
 from ionbridge.models.transforms import LogShift
 from ionbridge.screening.campaign.refine_settings import RefineSettings
@@ -102,7 +102,7 @@ class HopPredictor:
             note = f"{self.method}: {why}; the model alone"
             return {**row, "barrier_fidelity": "network", "note": _both(row.get("note"), note)}
         model = any_model(self.model)
-        if found.method == "short" and isinstance(model, HopBarrierModel) and model.reads_energies:
+        if found.method == "short" and model.reads_energies:
             brought = {SHORT: found.forward_eV, SHORT_BACKWARD: found.backward_eV}
             (together,) = self._rows([replace(hop, extra={**hop.extra, **brought})])
         else:
@@ -122,7 +122,7 @@ class HopPredictor:
         if not hops:
             return []
         model = any_model(self.model)
-        if self.with_profile and isinstance(model, HopBarrierModel) and model.asks_for_profile:
+        if self.with_profile and model.asks_for_profile:
             hops = [with_potential_profile(hop) for hop in hops]
         return each_or_failed(hops, partial(_hop_rows, model))
 
@@ -158,5 +158,5 @@ def _both(*notes: str | None) -> str | None:
 
 @lru_cache(maxsize=2)
 def any_model(name: str) -> Any:
-    """A model of any kind that predicts hops, loaded once a process."""
+    """A model of any kind, loaded once a process."""
     return load(name)

@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 
 from ionbridge.models.conductors.host_properties import PropertyTrees
-from ionbridge.models.library import load
+from ionbridge.models.library import find
 from ionbridge.screening.prediction.reference_hull import ReferenceHull
 from ionbridge.structures.bond_valence.bond_sums import bond_valences
 from ionbridge.structures.features.conductor_descriptors import table_row
@@ -31,9 +31,7 @@ LARGEST_INDEX_VU = 0.5
 @lru_cache(maxsize=1)
 def hull_model() -> PropertyTrees:
     """The shipped model of energies above hull, loaded once a process."""
-    model = load(MODEL)
-    assert isinstance(model, PropertyTrees)
-    return model
+    return PropertyTrees.load(find(MODEL))
 
 
 def with_stability(

@@ -13,8 +13,7 @@ from ase.data.colors import jmol_colors
 from numpy.typing import NDArray
 from plotly.colors import sample_colorscale
 
-from ionbridge.models.barriers.barrier_energies import crystal_energies, hop_energies
-from ionbridge.models.hop_networks.ensemble import HopEnergies
+from ionbridge.models.barriers.hop_model import HopEnergies
 from ionbridge.models.library import DEFAULTS, load
 from ionbridge.screening.report.style import BAR, BLUE, GREY, INK, ORANGE, new_figure, titled
 from ionbridge.structures.hops.migration_graph import MigrationGraph
@@ -44,7 +43,7 @@ def hop_network(given: Any, model: str | None = None) -> go.Figure:
 
     graph = find_hops(crystal_of(given))
     return network_figure(
-        graph, crystal_energies(load(model or DEFAULTS["migration_barrier"]), [graph])[0]
+        graph, load(model or DEFAULTS["migration_barrier"]).crystal_energies([graph])[0]
     )
 
 
@@ -56,7 +55,7 @@ def barrier_along_path(hop: Hop, model: str | None = None) -> go.Figure:
             label's images (``extra["image_energies_eV"]``), or neither.
         model: Of hops, by name or folder; by default the shipped one.
     """
-    energies = hop_energies(load(model or DEFAULTS["migration_barrier"]), [hop])
+    energies = load(model or DEFAULTS["migration_barrier"]).energies([hop])
     forward = float(energies.central_barrier_eV[0])
     change = float((energies.end_eV - energies.start_eV).mean(axis=0)[0])
     std = float(np.hypot(energies.kra_eV.std(axis=0), energies.aleatoric_std_eV)[0])

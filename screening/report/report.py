@@ -23,8 +23,8 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from ionbridge.models.barriers.hop_model import HopEnergies
 from ionbridge.models.checkpoint import IncompatibleModelError
-from ionbridge.models.hop_networks.ensemble import HopEnergies
 from ionbridge.models.library import DEFAULTS, card
 from ionbridge.models.metrics import spearman
 from ionbridge.screening.campaign.hop_paths import TopHops

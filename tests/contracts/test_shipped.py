@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,20 +18,31 @@ from ionbridge.models import library
 from ionbridge.models.checkpoint import WEIGHTS, read_model
 from ionbridge.models.estimator import Estimator
 from ionbridge.screening.campaign.starter import starter_crystals, starter_neb_hops
+from ionbridge.screening.planning.trained import LEARNT
 from ionbridge.structures.hops.sites import find_hops
 from ionbridge.structures.records import Hop
 from tests.models.conductors.test_conductivity import row
 
-HOP_MODELS = ("hop-barrier",)
-TABLE_MODELS = ("conductivity-trees", "voltage", "formation-energy", "volume-change")
-SHIPPED = sorted(card.parent.name for card in library.LIBRARY.glob("*/card.yaml"))
+SHIPPED = {
+    path.parent.name: library.KINDS[json.loads(path.read_text())["kind"]]
+    for path in sorted(library.LIBRARY.glob("*/config.json"))
+}
+"""Every shipped model and its class."""
+ONE_A_KIND = {home.kind: name for name, home in SHIPPED.items()}
+
+
+def one_a_kind(*inputs: str) -> list[str]:
+    """A shipped model of each kind that predicts lists of these records."""
+    return [name for name in ONE_A_KIND.values() if SHIPPED[name].inputs in inputs]
+
+
 PARTS = ("mean", "aleatoric_std", "epistemic_std")
 ROUNDING = 2e-5
 """Networks add in another order in another batch, in single precision; their energies are eV."""
 
 
 def records_of(name: str) -> list[Any]:
-    if name in HOP_MODELS:
+    if SHIPPED[name].inputs == "hop":
         return [hop for hop in starter_neb_hops() if isinstance(hop, Hop)][:6]
     return [row(k, lattice=False) for k in range(6)]
 
@@ -40,7 +52,7 @@ def values(model: Any, records: list[Any]) -> np.ndarray:
     return np.array([getattr(prediction, part) for part in PARTS])
 
 
-@pytest.mark.parametrize("name", [*HOP_MODELS, *TABLE_MODELS])
+@pytest.mark.parametrize("name", one_a_kind("hop", "composition"))
 class TestEveryShippedModel:
     def test_neither_order_nor_company_changes_a_row(self, name: str) -> None:
         model, records = library.load(name), records_of(name)
@@ -107,6 +119,14 @@ def test_every_kind_is_an_estimator_under_its_name_and_writes_no_folder_itself(k
     assert (home.save, home.load.__func__) == (Estimator.save, Estimator.load.__func__)
 
 
+def test_the_catalogue_knows_what_models_of_a_kind_predict_without_importing_them() -> None:
+    inputs = {kind: library.KINDS[kind].inputs for kind in library.KINDS}
+    assert {kind: learnt.inputs for kind, learnt in LEARNT.items()} == {
+        kind: inputs[kind] for kind in LEARNT
+    }
+    assert {kind for kind in inputs if inputs[kind] in ("hop", "composition")} <= LEARNT.keys()
+
+
 def test_settings_of_a_model_folder_are_read_without_torch() -> None:
     script = (
         "import sys; from ionbridge.models import estimator, library; "
@@ -116,7 +136,7 @@ def test_settings_of_a_model_folder_are_read_without_torch() -> None:
     assert done.stdout.strip() == "False", done.stderr
 
 
-@pytest.mark.parametrize("name", HOP_MODELS)
+@pytest.mark.parametrize("name", one_a_kind("hop"))
 def test_a_model_says_where_it_works_and_refuses_what_is_not_there(name: str) -> None:
     model = library.load(name)
     assert model.to("cpu").device == "cpu"

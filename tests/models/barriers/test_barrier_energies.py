@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice
 
-from ionbridge.models.barriers.barrier_energies import crystal_energies
 from ionbridge.models.library import load
 from ionbridge.models.regressors.baselines import BASELINES
 from ionbridge.screening.prediction.conduction import Conditions, conduction_row, site_energies
@@ -64,7 +63,7 @@ def test_barriers_given_hop_by_hop_are_made_to_close_every_loop():
     graph = find_hops(lithium_nitride())
     model = BASELINES["trees"]().fit(hops, barrier)
     model.ions_ = ["Li"]
-    (energies,) = crystal_energies(model, [graph])
+    (energies,) = model.crystal_energies([graph])
     orbit_of = {}
     for k, hop in enumerate(graph.hops):
         for end, values in (("start_site", energies.start_eV), ("end_site", energies.end_eV)):
@@ -74,5 +73,5 @@ def test_barriers_given_hop_by_hop_are_made_to_close_every_loop():
     forward = energies.central_barrier_eV
     assert (np.minimum(forward, forward - (energies.end_eV - energies.start_eV)[0]) > -1e-9).all()
     turned = replace(graph, hops=tuple(hop.reversed() for hop in graph.hops))
-    (back,) = crystal_energies(model, [turned])
+    (back,) = model.crystal_energies([turned])
     np.testing.assert_allclose(back.start_eV, energies.end_eV, atol=1e-9)

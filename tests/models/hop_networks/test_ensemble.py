@@ -7,14 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from ionbridge.models.barriers.hop_model import HopEnergies
 from ionbridge.models.checkpoint import CONFIG
 from ionbridge.models.estimator import NotFittedError
-from ionbridge.models.hop_networks.ensemble import (
-    HopEnergies,
-    HopEnsemble,
-    HopEnsembleConfig,
-    with_encoded_host,
-)
+from ionbridge.models.hop_networks.ensemble import HopEnsemble, HopEnsembleConfig, with_encoded_host
 from ionbridge.models.hop_networks.finetuning import (
     GENERAL,
     STRATEGIES,
@@ -84,7 +80,7 @@ def test_another_seed_and_another_member_differ(model):
 
 def test_a_prediction_is_the_members_middle_and_spread(model):
     prediction = model.predict(HOPS)
-    energies = model.energies([graph_of(hop) for hop in HOPS])
+    energies = model.member_energies([graph_of(hop) for hop in HOPS])
     forward = energies.kra_eV + 0.5 * (energies.end_eV - energies.start_eV)
     assert forward.shape == (2, len(HOPS))
     # two members: between them, on the logarithmic scale
@@ -125,7 +121,7 @@ def test_an_unfitted_model_says_so(tmp_path):
 
 
 def test_nothing_to_learn_from_is_refused():
-    with pytest.raises(ValueError, match="no labelled hops"):
+    with pytest.raises(ValueError, match="0 hops"):
         HopEnsemble(SETTINGS).fit([], np.zeros(0))
 
 
@@ -140,7 +136,7 @@ def test_strange_chemistry_is_out_of_domain(model):
 def test_crystals_and_their_hops_get_the_same_energies(model):
     graph = find_hops(LOW_SYMMETRY)
     (whole,) = model.crystal_energies([graph])
-    single = model.energies([hop_graph(hop) for hop in graph.hops])
+    single = model.member_energies([hop_graph(hop) for hop in graph.hops])
     for name in ("start_eV", "end_eV", "kra_eV", "aleatoric_std_eV"):
         np.testing.assert_allclose(getattr(whole, name), getattr(single, name), atol=1e-4)
     twice = model.crystal_energies([graph, graph])
@@ -238,9 +234,9 @@ def test_the_process_of_a_base_keeps_its_labels(model):
 def test_the_process_alone_and_the_networks_alone_bracket_their_mixture(model):
     """The geometric average lies between its parts, hop by hop."""
     graphs = [graph_of(hop) for hop in HOPS]
-    both = model.energies(graphs).kra_eV
+    both = model.member_energies(graphs).kra_eV
     networks, model.process_ = model.process_, None
-    alone = model.energies(graphs).kra_eV
+    alone = model.member_energies(graphs).kra_eV
     model.process_ = networks
     mean, _ = model.process_.predict(np.concatenate([g.scalars.numpy() for g in graphs]))
     process = SETTINGS.target.inverse(mean)
@@ -293,7 +289,7 @@ def test_a_model_fitted_on_a_gpu_predicts_on_the_cpu(strategy, base):
 
 def test_inflated_members_keep_their_centre_and_close_every_loop(model):
     """Spread grows by the factor; forward minus backward stays a difference of site energies."""
-    energies = model.energies([graph_of(hop) for hop in HOPS])
+    energies = model.member_energies([graph_of(hop) for hop in HOPS])
     wide = energies.inflated(2.0)
     np.testing.assert_allclose(wide.start_eV.mean(axis=0), energies.start_eV.mean(axis=0))
     np.testing.assert_allclose(wide.start_eV.std(axis=0), 2.0 * energies.start_eV.std(axis=0))
@@ -303,7 +299,7 @@ def test_inflated_members_keep_their_centre_and_close_every_loop(model):
 
 
 def test_the_centre_is_what_is_predicted_and_its_loops_close(model):
-    energies = model.energies([graph_of(hop) for hop in HOPS])
+    energies = model.member_energies([graph_of(hop) for hop in HOPS])
     np.testing.assert_array_equal(model.predict(HOPS).mean, energies.central_barrier_eV)
     back = energies._replace(start_eV=energies.end_eV, end_eV=energies.start_eV)
     difference = (energies.end_eV - energies.start_eV).mean(axis=0)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ionbridge.models.hop_networks.ensemble import HopEnergies
+from ionbridge.models.barriers.hop_model import HopEnergies
 from ionbridge.screening.campaign.refine_settings import RefineSettings
 from ionbridge.screening.campaign.refinement import Refiner, better, refine, refined_energies
 from ionbridge.screening.campaign.settings import Objective

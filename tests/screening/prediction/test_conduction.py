@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import special_ortho_group
 
-from ionbridge.models.hop_networks.ensemble import HopEnergies
+from ionbridge.models.barriers.hop_model import HopEnergies
 from ionbridge.screening.prediction.conduction import (
     Conditions,
     fast_direction,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ionbridge.models.hop_networks.ensemble import HopEnergies
+from ionbridge.models.barriers.hop_model import HopEnergies
 from ionbridge.screening.campaign.hop_paths import TopHops
 from ionbridge.screening.campaign.ranking import rank
 from ionbridge.screening.campaign.settings import CampaignSettings
