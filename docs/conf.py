@@ -12,6 +12,7 @@ from ionbridge.screening.campaign.campaign_template import explained_keys
 from ionbridge.screening.campaign.settings import CampaignSettings
 from ionbridge.screening.table import COLUMN_MEANINGS
 from ionbridge.structures.configuration import settings_in
+from ionbridge.structures.quantities import unit_of
 
 HERE = Path(__file__).parent
 
@@ -65,9 +66,9 @@ def columns() -> Iterator[str]:
     yield "`predict` on crystals writes the same ones after `id`. `_std` is one standard deviation,"
     yield "`_q05` and `_q95` bound the 90 % interval; `log10_` columns and their spreads are in"
     yield "decades. A value that is not known is empty.\n"
-    yield "| column | meaning |\n|---|---|"
+    yield "| column | unit | meaning |\n|---|---|---|"
     for name, meaning in COLUMN_MEANINGS.items():
-        yield f"| `{name}` | {meaning} |"
+        yield f"| `{name}` | {unit_of(name)} | {meaning} |"
 
 
 def setup(app: Any) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ionbridge.screening.table import with_spread
+from ionbridge.structures.quantities import QUANTITIES
 
 
 def crystal_sentence(row: Mapping[str, Any]) -> str:
@@ -16,8 +17,8 @@ def crystal_sentence(row: Mapping[str, Any]) -> str:
     """
     kind = ", ".join(filter(None, (row["family"], row["role"])))
     said = [
-        f"ionic conductivity {_interval(row, 'log10_conductivity', '_S_cm')} S/cm",
-        f"diffusivity {_interval(row, 'log10_diffusivity', '_cm2_s')} cm²/s",
+        f"ionic conductivity {_interval(row, 'conductivity')} S/cm",
+        f"diffusivity {_interval(row, 'diffusivity')} cm²/s",
     ]
     if row["percolation_barrier_eV"] is not None:
         barrier = with_spread(row["percolation_barrier_eV"], row["percolation_barrier_std_eV"])
@@ -31,18 +32,17 @@ def crystal_sentence(row: Mapping[str, Any]) -> str:
 
 def hop_sentence(row: Mapping[str, Any]) -> str:
     """What was predicted of a hop; an ``ok`` row of barriers."""
-    barrier = with_spread(row["migration_barrier_eV"], row["migration_barrier_std_eV"])
-    ends = (f"{row[f'migration_barrier_{end}_eV']:.2f}" for end in ("lower", "upper"))
+    value, std, *ends = (row[column] for column in QUANTITIES["migration_barrier"].columns())
     return (
-        f"{row['id']}: migration barrier {' ± '.join(barrier)} eV "
-        f"(90 % interval {' to '.join(ends)}). {_domain(row)}"
+        f"{row['id']}: migration barrier {' ± '.join(with_spread(value, std))} eV "
+        f"(90 % interval {' to '.join(f'{end:.2f}' for end in ends)}). {_domain(row)}"
     )
 
 
-def _interval(row: Mapping[str, Any], name: str, unit: str) -> str:
+def _interval(row: Mapping[str, Any], name: str) -> str:
     """A value known as its logarithm, with its 90 % interval."""
-    ends = (f"{10.0 ** row[f'{name}_{end}']:.0e}" for end in ("q05", "q95"))
-    return f"{10.0 ** row[f'{name}{unit}']:.1e} ({' to '.join(ends)})"
+    value, _, *ends = (row[column] for column in QUANTITIES[name].columns("q05", "q95"))
+    return f"{10.0**value:.1e} ({' to '.join(f'{10.0**end:.0e}' for end in ends)})"
 
 
 def _domain(row: Mapping[str, Any]) -> str:

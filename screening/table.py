@@ -17,9 +17,36 @@ from typing import Any
 
 from ionbridge.screening.errors import InputError
 from ionbridge.structures.io.tables import read_table
+from ionbridge.structures.quantities import QUANTITIES, Quantity, spread_columns
 from ionbridge.structures.records import Crystal, FailedRecord
 
 Row = dict[str, Any]
+
+ACTIVATION_ENERGY = Quantity(
+    "activation_energy",
+    "eV",
+    "crystal",
+    "slope of the conductivity over temperature that belongs to the estimate",
+    column="activation_energy_eV",
+)
+BY_COMPOSITION = QUANTITIES["conductivity"].by(
+    "composition", "what measured compositions alone say"
+)
+BY_HOP_NETWORK = QUANTITIES["conductivity"].by("hop_network", "what the hop network alone says")
+DIFFUSIVITY_BY_HOP_NETWORK = QUANTITIES["diffusivity"].by(
+    "hop_network", "diffusivity of one carrier on the hop network"
+)
+
+
+def _described(quantity: Quantity, meaning: str = "") -> dict[str, str]:
+    """What the columns of a quantity and of its spread hold."""
+    return {quantity.column: meaning or quantity.about, quantity.spread: "its spread"}
+
+
+def _interval(quantity: Quantity) -> dict[str, str]:
+    *_, lower, upper = quantity.columns("q05", "q95")
+    return {lower: "lower end of its 90 % interval", upper: "upper end"}
+
 
 COLUMN_MEANINGS = {
     "rank": "place among all ranked rows, from 1; empty where a row is not `ok`",
@@ -34,42 +61,29 @@ COLUMN_MEANINGS = {
     ),
     "family": "framework, of the record or found by matching known ones",
     "source": "where the candidate comes from: file, reference, or how it was made",
-    "percolation_barrier_eV": (
-        "lowest energy at which hops with a saddle at or below it lead through the crystal in "
-        "at least one direction, above the lowest site of that network"
-    ),
-    "percolation_barrier_std_eV": "its spread",
+    **_described(QUANTITIES["percolation_barrier"]),
     "percolation_barrier_2d_eV": "the same for two independent directions",
     "percolation_barrier_3d_eV": "the same for three",
     "percolation_dimensionality": "independent directions that percolate at the barrier + 0.10 eV",
     "fast_direction": "crystal direction of the fastest diffusion",
     "percolating_hops": "the hops of the path that decides, by number, with their barriers",
     "temperature_K": "temperature of diffusivity and conductivity",
-    "log10_diffusivity_cm2_s": (
+    **_described(
+        QUANTITIES["diffusivity"],
         "the best estimate of the diffusivity, a third of the tensor's trace: of an "
-        "electrolyte over all ions, of an electrode of one carrier"
+        "electrolyte over all ions, of an electrode of one carrier",
     ),
-    "log10_diffusivity_std": "its spread",
-    "log10_diffusivity_q05": "lower end of its 90 % interval",
-    "log10_diffusivity_q95": "upper end",
-    "log10_conductivity_S_cm": "the most probable measured ionic conductivity",
-    "log10_conductivity_std": "its spread",
-    "log10_conductivity_q05": "lower end of its 90 % interval",
-    "log10_conductivity_q95": "upper end",
-    "activation_energy_eV": (
-        "slope of the conductivity over temperature that belongs to the estimate"
-    ),
-    "activation_energy_std_eV": "its spread",
+    **_interval(QUANTITIES["diffusivity"]),
+    **_described(QUANTITIES["conductivity"], "the most probable measured ionic conductivity"),
+    **_interval(QUANTITIES["conductivity"]),
+    **_described(ACTIVATION_ENERGY),
     "conductivity_source": (
         "what carries the estimate: `composition` (measured ones), `hop_network` or `both`"
     ),
     "diffusivity_source": "`conductivity` (Nernst-Einstein over all ions) or `hop_network`",
-    "log10_conductivity_composition_S_cm": "what measured compositions alone say",
-    "log10_conductivity_composition_std": "its spread",
-    "log10_conductivity_hop_network_S_cm": "what the hop network alone says",
-    "log10_conductivity_hop_network_std": "its spread",
-    "log10_diffusivity_hop_network_cm2_s": "diffusivity of one carrier on the hop network",
-    "log10_diffusivity_hop_network_std": "its spread",
+    **_described(BY_COMPOSITION),
+    **_described(BY_HOP_NETWORK),
+    **_described(DIFFUSIVITY_BY_HOP_NETWORK),
     "measured_log10_conductivity_S_cm": (
         "a published value of this crystal near room temperature, where one is known; the "
         "prediction beside it has not seen it"
@@ -80,11 +94,11 @@ COLUMN_MEANINGS = {
     "carrier_density_cm3": "density of carriers that the conductivity of the hop network counts",
     "n_sites": "atoms in the cell as given",
     "n_hops": "symmetry-unique hops",
-    "energy_above_hull_eV_atom": (
+    QUANTITIES["energy_above_hull"].column: (
         "distance to the most stable mixture of phases: of the record, by a potential against "
         "named references, or by the shipped model"
     ),
-    "energy_above_hull_std_eV_atom": "its spread, where a model gave it",
+    QUANTITIES["energy_above_hull"].spread: "its spread, where a model gave it",
     "energy_above_hull_source": "which of the three",
     "global_instability_index_vu": (
         "root mean square deviation of bond-valence sums from oxidation states; above 0.2 "
@@ -108,16 +122,7 @@ COLUMN_MEANINGS = {
 COLUMNS = tuple(COLUMN_MEANINGS)
 """Columns of ``ranked.csv`` in their order."""
 
-STD_COLUMN = {
-    "percolation_barrier_eV": "percolation_barrier_std_eV",
-    "log10_diffusivity_cm2_s": "log10_diffusivity_std",
-    "log10_conductivity_S_cm": "log10_conductivity_std",
-    "activation_energy_eV": "activation_energy_std_eV",
-    "log10_conductivity_composition_S_cm": "log10_conductivity_composition_std",
-    "log10_conductivity_hop_network_S_cm": "log10_conductivity_hop_network_std",
-    "log10_diffusivity_hop_network_cm2_s": "log10_diffusivity_hop_network_std",
-    "energy_above_hull_eV_atom": "energy_above_hull_std_eV_atom",
-}
+STD_COLUMN = spread_columns(COLUMNS)
 """Column of the spread that belongs to a column; other columns count as exact."""
 
 NUMERIC_COLUMNS = (

@@ -17,7 +17,7 @@ from ionbridge.screening.agents.answers import EXTRAPOLATION
 from ionbridge.screening.agents.caller import Caller
 from ionbridge.screening.agents.tools import call_tool
 from ionbridge.screening.errors import InputError
-from ionbridge.screening.planning.quantities import QUANTITIES
+from ionbridge.structures.quantities import QUANTITIES
 from ionbridge.structures.records import WORKING_IONS
 
 GOALS: tuple[tuple[str, str], ...] = (

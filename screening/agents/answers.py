@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from ionbridge.screening.errors import InputError
-from ionbridge.screening.planning.quantities import QUANTITIES
 from ionbridge.structures.plain_text import for_terminal, one_line
+from ionbridge.structures.quantities import QUANTITIES, spread_columns, unit_of
 
 EXTRAPOLATION = "EXTRAPOLATION"
 MOST_ROWS = 100_000
@@ -34,34 +34,6 @@ DATA_NOTE = (
 """In every answer, beside the text that it is about."""
 WIDE_DECADES = 1.0
 """Spread of a log10 column from which a warning says that close rows cannot be told apart."""
-
-UNITS = {
-    "_eV_atom": "eV/atom",
-    "_eV_A": "eV/angstrom",
-    "_eV": "eV",
-    "_cm2_s": "cm^2/s",
-    "_S_cm": "S/cm",
-    "_cm3": "cm^-3",
-    "_mAh_cm2": "mAh/cm^2",
-    "_mg_cm2": "mg/cm^2",
-    "_per_kWh": "currency/kWh",
-    "_cycle_life": "cycles",
-    "_years_of_service": "years",
-    "_mAh_g": "mAh/g",
-    "_Wh_kg": "Wh/kg",
-    "_Wh_L": "Wh/L",
-    "_mAh": "mAh",
-    "_Ah": "Ah",
-    "_Wh": "Wh",
-    "_mV": "mV",
-    "_V": "V",
-    "_K": "K",
-    "_ps": "ps",
-    "_A2": "angstrom^2",
-    "_um": "um",
-    "_percent": "%",
-}
-"""Unit of a column by the end of its name."""
 
 IMPORTANT = (
     "rank",
@@ -286,32 +258,9 @@ def shown_row(row: Row, columns: Sequence[str], all_columns: Sequence[str]) -> d
     return {**shown, **({"note": note} if note else {})}
 
 
-def spread_columns(columns: Sequence[str]) -> dict[str, str]:
-    """Column of the spread (one sigma) that belongs to a column."""
-    found = {}
-    for before, spread in zip(("", *columns), columns, strict=False):
-        if spread == "std":
-            found[before] = spread
-        if "_std" not in spread:
-            continue
-        base = spread.replace("_std", "", 1)
-        owners = [c for c in columns if c == base] or [
-            c for c in columns if c.startswith(base + "_") and "_std" not in c
-        ]
-        if owners:
-            found[owners[0]] = spread
-    return found
-
-
 def units(columns: Iterable[str]) -> dict[str, str]:
     """Unit of each column that has one."""
-    found = {}
-    for column in columns:
-        for ending, unit in UNITS.items():
-            if column.endswith(ending):
-                found[column] = f"log10 of {unit}" if column.startswith("log10_") else unit
-                break
-    return found
+    return {column: unit for column in columns if (unit := unit_of(column))}
 
 
 def table_warnings(table: Table, page: Sequence[Row]) -> list[str]:

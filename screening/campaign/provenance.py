@@ -18,6 +18,7 @@ from typing import Any
 from ionbridge.models.checkpoint import sha256
 from ionbridge.screening.execution.shards import write_json
 from ionbridge.structures.plain_text import readable_name
+from ionbridge.structures.quantities import beside
 
 CRATE_FILE, CELLS_FILE = "ro-crate-metadata.json", "cells.jsonld"
 CRATE_CONTEXT = "https://w3id.org/ro/crate/1.1/context"
@@ -168,7 +169,7 @@ def _cell(row: Mapping[str, Any]) -> dict[str, Any] | None:
         if row.get(column) is None:
             continue
         value: dict[str, Any] = {"@type": kind, **_number(float(row[column]), unit)}
-        spread = row.get(f"{column.rpartition('_')[0]}_std_{column.rpartition('_')[2]}")
+        spread = row.get(beside(column, "std"))
         if spread is not None:
             value["hasMetrologicalUncertainty"] = _number(float(spread), unit)
         properties.append(value)

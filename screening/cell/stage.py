@@ -46,6 +46,7 @@ from ionbridge.screening.cell.protocols import ProtocolRuns, protocol
 from ionbridge.screening.cell.service import AGEING_COLUMNS, ageing_columns
 from ionbridge.screening.cell.settings import CellSettings
 from ionbridge.screening.table import Row
+from ionbridge.structures.quantities import beside
 from ionbridge.structures.units import SECONDS_PER_HOUR
 
 Floats = NDArray[np.float64]
@@ -83,8 +84,8 @@ GAUSS_NODES, GAUSS_WEIGHTS = np.polynomial.hermite_e.hermegauss(15)
 
 def column(kpi: str, std: bool = False) -> str:
     """Name of a figure of merit's column in ``ranked.csv``."""
-    parts = ["cell", kpi, "std" if std else "", KPIS[kpi]]
-    return "_".join(p for p in parts if p)
+    name = "_".join(filter(None, ("cell", kpi, KPIS[kpi])))
+    return beside(name, "std") if std else name
 
 
 CELL_COLUMNS = (

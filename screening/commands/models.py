@@ -76,8 +76,8 @@ def add(commands: Any) -> None:
 
 def _models_list(args: argparse.Namespace) -> int:
     from ionbridge.screening.errors import InputError
+    from ionbridge.screening.planning.catalogue import quantity
     from ionbridge.screening.planning.entries import default_catalogue
-    from ionbridge.screening.planning.quantities import quantity
     from ionbridge.structures.plain_text import for_terminal
 
     catalogue = default_catalogue()

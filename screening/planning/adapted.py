@@ -24,7 +24,6 @@ from ionbridge.screening.planning.catalogue import (
     ValidatedError,
 )
 from ionbridge.screening.planning.formulas import FEWEST_LABELS, MAE_TO_STD
-from ionbridge.screening.planning.quantities import Row
 from ionbridge.screening.planning.records import hop_of, label_of
 from ionbridge.screening.planning.trained import (
     loaded,
@@ -32,6 +31,7 @@ from ionbridge.screening.planning.trained import (
     predicted_diffusivities,
     predicted_hops,
 )
+from ionbridge.screening.table import Row
 from ionbridge.structures.frameworks.family_names import canonical_family
 from ionbridge.structures.io.tables import QUANTITY as CONDUCTIVITY
 from ionbridge.structures.io.tables import ROOM_TEMPERATURE_K

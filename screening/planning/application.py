@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from ionbridge.screening.planning.catalogue import Entry, StepContext, Tables, ValidatedError
 from ionbridge.screening.planning.formulas import EXACT, combined
-from ionbridge.screening.planning.quantities import Row
+from ionbridge.screening.table import Row
 
 DAYS_A_YEAR = 365.25
 MEAN_CAPACITY = 0.9

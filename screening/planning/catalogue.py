@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 from ionbridge.models.prediction import HALF_WIDTH_90
 from ionbridge.screening.errors import InputError
-from ionbridge.screening.planning.quantities import QUANTITIES, Row, quantity
+from ionbridge.screening.table import Row
 from ionbridge.structures.configuration import nearest
+from ionbridge.structures.quantities import QUANTITIES, Quantity
 
 Kind = Literal["network", "trees", "process", "formula", "potential", "simulation", "rom", "means"]
 
@@ -220,6 +221,22 @@ class Entry:
             "origin": self.origin,
             "unavailable": self.unavailable,
         }
+
+
+def quantity(name: str) -> Quantity:
+    """The quantity of a name.
+
+    Raises:
+        InputError: Unknown; the message names the nearest.
+    """
+    if name not in QUANTITIES:
+        raise InputError(f"unknown quantity '{name}'; {nearest(name, list(QUANTITIES))}")
+    return QUANTITIES[name]
+
+
+def goals() -> tuple[str, ...]:
+    """Names that ``plan --goal`` takes."""
+    return tuple(name for name, known in QUANTITIES.items() if known.is_number)
 
 
 def _typed(name: str) -> dict[str, str]:

@@ -20,9 +20,9 @@ from ionbridge.screening.planning.catalogue import (
     ValidatedError,
 )
 from ionbridge.screening.planning.formulas import MAE_TO_STD
-from ionbridge.screening.planning.quantities import Row
 from ionbridge.screening.planning.records import crystal_of, row_by_row
 from ionbridge.screening.planning.trained import loaded
+from ionbridge.screening.table import Row
 from ionbridge.structures.records import UnusableStructureError
 from ionbridge.structures.units import M2_PER_CM2, SECONDS_PER_HOUR
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.planning.catalogue import Conditions, Entry
-from ionbridge.screening.planning.quantities import Row
+from ionbridge.screening.table import Row
 
 DESIGN = "cell_design"
 OPTIONS = {"temperature_K": "--temperature-K", "c_rate": "--c-rate"}

@@ -25,8 +25,8 @@ from ionbridge.screening.execution.program import installed_version
 from ionbridge.screening.execution.shards import write_atomically, write_json
 from ionbridge.screening.planning.catalogue import Catalogue, Conditions, Entry, StepContext
 from ionbridge.screening.planning.planner import Plan, Step
-from ionbridge.screening.planning.quantities import QUANTITIES, Row
-from ionbridge.screening.table import csv_lines
+from ionbridge.screening.table import Row, csv_lines
+from ionbridge.structures.quantities import QUANTITIES
 
 PLAN_FILE, RESULT_FILE, TABLE_FILE, STEP_FILE = (
     "plan.json",

@@ -16,9 +16,9 @@ from ionbridge.screening.planning.cells import (
     power_of,
 )
 from ionbridge.screening.planning.formulas import MAE_TO_STD
-from ionbridge.screening.planning.quantities import Row
 from ionbridge.screening.planning.records import row_by_row
 from ionbridge.screening.planning.trained import loaded
+from ionbridge.screening.table import Row
 from ionbridge.structures.records import UnusableStructureError
 
 DISCREPANCY = "cell-discrepancy"

@@ -41,24 +41,20 @@ from ionbridge.screening.planning.catalogue import (
     StepContext,
     Tables,
     ValidatedError,
+    quantity,
 )
 from ionbridge.screening.planning.formulas import hop_row
 from ionbridge.screening.planning.inputs import composition_row, read_given
-from ionbridge.screening.planning.quantities import (
-    CONVERSIONS,
-    QUANTITIES,
-    Row,
-    quantity,
-)
 from ionbridge.screening.planning.records import composition_of, failed, hop_of, usable
 from ionbridge.screening.planning.settings_files import ADAPTER, adapter_folders
-from ionbridge.screening.table import given_table
+from ionbridge.screening.table import Row, given_table
 from ionbridge.structures.features.descriptors import (
     composition_descriptors,
     composition_feature_names,
 )
 from ionbridge.structures.io.tables import ConductivityRow, conductivity_row
 from ionbridge.structures.plain_text import one_line
+from ionbridge.structures.quantities import QUANTITIES
 from ionbridge.structures.records import WORKING_IONS
 
 ALLOWED_VARIABLE = "IONBRIDGE_REST"
@@ -177,8 +173,8 @@ def read_adapter(folder: Path) -> Adapter:
     if known.carrier != ("hop" if found.model.kind == "ase" else "crystal") or not known.is_number:
         wanted = "migration_barrier" if found.model.kind == "ase" else "a number of a crystal"
         raise InputError(f"{path}: quantity: expected {wanted}, got {found.quantity}")
-    if found.unit not in CONVERSIONS[found.quantity]:
-        units = ", ".join(u or "none" for u in CONVERSIONS[found.quantity])
+    if found.unit not in QUANTITIES[found.quantity].units:
+        units = ", ".join(u or "none" for u in QUANTITIES[found.quantity].units)
         raise InputError(f"{path}: unit: expected {units} for {found.quantity}, got '{found.unit}'")
     if isinstance(found.model, FileModel):
         if not (folder / found.model.file).is_file():
@@ -328,8 +324,8 @@ def predicted(
 
 def _converted(adapter: Adapter, raw: Floats, spread: Floats) -> tuple[Floats, Floats]:
     """From the unit of the model to that of the quantity."""
-    factor = CONVERSIONS[adapter.quantity][adapter.unit]
-    if not QUANTITIES[adapter.quantity].unit.startswith("decades"):
+    factor = QUANTITIES[adapter.quantity].units[adapter.unit]
+    if not QUANTITIES[adapter.quantity].is_log10:
         return raw * factor, spread * factor
     if adapter.is_log10:
         return raw + math.log10(factor), spread

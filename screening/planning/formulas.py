@@ -18,7 +18,6 @@ from ionbridge.screening.planning.catalogue import (
     Tables,
     ValidatedError,
 )
-from ionbridge.screening.planning.quantities import QUANTITIES, Row
 from ionbridge.screening.planning.records import (
     ORIGIN,
     composition_in,
@@ -28,7 +27,9 @@ from ionbridge.screening.planning.records import (
     hop_of,
     row_by_row,
 )
+from ionbridge.screening.table import Row
 from ionbridge.structures.chemistry.oxidation import BRANCHES
+from ionbridge.structures.quantities import QUANTITIES
 from ionbridge.structures.records import CHARGE_NUMBER, Crystal, UnusableStructureError
 from ionbridge.structures.transport.closed_forms import PREFACTOR_STD_DECADES, nernst_einstein
 from ionbridge.structures.units import BOLTZMANN_EV_PER_K, FARADAY_C_PER_MOL, MAH_PER_C
@@ -285,7 +286,7 @@ def _crystal_conduction(tables: Tables, context: StepContext) -> Mapping[str, li
             else {
                 "id": row["candidate_id"],
                 QUANTITIES[name].column: row[QUANTITIES[name].column],
-                "std": row[f"log10_{name}_std"],
+                "std": row[QUANTITIES[name].spread],
                 "in_domain": row["in_domain"],
                 "working_ion": row["working_ion"],
                 "carrier": row["carrier"],
@@ -371,18 +372,15 @@ def _jump_network(tables: Tables, context: StepContext) -> Mapping[str, list[Row
 
     found = row_by_row(tables["crystal"], network)
     result: dict[str, list[Row]] = {}
-    columns = {
-        "percolation_barrier": ("percolation_barrier_eV", "percolation_barrier_std_eV"),
-        "diffusivity": ("log10_diffusivity_cm2_s", "log10_diffusivity_std"),
-    }
-    for name, (column, spread) in columns.items():
+    for name in ("percolation_barrier", "diffusivity"):
+        known = QUANTITIES[name]
         result[name] = [
             row
             if row.get("status") == "failed"
             else {
                 "id": row["id"],
-                QUANTITIES[name].column: row[column],
-                "std": row[spread],
+                known.column: row[known.column],
+                "std": row[known.spread],
                 "in_domain": row["in_domain"],
                 "working_ion": row["working_ion"],
                 "carrier": row["carrier"],

@@ -14,12 +14,12 @@ from pymatgen.core import Composition
 from ionbridge.models.adaptation.multi_fidelity import UNSTATED, asked_method
 from ionbridge.screening.cell.base_cells import is_fit
 from ionbridge.screening.errors import InputError
-from ionbridge.screening.planning.quantities import CONVERSIONS, QUANTITIES, Row, quantity
+from ionbridge.screening.planning.catalogue import quantity
 from ionbridge.screening.planning.records import LABEL
 from ionbridge.screening.planning.settings_files import read_settings
 from ionbridge.screening.prediction.conductivities import learnable
 from ionbridge.screening.prediction.files import read_input
-from ionbridge.screening.table import given_table
+from ionbridge.screening.table import Row, given_table
 from ionbridge.structures.configuration import nearest
 from ionbridge.structures.features.diffusivity_labels import (
     is_diffusivity_file,
@@ -30,6 +30,7 @@ from ionbridge.structures.frameworks.prototypes import reference_crystals
 from ionbridge.structures.io.json_records import crystal_to_json, hop_to_json
 from ionbridge.structures.io.site_symbols import ELEMENT_SYMBOLS
 from ionbridge.structures.io.tables import ConductivityRow, conductivity_row, open_table
+from ionbridge.structures.quantities import QUANTITIES
 from ionbridge.structures.records import WORKING_IONS, Crystal, Hop
 
 CHEMISTRY = "chemistry:"
@@ -39,27 +40,6 @@ CELL_CHEMISTRIES = {
     "NMC": ("LiNi0.8Mn0.1Co0.1O2", "Chen2020"),
 }
 """Names of cell chemistries, with the formula of the cathode and the base cell."""
-
-PLAUSIBLE = {
-    "diffusivity": (-30.0, -2.0),
-    "chemical_diffusivity": (-30.0, -2.0),
-    "conductivity": (-30.0, 2.0),
-    "carrier_density": (10.0, 24.0),
-    "migration_barrier": (0.0, 15.0),
-    "voltage": (-1.0, 7.0),
-    "band_gap": (0.0, 20.0),
-    "reduction_limit": (-1.0, 9.0),
-    "oxidation_limit": (-1.0, 9.0),
-    "effective_transport": (0.0, 1.0),
-    "electrode_porosity": (0.01, 0.99),
-    "tortuosity": (1.0, 100.0),
-    "coating_mass": (0.0, 500.0),
-    "electrode_thickness": (0.0, 2000.0),
-    "stability": (0.0, 1.0),
-    "capacity_fade": (0.0, 1.0),
-    "volume_change": (0.0, 3.0),
-}
-"""Values outside are mistakes, most often of the unit (log10 where the quantity is in decades)."""
 
 _TRAJECTORY_NAMES = ("XDATCAR", "vasprun.xml")
 _TRAJECTORY_SUFFIXES = (".traj",)
@@ -263,7 +243,7 @@ def _records(name: str, path: Path) -> Given:
 
 def _check_barriers(name: str, rows: Sequence[Row]) -> None:
     """Refuse labels that are most likely in another unit."""
-    low, high = PLAUSIBLE["migration_barrier"]
+    low, high = QUANTITIES["migration_barrier"].plausible
     for row in rows:
         value = float(row["barrier_eV"])
         if not low <= value <= high:
@@ -339,7 +319,7 @@ def _value(text: str) -> Given:
     known = quantity(match["name"])
     if not known.is_number:
         raise InputError(f"--given {text}: {known.name} is no number; give {known.given_by}")
-    units = CONVERSIONS[known.name]
+    units = known.units
     unit = match["unit"].strip()
     if unit not in units:
         expected = ", ".join(u or "no unit" for u in units)
@@ -347,11 +327,11 @@ def _value(text: str) -> Given:
             f"--given {text}: the unit '{unit}' does not fit {known.name}; expected {expected}"
         )
     value = float(match["value"]) * units[unit]
-    if known.unit.startswith("decades"):
+    if known.is_log10:
         if value <= 0:
             raise InputError(f"--given {text}: {known.name} must be positive")
         value = math.log10(value)
-    low, high = PLAUSIBLE.get(known.name, (-math.inf, math.inf))
+    low, high = known.plausible
     if not low <= value <= high:
         raise InputError(
             f"--given {text}: {value:g} {known.unit} is outside {low:g} to {high:g}; "

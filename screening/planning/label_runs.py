@@ -19,8 +19,8 @@ from ionbridge.screening.execution.shards import write_json
 from ionbridge.screening.labelling.bands.calculators import CalculatorChoice
 from ionbridge.screening.labelling.bands.neb_labels import METHOD, NebLabeller, label_neb
 from ionbridge.screening.planning.inputs import Given
-from ionbridge.screening.planning.quantities import Row
 from ionbridge.screening.planning.wanted_labels import N_WANTED, WantedLabel
+from ionbridge.screening.table import Row
 from ionbridge.structures.io.json_records import hop_to_json
 from ionbridge.structures.io.reading import write_json_lines
 

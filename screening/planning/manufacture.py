@@ -24,9 +24,9 @@ from ionbridge.screening.cell.electrode_design import (
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.planning.catalogue import Entry, StepContext, Tables
 from ionbridge.screening.planning.cells import into_cells
-from ionbridge.screening.planning.quantities import Row
 from ionbridge.screening.planning.records import row_by_row
 from ionbridge.screening.planning.settings_files import HEAD_KEYS
+from ionbridge.screening.table import Row
 from ionbridge.structures.records import UnusableStructureError
 
 NOT_MEASURED = "published physics, no measured coating behind it"

@@ -19,7 +19,14 @@ import numpy as np
 from ionbridge.models.estimator import table_html
 from ionbridge.models.prediction import HALF_WIDTH_90
 from ionbridge.screening.errors import InputError
-from ionbridge.screening.planning.catalogue import Catalogue, Conditions, Entry, ValidatedError
+from ionbridge.screening.planning.catalogue import (
+    Catalogue,
+    Conditions,
+    Entry,
+    ValidatedError,
+    goals,
+    quantity,
+)
 from ionbridge.screening.planning.conditions import (
     OPTIONS,
     check_designs,
@@ -30,10 +37,11 @@ from ionbridge.screening.planning.conditions import (
 )
 from ionbridge.screening.planning.inputs import Given, row_elements, row_ion
 from ionbridge.screening.planning.potentials import NEB, label_error_eV
-from ionbridge.screening.planning.quantities import QUANTITIES, Row, goals, quantity
 from ionbridge.screening.planning.wanted_labels import WantedLabel, wanted_labels
+from ionbridge.screening.table import Row
 from ionbridge.structures.configuration import nearest
 from ionbridge.structures.frameworks.family_names import canonical_family
+from ionbridge.structures.quantities import QUANTITIES
 
 MAX_CHAINS = 400
 """Chains looked at; the search is depth first and cheap entries come first."""

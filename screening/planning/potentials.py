@@ -9,8 +9,8 @@ from pathlib import Path
 from ionbridge.models.validation import errors_by_domain
 from ionbridge.screening.planning.catalogue import Entry, StepContext, Tables, ValidatedError
 from ionbridge.screening.planning.formulas import hop_row
-from ionbridge.screening.planning.quantities import Row
 from ionbridge.screening.planning.records import crystal_of, failed, hop_of, row_by_row, usable
+from ionbridge.screening.table import Row
 from ionbridge.structures.records import WORKING_IONS, UnusableStructureError
 from ionbridge.structures.units import BOLTZMANN_EV_PER_K
 

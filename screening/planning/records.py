@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ionbridge.screening.planning.quantities import Row
+from ionbridge.screening.table import Row
 from ionbridge.structures.io.tables import ConductivityRow
 from ionbridge.structures.records import Label
 

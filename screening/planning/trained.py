@@ -36,7 +36,6 @@ from ionbridge.screening.planning.formulas import (
     estimated_row,
     hop_row,
 )
-from ionbridge.screening.planning.quantities import QUANTITIES, Row
 from ionbridge.screening.planning.records import (
     composition_in,
     composition_of,
@@ -46,7 +45,9 @@ from ionbridge.screening.planning.records import (
     row_by_row,
     usable,
 )
+from ionbridge.screening.table import Row
 from ionbridge.structures.io.tables import ROOM_TEMPERATURE_K
+from ionbridge.structures.quantities import QUANTITIES
 from ionbridge.structures.records import Hop, UnusableStructureError
 
 if TYPE_CHECKING:  # steps import what they run
@@ -363,8 +364,7 @@ def predicted_conductivities(model: Any, rows: Sequence[Row]) -> list[Row]:
 
 def _by_predict(rows: Sequence[Row], quantity: str, predicted: Callable[[Row], Row]) -> list[Row]:
     """Rows of a quantity from rows as ``predict`` writes them."""
-    column = QUANTITIES[quantity].column
-    spread = column.removesuffix("_S_cm").removesuffix("_cm2_s") + "_std"
+    column, spread = QUANTITIES[quantity].column, QUANTITIES[quantity].spread
 
     def made(row: Row) -> Row:
         found = predicted(row)
@@ -391,7 +391,6 @@ def _predict_rows(
 
     model, rows = loaded(folder), tables["composition"]
     is_shipped = folder.name == library.DEFAULTS["conductivity"]
-    column = QUANTITIES[output].column
 
     def predicted(row: Row) -> Row:
         if output == "conductivity" and "crystal" in row and is_shipped:
@@ -399,7 +398,7 @@ def _predict_rows(
             return estimated_row(crystal, context.at.temperature_K, context.at.seed)
         if output == "conductivity":  # the same road as ``predict``
             return conductivity_rows(model, [composition_of(row)])[0]
-        names = (column, f"{column}_std", "lower", "upper")
+        names = QUANTITIES[output].columns()
         return each_or_failed(
             [composition_of(row)], lambda records: predicted_rows(model, records, names)
         )[0]

@@ -14,8 +14,8 @@ from ionbridge.screening.labelling.bands.hop_cell import hop_cell_of_crystal, ho
 from ionbridge.screening.labelling.bands.neb import NebSettings
 from ionbridge.screening.labelling.bands.neb_labels import NebTask
 from ionbridge.screening.planning.potentials import NEB_COST_S_AN_ATOM
-from ionbridge.screening.planning.quantities import Row
 from ionbridge.screening.planning.records import crystal_of, hop_of
+from ionbridge.screening.table import Row
 from ionbridge.structures.hops.sites import find_hops
 from ionbridge.structures.records import UnusableStructureError
 

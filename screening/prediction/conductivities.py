@@ -11,19 +11,18 @@ from functools import partial
 from ionbridge.models.adaptation.few_shot_conductivities import FewLabelConductivity
 from ionbridge.models.conductors.conductivity import ConductivityTrees
 from ionbridge.screening.prediction.rows import each_or_failed, failed_prediction, predicted_rows
-from ionbridge.screening.table import Row, noted
+from ionbridge.screening.table import BY_COMPOSITION, BY_HOP_NETWORK, Row, noted
 from ionbridge.structures.io.reading import InputRecord
 from ionbridge.structures.io.tables import ROOM_TEMPERATURE_K, ConductivityRow
+from ionbridge.structures.quantities import QUANTITIES
 from ionbridge.structures.records import WORKING_IONS, FailedRecord
 
 ConductivityModel = ConductivityTrees | FewLabelConductivity
 """Models that start from a row of a table."""
+CONDUCTIVITY = QUANTITIES["conductivity"]
 CONDUCTIVITY_COLUMNS = (
     "id",
-    "log10_conductivity_S_cm",
-    "log10_conductivity_std",
-    "log10_conductivity_lower",
-    "log10_conductivity_upper",
+    *CONDUCTIVITY.columns(),
     "in_domain",
     "status",
     "reason",
@@ -31,18 +30,15 @@ CONDUCTIVITY_COLUMNS = (
 )
 SOURCE_COLUMNS = (
     "conductivity_source",
-    "log10_conductivity_composition_S_cm",
-    "log10_conductivity_composition_std",
-    "log10_conductivity_hop_network_S_cm",
-    "log10_conductivity_hop_network_std",
+    BY_COMPOSITION.column,
+    BY_COMPOSITION.spread,
+    BY_HOP_NETWORK.column,
+    BY_HOP_NETWORK.spread,
 )
 """What the estimate of a row with a CIF is made of; a row without has its composition alone."""
 COLUMNS_WITH_SOURCES = (*CONDUCTIVITY_COLUMNS[:-3], *SOURCE_COLUMNS, *CONDUCTIVITY_COLUMNS[-3:])
 FROM_CRYSTAL = {
-    "log10_conductivity_S_cm": "log10_conductivity_S_cm",
-    "log10_conductivity_std": "log10_conductivity_std",
-    "log10_conductivity_lower": "log10_conductivity_q05",
-    "log10_conductivity_upper": "log10_conductivity_q95",
+    **dict(zip(CONDUCTIVITY.columns(), CONDUCTIVITY.columns("q05", "q95"), strict=True)),
     "in_domain": "in_domain",
     **{name: name for name in SOURCE_COLUMNS},
 }
@@ -66,8 +62,8 @@ def with_crystal(row: Row, crystal: Row, own_model: bool) -> Row:
     """
     composition = {
         "conductivity_source": "composition",
-        "log10_conductivity_composition_S_cm": row.get("log10_conductivity_S_cm"),
-        "log10_conductivity_composition_std": row.get("log10_conductivity_std"),
+        BY_COMPOSITION.column: row.get(CONDUCTIVITY.column),
+        BY_COMPOSITION.spread: row.get(CONDUCTIVITY.spread),
     }
     if row["status"] != "ok":
         return row
@@ -93,7 +89,7 @@ def learnable(records: Sequence[InputRecord]) -> list[ConductivityRow]:
 
 
 def _rows(model: ConductivityModel, rows: Sequence[ConductivityRow]) -> list[Row]:
-    found = predicted_rows(model, rows, CONDUCTIVITY_COLUMNS[1:5])
+    found = predicted_rows(model, rows, CONDUCTIVITY.columns())
     return [{**row, "note": noted(own.notes)} for row, own in zip(found, rows, strict=True)]
 
 

@@ -7,19 +7,17 @@ from collections.abc import Sequence
 from ionbridge.models.conductors.diffusivity import DiffusivityProcess
 from ionbridge.screening.prediction.conductivities import unusable
 from ionbridge.screening.prediction.rows import each_or_failed, predicted_rows
-from ionbridge.screening.table import Row
+from ionbridge.screening.table import ACTIVATION_ENERGY, Row
 from ionbridge.structures.io.reading import InputRecord
 from ionbridge.structures.io.tables import ConductivityRow
+from ionbridge.structures.quantities import QUANTITIES
 
 DIFFUSIVITY_COLUMNS = (
     "id",
     "temperature_K",
-    "log10_diffusivity_cm2_s",
-    "log10_diffusivity_std",
-    "log10_diffusivity_lower",
-    "log10_diffusivity_upper",
-    "activation_energy_eV",
-    "activation_energy_std_eV",
+    *QUANTITIES["diffusivity"].columns(),
+    ACTIVATION_ENERGY.column,
+    ACTIVATION_ENERGY.spread,
     "in_domain",
     "status",
     "reason",
@@ -33,13 +31,13 @@ def diffusivity_rows(
 
     def made(rows: Sequence[ConductivityRow]) -> list[Row]:
         line = model.arrhenius(rows)
-        found = predicted_rows(model, rows, DIFFUSIVITY_COLUMNS[2:6], temperature_K)
+        found = predicted_rows(model, rows, QUANTITIES["diffusivity"].columns(), temperature_K)
         return [
             {
                 **row,
                 "temperature_K": temperature_K,
-                "activation_energy_eV": float(line.activation_energy_eV[i]),
-                "activation_energy_std_eV": float(line.activation_energy_std_eV[i]),
+                ACTIVATION_ENERGY.column: float(line.activation_energy_eV[i]),
+                ACTIVATION_ENERGY.spread: float(line.activation_energy_std_eV[i]),
             }
             for i, row in enumerate(found)
         ]

@@ -19,12 +19,19 @@ from ionbridge.models.conductors.conduction_estimate import (
 )
 from ionbridge.models.conductors.conductivity import ConductivityTrees
 from ionbridge.models.library import DEFAULTS, find
-from ionbridge.screening.table import noted
+from ionbridge.screening.table import (
+    ACTIVATION_ENERGY,
+    BY_COMPOSITION,
+    BY_HOP_NETWORK,
+    DIFFUSIVITY_BY_HOP_NETWORK,
+    noted,
+)
 from ionbridge.structures.chemistry import composition
 from ionbridge.structures.chemistry.known_conductors import known_conductor
 from ionbridge.structures.crystals.hidden_disorder import FULL, hidden_disorder
 from ionbridge.structures.features.conductor_descriptors import conductor_ion, table_row
 from ionbridge.structures.io.tables import ConductivityRow
+from ionbridge.structures.quantities import QUANTITIES, Quantity
 from ionbridge.structures.records import CHARGE_NUMBER, Crystal, UnusableStructureError
 
 Row = dict[str, Any]
@@ -166,30 +173,24 @@ def hop_result(row: Mapping[str, Any], crystal: Crystal) -> HopNetworkResult:
 def estimate_columns(estimate: Estimate) -> Row:
     """The columns of the table that an estimate fills."""
     return {
-        **_value_columns("conductivity", "_S_cm", estimate.conductivity),
-        **_value_columns("diffusivity", "_cm2_s", estimate.diffusivity),
-        **_part("conductivity_composition", "_S_cm", estimate.composition),
-        **_part("conductivity_hop_network", "_S_cm", estimate.hop_network),
-        **_part("diffusivity_hop_network", "_cm2_s", estimate.hop_network_diffusivity),
-        "activation_energy_eV": estimate.activation_energy_eV[0],
-        "activation_energy_std_eV": estimate.activation_energy_eV[1],
+        **_columns(QUANTITIES["conductivity"], estimate.conductivity),
+        **_columns(QUANTITIES["diffusivity"], estimate.diffusivity),
+        **_part(BY_COMPOSITION, estimate.composition),
+        **_part(BY_HOP_NETWORK, estimate.hop_network),
+        **_part(DIFFUSIVITY_BY_HOP_NETWORK, estimate.hop_network_diffusivity),
+        ACTIVATION_ENERGY.column: estimate.activation_energy_eV[0],
+        ACTIVATION_ENERGY.spread: estimate.activation_energy_eV[1],
         "conductivity_source": estimate.conductivity_source,
         "diffusivity_source": estimate.diffusivity_source,
         "in_domain": estimate.in_domain,
     }
 
 
-def _value_columns(name: str, unit: str, value: Value) -> Row:
-    return {
-        f"log10_{name}{unit}": value.mean,
-        f"log10_{name}_std": value.std,
-        f"log10_{name}_q05": value.lower,
-        f"log10_{name}_q95": value.upper,
-    }
+def _columns(quantity: Quantity, value: Value) -> Row:
+    given = (value.mean, value.std, value.lower, value.upper)
+    return dict(zip(quantity.columns("q05", "q95"), given, strict=True))
 
 
-def _part(name: str, unit: str, value: Value | None) -> Row:
-    return {
-        f"log10_{name}{unit}": None if value is None else value.mean,
-        f"log10_{name}_std": None if value is None else value.std,
-    }
+def _part(quantity: Quantity, value: Value | None) -> Row:
+    mean, std = (None, None) if value is None else (value.mean, value.std)
+    return {quantity.column: mean, quantity.spread: std}

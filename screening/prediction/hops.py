@@ -26,14 +26,13 @@ from ionbridge.screening.prediction.rows import each_or_failed, failed_predictio
 from ionbridge.screening.table import Row, noted
 from ionbridge.structures.hops.hop_profile import profiled
 from ionbridge.structures.hops.sites import find_hops
+from ionbridge.structures.quantities import QUANTITIES
 from ionbridge.structures.records import Crystal, FailedRecord, Hop, UnusableStructureError
 
+BARRIER_COLUMNS = QUANTITIES["migration_barrier"].columns()
 HOP_COLUMNS = (
     "id",
-    "migration_barrier_eV",
-    "migration_barrier_std_eV",
-    "migration_barrier_lower_eV",
-    "migration_barrier_upper_eV",
+    *BARRIER_COLUMNS,
     "in_domain",
     "status",
     "reason",
@@ -131,7 +130,7 @@ def _hop_rows(model: Any, hops: Sequence[Hop]) -> list[Row]:
     backward = model.predict([hop.reversed() for hop in hops]).mean
     return [
         {**row, "migration_barrier_backward_eV": float(value)}
-        for row, value in zip(predicted_rows(model, hops, HOP_COLUMNS[1:5]), backward, strict=True)
+        for row, value in zip(predicted_rows(model, hops, BARRIER_COLUMNS), backward, strict=True)
     ]
 
 
@@ -143,11 +142,9 @@ def _on_a_line(row: Row, found: HopBarrier) -> Row:
     t, back = fidelity.joined(alone, own, TARGET)
     width = np.array([-1.0, 0.0, 1.0]) * SIGMAS_90 * fidelity.std
     lower, mean, upper = TARGET.inverse(t + width)
+    std = TARGET.inverse_std(mean, np.array(fidelity.std))
     return {
-        "migration_barrier_eV": float(mean),
-        "migration_barrier_std_eV": float(TARGET.inverse_std(mean, np.array(fidelity.std))),
-        "migration_barrier_lower_eV": float(lower),
-        "migration_barrier_upper_eV": float(upper),
+        **dict(zip(BARRIER_COLUMNS, map(float, (mean, std, lower, upper)), strict=True)),
         "migration_barrier_backward_eV": float(TARGET.inverse(back)),
     }
 

@@ -14,14 +14,12 @@ from ionbridge.models.library import find
 from ionbridge.screening.prediction.reference_hull import ReferenceHull
 from ionbridge.structures.bond_valence.bond_sums import bond_valences
 from ionbridge.structures.features.conductor_descriptors import table_row
+from ionbridge.structures.quantities import QUANTITIES
 from ionbridge.structures.records import Crystal, UnusableStructureError
 
 MODEL = "energy-above-hull"
-VALUE, STD, SOURCE = (
-    "energy_above_hull_eV_atom",
-    "energy_above_hull_std_eV_atom",
-    "energy_above_hull_source",
-)
+HULL = QUANTITIES["energy_above_hull"]
+VALUE, STD, SOURCE = HULL.column, HULL.spread, "energy_above_hull_source"
 
 INDEX = "global_instability_index_vu"
 LARGEST_INDEX_VU = 0.5

@@ -44,6 +44,7 @@ from ionbridge.screening.report.style import (
     titled,
 )
 from ionbridge.screening.table import STD_COLUMN, Row, with_spread
+from ionbridge.structures.quantities import QUANTITIES
 
 __all__ = [
     "against_barrier",
@@ -60,10 +61,10 @@ __all__ = [
 
 Table = pd.DataFrame | Sequence[Row]
 
-CONDUCTIVITY = "log10_conductivity_S_cm"
+CONDUCTIVITY = QUANTITIES["conductivity"].column
 MEASURED = "measured_log10_conductivity_S_cm"
-HULL = "energy_above_hull_eV_atom"
-BARRIER = "percolation_barrier_eV"
+HULL = QUANTITIES["energy_above_hull"].column
+BARRIER = QUANTITIES["percolation_barrier"].column
 
 DIMENSION_COLORS = {0: GREY, 1: ORANGE, 2: PURPLE, 3: BLUE}
 N_FAMILIES = 32
@@ -76,7 +77,7 @@ ION_COLORS = {"Li": BLUE, "Na": ORANGE, "K": PURPLE, "Mg": AMBER}
 VALIDATED = {
     "conduction": (axis_label(CONDUCTIVITY), "decades"),
     "conductivity": (axis_label(CONDUCTIVITY), "decades"),
-    "migration_barrier": ("migration barrier (eV)", "eV"),
+    "migration_barrier": (axis_label(QUANTITIES["migration_barrier"].column), "eV"),
 }
 """Quantity of a model -> axis label, and unit of its errors."""
 

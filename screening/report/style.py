@@ -7,6 +7,8 @@ import re
 
 import plotly.graph_objects as go
 
+from ionbridge.structures.quantities import LOG10, UNITS, split
+
 BLUE, ORANGE, PURPLE, AMBER, GREY = "#0072B2", "#D55E00", "#B0609A", "#E69F00", "#8A939C"
 """After Okabe and Ito, whose colours the colour-blind tell apart."""
 INK = "#7A828A"
@@ -16,20 +18,21 @@ SERIES = (BLUE, ORANGE, GREEN, PURPLE, AMBER, "#56B4E9")
 BAR = {"bgcolor": "rgba(0,0,0,0)", "color": INK, "activecolor": BLUE}
 """The buttons over a plot."""
 
-LABELS = {
-    "log10_diffusivity_cm2_s": "log<sub>10</sub> diffusivity (cm²/s)",
-    "log10_conductivity_S_cm": "log<sub>10</sub> conductivity (S/cm)",
-    "percolation_barrier_eV": "percolation barrier (eV)",
-    "energy_above_hull_eV_atom": "energy above hull (eV/atom)",
-    "activation_energy_eV": "activation energy (eV)",
-}
 AMOUNT = re.compile(r"(?<=[A-Za-z)\]])(\d+(?:\.\d+)?)")
 """How many of an element or a group there are."""
 
 
+RAISED = str.maketrans("23-", "²³⁻")
+"""Digits and sign of an exponent in a unit."""
+
+
 def axis_label(column: str) -> str:
-    """What a column is called on an axis."""
-    return LABELS.get(column, column.replace("_", " "))
+    """What a column is called on an axis, with its unit."""
+    stem, end = split(column)
+    name = stem.replace(LOG10, "").replace("_", " ")
+    log10 = "log<sub>10</sub> " if LOG10 in stem else ""
+    unit = UNITS.get(end, "").translate(RAISED).replace("^", "")
+    return f"{log10}{name} ({unit})" if unit else f"{log10}{name}"
 
 
 def plain(text: str) -> str:

@@ -17,11 +17,11 @@ from ionbridge.screening.planning.catalogue import Conditions as PlanConditions
 from ionbridge.screening.planning.execution_steps import execute
 from ionbridge.screening.planning.inputs import read_givens
 from ionbridge.screening.planning.planner import plan
-from ionbridge.screening.planning.quantities import QUANTITIES
 from ionbridge.screening.prediction.conduction import Conditions
 from ionbridge.screening.prediction.files import predict, read_input
 from ionbridge.structures.frameworks.prototypes import reference_crystals
 from ionbridge.structures.io.reading import write_cif, write_json_lines
+from ionbridge.structures.quantities import QUANTITIES
 from tests.screening.agents.test_mcp_server import answer, finished, over_stdio
 from tests.screening.tiny import tiny_hops
 

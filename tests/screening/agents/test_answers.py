@@ -16,17 +16,16 @@ from ionbridge.screening.agents.answers import (
     important_columns,
     read_table,
     refusal,
-    spread_columns,
     table_answer,
     units,
 )
 from ionbridge.screening.agents.bounded_yaml import plain_mapping
 from ionbridge.screening.agents.results import plan_answer
 from ionbridge.screening.errors import InputError
-from ionbridge.screening.planning.quantities import QUANTITIES
 from ionbridge.screening.prediction.conductivities import CONDUCTIVITY_COLUMNS
 from ionbridge.screening.prediction.hops import HOP_COLUMNS
 from ionbridge.screening.table import COLUMNS, STD_COLUMN, to_csv
+from ionbridge.structures.quantities import QUANTITIES, spread_columns
 
 ROWS = [
     {

@@ -47,8 +47,8 @@ def test_a_page_is_short_and_its_session_can_be_called(name: str) -> None:
 
 def _names() -> set[str]:
     """Names that a page may use: goals, columns, arguments."""
-    from ionbridge.screening.planning.quantities import QUANTITIES
     from ionbridge.screening.planning.settings_files import FORMS
+    from ionbridge.structures.quantities import QUANTITIES
 
     arguments = {n for tool in TOOLS.values() for n in tool.arguments.model_fields}
     keys = {key.split("_")[0] for form in FORMS.values() for key in form.keys}

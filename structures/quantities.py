@@ -1,42 +1,153 @@
-"""What a step of a plan may need or give: quantities with their unit and what they belong to."""
+"""Quantities and the columns that hold them: one description for plans, tables, answers and plots.
+
+A column's name ends in its unit: ``percolation_barrier_eV``. Its spread (one standard deviation)
+and the ends of its interval say so before the unit: ``percolation_barrier_std_eV``. What is known
+as a logarithm to base ten says ``log10_``, and its spread and ends, in decades, carry no unit:
+``log10_diffusivity_cm2_s``, ``log10_diffusivity_std``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
-from ionbridge.screening.errors import InputError
-from ionbridge.structures.configuration import nearest
+UNITS = {
+    "eV_atom": "eV/atom",
+    "eV_A": "eV/angstrom",
+    "eV": "eV",
+    "cm2_s": "cm^2/s",
+    "S_cm": "S/cm",
+    "cm3": "cm^-3",
+    "mAh_cm2": "mAh/cm^2",
+    "mg_cm2": "mg/cm^2",
+    "mAh_g": "mAh/g",
+    "Wh_kg": "Wh/kg",
+    "W_kg": "W/kg",
+    "Wh_L": "Wh/L",
+    "mAh": "mAh",
+    "Ah": "Ah",
+    "Wh": "Wh",
+    "W": "W",
+    "mV": "mV",
+    "V": "V",
+    "K": "K",
+    "ps": "ps",
+    "fs": "fs",
+    "A2": "angstrom^2",
+    "um": "um",
+    "vu": "valence units",
+    "percent": "%",
+    "years": "years",
+}
+"""Unit by the end of a column's name."""
 
-Row = dict[str, Any]
 Carrier = Literal["hop", "crystal", "electrode", "cell", "application"]
+LOG10 = "log10_"
+
+
+def split(column: str) -> tuple[str, str]:
+    """A column's name without its unit, and the end that is its unit; empty where it has none."""
+    end = max((end for end in UNITS if column.endswith(f"_{end}")), key=len, default="")
+    return (column.removesuffix(f"_{end}") if end else column), end
+
+
+def beside(column: str, statistic: str) -> str:
+    """The column of a statistic of a column: ``std``, ``lower``, ``upper``, ``q05`` or ``q95``."""
+    stem, end = split(column)
+    return "_".join(filter(None, (stem, statistic, "" if LOG10 in stem else end)))
+
+
+def spread_columns(columns: Iterable[str]) -> dict[str, str]:
+    """Column of the spread (one sigma) that belongs to a column, of those there are.
+
+    In the table of a plan a bare ``std`` belongs to the column before it.
+    """
+    names = list(columns)
+    known = set(names)
+    found = {name: spread for name in names if (spread := beside(name, "std")) in known}
+    return found | ({names[names.index("std") - 1]: "std"} if "std" in names[1:] else {})
+
+
+def unit_of(column: str) -> str:
+    """Unit of a column in words: ``eV``, ``log10 of S/cm``, ``decades``; empty where unknown."""
+    known = _OF_COLUMN.get(column)
+    own = "" if known is None else known.unit.removeprefix("decades of ")
+    unit = UNITS.get(split(column)[1], own)
+    if LOG10 in column:
+        return f"log10 of {unit}" if unit else "decades"
+    return unit
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """A type of value; two steps fit together where one gives the quantity the other needs.
+    """A type of value; two steps of a plan fit together where one gives what the other needs.
 
     Attributes:
         name: As in ``--goal``.
         unit: Of its values and errors; ``record`` for what is no number (crystals, hops, curves).
         carrier: What it belongs to.
-        about: What it is, in a few words.
+        about: What it is.
         given_by: How a user gives it.
-        column: Key of the value in a row of the quantity; empty for records.
+        column: Of its value in a table; empty for records.
+        also: Other units in which a value may be given, and what one of them is in its own.
+        plausible: Values outside are mistakes, most often of the unit.
     """
 
     name: str
     unit: str
     carrier: Carrier
     about: str
-    given_by: str
+    given_by: str = ""
     column: str = ""
+    also: Mapping[str, float] = field(default_factory=dict)
+    plausible: tuple[float, float] = (-math.inf, math.inf)
 
     @property
     def is_number(self) -> bool:
         """True where a plan may aim at it and an error can be stated."""
         return bool(self.column)
+
+    @property
+    def is_log10(self) -> bool:
+        """True where its values are logarithms to base ten, and their errors decades."""
+        return self.unit.startswith("decades of ")
+
+    @property
+    def given_unit(self) -> str:
+        """Unit in which its value is given, which of a logarithm is that of the number itself."""
+        unit = self.unit.removeprefix("decades of ").removeprefix("currency")
+        return "" if unit in ("fraction", "ratio") else unit
+
+    @property
+    def units(self) -> Mapping[str, float]:
+        """Units in which a value may be given, and what one of them is in its own."""
+        return {self.given_unit: 1.0, **self.also}
+
+    @property
+    def spread(self) -> str:
+        """Column of one standard deviation."""
+        return beside(self.column, "std")
+
+    def columns(self, lower: str = "lower", upper: str = "upper") -> tuple[str, str, str, str]:
+        """Columns of value, one standard deviation, and the ends of the 90 % interval.
+
+        Args:
+            lower: What the lower end is called; ``q05`` in the table of a campaign.
+            upper: The upper one; ``q95`` there.
+        """
+        return (self.column, self.spread, beside(self.column, lower), beside(self.column, upper))
+
+    def by(self, way: str, about: str) -> Quantity:
+        """The same quantity by one way alone, or of one kind: ``way`` stands before the unit."""
+        stem, end = split(self.column)
+        return replace(
+            self,
+            name=f"{self.name}_{way}",
+            column="_".join(filter(None, (stem, way, end))),
+            about=about,
+        )
 
 
 def _known(*quantities: Quantity) -> Mapping[str, Quantity]:
@@ -56,6 +167,8 @@ QUANTITIES = _known(
         "saddle above the initial site of a hop",
         "labels of your own: hops with barrier_eV",
         "migration_barrier_eV",
+        also={"meV": 0.001},
+        plausible=(0.0, 15.0),
     ),
     Quantity("crystal", "record", "crystal", "atoms in a periodic cell", _CRYSTALS),
     Quantity(
@@ -69,9 +182,11 @@ QUANTITIES = _known(
         "percolation_barrier",
         "eV",
         "crystal",
-        "lowest energy at which hops connect the crystal",
+        "lowest energy at which hops with a saddle at or below it lead through the crystal in "
+        "at least one direction, above the lowest site of that network",
         "crystals",
         "percolation_barrier_eV",
+        also={"meV": 0.001},
     ),
     Quantity(
         "diffusivity",
@@ -80,6 +195,8 @@ QUANTITIES = _known(
         "log10 of the diffusivity of one carrier",
         _VALUE.format("diffusivity=1e-10cm2/s"),
         "log10_diffusivity_cm2_s",
+        also={"m2/s": 10000.0},
+        plausible=(-30.0, -2.0),
     ),
     Quantity(
         "chemical_diffusivity",
@@ -88,6 +205,8 @@ QUANTITIES = _known(
         "log10 of the diffusivity down a gradient of concentration, as GITT and PITT measure it",
         _VALUE.format("chemical_diffusivity=1e-11cm2/s"),
         "log10_chemical_diffusivity_cm2_s",
+        also={"m2/s": 10000.0},
+        plausible=(-30.0, -2.0),
     ),
     Quantity(
         "diffusivity_labels",
@@ -110,6 +229,8 @@ QUANTITIES = _known(
         "log10 of mobile carriers per volume",
         _VALUE.format("carrier_density=1e21cm-3"),
         "log10_carrier_density_cm3",
+        also={"m-3": 1e-06},
+        plausible=(10.0, 24.0),
     ),
     Quantity(
         "conductivity",
@@ -118,6 +239,8 @@ QUANTITIES = _known(
         "log10 of the ionic conductivity",
         _VALUE.format("conductivity=1e-4S/cm"),
         "log10_conductivity_S_cm",
+        also={"mS/cm": 0.001, "S/m": 0.01},
+        plausible=(-30.0, 2.0),
     ),
     Quantity(
         "trajectory",
@@ -133,6 +256,7 @@ QUANTITIES = _known(
         "time between two frames of a trajectory",
         _VALUE.format("frame_interval=100fs"),
         "frame_interval_fs",
+        also={"ps": 1000.0},
     ),
     Quantity(
         "voltage",
@@ -141,6 +265,8 @@ QUANTITIES = _known(
         "average insertion voltage against the metal of the ion",
         _VALUE.format("voltage=3.4V"),
         "voltage_V",
+        also={"mV": 0.001},
+        plausible=(-1.0, 7.0),
     ),
     Quantity(
         "formation_energy",
@@ -157,6 +283,7 @@ QUANTITIES = _known(
         "energy above the convex hull of all known phases",
         _VALUE.format("energy_above_hull=0.02eV/atom"),
         "energy_above_hull_eV_atom",
+        also={"meV/atom": 0.001},
     ),
     Quantity(
         "band_gap",
@@ -165,6 +292,8 @@ QUANTITIES = _known(
         "gap between occupied and empty bands, as semilocal functionals give it: too small",
         _VALUE.format("band_gap=2.5eV"),
         "band_gap_eV",
+        also={"meV": 0.001},
+        plausible=(0.0, 20.0),
     ),
     Quantity(
         "reduction_limit",
@@ -173,6 +302,8 @@ QUANTITIES = _known(
         "voltage below which it takes up more of its ion, against the metal of the ion",
         _VALUE.format("reduction_limit=1.7V"),
         "reduction_limit_V",
+        also={"mV": 0.001},
+        plausible=(-1.0, 9.0),
     ),
     Quantity(
         "oxidation_limit",
@@ -181,6 +312,8 @@ QUANTITIES = _known(
         "voltage above which it gives off its ion, against the metal of the ion",
         _VALUE.format("oxidation_limit=2.3V"),
         "oxidation_limit_V",
+        also={"mV": 0.001},
+        plausible=(-1.0, 9.0),
     ),
     Quantity(
         "stability",
@@ -189,6 +322,8 @@ QUANTITIES = _known(
         "chance to lie as near the hull as nine of ten observed phases",
         _VALUE.format("stability=0.8"),
         "stability",
+        also={"%": 0.01},
+        plausible=(0.0, 1.0),
     ),
     Quantity(
         "volume_change",
@@ -197,6 +332,8 @@ QUANTITIES = _known(
         "largest relative change of volume between charged and discharged",
         _VALUE.format("volume_change=0.07"),
         "volume_change",
+        also={"%": 0.01},
+        plausible=(0.0, 3.0),
     ),
     Quantity(
         "gravimetric_capacity",
@@ -205,6 +342,7 @@ QUANTITIES = _known(
         "charge of all ions (or of the redox limit) per mass of host",
         _VALUE.format("gravimetric_capacity=160mAh/g"),
         "gravimetric_capacity_mAh_g",
+        also={"Ah/kg": 1.0},
     ),
     Quantity(
         "specific_energy",
@@ -244,6 +382,8 @@ QUANTITIES = _known(
         "dry mass of the coating an area, one side",
         _VALUE.format("coating_mass=20mg/cm2"),
         "coating_mass_mg_cm2",
+        also={"g/m2": 0.1},
+        plausible=(0.0, 500.0),
     ),
     Quantity(
         "electrode_porosity",
@@ -252,6 +392,8 @@ QUANTITIES = _known(
         "volume of the pores over that of the coating",
         _VALUE.format("electrode_porosity=0.35"),
         "electrode_porosity",
+        also={"%": 0.01},
+        plausible=(0.01, 0.99),
     ),
     Quantity(
         "electrode_thickness",
@@ -260,6 +402,8 @@ QUANTITIES = _known(
         "thickness of the dry coating, one side",
         _VALUE.format("electrode_thickness=70um"),
         "electrode_thickness_um",
+        also={"mm": 1000.0},
+        plausible=(0.0, 2000.0),
     ),
     Quantity(
         "tortuosity",
@@ -268,6 +412,7 @@ QUANTITIES = _known(
         "porosity over effective transport in the pores",
         _VALUE.format("tortuosity=1.7"),
         "tortuosity",
+        plausible=(1.0, 100.0),
     ),
     Quantity(
         "effective_transport",
@@ -276,6 +421,7 @@ QUANTITIES = _known(
         "effective over bulk transport in the pores",
         _VALUE.format("effective_transport=0.16"),
         "effective_transport",
+        plausible=(0.0, 1.0),
     ),
     Quantity(
         "loading",
@@ -306,6 +452,7 @@ QUANTITIES = _known(
         "charge delivered at constant current",
         _VALUE.format("cell_capacity=2.3Ah"),
         "capacity_Ah",
+        also={"mAh": 0.001},
     ),
     Quantity(
         "cell_energy",
@@ -314,6 +461,7 @@ QUANTITIES = _known(
         "energy delivered at constant current",
         _VALUE.format("cell_energy=7Wh"),
         "energy_Wh",
+        also={"mWh": 0.001, "kWh": 1000.0},
     ),
     Quantity(
         "cell_power",
@@ -322,6 +470,7 @@ QUANTITIES = _known(
         "log10 of the mean power of a discharge at constant current",
         _VALUE.format("cell_power=7W"),
         "log10_power_W",
+        also={"mW": 0.001},
     ),
     Quantity(
         "cell_heat",
@@ -330,6 +479,7 @@ QUANTITIES = _known(
         "heat that one discharge at constant current sets free, entropy included",
         _VALUE.format("cell_heat=0.4Wh"),
         "heat_Wh",
+        also={"mWh": 0.001},
     ),
     Quantity(
         "measured_discharges",
@@ -359,6 +509,8 @@ QUANTITIES = _known(
         "share of the capacity lost after 500 cycles",
         _VALUE.format("capacity_fade=0.1"),
         "capacity_fade",
+        also={"%": 0.01},
+        plausible=(0.0, 1.0),
     ),
     Quantity(
         "cycle_life",
@@ -367,6 +519,7 @@ QUANTITIES = _known(
         "log10 of cycles until 80 % of the capacity",
         _VALUE.format("cycle_life=1000cycles"),
         "log10_cycle_life",
+        also={"": 1.0},
     ),
     Quantity(
         "duty_cycle",
@@ -382,6 +535,7 @@ QUANTITIES = _known(
         "energy of one day's duty that the cell can deliver",
         _VALUE.format("delivered_energy=20Wh"),
         "delivered_energy_Wh",
+        also={"kWh": 1000.0},
     ),
     Quantity(
         "years_of_service",
@@ -417,55 +571,4 @@ QUANTITIES = _known(
 )
 """Everything that steps pass on, by name."""
 
-CONVERSIONS: Mapping[str, Mapping[str, float]] = {
-    "migration_barrier": {"eV": 1.0, "meV": 1e-3},
-    "percolation_barrier": {"eV": 1.0, "meV": 1e-3},
-    "diffusivity": {"cm2/s": 1.0, "m2/s": 1e4},
-    "chemical_diffusivity": {"cm2/s": 1.0, "m2/s": 1e4},
-    "frame_interval": {"fs": 1.0, "ps": 1e3},
-    "carrier_density": {"cm-3": 1.0, "m-3": 1e-6},
-    "conductivity": {"S/cm": 1.0, "mS/cm": 1e-3, "S/m": 1e-2},
-    "voltage": {"V": 1.0, "mV": 1e-3},
-    "formation_energy": {"eV/atom": 1.0},
-    "energy_above_hull": {"eV/atom": 1.0, "meV/atom": 1e-3},
-    "band_gap": {"eV": 1.0, "meV": 1e-3},
-    "reduction_limit": {"V": 1.0, "mV": 1e-3},
-    "oxidation_limit": {"V": 1.0, "mV": 1e-3},
-    "volume_change": {"": 1.0, "%": 1e-2},
-    "gravimetric_capacity": {"mAh/g": 1.0, "Ah/kg": 1.0},
-    "specific_energy": {"Wh/kg": 1.0},
-    "stability": {"": 1.0, "%": 1e-2},
-    "coating_mass": {"mg/cm2": 1.0, "g/m2": 0.1},
-    "electrode_porosity": {"": 1.0, "%": 1e-2},
-    "electrode_thickness": {"um": 1.0, "mm": 1e3},
-    "tortuosity": {"": 1.0},
-    "effective_transport": {"": 1.0},
-    "loading": {"mAh/cm2": 1.0},
-    "cell_capacity": {"Ah": 1.0, "mAh": 1e-3},
-    "cell_energy": {"Wh": 1.0, "mWh": 1e-3, "kWh": 1e3},
-    "cell_power": {"W": 1.0, "mW": 1e-3},
-    "cell_heat": {"Wh": 1.0, "mWh": 1e-3},
-    "capacity_fade": {"": 1.0, "%": 1e-2},
-    "cycle_life": {"cycles": 1.0, "": 1.0},
-    "delivered_energy": {"Wh": 1.0, "kWh": 1e3},
-    "years_of_service": {"years": 1.0},
-    "capacity_cost": {"/kWh": 1.0},
-    "throughput_cost": {"/kWh": 1.0},
-}
-"""Units in which a value may be given, and what one of them is in the unit of the quantity."""
-
-
-def quantity(name: str) -> Quantity:
-    """The quantity of a name.
-
-    Raises:
-        InputError: Unknown; the message names the nearest.
-    """
-    if name not in QUANTITIES:
-        raise InputError(f"unknown quantity '{name}'; {nearest(name, list(QUANTITIES))}")
-    return QUANTITIES[name]
-
-
-def goals() -> tuple[str, ...]:
-    """Names that ``plan --goal`` takes."""
-    return tuple(name for name, known in QUANTITIES.items() if known.is_number)
+_OF_COLUMN = {known.column: known for known in QUANTITIES.values() if known.is_number}
