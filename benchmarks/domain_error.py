@@ -2,9 +2,9 @@
 
     python -m benchmarks.domain_error --data DIR
 
-Out-of-fold predictions of `hop-barrier` (benchmarks.physics_fed makes them), under four protocols
-(host frameworks kept together, whole families left out, whole ions left out, families and ions).
-Every fold's training hops make a domain of their own, in which its test hops have a distance (1 is
+Out-of-fold predictions of `hop-barrier` (benchmarks.shipped_hop_barrier makes them), under four
+protocols (host frameworks kept together, whole families left out, whole ions left out, families
+and ions). Every fold's training hops make a domain of their own, in which its test hops have a distance (1 is
 the edge) and a flag (ion and elements seen, hop short enough, small predicted spread). Intervals
 are calibrated on the grouped residuals of the training frameworks, as the shipped model does it.
 Two other measures are compared with the distance: the model's own doubt (posterior spread of the
@@ -28,7 +28,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from benchmarks.hop_barriers import PROTOCOLS, RESULTS
-from benchmarks.physics_fed import FAST, RECIPES, seen
+from benchmarks.shipped_hop_barrier import FAST, RECIPES, seen
 from ionbridge.models.barriers.hop_barrier import LARGEST_STD_EV, TARGET, Inputs
 from ionbridge.models.calibration import Calibration
 from ionbridge.models.checkpoint import sha256

@@ -33,8 +33,8 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.json_lines import read
-from benchmarks.make_potential_hops import SHIPPED
-from benchmarks.physics_fed import seen
+from benchmarks.make.potential_hops import SHIPPED
+from benchmarks.shipped_hop_barrier import seen
 from ionbridge.models.adaptation.method_process import MethodProcess
 from ionbridge.models.barriers.hop_barrier import TARGET, Inputs
 from ionbridge.models.checkpoint import sha256

@@ -29,7 +29,7 @@ import torch
 
 from benchmarks.hop_barriers import PROTOCOLS
 from benchmarks.json_lines import read
-from benchmarks.physics_fed import out_of_fold, without
+from benchmarks.shipped_hop_barrier import out_of_fold, without
 from ionbridge.models.adaptation.barriers import Base, ensemble_config
 from ionbridge.models.barriers.hop_barrier import TARGET as FED
 from ionbridge.models.barriers.hop_barrier import Inputs

@@ -52,7 +52,7 @@ def hop_barriers(result: dict[str, Any]) -> str:
         return f"{value:.3f} [{low:.2f}, {high:.2f}] / {entry['spearman']:.2f}"
 
     simple = {p: {k: v for k, v in result[p].items() if k in MODEL_NAMES} for p in protocols}
-    ours = json.loads((RESULTS / "physics_fed.json").read_text(encoding="utf-8"))
+    ours = json.loads((RESULTS / "shipped_hop_barrier.json").read_text(encoding="utf-8"))
     shown = ("hop-barrier", "hop-barrier, rigid profile", "hop-barrier, short relaxation")
     columns = {p: {**rows, **{k: ours[p][k] for k in shown}} for p, rows in simple.items()}
     return "\n".join([*lines, *grid("model", columns, MODEL_NAMES, cell)])
@@ -197,7 +197,7 @@ def rivals(result: dict[str, Any]) -> str:
     lines = [
         f"{result['n']} hops, families dealt into {len(result['folds'])} folds, seed "
         f"{result['seed']}; tuned: {result['trials']} trials inside the training folds "
-        "(`python -m benchmarks.rivals`).",
+        "(`python -m benchmarks.rivals.comparison`).",
         "",
         "| model | MAE in eV [95 %] | up to 2 eV | Spearman | difference to the tuned trees | s |",
         "|---|---|---|---|---|---|",
@@ -801,7 +801,7 @@ def orchestrator(result: dict[str, Any]) -> str:
     lines = [
         "How good the orchestrator's choice among ways to learn is: mean regret (relative excess "
         "error over the best choice in hindsight), share of choices within 5 % of the best, and "
-        "share of harmful transfers avoided (`python -m benchmarks.orchestrator`).",
+        "share of harmful transfers avoided (`python -m benchmarks.transfer.orchestrator`).",
         "",
         "| rule | hops, family left out | hops, ion left out | bulk properties |",
         "|---|---|---|---|",

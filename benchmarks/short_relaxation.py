@@ -2,11 +2,11 @@
 
     python -m benchmarks.short_relaxation --data DIR [--ship]
 
-Published hops that benchmarks.make_short_relaxations has computed (models/configs). Every method
+Published hops that benchmarks.make.short_relaxations has computed (models/configs). Every method
 on the same rows: raw, and on a line fitted to the other families (least absolute deviations);
-`hop-barrier` with whole families left out (benchmarks.physics_fed); the plain mean of both, which
-fits nothing; and both on one line, weights fitted on the other families. In both a relaxed barrier
-counts as NO_BARRIER_EV at least. With --ship the error of the plain mean goes where campaigns and
+`hop-barrier` with whole families left out (benchmarks.shipped_hop_barrier); the plain mean of
+both, which fits nothing; and both on one line, weights fitted on the other families. In both a
+relaxed barrier counts as NO_BARRIER_EV at least. With --ship the error of the plain mean goes where campaigns and
 `predict` find it.
 """
 
@@ -23,9 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.funnel import NETWORK, SHIPPED, TARGET, design, errors, left_out
-from benchmarks.make_potential_hops import SHIPPED as RIGID
-from benchmarks.make_short_relaxations import AFTER
-from benchmarks.make_short_relaxations import SHIPPED as SHORT
+from benchmarks.make.potential_hops import SHIPPED as RIGID
+from benchmarks.make.short_relaxations import AFTER
+from benchmarks.make.short_relaxations import SHIPPED as SHORT
 from ionbridge.models.checkpoint import sha256
 from ionbridge.models.metrics import bootstrap, mae, paired_bootstrap, spearman
 from ionbridge.screening.execution.shards import write_json

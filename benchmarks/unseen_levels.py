@@ -6,7 +6,7 @@ Variants of `hop-barrier` on the 524 published hops, whole families, whole ions 
 losses that forgive outliers, other ways to join a short relaxation, offsets of the relaxation by
 kind of hop, and a pull towards the mean by ion. All that a variant chooses is chosen on what is not
 held out. Computed labels and hyperparameters are those of the shipped model, as in
-benchmarks.physics_fed. Differences to what ships with 95 % bootstrap over families.
+benchmarks.shipped_hop_barrier. Differences to what ships with 95 % bootstrap over families.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
 
 from benchmarks.hop_barriers import PROTOCOLS
-from benchmarks.physics_fed import BRIEF, FAST, HIDDEN, extremes, mean_by_ion, seen, without
+from benchmarks.shipped_hop_barrier import BRIEF, FAST, HIDDEN, extremes, mean_by_ion, seen, without
 from ionbridge.models.barriers.hop_barrier import LOWEST_SHORT_EV, TARGET, HopBarrierModel, Inputs
 from ionbridge.models.checkpoint import sha256
 from ionbridge.models.library import load

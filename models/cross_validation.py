@@ -21,7 +21,7 @@ WORTHWHILE = 0.02
 """A candidate must beat the best simple one by this share of its error to be chosen over it."""
 CLEARLY = 0.4
 """Share by which another must be better than the one that stands. Rules that choose more freely
-lose on families left out, and do not win on other tasks (benchmarks/choice_of_way.py)."""
+lose on families left out, and do not win on other tasks (benchmarks/transfer/choice_of_way.py)."""
 
 
 def cross_val_predict(

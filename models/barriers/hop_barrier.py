@@ -147,7 +147,7 @@ class HopBarrierModel(HopModel):
         """(n,) True where ion and elements were seen and the predicted spread is small.
 
         With whole families left out, the distance to the training hops does not tell large errors
-        from small ones, the spread does (benchmarks/physics_fed.py).
+        from small ones, the spread does (benchmarks/shipped_hop_barrier.py).
         """
         return self._inside(records, self._predict(records).std)
 

@@ -121,7 +121,7 @@ class PretrainingConfig:
             file = Path(path).parent / config.potential_hops
             if not file.is_file():
                 raise ConfigurationError(
-                    f"{path}: potential_hops: {file} is no file; benchmarks.make_potential_hops "
+                    f"{path}: potential_hops: {file} is no file; benchmarks.make.potential_hops "
                     "makes it"
                 )
             config = replace(config, potential_hops=str(file))

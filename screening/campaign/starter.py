@@ -1,7 +1,7 @@
 """The starter data: a few hops and crystals that come with the package, to try everything on.
 
-The labels are the project's own, computed by ``benchmarks/make_starter_hops.py`` (bond valences)
-and ``benchmarks/make_starter_neb.py`` (CHGNet bands).
+The labels are the project's own, computed by ``benchmarks/make/starter_hops.py`` (bond valences)
+and ``benchmarks/make/starter_neb.py`` (CHGNet bands).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from benchmarks.make_substitution_counts import counts
+from benchmarks.make.substitution_counts import counts
 from ionbridge.structures.frameworks.prototypes import PROTOTYPES
 from ionbridge.structures.frameworks.substitution import SUBSTITUTED_IONS, recipes
 from ionbridge.structures.frameworks.substitution_counts import spread_recipes, stream_counts, taken

@@ -1,0 +1,1 @@
+"""Published kinds of model, tuned with our budget on our rows."""

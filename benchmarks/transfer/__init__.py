@@ -1,0 +1,1 @@
+"""What labels of one chemistry, property or method are worth for another."""
