@@ -6,8 +6,8 @@ Published hops that benchmarks.make.short_relaxations has computed (models/confi
 on the same rows: raw, and on a line fitted to the other families (least absolute deviations);
 `hop-barrier` with whole families left out (benchmarks.shipped_hop_barrier); the plain mean of
 both, which fits nothing; and both on one line, weights fitted on the other families. In both a
-relaxed barrier counts as NO_BARRIER_EV at least. With --ship the error of the plain mean goes where campaigns and
-`predict` find it.
+relaxed barrier counts as NO_BARRIER_EV at least. With --ship the error of the plain mean goes where
+campaigns and `predict` find it.
 """
 
 from __future__ import annotations
