@@ -5,8 +5,9 @@
 Out-of-fold predictions of `hop-barrier` (benchmarks.shipped_hop_barrier makes them), under four
 protocols (host frameworks kept together, whole families left out, whole ions left out, families
 and ions). Every fold's training hops make a domain of their own, in which its test hops
-have a distance (1 is the edge) and a flag (ion and elements seen, hop short enough, small predicted spread). Intervals
-are calibrated on the grouped residuals of the training frameworks, as the shipped model does it.
+have a distance (1 is the edge) and a flag (ion and elements seen, hop short enough, small predicted
+spread). Intervals are calibrated on the grouped residuals of the training frameworks, as the
+shipped model does it.
 Two other measures are compared with the distance: the model's own doubt (posterior spread of the
 process and its distance from the trees) on the logarithmic scale, and the predicted spread in eV.
 Writes benchmarks/results/domain_error.json and docs/domain_error.svg.
