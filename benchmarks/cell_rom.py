@@ -36,7 +36,7 @@ from benchmarks.cell_transfer import (
 )
 from ionbridge.models.cells.cell_correction import Curves
 from ionbridge.models.cells.cell_rom import FRACTIONS, CellRom, groups
-from ionbridge.models.cells.cell_transfer import STRATEGIES
+from ionbridge.models.cells.cell_transfer import CELL_TRANSFERS
 from ionbridge.models.cells.porous_cell import porous_discharge
 from ionbridge.models.cells.single_particle import Cells, equilibrium, mean_stoichiometries
 from ionbridge.screening.cell.rom import training_data
@@ -272,7 +272,7 @@ def ship(data: Path, library: Path, work: Path) -> dict[str, Any]:
     source = CellRom.load(library / "cell-rom-source")
     test, validation, training = own[LFP]
     few = np.arange(min(64, len(training[1])))
-    model = STRATEGIES["process_target"].adapt(
+    model = CELL_TRANSFERS["process_target"].adapt(
         source, training[0].take(few), training[1].take(few), calibrate=False
     )
     model.calibrate_on([validation[0]], [validation[1]])

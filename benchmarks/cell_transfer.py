@@ -31,7 +31,7 @@ from tqdm import tqdm
 from benchmarks.cell_meta import Reptile
 from ionbridge.models.cells.cell_correction import Curves, Training
 from ionbridge.models.cells.cell_rom import CellRom
-from ionbridge.models.cells.cell_transfer import CAREFUL, STRATEGIES, Automatic, Strategy
+from ionbridge.models.cells.cell_transfer import CAREFUL, CELL_TRANSFERS, Automatic, CellTransfer
 from ionbridge.models.cells.single_particle import Cells, CellTables
 from ionbridge.models.library import load
 from ionbridge.screening.cell.rom import training_data
@@ -70,7 +70,7 @@ TRANSFERRED = (
     "no_learning", "anchored", "full", "last_layers", "heads", "lora", "process_transferred",
 )  # fmt: skip
 AUTO = "auto"
-ALL_STRATEGIES: dict[str, Strategy] = {**STRATEGIES, AUTO: Automatic()}
+ALL_STRATEGIES: dict[str, CellTransfer] = {**CELL_TRANSFERS, AUTO: Automatic()}
 
 
 @dataclass(frozen=True)

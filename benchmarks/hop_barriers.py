@@ -27,7 +27,7 @@ from ionbridge.models.adaptation.barriers import Base, ensemble_config
 from ionbridge.models.checkpoint import sha256
 from ionbridge.models.cross_validation import cross_val_predict
 from ionbridge.models.hop_networks.ensemble import HopEnsemble
-from ionbridge.models.hop_networks.finetuning import STRATEGIES, FromScratch
+from ionbridge.models.hop_networks.finetuning import FINE_TUNINGS, FromScratch
 from ionbridge.models.metrics import bootstrap, mae, paired_bootstrap, r2, spearman
 from ionbridge.models.prediction import Prediction
 from ionbridge.models.regressors.baselines import BASELINES
@@ -45,7 +45,7 @@ PROTOCOLS: dict[str, Any] = {
     "random": RandomKFold(n_folds=10),
 }
 """``random`` is how published test sets are drawn: it says what to expect there, of nothing new."""
-MODELS = (*BASELINES, *(f"{kind}-{name}" for kind in ("network", "mixed") for name in STRATEGIES))
+MODELS = (*BASELINES, *(f"{kind}-{name}" for kind in ("network", "mixed") for name in FINE_TUNINGS))
 """``network``: the ensemble of networks alone; ``mixed``: averaged with the Gaussian process."""
 UP_TO_EV = 2.0
 N_PROCESSES = 2
@@ -55,7 +55,7 @@ def maker(name: str, base: Base, n_labels: int, seed: int, n_members: int) -> Ca
     if name in BASELINES:
         return BASELINES[name]
     kind, chosen = name.split("-")
-    strategy = STRATEGIES[chosen]()
+    strategy = FINE_TUNINGS[chosen]()
     config = ensemble_config(base, strategy, n_labels, seed, n_members, "cpu")
     if kind == "network":
         config = replace(config, process_weight=0.0)

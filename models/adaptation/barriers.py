@@ -27,7 +27,7 @@ from ionbridge.models.calibration import ENOUGH_GROUPS, Calibration
 from ionbridge.models.cross_validation import cross_val_predict, grouped_folds
 from ionbridge.models.hop_networks.encoder import HopEncoder
 from ionbridge.models.hop_networks.ensemble import HopEnsemble, HopEnsembleConfig
-from ionbridge.models.hop_networks.finetuning import STRATEGIES, FromScratch, Strategy
+from ionbridge.models.hop_networks.finetuning import FINE_TUNINGS, FineTuning, FromScratch
 from ionbridge.models.hop_networks.network import HopNetworkConfig
 from ionbridge.models.hop_networks.training import TrainingConfig
 from ionbridge.models.metrics import interval_coverage, mae, spearman
@@ -193,9 +193,9 @@ class BarrierTask(Task):
         "full",
         "scratch",
     )
-    known = (*BASELINES, HopBarrierModel.kind, *STRATEGIES)
+    known = (*BASELINES, HopBarrierModel.kind, *FINE_TUNINGS)
     simple = frozenset((*BASELINES, HopBarrierModel.kind))
-    slow = frozenset(STRATEGIES)
+    slow = frozenset(FINE_TUNINGS)
     suffix = "_eV"
 
     def __init__(
@@ -245,7 +245,7 @@ class BarrierTask(Task):
         if name == HopBarrierModel.kind:
             reads = base.fed is None or base.fed.reads_energies
             return lambda: HopBarrierModel(self.seed, reads, known=base.fed, n_folds=0)
-        strategy = STRATEGIES[name]()
+        strategy = FINE_TUNINGS[name]()
         config = ensemble_config(
             base, strategy, n_labels, self.seed, n_members, self.device, settings
         )
@@ -351,7 +351,7 @@ def folds_of(hops: Sequence[Hop], n_folds: int) -> tuple[list[Split], str]:
 
 def ensemble_config(
     base: Base,
-    strategy: Strategy,
+    strategy: FineTuning,
     n_labels: int,
     seed: int,
     n_members: int,

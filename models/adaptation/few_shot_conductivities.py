@@ -83,7 +83,7 @@ class FewLabelConductivity(Estimator):
             raise ValueError(f"{len(records)} rows and {len(labels)} labels")
         self.card_ = {}
         self.elements_ = known.elements_
-        source, target = known.composition_rows()
+        source, target = known.descriptors_and_targets()
         self.ions_ = sorted({conductor_ion(row) for row in records})
         self._set(source, target, descriptors(records, self.elements_), label_targets(labels))
         self.domain_ = Domain.fit(
@@ -180,7 +180,7 @@ class ConductivityTask(Task):
         self.x, self.t = descriptors(rows, base.elements_), label_targets(self.labels)
         self.value = np.array([label.value for label in self.labels])
         self.side = np.array([SIDE[label.bound] for label in self.labels])
-        self.source = Source(*base.composition_rows(), CORE, seed=seed).without(self.x)
+        self.source = Source(*base.descriptors_and_targets(), CORE, seed=seed).without(self.x)
 
     def out_of_fold(self, strategy: str, final: bool = True) -> Floats:
         """(n,) values on SCALE of rows whose paper was not learnt from."""

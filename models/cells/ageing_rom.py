@@ -133,8 +133,8 @@ def inputs(graphite: Graphite, cyclings: Sequence[Cycling], cycles: Sequence[flo
 N_INPUTS = 7
 CONSTANT_VARIANCE = 4.0
 """Prior variance of a channel's factor, in ln."""
-Strategy = Literal["difference", "factor"]
-DIFFERENCES: dict[Strategy, Floats] = {
+SourceUse = Literal["difference", "factor"]
+DIFFERENCES: dict[SourceUse, Floats] = {
     "difference": np.log([0.0025, 0.02, *[3.0] * N_INPUTS, 1e-3]),
     "factor": np.log([1e-8, 1e-8, *[2.0] * N_INPUTS, 1e-2]),
 }
@@ -227,7 +227,7 @@ class AgeingRom(Estimator):
     """
 
     graphite: Graphite
-    strategy: Strategy = "difference"
+    strategy: SourceUse = "difference"
 
     kind: ClassVar[str] = "ageing_rom"
     quantity = "cell_ageing"

@@ -1,4 +1,8 @@
-"""Carrying a cell model to a chemistry with few simulations: the strategies and their choice."""
+"""Carrying a cell model to a chemistry with few simulations: the ways and their choice.
+
+What is learnt from are whole discharge curves, and a way is a function of the source model and of
+these; labels of one number a record are the matter of :mod:`ionbridge.models.adaptation`.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +31,7 @@ CAREFUL = Training(steps=300, learning_rate=3e-3)
 """Settings for weights that have been learnt elsewhere."""
 
 
-class Strategy(Protocol):
+class CellTransfer(Protocol):
     """One way from a source model and few target curves to a target model."""
 
     def adapt(
@@ -71,7 +75,7 @@ class FullTuning:
     def adapt(
         self, source: CellRom, cells: Cells, curves: Curves, *, calibrate: bool = True
     ) -> CellRom:
-        """Carry the source model to a new base cell, see :class:`Strategy`."""
+        """Carry the source model to a new base cell, see :class:`CellTransfer`."""
         return _tuned(source, source.parameters_, cells, curves, self.training, None, calibrate)
 
 
@@ -85,7 +89,7 @@ class LastLayers:
     def adapt(
         self, source: CellRom, cells: Cells, curves: Curves, *, calibrate: bool = True
     ) -> CellRom:
-        """Carry the source model to a new base cell, see :class:`Strategy`."""
+        """Carry the source model to a new base cell, see :class:`CellTransfer`."""
         depth = len(source.hidden) + 1
         names = [f"{k}{i}" for i in range(depth - self.n_layers, depth) for k in "wb"]
         return _tuned(source, source.parameters_, cells, curves, self.training, names, calibrate)
@@ -102,7 +106,7 @@ class LowRank:
     def adapt(
         self, source: CellRom, cells: Cells, curves: Curves, *, calibrate: bool = True
     ) -> CellRom:
-        """Carry the source model to a new base cell, see :class:`Strategy`."""
+        """Carry the source model to a new base cell, see :class:`CellTransfer`."""
         generator = torch.Generator().manual_seed(self.seed)
         start = dict(source.parameters_)
         last = len(source.hidden)
@@ -125,7 +129,7 @@ class Scratch:
     def adapt(
         self, source: CellRom, cells: Cells, curves: Curves, *, calibrate: bool = True
     ) -> CellRom:
-        """Carry the source model to a new base cell, see :class:`Strategy`."""
+        """Carry the source model to a new base cell, see :class:`CellTransfer`."""
         model = CellRom(self.training, source.n_members, source.hidden, self.seed)
         return model.fit([cells], [curves], calibrate=calibrate)
 
@@ -137,7 +141,7 @@ class NoLearning:
     def adapt(
         self, source: CellRom, cells: Cells, curves: Curves, *, calibrate: bool = True
     ) -> CellRom:
-        """Carry the source model to a new base cell, see :class:`Strategy`."""
+        """Carry the source model to a new base cell, see :class:`CellTransfer`."""
         return source.moved_to(cells, source.parameters_, source.training)
 
 
@@ -148,7 +152,7 @@ class ClosedForm:
     def adapt(
         self, source: CellRom, cells: Cells, curves: Curves, *, calibrate: bool = True
     ) -> CellRom:
-        """Carry the source model to a new base cell, see :class:`Strategy`."""
+        """Carry the source model to a new base cell, see :class:`CellTransfer`."""
         nothing = {k: torch.zeros_like(v) for k, v in source.parameters_.items()}
         return source.moved_to(cells, nothing, source.training)
 
@@ -161,17 +165,17 @@ class ResidualProcess:
         base: Gives the model whose residual is learnt.
     """
 
-    base: Strategy = field(default_factory=ClosedForm)
+    base: CellTransfer = field(default_factory=ClosedForm)
 
     def adapt(
         self, source: CellRom, cells: Cells, curves: Curves, *, calibrate: bool = True
     ) -> CellRom:
-        """Carry the source model to a new base cell, see :class:`Strategy`."""
+        """Carry the source model to a new base cell, see :class:`CellTransfer`."""
         base = self.base.adapt(source, cells, curves, calibrate=False)
         return base.with_residual(*usable(cells, curves), calibrate)
 
 
-STRATEGIES: Mapping[str, Strategy] = {
+CELL_TRANSFERS: Mapping[str, CellTransfer] = {
     "anchored": FullTuning(replace(CAREFUL, anchor=1.0)),
     "full": FullTuning(),
     "last_layers": LastLayers(),
@@ -184,7 +188,7 @@ STRATEGIES: Mapping[str, Strategy] = {
     "process_target": ResidualProcess(),
     "process_transferred": ResidualProcess(NoLearning()),
 }
-"""The strategies by name."""
+"""By the word of ``cell transfer --strategy``."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +200,7 @@ class Automatic:
     the relative error of the capacity.
 
     Attributes:
-        candidates: Names of ``STRATEGIES``, cheapest first: that wins a tie.
+        candidates: Names of ``CELL_TRANSFERS``, cheapest first: that wins a tie.
         n_folds: Parts of the curves.
         seed: Of the parts.
     """
@@ -216,7 +220,7 @@ class Automatic:
         fold = np.random.default_rng(self.seed).permutation(len(curves)) % self.n_folds
         found = {}
         for name in self.candidates:
-            strategy, errors = STRATEGIES[name], []
+            strategy, errors = CELL_TRANSFERS[name], []
             for i in np.unique(fold):
                 kept, out = np.flatnonzero(fold != i), np.flatnonzero(fold == i)
                 model = strategy.adapt(source, cells.take(kept), curves.take(kept), calibrate=False)
@@ -227,13 +231,13 @@ class Automatic:
     def adapt(
         self, source: CellRom, cells: Cells, curves: Curves, *, calibrate: bool = True
     ) -> CellRom:
-        """Carry the source model to a new base cell, see :class:`Strategy`."""
+        """Carry the source model to a new base cell, see :class:`CellTransfer`."""
         cells, curves = usable(cells, curves)
         best = self.candidates[0]
         if len(curves) >= self.n_folds:
             found = self.scores(source, cells, curves)
             best = min(found, key=lambda name: found[name])
-        return STRATEGIES[best].adapt(source, cells, curves, calibrate=calibrate)
+        return CELL_TRANSFERS[best].adapt(source, cells, curves, calibrate=calibrate)
 
 
 def error_V(model: CellRom, cells: Cells, curves: Curves) -> Floats:

@@ -341,7 +341,7 @@ class ConductivityTrees(Estimator):
             return None
         return float(own[:, 0].mean()), float(own[:, 1].mean())
 
-    def composition_rows(self) -> tuple[Floats, Floats]:
+    def descriptors_and_targets(self) -> tuple[Floats, Floats]:
         """Descriptors without optional blocks (n, n_features) of all training rows, and targets.
 
         Targets are on ``SCALE``, bounds moved beyond themselves: a source for few labels.

@@ -17,14 +17,14 @@ from ionbridge.models.calibration import ENOUGH_GROUPS, Calibration
 from ionbridge.models.checkpoint import Arrays, named, under
 from ionbridge.models.domain import LONGEST_HOP_A, Domain
 from ionbridge.models.hop_networks.finetuning import (
+    FineTuning,
     FromScratch,
     HeadsOnly,
     LowRankAdapters,
     ParameterGroups,
-    Strategy,
+    fine_tuning_from_json,
+    fine_tuning_to_json,
     merge_adapters,
-    strategy_from_json,
-    strategy_to_json,
 )
 from ionbridge.models.hop_networks.hop_graphs import graph_of
 from ionbridge.models.hop_networks.losses import BarrierLoss
@@ -69,7 +69,7 @@ class HopEnsembleConfig:
     network: HopNetworkConfig = field(default_factory=HopNetworkConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     n_members: int = 5
-    strategy: Strategy = field(default_factory=FromScratch)
+    strategy: FineTuning = field(default_factory=FromScratch)
     target: LogShift = field(default_factory=LogShift)
     process_weight: float = 0.5
 
@@ -88,7 +88,7 @@ class HopEnsembleConfig:
             "network": asdict(self.network),
             "training": asdict(self.training),
             "n_members": self.n_members,
-            "strategy": strategy_to_json(self.strategy),
+            "strategy": fine_tuning_to_json(self.strategy),
             "target": asdict(self.target),
             "process_weight": self.process_weight,
         }
@@ -100,7 +100,7 @@ class HopEnsembleConfig:
             network=HopNetworkConfig(**value["network"]),
             training=TrainingConfig(**value["training"]),
             n_members=value["n_members"],
-            strategy=strategy_from_json(value["strategy"]),
+            strategy=fine_tuning_from_json(value["strategy"]),
             target=LogShift(**value["target"]),
             process_weight=value["process_weight"],
         )

@@ -1,6 +1,8 @@
-"""Ways to carry a pretrained network to new labels: which parameters move, and how fast.
+"""Ways to fine-tune a pretrained network: which parameters move, and how fast.
 
-Each strategy is a small class with one method, ``prepare``, that readies a network and returns the
+Whether a network is tuned at all, or something else learnt from the labels, is the choice of
+:mod:`ionbridge.models.adaptation`, whose strategies name these among others. Each way is a small
+class with one method, ``prepare``, that readies a network and returns the
 optimiser groups. Parameters that no group names stay as they were.
 """
 
@@ -130,10 +132,10 @@ class FromScratch:
         return [{"params": list(network.parameters()), "lr_factor": 1.0}]
 
 
-Strategy = (
+FineTuning = (
     FullFineTuning | GradualUnfreezing | FrozenHost | HeadsOnly | LowRankAdapters | FromScratch
 )
-STRATEGIES: dict[str, type[Strategy]] = {
+FINE_TUNINGS: dict[str, type[FineTuning]] = {
     "full": FullFineTuning,
     "gradual": GradualUnfreezing,
     "frozen": FrozenHost,
@@ -143,19 +145,19 @@ STRATEGIES: dict[str, type[Strategy]] = {
 }
 
 
-def strategy_from_json(value: dict[str, Any]) -> Strategy:
-    """Make a strategy from what :func:`strategy_to_json` gave."""
+def fine_tuning_from_json(value: dict[str, Any]) -> FineTuning:
+    """Make a way to fine-tune from what :func:`fine_tuning_to_json` gave."""
     fields = dict(value)
     name = fields.pop("name")
-    if name not in STRATEGIES:
-        raise ValueError(f"unknown strategy {name!r}; known: {', '.join(STRATEGIES)}")
-    return STRATEGIES[name](**fields)
+    if name not in FINE_TUNINGS:
+        raise ValueError(f"unknown strategy {name!r}; known: {', '.join(FINE_TUNINGS)}")
+    return FINE_TUNINGS[name](**fields)
 
 
-def strategy_to_json(strategy: Strategy) -> dict[str, Any]:
-    """Name and fields of a strategy."""
-    name = next(n for n, kind in STRATEGIES.items() if isinstance(strategy, kind))
-    return {"name": name, **asdict(strategy)}
+def fine_tuning_to_json(way: FineTuning) -> dict[str, Any]:
+    """Name and fields of a way to fine-tune."""
+    name = next(n for n, kind in FINE_TUNINGS.items() if isinstance(way, kind))
+    return {"name": name, **asdict(way)}
 
 
 def merge_adapters(network: HopNetwork) -> None:

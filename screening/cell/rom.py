@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ionbridge.models.cells.cell_correction import Curves, Training
 from ionbridge.models.cells.cell_rom import CellPrediction, CellRom
-from ionbridge.models.cells.cell_transfer import STRATEGIES, Automatic
+from ionbridge.models.cells.cell_transfer import CELL_TRANSFERS, Automatic
 from ionbridge.models.cells.single_particle import (
     Cells,
     CellTables,
@@ -324,13 +324,13 @@ def transfer(source: CellRom, folder: Path, strategy: str = "auto") -> CellRom:
     Args:
         source: Model of other chemistries.
         folder: Simulations of the new one.
-        strategy: A name of ``ionbridge.models.cells.cell_transfer.STRATEGIES``; ``auto`` takes what
+        strategy: A name of ``models.cells.cell_transfer.CELL_TRANSFERS``; ``auto`` takes what
             does best on held-out ones of these simulations.
 
     Raises:
         InputError: Unknown strategy, or no solved simulations.
     """
-    known = [*STRATEGIES, "auto"]
+    known = [*CELL_TRANSFERS, "auto"]
     if strategy not in known:
         raise InputError(f"unknown strategy '{strategy}'; {nearest(strategy, known)}")
     simulations = load_simulations(folder)
@@ -339,7 +339,7 @@ def transfer(source: CellRom, folder: Path, strategy: str = "auto") -> CellRom:
     cells, curves, _ = training_data(simulations)
     if len(cells) > 1:
         raise InputError(f"{folder}: several open-circuit curves; transfer takes one chemistry")
-    how = Automatic() if strategy == "auto" else STRATEGIES[strategy]
+    how = Automatic() if strategy == "auto" else CELL_TRANSFERS[strategy]
     return how.adapt(source, cells[0], curves[0])
 
 

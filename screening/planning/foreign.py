@@ -44,7 +44,7 @@ from ionbridge.screening.planning.catalogue import (
     quantity,
 )
 from ionbridge.screening.planning.formulas import hop_row
-from ionbridge.screening.planning.inputs import composition_row, read_given
+from ionbridge.screening.planning.inputs import plan_row_of_composition, read_given
 from ionbridge.screening.planning.records import composition_of, failed, hop_of, usable
 from ionbridge.screening.planning.settings_files import ADAPTER, adapter_folders
 from ionbridge.screening.table import Row, given_table
@@ -541,6 +541,6 @@ def _labelled(adapter: Adapter, path: Path) -> tuple[list[Row], Floats]:
         except (TypeError, ValueError):
             continue
         if isinstance(record, ConductivityRow) and math.isfinite(label):
-            found.append(composition_row(record))
+            found.append(plan_row_of_composition(record))
             labels.append(label)
     return found, np.array(labels)

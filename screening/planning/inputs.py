@@ -183,7 +183,9 @@ def _diffusivities(name: str, path: Path) -> Given:
         why = found.failed[0].reason if found.failed else "it is empty"
         raise InputError(f"--given {name}: not one usable diffusivity ({why})")
     by_formula = {row.composition.reduced_formula: row for row in found.rows}
-    compositions = tuple({**composition_row(r), "id": r.formula} for r in by_formula.values())
+    compositions = tuple(
+        {**plan_row_of_composition(r), "id": r.formula} for r in by_formula.values()
+    )
     text = f"found {len(found.rows)} diffusivities of {len(by_formula)} compositions"
     labels = tuple(_label_row(row, k) for k, row in enumerate(found.rows))
     tables = {"diffusivity_labels": labels, "composition": compositions}
@@ -196,7 +198,7 @@ def _label_row(row: ConductivityRow, k: int) -> Row:
     label = {name: value for name, value in asdict(row.label).items() if name != "quantity"}
     value = label.pop("value")
     return {
-        **composition_row(row),
+        **plan_row_of_composition(row),
         "id": f"{row.id}{LABEL}{k}",
         "doi": row.doi,
         row.label.quantity: value,
@@ -218,7 +220,7 @@ def _records(name: str, path: Path) -> Given:
         elif isinstance(record, Crystal):
             tables.setdefault("crystal", []).append({**crystal_to_json(record), "status": "ok"})
         elif isinstance(record, ConductivityRow):
-            tables.setdefault("composition", []).append(composition_row(record))
+            tables.setdefault("composition", []).append(plan_row_of_composition(record))
             if learnable([record]):
                 labels = tables.setdefault("conductivity_labels", [])
                 labels.append(_label_row(record, len(labels)))
@@ -253,7 +255,7 @@ def _check_barriers(name: str, rows: Sequence[Row]) -> None:
             )
 
 
-def composition_row(row: ConductivityRow) -> Row:
+def plan_row_of_composition(row: ConductivityRow) -> Row:
     """The row of a conductivity table as a row of a plan."""
     return {
         "id": row.id,
@@ -293,7 +295,7 @@ def _chemistry(name: str) -> Given:
         in_family = [c for c in known if c.formula == reduced]
         table = conductivity_row({"Formula": formula}, chemistry)
         assert isinstance(table, ConductivityRow)
-        tables["composition"] = (composition_row(table),)
+        tables["composition"] = (plan_row_of_composition(table),)
     if in_family:
         tables["crystal"] = tuple({**crystal_to_json(c), "status": "ok"} for c in in_family)
     parts = ", ".join(f"{len(rows)} {kind}" for kind, rows in tables.items())

@@ -20,7 +20,7 @@ from ionbridge.screening.errors import InputError
 from ionbridge.screening.execution.executor import TimeLimitExceededError, time_limit
 from ionbridge.screening.labelling.bands.potential_profile import with_potential_profile
 from ionbridge.screening.prediction.conduction import Conditions, hop_network_row
-from ionbridge.screening.prediction.estimate import composition_row, estimated_rows
+from ionbridge.screening.prediction.estimate import columns_by_composition, estimated_rows
 from ionbridge.screening.prediction.reference_hull import ReferenceHull
 from ionbridge.screening.prediction.stability import with_stability
 from ionbridge.screening.table import Row, carried_fault, crystal_row, failed_row
@@ -147,7 +147,7 @@ class CrystalPredictor:
                 return _Prepared(crystal, self._hops_of(crystal))
         except (TooManyHopsError, TimeLimitExceededError) as error:
             reason = str(error).removeprefix(f"{crystal.id}: ")
-            values = composition_row(crystal, self.conditions.temperature_K, reason)
+            values = columns_by_composition(crystal, self.conditions.temperature_K, reason)
             return crystal_row(crystal, status="ok", model=DEFAULTS["conductivity"], **values)
 
     def _hops_of(self, crystal: Crystal) -> MigrationGraph:

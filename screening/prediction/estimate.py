@@ -101,7 +101,7 @@ def estimated_rows(rows: Sequence[Row], crystals: Sequence[Crystal]) -> list[Row
     return [row for row in result if row is not None]
 
 
-def composition_row(crystal: Crystal, temperature_K: float, note: str) -> Row:
+def columns_by_composition(crystal: Crystal, temperature_K: float, note: str) -> Row:
     """The columns of a crystal whose hops are not known, by measured compositions alone.
 
     Raises:

@@ -20,7 +20,7 @@ from ionbridge.models.adaptation.barriers import (
 from ionbridge.models.barriers import learned_energies
 from ionbridge.models.barriers.hop_barrier import HopBarrierModel
 from ionbridge.models.cross_validation import choose, cross_val_predict
-from ionbridge.models.hop_networks.finetuning import STRATEGIES
+from ionbridge.models.hop_networks.finetuning import FINE_TUNINGS
 from ionbridge.models.hop_networks.hop_graphs import on_path
 from ionbridge.models.hop_networks.network import HopNetwork, HopNetworkConfig
 from ionbridge.models.regressors.baselines import FamilyIonMean
@@ -80,13 +80,13 @@ def test_what_a_base_knows_stands_until_it_is_clearly_beaten() -> None:
     assert choose({"family_mean": 0.2, "frozen": 0.1}, SIMPLE, "physics_fed") == "frozen"
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("name", FINE_TUNINGS)
 @pytest.mark.parametrize(("n_labels", "most_graphs"), [(10, 1_500), (500, 25_000)])
 def test_the_work_of_a_fit_is_bounded(
     base: Base, name: str, n_labels: int, most_graphs: int
 ) -> None:
     """Graphs seen in one fit; through all layers 500 of them take 2 s of one core."""
-    strategy = STRATEGIES[name]()
+    strategy = FINE_TUNINGS[name]()
     config = ensemble_config(base, strategy, n_labels, seed=0, n_members=5, device="cpu")
     graphs = config.training.epochs * n_labels
     assert graphs <= most_graphs * (1.0 if strategy.freezes_host else 0.6)

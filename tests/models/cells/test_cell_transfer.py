@@ -10,7 +10,7 @@ from ionbridge.models.cells.cell_correction import Training
 from ionbridge.models.cells.cell_rom import CellRom
 from ionbridge.models.cells.cell_transfer import (
     CAREFUL,
-    STRATEGIES,
+    CELL_TRANSFERS,
     Automatic,
     FullTuning,
     LastLayers,
@@ -75,9 +75,9 @@ class TestWeights:
         assert all(torch.equal(v, source.parameters_[k]) for k, v in before.items())
 
 
-@pytest.mark.parametrize("name", sorted(set(STRATEGIES) - {"scratch", "scratch_anchored"}))
+@pytest.mark.parametrize("name", sorted(set(CELL_TRANSFERS) - {"scratch", "scratch_anchored"}))
 def test_every_strategy_predicts_the_target(name, source, target):
-    strategy = STRATEGIES[name]
+    strategy = CELL_TRANSFERS[name]
     if hasattr(strategy, "training"):
         strategy = replace(strategy, training=SHORT)
     found = strategy.adapt(source, *target, calibrate=False)
@@ -87,7 +87,7 @@ def test_every_strategy_predicts_the_target(name, source, target):
 def test_a_process_learns_what_the_closed_form_leaves(source, target):
     own, curves = cells(8, seed=11, base=TARGET), None
     curves = curves_with_resistance(own)
-    bare = STRATEGIES["closed_form"].adapt(source, *target)
+    bare = CELL_TRANSFERS["closed_form"].adapt(source, *target)
     assert error_V(ResidualProcess().adapt(source, *target), own, curves) < 0.5 * error_V(
         bare, own, curves
     )
@@ -99,11 +99,11 @@ def test_automatic_choice_says_what_it_measured(source, target):
     assert set(scores) == {"closed_form", "no_learning"}
     found = strategy.adapt(source, *target, calibrate=False)
     best = min(scores, key=scores.get)
-    expected = STRATEGIES[best].adapt(source, *target, calibrate=False)
+    expected = CELL_TRANSFERS[best].adapt(source, *target, calibrate=False)
     assert error_V(found, *target) == pytest.approx(error_V(expected, *target))
 
 
 def test_transferred_model_knows_both_chemistries(source, target):
-    found = STRATEGIES["no_learning"].adapt(source, *target)
+    found = CELL_TRANSFERS["no_learning"].adapt(source, *target)
     assert set(found.tables_) == {"small", "flat"}
     assert found.in_domain(target[0]).all()

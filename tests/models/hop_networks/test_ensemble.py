@@ -12,8 +12,8 @@ from ionbridge.models.checkpoint import CONFIG
 from ionbridge.models.estimator import NotFittedError
 from ionbridge.models.hop_networks.ensemble import HopEnsemble, HopEnsembleConfig, with_encoded_host
 from ionbridge.models.hop_networks.finetuning import (
+    FINE_TUNINGS,
     GENERAL,
-    STRATEGIES,
     FrozenHost,
     FullFineTuning,
     HeadsOnly,
@@ -62,7 +62,7 @@ def equal(one: HopEnsemble, two: HopEnsemble) -> bool:
     )
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=STRATEGIES)
+@pytest.mark.parametrize("strategy", FINE_TUNINGS.values(), ids=FINE_TUNINGS)
 def test_the_same_seed_gives_the_same_model_whatever_chance_did_before(strategy, base):
     config = replace(SETTINGS, strategy=strategy(), training=replace(SETTINGS.training, epochs=1))
     torch.manual_seed(1)
@@ -156,7 +156,7 @@ def test_saved_and_loaded_it_predicts_the_same(model, tmp_path):
         assert again.domain_.elements == model.domain_.elements
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=STRATEGIES)
+@pytest.mark.parametrize("strategy", FINE_TUNINGS.values(), ids=FINE_TUNINGS)
 def test_settings_survive_json(strategy):
     config = replace(SETTINGS, strategy=strategy())
     assert HopEnsembleConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
@@ -276,7 +276,7 @@ def test_a_graph_is_made_once_for_a_hop():
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=STRATEGIES)
+@pytest.mark.parametrize("strategy", FINE_TUNINGS.values(), ids=FINE_TUNINGS)
 def test_a_model_fitted_on_a_gpu_predicts_on_the_cpu(strategy, base):
     settings = replace(SETTINGS.training, device="cuda")
     model = HopEnsemble(replace(SETTINGS, strategy=strategy(), training=settings), base)

@@ -5,18 +5,18 @@ import torch
 from torch import Tensor
 
 from ionbridge.models.hop_networks.finetuning import (
+    FINE_TUNINGS,
     GENERAL,
     HEADS,
     MIDDLE,
-    STRATEGIES,
+    FineTuning,
     FrozenHost,
     FullFineTuning,
     HeadsOnly,
     LowRankAdapters,
-    Strategy,
+    fine_tuning_from_json,
+    fine_tuning_to_json,
     merge_adapters,
-    strategy_from_json,
-    strategy_to_json,
 )
 from ionbridge.models.hop_networks.losses import BarrierLoss
 from ionbridge.models.hop_networks.network import HopNetwork, HopNetworkConfig
@@ -48,7 +48,7 @@ def state(network: HopNetwork) -> dict[str, Tensor]:
     return {k: v.detach().clone() for k, v in network.state_dict().items()}
 
 
-def tuned(network: HopNetwork, strategy: Strategy, examples: list[Example]) -> set[str]:
+def tuned(network: HopNetwork, strategy: FineTuning, examples: list[Example]) -> set[str]:
     """Names of the tensors that a strategy changed."""
     before = state(network)
     groups = strategy.prepare(network)
@@ -75,7 +75,7 @@ def test_every_layer_belongs_to_one_depth(network):
         (FullFineTuning(), set(ALL)),
         (FrozenHost(), set(MIDDLE + HEADS)),
         (HeadsOnly(), set(HEADS)),
-        (STRATEGIES["scratch"](), {*ALL, "profile_head"}),
+        (FINE_TUNINGS["scratch"](), {*ALL, "profile_head"}),
     ],
     ids=lambda v: type(v).__name__ if not isinstance(v, set) else "",
 )
@@ -117,7 +117,7 @@ def test_fresh_adapters_change_nothing(network):
 
 def test_scratch_forgets_the_base(network):
     before = state(network)
-    STRATEGIES["scratch"]().prepare(network)
+    FINE_TUNINGS["scratch"]().prepare(network)
     for name, value in state(network).items():
         if name.split(".")[0] in ALL:
             assert not torch.equal(value, before[name]), name
@@ -128,21 +128,21 @@ def test_a_network_without_scalars_can_be_tuned():
     assert len(HeadsOnly().prepare(network)[0]["params"]) == 3 * 4
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("name", FINE_TUNINGS)
 def test_strategies_survive_json(name):
-    strategy = STRATEGIES[name]()
-    assert strategy_from_json(strategy_to_json(strategy)) == strategy
-    assert strategy_to_json(strategy)["name"] == name
+    strategy = FINE_TUNINGS[name]()
+    assert fine_tuning_from_json(fine_tuning_to_json(strategy)) == strategy
+    assert fine_tuning_to_json(strategy)["name"] == name
 
 
 def test_an_unknown_strategy_names_the_known_ones():
     with pytest.raises(ValueError, match="unknown strategy 'half'; known: full, gradual, frozen"):
-        strategy_from_json({"name": "half"})
+        fine_tuning_from_json({"name": "half"})
 
 
 def test_gradual_unfreezing_begins_with_the_heads_and_ends_with_everything():
     network = HopNetwork(HopNetworkConfig(n_features=6, n_layers=1, n_basis=5))
-    groups = STRATEGIES["gradual"]().prepare(network)
+    groups = FINE_TUNINGS["gradual"]().prepare(network)
     begins = [group["from_fraction"] for group in groups]
     assert begins == sorted(begins)
     assert begins[0] == 0.0
