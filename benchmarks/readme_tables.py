@@ -43,7 +43,8 @@ def hop_barriers(result: dict[str, Any]) -> str:
         f"Migration barriers of {result['n']} DFT-NEB hops, out of fold: MAE in eV [95 % bootstrap "
         "over host frameworks] / Spearman. `grouped` keeps host frameworks together, "
         "`leave-family-out` and `leave-ion-out` hold out whole families and ions, `random` is how "
-        "published test sets are drawn (`python -m benchmarks.hop_barriers`, `shipped_hop_barrier`).",
+        "published test sets are drawn (`python -m benchmarks.hop_barriers`, "
+        "`shipped_hop_barrier`).",
         "",
     ]
 
