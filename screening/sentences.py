@@ -41,8 +41,8 @@ def hop_sentence(row: Mapping[str, Any]) -> str:
 
 def _interval(row: Mapping[str, Any], name: str) -> str:
     """A value known as its logarithm, with its 90 % interval."""
-    value, _, *ends = (row[column] for column in QUANTITIES[name].columns("q05", "q95"))
-    return f"{10.0**value:.1e} ({' to '.join(f'{10.0**end:.0e}' for end in ends)})"
+    value, _, lower, upper = QUANTITIES[name].columns("q05", "q95")
+    return f"{10.0 ** row[value]:.1e} ({10.0 ** row[lower]:.0e} to {10.0 ** row[upper]:.0e})"
 
 
 def _domain(row: Mapping[str, Any]) -> str:
