@@ -132,7 +132,8 @@ class ActiveSettings:
         calculator: ``chgnet``, ``sevennet``, or an ASE calculator, ``package.module:Class``.
         calculator_arguments: Its keyword arguments.
         acquisition: ``expected_improvement``, ``upper_confidence_bound``, ``greedy`` or ``spread``.
-        strategy: How the networks are fine-tuned.
+        strategy: How the networks are fine-tuned; ``physics_fed`` joins the labels with those that
+            the base learnt from, and trains no network.
         max_hops: Only so many of the shortest hops of a candidate are labelled.
         max_atoms: Largest cell of a label.
         time_limit_min: Longest time for the label of one hop.
@@ -145,7 +146,7 @@ class ActiveSettings:
     acquisition: Literal["expected_improvement", "upper_confidence_bound", "greedy", "spread"] = (
         "expected_improvement"
     )
-    strategy: Literal["full", "gradual", "frozen", "heads", "lora"] = "frozen"
+    strategy: Literal["physics_fed", "full", "gradual", "frozen", "heads", "lora"] = "frozen"
     max_hops: Annotated[int, Gt(0)] = 2
     max_atoms: Annotated[int, Gt(0)] = 200
     time_limit_min: Annotated[float, Gt(0)] = 60.0

@@ -13,7 +13,7 @@ name: active-sulphides
 working_ions: [Li]
 candidates: {prototypes: {families: [antifluorite], max_count: 4}}
 n_draws: 32
-active: {rounds: 1, batch: 2, max_hops: 1, max_atoms: 60}
+active: {rounds: 1, batch: 2, max_hops: 1, max_atoms: 60, strategy: physics_fed}
 """
 
 
