@@ -151,11 +151,11 @@ def pool_cells(crystals: Sequence[Crystal], sampling: Sampling) -> list[HopCell]
             graph = signal_hops(crystal, sampling)
         except UnusableStructureError:
             continue
-        inverse = np.linalg.inv(graph.crystal.lattice)
         for hop in graph.hops:
+            if hop.extra.get("n_passed_sites"):
+                continue
             try:
-                path = hop.path_A @ inverse
-                cell = hop_cell_of_crystal(graph.crystal, hop, path, POOL_DISTANCE_A, POOL_ATOMS)
+                cell = hop_cell_of_crystal(graph.crystal, hop, POOL_DISTANCE_A, POOL_ATOMS)
                 cell.check_path()
             except UnusableStructureError:
                 continue

@@ -126,8 +126,7 @@ def of_pool(data: Path, done: Set[str]) -> Iterator[tuple[str, Made]]:
 
 
 def pool_cell(crystal: Crystal, hop: Hop) -> tuple[HopCell, Any]:
-    path = hop.path_A @ np.linalg.inv(crystal.lattice)
-    cell = hop_cell_of_crystal(crystal, hop, path, POOL_DISTANCE_A, POOL_ATOMS)
+    cell = hop_cell_of_crystal(crystal, hop, POOL_DISTANCE_A, POOL_ATOMS)
     return cell, hop.extra.get("bvse_profile_eV")
 
 

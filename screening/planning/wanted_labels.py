@@ -85,16 +85,12 @@ def wanted_labels(
 
 def _cell_size(task: NebTask) -> int:
     """Atoms of the cell of a band; 0 where there can be none."""
-    settings, hop = NebSettings(), task.hop
-    if hop.extra.get("n_passed_sites"):
-        return 0
+    settings = NebSettings()
+    limits = settings.min_distance_A, settings.max_atoms
     try:
         if task.crystal is None:
-            return hop_cell_of_hop(hop, settings.min_distance_A, settings.max_atoms).n_atoms
-        path = hop.path_A @ np.linalg.inv(task.crystal.lattice)
-        return hop_cell_of_crystal(
-            task.crystal, hop, path, settings.min_distance_A, settings.max_atoms
-        ).n_atoms
+            return hop_cell_of_hop(task.hop, *limits).n_atoms
+        return hop_cell_of_crystal(task.crystal, task.hop, *limits).n_atoms
     except UnusableStructureError:
         return 0
 

@@ -32,7 +32,7 @@ from ionbridge.screening.labelling.bands.short_relaxation import (
     NO_BARRIER_EV,
     short_relaxation,
 )
-from ionbridge.screening.table import Row
+from ionbridge.screening.table import Row, noted
 from ionbridge.structures.records import Crystal, Hop
 
 Floats = NDArray[np.float64]
@@ -160,7 +160,8 @@ def barrier_by(
         labels.append(label)
         if label["status"] == "ok":
             forward, backward = label["barrier_eV"], label["barrier_backward_eV"]
-            return HopBarrier("neb", forward, backward, label["n_force_calls"])
+            calls, note = label["n_force_calls"], label.get("note", "")
+            return HopBarrier("neb", forward, backward, calls, note)
     if method == "short" and SHORT in hop.extra and SHORT_BACKWARD in hop.extra:
         there, back = (max(float(hop.extra[k]), NO_BARRIER_EV) for k in (SHORT, SHORT_BACKWARD))
         return HopBarrier("short", there, back)
@@ -171,15 +172,20 @@ def barrier_by(
         relaxed = short_relaxation(cell, profile, calculator, watch=watch)
         forward = max(relaxed.barrier_eV(), NO_BARRIER_EV)
         backward = max(relaxed.barrier_backward_eV(), NO_BARRIER_EV)
-        return HopBarrier("short", forward, backward, relaxed.n_calls, relaxed.reason)
+        note = _said(relaxed.reason, cell.note)
+        return HopBarrier("short", forward, backward, relaxed.n_calls, note)
     found = frozen_host_barrier(cell, profile, calculator)
-    note = f"no band: {labels[-1]['reason']}" if method == "neb" else ""
+    no_band = f"no band: {labels[-1]['reason']}" if method == "neb" else ""
+    note = _said(no_band, cell.note)
     return HopBarrier("energies", found.barrier_eV, found.barrier_backward_eV, found.n_calls, note)
+
+
+def _said(*notes: str) -> str:
+    return noted([note for note in notes if note]) or ""
 
 
 def _cell(hop: Hop, crystal: Crystal | None, settings: RefineSettings) -> HopCell:
     if crystal is None:
         return hop_cell_of_hop(hop, 0.0, settings.max_atoms)
-    path = hop.path_A @ np.linalg.inv(crystal.lattice)
     distance = NebSettings().min_distance_A
-    return hop_cell_of_crystal(crystal, hop, path, distance, settings.max_atoms)
+    return hop_cell_of_crystal(crystal, hop, distance, settings.max_atoms)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from ase import Atoms
@@ -14,9 +16,10 @@ from ionbridge.screening.labelling.bands.supercell import (
     smallest_supercell,
 )
 from ionbridge.structures.bond_valence.minimum_energy_path import resample
+from ionbridge.structures.chemistry.composition import formula_oxidation_states
 from ionbridge.structures.crystals.neighbors import neighbors_within
 from ionbridge.structures.crystals.symmetry import space_group
-from ionbridge.structures.hops.hops import EXCLUSION_A, SAME_POINT_A
+from ionbridge.structures.hops.hops import EXCLUSION_A, SAME_POINT_A, emptied_sites
 from ionbridge.structures.records import Crystal, Hop, UnusableStructureError
 
 Floats = NDArray[np.float64]
@@ -43,6 +46,8 @@ class HopCell:
         carrier: ``vacancy`` if the ion moves into a site that is full in the crystal,
             ``interstitial`` otherwise.
         family: Framework family, if known.
+        passed_A: (n_passed, 3) cartesian sites that the path leads over; the host is empty there.
+        note: What is unusual about the cell, empty if nothing is.
     """
 
     id: str
@@ -53,6 +58,8 @@ class HopCell:
     path_A: Floats
     carrier: str
     family: str | None = None
+    passed_A: Floats = field(default_factory=lambda: np.zeros((0, 3)))
+    note: str = ""
 
     @property
     def n_atoms(self) -> int:
@@ -128,16 +135,26 @@ class Mirror:
 
 
 def hop_cell_of_crystal(
-    crystal: Crystal, hop: Hop, path_frac: Floats, min_distance_A: float, max_atoms: int
+    crystal: Crystal,
+    hop: Hop,
+    min_distance_A: float,
+    max_atoms: int,
+    relaxed: Crystal | None = None,
 ) -> HopCell:
-    """A hop of an ordered crystal in its smallest sufficient supercell, end sites emptied.
+    """A hop of an ordered crystal in its smallest sufficient supercell, its sites emptied.
+
+    Both ends are empty, and so is what the path leads over: with an ion on a site between them
+    there would be no such hop. The cell stays neutral, since a missing ion takes its electrons
+    along; the note says how many ions more are missing than at the ends, and whether that leaves
+    anions oxidised, as no real crystal would be.
 
     Args:
         crystal: The crystal in a primitive cell.
-        hop: The hop that was found in it: id, ion and family.
-        path_frac: (n, 3) unwrapped path in fractions of that cell.
+        hop: The hop that was found in it.
         min_distance_A: Least distance of the ion from its copies.
         max_atoms: Most atoms in the supercell.
+        relaxed: The same crystal with atoms, and perhaps cell, relaxed: it is repeated instead, and
+            the path follows its sites.
 
     Raises:
         UnusableStructureError: A disordered crystal, or too many atoms.
@@ -146,6 +163,8 @@ def hop_cell_of_crystal(
         raise UnusableStructureError(
             f"{hop.id}: the crystal is disordered, whole atoms are needed; give an ordered cell"
         )
+    sites_frac, path_frac = _placed(crystal, relaxed or crystal, hop)
+    crystal = relaxed or crystal
     rotations, _ = space_group(crystal)
     along = path_frac[-1] - path_frac[0]
     turns = rotations[np.all(np.abs(rotations @ along + along) < 1e-3, axis=1)]
@@ -154,23 +173,71 @@ def hop_cell_of_crystal(
     lattice = rows @ crystal.lattice
     host = ((crystal.frac[None] + cells[:, None]) @ crystal.lattice).reshape(-1, 3)
     symbols = [next(iter(s)) for s in crystal.species] * len(cells)
-    path = path_frac @ crystal.lattice
-    emptied = np.zeros(len(host), dtype=bool)
+    sites = sites_frac @ crystal.lattice
     mobile = np.array([s == hop.working_ion for s in symbols])
-    for site in path[[0, -1]]:
-        offset = (host - site) @ np.linalg.inv(lattice)
-        distance = np.linalg.norm((offset - np.rint(offset)) @ lattice, axis=1)
-        emptied |= (distance < SAME_POINT_A) | (mobile & (distance < EXCLUSION_A))
+    offset = (host - sites[:, None]) @ np.linalg.inv(lattice)
+    distance = np.linalg.norm((offset - np.rint(offset)) @ lattice, axis=2)
+    near = (distance < SAME_POINT_A) | (mobile & (distance < EXCLUSION_A))
+    at_ends, emptied = near[:2].any(axis=0), near.any(axis=0)
+    left = tuple(s for s, out in zip(symbols, emptied, strict=True) if not out)
     return HopCell(
         id=hop.id,
         working_ion=hop.working_ion,
         lattice=lattice,
-        symbols=tuple(s for s, out in zip(symbols, emptied, strict=True) if not out),
+        symbols=left,
         host_A=host[~emptied],
-        path_A=path,
-        carrier="vacancy" if emptied.sum() > 1 else "interstitial",
+        path_A=path_frac @ crystal.lattice,
+        carrier="vacancy" if at_ends.sum() > 1 else "interstitial",
         family=hop.family,
+        passed_A=sites[2:],
+        note=_passing(len(sites) - 2, int((emptied & ~at_ends).sum()), left, hop, symbols),
     )
+
+
+def _placed(crystal: Crystal, relaxed: Crystal, hop: Hop) -> tuple[Floats, Floats]:
+    """Emptied sites and path in fractions of a crystal, moved as its atoms were relaxed."""
+    inverse = np.linalg.inv(crystal.lattice)
+    sites, path = emptied_sites(hop) @ inverse, hop.path_A @ inverse
+    shift = np.array([_site_shift(crystal, relaxed, site) for site in sites])
+    share = np.linspace(0.0, 1.0, len(path))[:, None]
+    return sites + shift, path + (1 - share) * shift[0] + share * shift[1]
+
+
+def _site_shift(crystal: Crystal, relaxed: Crystal, point: Floats) -> Floats:
+    """(3,) fractional shift of the site at a point; zero where no atom sits."""
+    offset = crystal.frac - point
+    distance = np.linalg.norm((offset - np.rint(offset)) @ crystal.lattice, axis=1)
+    site = int(np.argmin(distance))
+    if distance[site] > SAME_POINT_A:
+        return np.zeros(3)
+    return np.asarray(relaxed.frac[site] - crystal.frac[site])
+
+
+def _passing(n_sites: int, n_ions: int, left: Sequence[str], hop: Hop, whole: Sequence[str]) -> str:
+    """What is to be said of a hop over further sites, empty where there are none.
+
+    Args:
+        n_sites: Sites on the way.
+        n_ions: Ions that left them.
+        left: Elements of the host that is left.
+        hop: The hop.
+        whole: Elements of the cell before any ion left.
+    """
+    if not n_sites:
+        return ""
+    said = f"the path leads over {n_sites} further site{'s' * (n_sites > 1)}, "
+    if not n_ions:
+        return said + "empty before"
+    said += f"emptied with the ends ({n_ions} {hop.working_ion} more missing)"
+    try:
+        before = formula_oxidation_states(Counter(whole))
+        after = formula_oxidation_states(Counter([*left, hop.working_ion]))
+    except UnusableStructureError:  # no anion
+        return said
+    oxidised = [s for s, state in after.items() if before[s] < 0 and state > before[s] + 0.01]
+    if oxidised:
+        said += f", no cation can make up for the charge: {', '.join(oxidised)} is left oxidised"
+    return said
 
 
 def hop_cell_of_hop(hop: Hop, min_distance_A: float, max_atoms: int) -> HopCell:
@@ -197,6 +264,7 @@ def hop_cell_of_hop(hop: Hop, min_distance_A: float, max_atoms: int) -> HopCell:
         raise UnusableStructureError(
             f"{hop.id}: the host is disordered, whole atoms are needed; give an ordered cell"
         )
+    passed = emptied_sites(hop)[2:]
     rows = _supercell(sites, hop, np.eye(3, dtype=int)[None], min_distance_A, max_atoms)
     cells = cells_in(rows)
     everywhere = ((sites.frac[None] + cells[:, None]) @ hop.lattice).reshape(-1, 3)
@@ -213,6 +281,8 @@ def hop_cell_of_hop(hop: Hop, min_distance_A: float, max_atoms: int) -> HopCell:
         path_A=hop.path_A,
         carrier="as given",
         family=hop.family,
+        passed_A=passed,
+        note=_passing(len(passed), 0, symbols, hop, symbols),
     )
 
 

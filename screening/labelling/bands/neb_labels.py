@@ -38,7 +38,6 @@ from ionbridge.screening.labelling.bands.neb import (
 )
 from ionbridge.screening.table import Row
 from ionbridge.structures.hops.hop_profile import profiled
-from ionbridge.structures.hops.hops import SAME_POINT_A
 from ionbridge.structures.hops.sites import find_hops
 from ionbridge.structures.io.reading import crystal_to_json, hop_to_json, write_json_lines
 from ionbridge.structures.records import Crystal, FailedRecord, Hop, UnusableStructureError
@@ -143,19 +142,12 @@ class NebLabeller:
 
     def _cell(self, task: NebTask, calculator: Calculator) -> HopCell:
         distance, most = self.settings.min_distance_A, self.settings.max_atoms
-        if task.hop.extra.get("n_passed_sites"):
-            raise UnusableStructureError("the path leads over a third site: it is two hops")
         if task.crystal is None:
             return hop_cell_of_hop(task.hop, distance, most)
-        inverse = np.linalg.inv(task.crystal.lattice)
-        path_frac = task.hop.path_A @ inverse
         # what is refused is refused before any work
-        hop_cell_of_crystal(task.crystal, task.hop, path_frac, distance, most)
+        hop_cell_of_crystal(task.crystal, task.hop, distance, most)
         relaxed = relaxed_crystal(task.crystal, calculator, self.settings)
-        share = np.linspace(0.0, 1.0, len(path_frac))[:, None]
-        first, last = (_site_shift(task.crystal, relaxed, end) for end in path_frac[[0, -1]])
-        path_frac = path_frac + (1 - share) * first + share * last
-        return hop_cell_of_crystal(relaxed, task.hop, path_frac, distance, most)
+        return hop_cell_of_crystal(task.crystal, task.hop, distance, most, relaxed)
 
 
 def shared_calculator(choice: CalculatorChoice) -> Calculator:
@@ -168,21 +160,13 @@ def _made(name: str, arguments: str) -> Calculator:
     return CalculatorChoice(name, json.loads(arguments)).make()
 
 
-def _site_shift(crystal: Crystal, relaxed: Crystal, point: Floats) -> Floats:
-    """(3,) fractional shift of the site at a point; zero where no atom sits."""
-    offset = crystal.frac - point
-    distance = np.linalg.norm((offset - np.rint(offset)) @ crystal.lattice, axis=1)
-    site = int(np.argmin(distance))
-    if distance[site] > SAME_POINT_A:
-        return np.zeros(3)
-    return np.asarray(relaxed.frac[site] - crystal.frac[site])
-
-
 def labelled_record(hop: Hop, cell: HopCell, result: NebResult) -> Row:
     """The hop record of a result.
 
     Its host is the crystal around no particular ion, its path that of the band. A band that did not
-    converge leaves ``barrier_eV`` out and has it as ``unconverged_barrier_eV``.
+    converge leaves ``barrier_eV`` out and has it as ``unconverged_barrier_eV``: no bound either, as
+    its highest image is pushed up by forces across the path and lies below the top of the path
+    until it has climbed there.
     """
     inverse = np.linalg.inv(cell.lattice)
     profile = hop.extra.get("bvse_profile_eV")
@@ -216,6 +200,9 @@ def labelled_record(hop: Hop, cell: HopCell, result: NebResult) -> Row:
         },
     )
     row = hop_to_json(record)
+    if cell.note:
+        row["note"] = cell.note
+        row["n_passed_sites"], row["passed_sites_A"] = len(cell.passed_A), cell.passed_A.tolist()
     if not result.converged:
         row["unconverged_barrier_eV"] = round(result.barrier_eV, 4)
         row["unconverged_barrier_backward_eV"] = round(result.barrier_backward_eV, 4)

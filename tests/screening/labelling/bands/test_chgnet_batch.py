@@ -84,8 +84,7 @@ def hop_cell(name: str) -> HopCell:
     (crystal,) = (c for c in starter_crystals() if c.id == name)
     graph = find_hops(crystal)
     hop = graph.hops[0]
-    path = hop.path_A @ np.linalg.inv(graph.crystal.lattice)
-    return hop_cell_of_crystal(graph.crystal, hop, path, 6.0, 40)
+    return hop_cell_of_crystal(graph.crystal, hop, 6.0, 40)
 
 
 def test_a_band_ends_where_the_single_band_ended():

@@ -13,9 +13,11 @@ from ionbridge.screening.labelling.bands.hop_cell import (
     mirror_of,
 )
 from ionbridge.structures.frameworks.prototypes import PROTOTYPES
+from ionbridge.structures.hops.hops import CrystalHop
 from ionbridge.structures.hops.sites import find_hops
 from ionbridge.structures.records import Crystal, Hop, UnusableStructureError
 from tests.screening.labelling.dynamics.washboard import washboard_cell
+from tests.screening.tiny import rocksalt
 from tests.tolerances import TIGHT
 
 
@@ -26,8 +28,7 @@ def olivine() -> tuple[Crystal, Hop]:
 
 
 def in_crystal(crystal: Crystal, hop: Hop, max_atoms: int = 200):
-    path_frac = hop.path_A @ np.linalg.inv(crystal.lattice)
-    return hop_cell_of_crystal(crystal, hop, path_frac, 8.0, max_atoms)
+    return hop_cell_of_crystal(crystal, hop, 8.0, max_atoms)
 
 
 def test_one_ion_is_missing_and_copies_are_far(olivine: tuple[Crystal, Hop]) -> None:
@@ -112,3 +113,41 @@ def test_a_path_through_an_atom_is_refused() -> None:
     through = washboard_cell(host_A=np.array([[1.5, 0.3, 0.0], [1.5, -3.0, 0.7]]))
     with pytest.raises(UnusableStructureError, match=r"0\.30 angstrom from host atom 0 \(O\)"):
         through.check_path()
+
+
+def over_a_third_site(crystal: Crystal, ion: str) -> Hop:
+    """The hop from a site to the second next one along the first vector of the cell."""
+    row = np.arange(3)[:, None] * crystal.lattice[0]
+    path, passed = np.linspace(row[0], row[2], 9), [row[1].tolist()]
+    size = np.array([3, 3, 3])
+    extra = {"path": "straight", "n_passed_sites": 1, "passed_sites_A": passed}
+    return CrystalHop.of(crystal, ion, 0, path, size, extra)
+
+
+def test_a_site_on_the_way_is_emptied_with_the_ends_and_said() -> None:
+    crystal = rocksalt()
+    hop = over_a_third_site(crystal, "Li")
+    cell = in_crystal(crystal, hop)
+    cell.check_path()
+    counts = Counter(cell.symbols)
+    assert counts["Cl"] - counts["Li"] == 3  # both ends and the site between them
+    assert cell.carrier == "vacancy"
+    assert cell.passed_A == pytest.approx(np.array(hop.extra["passed_sites_A"]))
+    assert cell.note == (
+        "the path leads over 1 further site, emptied with the ends (1 Li more missing), no "
+        "cation can make up for the charge: Cl is left oxidised"
+    )
+    record = hop_cell_of_hop(hop, 8.0, 400)  # its host was made without the three ions
+    record.check_path()
+    assert record.note == "the path leads over 1 further site, empty before"
+    direct = find_hops(crystal).hops[0]
+    assert in_crystal(crystal, direct).note == ""
+
+
+def test_a_site_on_the_way_moves_with_the_relaxed_crystal() -> None:
+    crystal = rocksalt()
+    wider = replace(crystal, lattice=1.02 * crystal.lattice)
+    cell = hop_cell_of_crystal(crystal, over_a_third_site(crystal, "Li"), 8.0, 200, wider)
+    cell.check_path()
+    np.testing.assert_allclose(cell.passed_A, wider.lattice[:1], atol=TIGHT)
+    np.testing.assert_allclose(cell.path_A[-1], 2.0 * wider.lattice[0], atol=TIGHT)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
+from ionbridge.screening.campaign.refine_settings import RefineSettings
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.execution.executor import ThisProcess
 from ionbridge.screening.execution.folder_lock import locked_file
@@ -21,13 +22,16 @@ from ionbridge.screening.labelling.bands.calculators import CalculatorChoice
 from ionbridge.screening.labelling.bands.neb import NebSettings
 from ionbridge.screening.labelling.bands.neb_labels import (
     NebLabeller,
+    NebTask,
     label_neb,
     neb_tasks,
     read_rows,
 )
+from ionbridge.screening.prediction.fidelity import barrier_by
 from ionbridge.structures.frameworks.prototypes import PROTOTYPES
+from ionbridge.structures.hops.hops import CrystalHop, emptied_sites
 from ionbridge.structures.io.reading import hop_from_json, write_json_lines
-from ionbridge.structures.records import FailedRecord, Hop
+from ionbridge.structures.records import Crystal, FailedRecord, Hop
 from tests.screening.tiny import rocksalt
 
 EMT = CalculatorChoice("ase.calculators.emt:EMT")
@@ -95,6 +99,29 @@ def test_rows_in_rows_out_and_reasons(tmp_path: Path) -> None:
     assert "the calculator failed: NotImplementedError" in rows[3]["reason"]
     assert "angstrom from host atom" in rows[4]["reason"]
     assert "barrier_eV" not in rows[3]
+
+
+def test_a_hop_over_a_third_site_is_labelled_with_that_site_empty(tmp_path: Path) -> None:
+    """No refusal: band and short relaxation lead over the empty site, and both say so."""
+    rows = 2.0 * np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]])
+    crystal = Crystal("fcc", rows, ({"Al": 1.0},), np.zeros((1, 3)), working_ion="Al")
+    row_of_sites = np.arange(3)[:, None] * rows[0]
+    passed = {"n_passed_sites": 1, "passed_sites_A": row_of_sites[1:2].tolist(), "path": "straight"}
+    size = np.array([3, 3, 3])
+    path = np.linspace(row_of_sites[0], row_of_sites[2], 9)
+    hop = CrystalHop.of(crystal, "Al", 0, path, size, passed)
+    out = tmp_path / "x.jsonl"
+    labeller = NebLabeller(EMT, SETTINGS)
+    (row,) = label_neb([NebTask(hop, crystal)], labeller, out, ThisProcess())
+    assert row["status"] == "ok", row["reason"]
+    assert row["barrier_eV"] > 0.1
+    assert "1 further site, emptied with the ends (1 Al more missing)" in row["note"]
+    (read,) = read_rows(out)
+    assert emptied_sites(hop_from_json(read)) == pytest.approx(row_of_sites[[0, 2, 1]], abs=0.3)
+    settings = RefineSettings(short_calculator=EMT.name)
+    short = barrier_by("short", hop, crystal, settings, np.inf, [])
+    assert short.method == "short"
+    assert "emptied with the ends" in short.note
 
 
 def test_an_unconverged_band_is_no_label(tmp_path: Path) -> None:
