@@ -33,6 +33,18 @@ def mae(true: ArrayLike, predicted: ArrayLike) -> float:
     return float(np.mean(np.abs(t - p)))
 
 
+def misses(true: ArrayLike, predicted: ArrayLike, side: NDArray[np.int_]) -> NDArray[np.float64]:
+    """(n,) how far predictions are off labels, off a bound only beyond it; n may be 0.
+
+    Args:
+        true: (n,) values and bounds.
+        predicted: (n,) predictions.
+        side: (n,) 0 for a value, 1 where the truth lies above the label, -1 where below.
+    """
+    t, p = np.asarray(true, dtype=float), np.asarray(predicted, dtype=float)
+    return np.asarray(np.where(side == 0, np.abs(p - t), np.maximum((t - p) * side, 0.0)))
+
+
 def rmse(true: ArrayLike, predicted: ArrayLike) -> float:
     """Root mean squared error of (n,) predictions."""
     t, p = _pair(true, predicted)

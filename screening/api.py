@@ -80,7 +80,7 @@ def evaluate(
     """Compare predictions with labelled hops or a conductivity table, beside simple baselines.
 
     Args:
-        labels: A path, or a list of hops with ``barrier_eV``.
+        labels: A path, or a list of hops with ``barrier_eV``, values or bounds.
         model: Name of a model or a model folder; by default the best shipped one.
         workers: Worker processes; 0 works in this one.
 
@@ -109,7 +109,7 @@ def adapt(
     """Adapt a shipped model to labelled hops, or to conductivities or diffusivities.
 
     Args:
-        labels: A path, or a list of hops with ``barrier_eV``.
+        labels: A path, or a list of hops with ``barrier_eV``, values or bounds.
         quantity: ``migration_barrier``, ``conductivity`` or ``diffusivity``, refused where the
             labels are of another.
         base: Model to start from; by default the best shipped one for these labels.

@@ -6,7 +6,7 @@ A site carries a mapping ``{element symbol: occupancy}``; partial occupancy is k
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -30,6 +30,10 @@ ROLES = ("electrode", "electrolyte")
 """What a crystal may be in a cell."""
 
 Occupancy = Mapping[str, float]
+
+Bound = Literal["=", "<", ">"]
+SIDE: Mapping[Bound, int] = {"=": 0, "<": -1, ">": 1}
+"""Where the truth lies of a label: below one that is an upper bound, above a lower bound."""
 
 
 class UnusableStructureError(ValueError):
@@ -68,7 +72,7 @@ class Label:
 
     quantity: str
     value: float
-    bound: Literal["=", "<", ">"] = "="
+    bound: Bound = "="
     std: float | None = None
     temperature_K: float | None = None
     method: str | None = None
@@ -223,6 +227,8 @@ class Hop:
         path_frac: (n_images, 3) unwrapped fractional positions of the ion, initial to final.
         barrier_eV: Migration barrier, saddle minus initial image unless its source says otherwise.
         barrier_backward_eV: Saddle minus final image, where known.
+        bound: Of the saddle, and so of both barriers: ``=`` for values, ``<`` or ``>`` where they
+            are upper or lower bounds.
         method: How the barrier was found (``dft_neb``, ``mlip_neb``, ``bvse``, ...).
         family: Framework family, if known.
         extra: Further keys of the record, kept as they were.
@@ -236,6 +242,7 @@ class Hop:
     path_frac: NDArray[np.float64]
     barrier_eV: float | None = None
     barrier_backward_eV: float | None = None
+    bound: Bound = "="
     method: str | None = None
     family: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
@@ -284,6 +291,7 @@ class Hop:
             path_frac=self.path_frac[::-1].copy(),
             barrier_eV=self.barrier_backward_eV,
             barrier_backward_eV=self.barrier_eV,
+            bound=self.bound,
             method=self.method,
             family=self.family,
             extra=extra,
@@ -291,6 +299,18 @@ class Hop:
 
 
 Record = Crystal | Hop | FailedRecord
+
+
+def sides(labelled: Sequence[Hop | Label]) -> NDArray[np.int_]:
+    """(n,) 0 for a value, 1 where the truth lies above the label, -1 where below."""
+    return np.array([SIDE[one.bound] for one in labelled], dtype=int)
+
+
+def split_bound(text: str) -> tuple[Bound, str]:
+    """A label as people write it, ``0.3``, ``<0.3`` or ``>= 0.3``: what it is, and its number."""
+    text = text.strip()
+    found: Bound = "<" if text[:1] == "<" else ">" if text[:1] == ">" else "="
+    return found, text.lstrip("<>= ")
 
 
 def site_composition(species: tuple[Occupancy, ...] | list[dict[str, float]]) -> Composition:

@@ -5,6 +5,10 @@ They are not pooled: the model gives the values of one method, by default the mo
 its labels are fitted and scored. Labels of other methods, and those that the base keeps, stand
 beside them in the Gaussian process as the asked method would have given them
 (:mod:`ionbridge.models.adaptation.multi_fidelity`); networks and trees themselves do not see them.
+
+A label may be a bound (``Hop.bound``). It teaches where a model is on its wrong side
+(:meth:`ionbridge.models.barriers.hop_model.HopModel.fit`), and is scored so; networks are tuned to
+values alone.
 """
 
 from __future__ import annotations
@@ -30,7 +34,7 @@ from ionbridge.models.hop_networks.ensemble import HopEnsemble, HopEnsembleConfi
 from ionbridge.models.hop_networks.finetuning import FINE_TUNINGS, FineTuning, FromScratch
 from ionbridge.models.hop_networks.network import HopNetworkConfig
 from ionbridge.models.hop_networks.training import TrainingConfig
-from ionbridge.models.metrics import interval_coverage, mae, spearman
+from ionbridge.models.metrics import interval_coverage, mae, misses, spearman
 from ionbridge.models.prediction import Prediction
 from ionbridge.models.regressors.baselines import BASELINES, ExtraTreesBaseline, FamilyIonMean
 from ionbridge.models.regressors.gaussian_process import (
@@ -41,7 +45,7 @@ from ionbridge.models.regressors.gaussian_process import (
 from ionbridge.models.transforms import LogShift
 from ionbridge.structures.features.splits import RandomKFold, Split
 from ionbridge.structures.frameworks.family_names import canonical_family
-from ionbridge.structures.records import Hop
+from ionbridge.structures.records import Hop, sides
 
 Weights = Sequence[Mapping[str, torch.Tensor]]
 
@@ -171,7 +175,7 @@ class BarrierTask(Task):
     """Migration barriers of hops, learnt beside a pretrained base.
 
     Args:
-        hops: (n,) hops with ``barrier_eV``, of one or several methods.
+        hops: (n,) hops with ``barrier_eV``, values or bounds, of one or several methods.
         base: Model to start from, or its name; None takes the best shipped one.
         method: Whose values the model gives; None takes the most trusted of the labels.
         seed: Of everything drawn.
@@ -180,7 +184,7 @@ class BarrierTask(Task):
         device: ``auto``, ``cpu`` or ``cuda``.
 
     Raises:
-        ValueError: No or one label of the method, or a base without networks.
+        ValueError: No or one value of the method, or a base without networks.
     """
 
     quantity = "migration_barrier"
@@ -210,18 +214,27 @@ class BarrierTask(Task):
     ) -> None:
         given = base if isinstance(base, Base) else Base.of(base or library.DEFAULTS[self.quantity])
         self.base = given.without(hops)
+        if sides(hops).all():
+            raise ValueError(
+                f"{len(hops)} labelled hop(s), all of them bounds; at least 2 values are needed to "
+                "fit a model"
+            )
+        hops = sorted(hops, key=lambda hop: hop.bound != "=")  # values first
         labels = np.array([hop.barrier_eV for hop in hops], dtype=float)
         self.footing = Footing.of(hops, labels, self.base.process, self.base.method, method)
         self.hops, self.barrier_eV = self.footing.hops, self.footing.barrier_eV
-        if len(self.hops) < 2:
+        self.side = sides(self.hops)
+        self.n_values = int((self.side == 0).sum())
+        if self.n_values < 2:
             of = f" of method {self.footing.method}" if self.footing.counts else ""
+            apart = f", {len(self.side) - self.n_values} bound(s) apart" if self.side.any() else ""
             raise ValueError(
-                f"{len(self.hops)} labelled hop(s){of}; at least 2 are needed to fit a model"
+                f"{self.n_values} labelled hop(s){of}{apart}; at least 2 are needed to fit a model"
             )
         self.seed, self.n_members, self.device = seed, n_members, device
         self.folds, self.split = folds_of(self.hops, n_folds)
         self.placed = [self._base_for(fold.train, fold.test) for fold in self.folds]
-        self.n_groups = len({hop.framework for hop in self.hops})
+        self.n_groups = len({hop.framework for hop in self.hops[: self.n_values]})
         if self.n_groups < ENOUGH_GROUPS and self.base.fed is not None:
             self.stands = HopBarrierModel.kind
         self.settings: dict[str, Settings] = {}
@@ -267,13 +280,16 @@ class BarrierTask(Task):
         return Prediction(*(np.sum([getattr(p, f) for p in parts], axis=0) for f in fields))
 
     def error(self, found: Prediction) -> float:
-        """Mean absolute error of the hops, eV."""
-        return mae(self.barrier_eV, found.mean)
+        """Mean absolute error of the hops, eV; bounds are off only beyond themselves."""
+        return float(misses(self.barrier_eV, found.mean, self.side).mean())
 
     def search(
         self, candidates: Sequence[str], rule: Rule, trials: int, study: Path | None, progress: bool
     ) -> tuple[str, dict[str, Any]]:
-        """The strategy whose settings do best on frameworks held out of the search."""
+        """The strategy whose settings do best on frameworks held out of the search.
+
+        Values alone are searched on and held out.
+        """
         if study is None:
             raise ValueError("a search needs a study file")
 
@@ -284,7 +300,7 @@ class BarrierTask(Task):
             return predicted.mean
 
         tuning = tune(
-            self.hops, self.barrier_eV, predict, candidates, rule,
+            self.hops[: self.n_values], self.barrier_eV[: self.n_values], predict, candidates, rule,
             n_trials=trials, study=study, seed=self.seed, progress=progress,
         )  # fmt: skip
         self.settings[tuning.settings.strategy] = tuning.settings
@@ -293,20 +309,29 @@ class BarrierTask(Task):
     def fitted(
         self, strategy: str, found: Prediction, progress: bool
     ) -> tuple[Any, dict[str, Any]]:
-        """The model of all hops; ``validated_`` holds hop, out-of-fold barrier and label, eV."""
+        """The model of all hops; ``validated_`` holds hop, out-of-fold barrier and label, eV.
+
+        Error and coverage in the card are those of values; what is off bounds stands apart.
+        """
         hops, barrier_eV = self.hops, self.barrier_eV
+        values, bounds = slice(0, self.n_values), slice(self.n_values, len(hops))
         start = self._base_for(np.arange(len(hops)), np.arange(0))
         model = self._maker(self._settings(strategy), start, len(hops), self.n_members)()
         model.progress = "fine-tune" if progress else None
         model.fit(hops, barrier_eV)
         if model.target is not None:
             model.calibration_ = Calibration.fit(
-                found, barrier_eV, model.target,
+                found[values], barrier_eV[values], model.target,
                 n_groups=self.n_groups, source=self.base.calibration,
             )  # fmt: skip
             found = model.calibration_.calibrated(found)
         model.validated_ = list(zip(hops, found.mean.tolist(), barrier_eV.tolist(), strict=True))
-        counts = self.footing.counts
+        counts, other_bounds = self.footing.counts, self.footing.n_other_bounds
+        said, known = found[values], barrier_eV[values]
+        beyond = misses(barrier_eV[bounds], found[bounds].mean, self.side[bounds])
+        taught = "left out: networks learn from values alone"
+        if model.learns_bounds:
+            taught = "teach where the model is on their wrong side"
         card = {
             "predicts": "migration barrier of a hop, eV",
             "quantity": self.quantity,
@@ -314,7 +339,9 @@ class BarrierTask(Task):
             "working_ions": sorted({hop.working_ion for hop in hops}),
             "families": sorted({canonical_family(hop.family) for hop in hops if hop.family}),
             "trained_on": {
-                "n_hops": len(hops),
+                "n_hops": self.n_values,
+                **({"n_bounds": len(beyond), "bounds": taught} if len(beyond) else {}),
+                **({"n_bounds_of_other_methods_left_out": other_bounds} if other_bounds else {}),
                 "n_frameworks": self.n_groups,
                 "base_systems": sorted({hop.framework for hop in hops}),
                 "methods": sorted({hop.method for hop in hops if hop.method}),
@@ -323,12 +350,11 @@ class BarrierTask(Task):
             "base": self.base.name,
             "validation": {
                 "split": self.split,
-                "n": len(hops),
-                "mae_eV": round(self.error(found), 4),
-                "spearman": round(spearman(barrier_eV, found.mean), 4) if len(hops) > 2 else None,
-                "interval_coverage_90": round(
-                    interval_coverage(barrier_eV, *model.interval(found)), 3
-                ),
+                "n": self.n_values,
+                "mae_eV": round(mae(known, said.mean), 4),
+                "spearman": round(spearman(known, said.mean), 4) if self.n_values > 2 else None,
+                "interval_coverage_90": round(interval_coverage(known, *model.interval(said)), 3),
+                **({"mean_beyond_bounds_eV": round(beyond.mean(), 4)} if len(beyond) else {}),
             },
         }
         return model, card
@@ -337,16 +363,41 @@ class BarrierTask(Task):
 def folds_of(hops: Sequence[Hop], n_folds: int) -> tuple[list[Split], str]:
     """Folds of a cross-validation, and in words what they keep apart.
 
+    They are made of values, so that each leaves some to learn from; a bound is held out with its
+    framework.
+
     Hops of one host framework stay together. Where all hops share one framework nothing can be
     learnt about others; the folds are then single hops, and what is measured is how well the model
     fills in hops of this framework.
     """
-    n_frameworks = len({hop.framework for hop in hops})
+    values = [hop for hop in hops if hop.bound == "="]
+    n_frameworks = len({hop.framework for hop in values})
     if n_frameworks > 1:
-        folds = grouped_folds(hops, None, n_folds)
-        return folds, f"grouped by host framework, {len(folds)} folds"
-    folds = list(RandomKFold(min(n_folds, len(hops))).split(hops))
-    return folds, f"hops of the only host framework, {len(folds)} random folds"
+        folds = grouped_folds(values, None, n_folds)
+        split = f"grouped by host framework, {len(folds)} folds"
+    else:
+        folds = list(RandomKFold(min(n_folds, len(values))).split(values))
+        split = f"hops of the only host framework, {len(folds)} random folds"
+    if len(values) == len(hops):
+        return folds, split
+    return _with_bounds(folds, hops, len(values)), split
+
+
+def _with_bounds(folds: Sequence[Split], hops: Sequence[Hop], n_values: int) -> list[Split]:
+    """Folds of values and bounds, from those of the first hops, which are the values."""
+    fold_of = {hops[i].framework: k for k, fold in enumerate(folds) for i in fold.test.tolist()}
+    bounds = np.arange(n_values, len(hops))
+    held_out = np.array(
+        [fold_of.setdefault(hop.framework, len(fold_of) % len(folds)) for hop in hops[n_values:]]
+    )
+    return [
+        replace(
+            fold,
+            train=np.concatenate([fold.train, bounds[held_out != k]]),
+            test=np.concatenate([fold.test, bounds[held_out == k]]),
+        )
+        for k, fold in enumerate(folds)
+    ]
 
 
 def ensemble_config(

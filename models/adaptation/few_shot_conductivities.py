@@ -20,6 +20,7 @@ from ionbridge.models.conductors.conductivity import SCALE, SIDE, ConductivityTr
 from ionbridge.models.cross_validation import Rows, grouped_folds, out_of_fold
 from ionbridge.models.domain import Domain
 from ionbridge.models.estimator import Estimator
+from ionbridge.models.metrics import misses
 from ionbridge.models.prediction import Prediction
 from ionbridge.models.regressors.few_shot import Source, strategy_named
 from ionbridge.structures.features.conductor_descriptors import (
@@ -196,8 +197,7 @@ class ConductivityTask(Task):
 
     def error(self, found: Floats) -> float:
         """Mean absolute error in decades; bounds are off only beyond themselves."""
-        gap = -SCALE.inverse(found) - self.value
-        return float(np.where(self.side == 0, np.abs(gap), np.maximum(gap * self.side, 0.0)).mean())
+        return float(misses(self.value, -SCALE.inverse(found), -self.side).mean())
 
     def fitted(
         self, strategy: str, found: Floats, progress: bool

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ionbridge.models.adaptation.method_process import MethodProcess
 from ionbridge.models.regressors.gaussian_process import PathProcess, path_scalars
 from ionbridge.models.transforms import LogShift
-from ionbridge.structures.records import Hop
+from ionbridge.structures.records import Hop, sides
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
@@ -57,13 +57,15 @@ class Footing:
 
     Attributes:
         method: What is asked for.
-        hops: Hops with a label of it.
+        hops: Hops with a label of it, a value or a bound.
         barrier_eV: (n,) those labels.
         others: Hops with labels of other methods.
         other_eV: (n_others,) those labels.
         other_methods: Method of each.
         base: Process of a base model, whose labels are kept; None where there is none.
         base_method: Method of its labels.
+        n_other_bounds: Bounds by other methods, which say nothing of how methods differ and are
+            left out.
     """
 
     method: str
@@ -74,6 +76,7 @@ class Footing:
     other_methods: tuple[str, ...]
     base: PathProcess | None
     base_method: str
+    n_other_bounds: int
 
     @classmethod
     def of(
@@ -94,13 +97,14 @@ class Footing:
             method: Whose values are asked for; None takes the most trusted among the hops.
 
         Raises:
-            ValueError: No hop is of the method chosen.
+            ValueError: No hop has a value of the method chosen.
         """
         labels = np.asarray(barrier_eV, dtype=float)
         each = [hop.method or base_method or UNSTATED for hop in hops]
-        asked = asked_method(each, method)
+        values = sides(hops) == 0
+        asked = asked_method([m for m, known in zip(each, values, strict=True) if known], method)
         own = [i for i, m in enumerate(each) if m == asked]
-        others = [i for i, m in enumerate(each) if m != asked]
+        others = [i for i, m in enumerate(each) if m != asked and values[i]]
         return cls(
             asked,
             tuple(hops[i] for i in own),
@@ -110,6 +114,7 @@ class Footing:
             tuple(each[i] for i in others),
             base,
             base_method or asked,
+            len(hops) - len(own) - len(others),
         )
 
     @property
@@ -133,6 +138,7 @@ class Footing:
         kept = [i for i, hop in enumerate(self.others) if hop.framework not in hidden]
         if not kept and (self.base is None or self.base_method == self.method):
             return self.base
+        train = train[self._is_value[train]]
         rows, target, methods = self._labels(kept, train)
         whole = self._whole
         theta = whole.theta if set(methods) == set(whole.methods) else None
@@ -144,8 +150,12 @@ class Footing:
     @cached_property
     def _whole(self) -> MethodProcess:
         """All labels together: its hyperparameters serve every fold."""
-        every = self._labels(range(len(self.others)), np.arange(len(self.hops)))
+        every = self._labels(range(len(self.others)), np.flatnonzero(self._is_value))
         return MethodProcess.fit(*every)
+
+    @cached_property
+    def _is_value(self) -> NDArray[np.bool_]:
+        return np.asarray(sides(self.hops) == 0)
 
     def _labels(self, kept: Sequence[int], train: Rows) -> tuple[Floats, Floats, list[str]]:
         """Scalars, labels on SCALE and methods: of the base, of others, then of the asked one."""

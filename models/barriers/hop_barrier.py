@@ -33,7 +33,7 @@ from ionbridge.models.transforms import LogShift
 from ionbridge.structures.features.descriptors import HOP_FEATURES, migration_graph_features
 from ionbridge.structures.features.graph import PATH_SCALARS, HopData, migration_graph_data
 from ionbridge.structures.hops.migration_graph import MigrationGraph
-from ionbridge.structures.records import Hop, UnusableStructureError
+from ionbridge.structures.records import Hop, UnusableStructureError, sides
 
 PROFILE = "potential_profile_eV"
 """Key of a hop's energies along its path while the host stands still, by a universal potential."""
@@ -231,8 +231,9 @@ class HopBarrierModel(HopModel):
 
         found = Prediction(*out_of_fold(predict, folds, np.zeros((3, len(hops)))))
         n_groups = len({hop.framework for hop in hops})
+        values = sides(hops) == 0
         self.calibration_ = Calibration.fit(
-            found, barriers, TARGET, n_groups=n_groups, source=source
+            found[values], barriers[values], TARGET, n_groups=n_groups, source=source
         )
 
     def inputs_of(self, hops: Sequence[Hop]) -> Inputs:

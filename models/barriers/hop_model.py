@@ -16,10 +16,11 @@ from numpy.typing import ArrayLike, NDArray
 from ionbridge.models.domain import LONGEST_HOP_A, Domain
 from ionbridge.models.estimator import Estimator
 from ionbridge.models.hop_networks.training import pick_device
+from ionbridge.models.metrics import misses
 from ionbridge.models.prediction import HALF_WIDTH_90, Prediction
 from ionbridge.models.transforms import LogShift
 from ionbridge.structures.hops.migration_graph import MigrationGraph
-from ionbridge.structures.records import Hop
+from ionbridge.structures.records import Hop, sides
 
 Floats = NDArray[np.float64]
 
@@ -102,6 +103,7 @@ class HopModel(Estimator):
 
     Attributes:
         reads_energies: Whether it reads a potential's energies that a hop brings.
+        learns_bounds: Whether labels that are bounds teach it; they are left out otherwise.
         asks_for_profile: Whether a prediction first computes a potential's energies along the path
             of hops that bring none.
         progress: Name on the progress bar of a long fit; None shows none.
@@ -110,6 +112,7 @@ class HopModel(Estimator):
     quantity = "migration_barrier"
     inputs: ClassVar[str] = "hop"
     reads_energies: bool = False
+    learns_bounds: bool = True
     asks_for_profile: bool = False
     progress: str | None = None
     domain_: Domain
@@ -122,22 +125,38 @@ class HopModel(Estimator):
     def fit(self, records: Sequence[Hop], labels: ArrayLike) -> Self:
         """Learn from hops and their forward barriers.
 
+        A bound teaches only where the prediction is on its wrong side: the model is fitted to the
+        values, and again with the bounds that it misses as values at the bound, until it misses no
+        further one. A bound that is met changes nothing.
+
         Args:
-            records: (n,) hops; their own labels are not looked at.
-            labels: (n,) barriers, eV.
+            records: (n,) hops; of their own labels only `bound` is looked at.
+            labels: (n,) barriers, eV: values, or bounds where the hop's `bound` says so.
 
         Raises:
-            ValueError: No hops, another number of labels, or a label that is not finite.
+            ValueError: No hops, another number of labels, one that is not finite, or bounds alone.
         """
         barriers = np.asarray(labels, dtype=float)
         if barriers.shape != (len(records),) or not len(records):
             raise ValueError(f"{len(records)} hops and labels of shape {barriers.shape}")
         if not np.isfinite(barriers).all():
             raise ValueError("labels must be finite; drop hops without a barrier")
+        side = sides(records)
+        if side.all():
+            raise ValueError("all labels are bounds; at least one value is needed")
         self.card_ = {}
-        self.ions_ = sorted({hop.working_ion for hop in records})
-        self._fit(records, barriers)
-        return self
+        taught, rest = np.flatnonzero(side == 0), np.flatnonzero(side)
+        while True:
+            hops = [records[i] for i in taught.tolist()]
+            self.ions_ = sorted({hop.working_ion for hop in hops})
+            self._fit(hops, barriers[taught])
+            if not len(rest) or not self.learns_bounds:
+                return self
+            found = self.predict([records[i] for i in rest.tolist()]).mean
+            missed = misses(barriers[rest], found, side[rest]) > 0
+            if not missed.any():
+                return self
+            taught, rest = np.concatenate([taught, rest[missed]]), rest[~missed]
 
     def predict(self, records: Sequence[Hop]) -> Prediction:
         """Forward migration barriers of hops with their spreads, eV."""

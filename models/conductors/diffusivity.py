@@ -26,13 +26,12 @@ from ionbridge.structures.features.descriptors import (
     composition_feature_names,
 )
 from ionbridge.structures.io.tables import ConductivityRow
-from ionbridge.structures.records import Label
+from ionbridge.structures.records import Label, sides
 from ionbridge.structures.transport.closed_forms import decades_per_eV
 
 Floats = NDArray[np.float64]
 Sides = NDArray[np.int_]
 
-SIDE = {"=": 0, "<": -1, ">": 1}
 """Where the truth lies of a label."""
 PARAMETERS = ("length", "linear", "value", "energy", "both", "own_value", "own_energy", "noise")
 START = np.array(
@@ -143,7 +142,7 @@ class DiffusivityProcess(Estimator):
         self.descriptors_ = diffusivity_descriptors(records)
         self.temperature_K_ = np.array([label.temperature_K for label in labels], dtype=float)
         self.label_ = np.array([label.value for label in labels], dtype=float)
-        self.side_ = np.array([SIDE[label.bound] for label in labels])
+        self.side_ = sides(labels)
         self.stated_ = np.array([label.std or 0.0 for label in labels])
         self.ions_ = sorted({conductor_ion(row) for row in records})
         elements = frozenset(str(e) for row in records for e in row.composition)

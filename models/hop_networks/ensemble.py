@@ -109,6 +109,8 @@ class HopEnsembleConfig:
 class HopEnsemble(HopModel):
     """Migration barriers of hops with their spread; site energies that close every loop.
 
+    It learns from values alone.
+
     Args:
         config: Settings.
         base: Weights of one or more pretrained networks (``network.state_dict()``); member k
@@ -117,6 +119,7 @@ class HopEnsemble(HopModel):
     """
 
     kind = "hop_ensemble"
+    learns_bounds = False
 
     def __init__(
         self,

@@ -18,7 +18,13 @@ from ionbridge.structures.chemistry.composition import working_ion
 from ionbridge.structures.frameworks.family_names import canonical_family
 from ionbridge.structures.io.reading import InputRecord, read_records, survey
 from ionbridge.structures.io.tables import ConductivityRow
-from ionbridge.structures.records import Crystal, FailedRecord, Hop, UnusableStructureError
+from ionbridge.structures.records import (
+    Bound,
+    Crystal,
+    FailedRecord,
+    Hop,
+    UnusableStructureError,
+)
 
 N_SHOWN = 10
 SHIPPED = Path(__file__).parents[2] / "models" / "library"
@@ -48,7 +54,7 @@ def describe(paths: Sequence[Path], cifs: Path | None = None) -> dict[str, Any]:
     failed = [r for r in records if isinstance(r, FailedRecord)]
     ions = Counter(filter(None, map(_ion, records)))
     families = Counter(canonical_family(f) for f in map(_family, records) if f)
-    labels = [value for value in map(_label, records) if value is not None]
+    labels = [label for label in map(_label, records) if label is not None]
     return {
         "kind": found.kind,
         "found": found.message,
@@ -120,22 +126,26 @@ def _family(record: InputRecord) -> str | None:
     return None if isinstance(record, FailedRecord) else record.family
 
 
-def _label(record: InputRecord) -> float | None:
-    if isinstance(record, Hop):
-        return record.barrier_eV
+def _label(record: InputRecord) -> tuple[float, Bound] | None:
+    if isinstance(record, Hop) and record.barrier_eV is not None:
+        return record.barrier_eV, record.bound
     if isinstance(record, ConductivityRow) and record.label is not None:
-        return record.label.value
+        return record.label.value, record.label.bound
     return None
 
 
-def _labels(kind: str, values: Sequence[float]) -> dict[str, Any]:
+def _labels(kind: str, labels: Sequence[tuple[float, Bound]]) -> dict[str, Any]:
+    """Their number, range and middle; bounds are counted apart."""
+    values = [value for value, bound in labels if bound == "="]
+    n_bounds = len(labels) - len(values)
     if not values:
-        return {"n": 0}
+        return {"n": 0, **({"n_bounds": n_bounds} if n_bounds else {})}
     name = "barrier_eV" if kind == "hops" else "log10_conductivity_S_cm"
     ordered = sorted(values)
     middle = ordered[len(ordered) // 2]
     return {
         "n": len(values),
+        **({"n_bounds": n_bounds} if n_bounds else {}),
         "column": name,
         "min": ordered[0],
         "median": middle,

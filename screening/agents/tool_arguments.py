@@ -171,8 +171,8 @@ class Finetune(Arguments):
     """Labels to learn from, and how."""
 
     labels: WorkspacePath = Field(
-        description="hops (JSON lines) with barrier_eV; a table with a composition and 'Ionic "
-        "conductivity (S/cm)', bounds as <1e-8, or with temperature_K and "
+        description="hops (JSON lines) with barrier_eV, bounds as text '<0.3'; a table with a "
+        "composition and 'Ionic conductivity (S/cm)', bounds as <1e-8, or with temperature_K and "
         "tracer_diffusivity_cm2_s; or what label md wrote"
     )
     quantity: Quantity | None = Field(default=None, description="default: what fits the labels")

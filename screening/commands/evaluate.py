@@ -52,6 +52,10 @@ def _run(args: argparse.Namespace) -> int:
     result = evaluate(data, predictions)
     write_json(args.out, result)
     say(f"wrote {args.out} ({result['n_predicted']} of {result['n']} labelled rows predicted)")
+    if result["n_bounds"]:
+        kept = result["bounds_kept"]
+        share = "none of them predicted" if kept is None else f"{100 * kept:.0f} % of them kept"
+        say(f"{result['n_bounds']} labels are bounds, scored apart: {share}")
     for name, why in result["baselines_missing"].items():
         say(f"no baseline {name}: {why}")
     if seen := result["n_in_training_set"]:

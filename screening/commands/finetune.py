@@ -17,7 +17,7 @@ def add(commands: Any) -> None:
         "finetune",
         _run,
         "adapt a model to labelled hops, or to a table of compositions with conductivities or "
-        "diffusivities (bounds as <1e-8); the way to do so is measured unless it is given",
+        'diffusivities (bounds as "<0.3", <1e-8); the way to do so is measured unless it is given',
         "ionbridge finetune --labels my-hops.jsonl --out ~/.ionbridge/models/mine\n"
         "  ionbridge finetune --labels my-conductivities.csv --out ~/.ionbridge/models/ours\n"
         "  ionbridge finetune --labels md.json --out ~/.ionbridge/models/diffusion",
@@ -110,6 +110,11 @@ def _run(args: argparse.Namespace) -> int:
             f"{trained['n_hops']} labels of {asked} fitted and scored; {aside} only stand beside "
             "them in the Gaussian process, moved by the difference found between the methods"
         )
+    if bounds := trained.get("bounds"):
+        off = card["validation"]["mean_beyond_bounds_eV"]
+        say(f"{trained['n_bounds']} bounds {bounds}; out of fold {off:.2f} eV beyond them")
+    if aside := trained.get("n_bounds_of_other_methods_left_out"):
+        say(f"{aside} bounds of other methods left out: they do not tell how methods differ")
     n = len(data.records)
     say(f"wrote {args.out} ({n} of {n + len(data.failed)} labels, learnt from {args.labels})")
     return USABLE

@@ -195,6 +195,7 @@ def kept(model: Any, folder: Path) -> Path:
         rows = [
             validation_row(hop.id, hop.family, hop.working_ion, found, label)
             for hop, found, label in model.validated_
+            if hop.bound == "="
         ]
         write_validation(target, GROUPED, rows)
         write_json(target / CHOICE_FILE, choice_of(model))
@@ -233,7 +234,7 @@ def _name(validated: Sequence[tuple[Hop, float, float]]) -> str:
     families = sorted({canonical_family(hop.family) for hop in hops if hop.family})
     ions = sorted({hop.working_ion for hop in hops})
     what = families[0] if len(families) == 1 else "hops"
-    text = ";".join(f"{hop.id}:{label:.6g}" for hop, _, label in validated)
+    text = ";".join(f"{hop.id}:{hop.bound.strip('=')}{label:.6g}" for hop, _, label in validated)
     digest = hashlib.sha256(text.encode()).hexdigest()[:6]
     plain = re.sub(r"[^A-Za-z0-9]+", "-", f"{what}-{'-'.join(ions[:3])}").strip("-")
     return f"adapted-{plain}-{digest}"

@@ -505,7 +505,9 @@ def validate(name: str, rows: Path, work: Path, temperature_K: float = 300.0) ->
     adapter = read_adapter(folder)
     given, labels = _labelled(adapter, rows)
     if len(given) < FEWEST_ROWS:
-        raise InputError(f"{rows}: {len(given)} labelled rows; at least {FEWEST_ROWS} are needed")
+        raise InputError(
+            f"{rows}: {len(given)} labelled rows, bounds apart; at least {FEWEST_ROWS} are needed"
+        )
     values, _ = predicted(folder, adapter, given, temperature_K, work)
     gaps = (values - labels)[np.isfinite(values)]
     if len(gaps) < FEWEST_ROWS:
@@ -527,9 +529,10 @@ def validate(name: str, rows: Path, work: Path, temperature_K: float = 300.0) ->
 
 
 def _labelled(adapter: Adapter, path: Path) -> tuple[list[Row], Floats]:
-    """Rows of an adapter's input, and their labels in the unit of the quantity."""
+    """Rows of an adapter's input, and their labels in the unit of the quantity; no bounds."""
     if adapter.model.kind == "ase":
-        hops = list(read_given(path).tables.get("hop_labels", ()))
+        labelled = read_given(path).tables.get("hop_labels", ())
+        hops = [row for row in labelled if hop_of(row).bound == "="]
         return hops, np.array([float(row["barrier_eV"]) for row in hops])
     column = QUANTITIES[adapter.quantity].column
     found, labels = [], []

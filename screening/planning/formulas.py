@@ -324,11 +324,12 @@ def _bond_valence(tables: Tables, context: StepContext) -> Mapping[str, list[Row
 
 
 def _bond_valence_on_labels(tables: Tables) -> Mapping[str, ValidatedError]:
-    """Its error on labelled hops that are given: it was trained on none."""
-    labels = {row["id"]: float(row["barrier_eV"]) for row in tables["hop_labels"]}
-    found = _bond_valence({"hop": tables["hop_labels"]}, StepContext(Conditions(), Path()))
+    """Its error on labelled hops that are given, values alone: it was trained on none."""
+    labels = {hop.id: hop for hop in map(hop_of, tables["hop_labels"]) if hop.bound == "="}
+    rows = [row for row in tables["hop_labels"] if row["id"] in labels]
+    found = _bond_valence({"hop": rows}, StepContext(Conditions(), Path()))
     gaps = [
-        abs(row["migration_barrier_eV"] - labels[row["id"]])
+        abs(row["migration_barrier_eV"] - (labels[row["id"]].barrier_eV or 0.0))
         for row in found["migration_barrier"]
         if row["status"] == "ok"
     ]

@@ -27,7 +27,7 @@ from ionbridge.structures.features.diffusivity_labels import (
 )
 from ionbridge.structures.frameworks.family_names import canonical_family
 from ionbridge.structures.frameworks.prototypes import reference_crystals
-from ionbridge.structures.io.json_records import crystal_to_json, hop_to_json
+from ionbridge.structures.io.json_records import barrier_label, crystal_to_json, hop_to_json
 from ionbridge.structures.io.site_symbols import ELEMENT_SYMBOLS
 from ionbridge.structures.io.tables import ConductivityRow, conductivity_row, open_table
 from ionbridge.structures.quantities import QUANTITIES
@@ -230,12 +230,15 @@ def _records(name: str, path: Path) -> Given:
         raise InputError(f"--given {name}: not one usable record ({data.found})")
     _check_barriers(name, tables.get("hop_labels", ()))
     labelled = len(tables.get("hop_labels", ()))
+    bounds = sum(barrier_label(row)[1] != "=" for row in tables.get("hop_labels", ()))
     if labelled and labelled < len(tables["hop"]):  # the others are what the plan is for
         tables["hop"] = [row for row in tables["hop"] if row.get("barrier_eV") is None]
     found = data.found + (f", {labelled} with barrier_eV" if labelled else "")
-    if labelled:
+    found += f" ({bounds} of them bounds)" if bounds else ""
+    if labelled > bounds:
         methods = [str(row.get("method") or UNSTATED) for row in tables["hop_labels"]]
-        asked = asked_method(methods)
+        rows = zip(tables["hop_labels"], methods, strict=True)
+        asked = asked_method([m for row, m in rows if barrier_label(row)[1] == "="])
         pairs = zip(tables["hop_labels"], methods, strict=True)
         tables["hop_labels"] = [row for row, method in pairs if method == asked]
         if len(tables["hop_labels"]) < labelled:
@@ -247,7 +250,8 @@ def _check_barriers(name: str, rows: Sequence[Row]) -> None:
     """Refuse labels that are most likely in another unit."""
     low, high = QUANTITIES["migration_barrier"].plausible
     for row in rows:
-        value = float(row["barrier_eV"])
+        value, _ = barrier_label(row)
+        assert value is not None
         if not low <= value <= high:
             raise InputError(
                 f"--given {name}: hop {row['id']} has barrier_eV {value:g}, outside {low:g} to "
@@ -391,15 +395,16 @@ def check_consistent(givens: Sequence[Given]) -> None:
     Raises:
         InputError: One id with two different labels, or crystals of another chemistry than named.
     """
-    labels: dict[str, tuple[float, str]] = {}
+    labels: dict[str, tuple[str, str]] = {}
     for given in givens:
         for row in given.tables.get("hop_labels", ()):
-            value = float(row["barrier_eV"])
-            before = labels.setdefault(row["id"], (value, given.name))
-            if abs(before[0] - value) > 1e-6:
+            value, bound = barrier_label(row)
+            text = f"{bound}{value:.6g}".lstrip("=")
+            before = labels.setdefault(row["id"], (text, given.name))
+            if before[0] != text:
                 raise InputError(
-                    f"contradictory givens: hop {row['id']} has barrier_eV {before[0]:g} in "
-                    f"{before[1]} and {value:g} in {given.name}"
+                    f"contradictory givens: hop {row['id']} has barrier_eV {before[0]} in "
+                    f"{before[1]} and {text} in {given.name}"
                 )
         for name, known in QUANTITIES.items():
             others = [g for g in givens if known.is_number and name in g.tables]

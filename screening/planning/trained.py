@@ -320,19 +320,19 @@ def _distance(model: Any, rows: Sequence[Row], hops: Callable[[Row], Sequence[Ho
 
 
 def _error_on_labels(folder: Path, tables: Tables) -> Mapping[str, ValidatedError]:
-    """The error on labelled hops that are given, unless the model was trained on them."""
-    rows = tables.get("hop_labels", ())
-    if len(rows) < FEWEST_LABELS:
+    """The error on labelled hops, values alone, unless the model was trained on them."""
+    hops = [hop for hop in map(hop_of, tables.get("hop_labels", ())) if hop.bound == "="]
+    if len(hops) < FEWEST_LABELS:
         return {}
-    model, hops = loaded(folder), [hop_of(row) for row in rows]
+    model = loaded(folder)
     try:
         if model.were_trained_on(hops).any():
             return {}
-        gap = model.predict(hops).mean - np.array([float(row["barrier_eV"]) for row in rows])
+        gap = model.predict(hops).mean - np.array([hop.barrier_eV for hop in hops], dtype=float)
     except (UnusableStructureError, ValueError):
         return {}
     std = MAE_TO_STD * float(np.mean(np.abs(gap)))
-    return {"migration_barrier": ValidatedError(std, len(rows), f"{len(rows)} labels given")}
+    return {"migration_barrier": ValidatedError(std, len(hops), f"{len(hops)} labels given")}
 
 
 def _predict_diffusivities(

@@ -31,7 +31,7 @@ from ionbridge.structures.features.conductor_descriptors import conductor_descri
 from ionbridge.structures.features.splits import framework
 from ionbridge.structures.frameworks.family_names import canonical_family
 from ionbridge.structures.io.tables import ConductivityRow
-from ionbridge.structures.records import Hop, UnusableStructureError
+from ionbridge.structures.records import Hop, UnusableStructureError, sides
 
 Floats = NDArray[np.float64]
 
@@ -56,7 +56,7 @@ class Scored:
         predicted: (n,) predictions.
         lower: (n,) lower end of the 90 % interval.
         upper: (n,) upper end.
-        is_bound: (n,) True where the label is an upper bound.
+        side: (n,) 0 where the label is a value, 1 where the truth lies above it, -1 where below.
         groups: (n,) base systems.
         families: (n,) families.
         baselines: (n,) out-of-fold predictions of simple models, by name.
@@ -69,7 +69,7 @@ class Scored:
     predicted: Floats
     lower: Floats
     upper: Floats
-    is_bound: NDArray[np.bool_]
+    side: NDArray[np.int_]
     groups: list[str]
     families: list[str]
     baselines: dict[str, Floats]
@@ -94,24 +94,22 @@ def evaluate(data: Input, predictions: Predictions) -> dict[str, Any]:
 
 
 def report(scored: Scored) -> dict[str, Any]:
-    """Scores, coverage, families and baselines; values scored apart from upper bounds."""
+    """Scores, coverage, families and baselines; values scored apart from bounds."""
     known = np.isfinite(scored.predicted)
-    compared = known & ~scored.is_bound
-    bounds = known & scored.is_bound
+    compared = known & (scored.side == 0)
+    bounds = known & (scored.side != 0)
+    beyond = metrics.misses(scored.true[bounds], scored.predicted[bounds], scored.side[bounds])
     result: dict[str, Any] = {
         "quantity": scored.quantity,
         "n": len(scored.true),
         "n_predicted": int(known.sum()),
-        "n_bounds": int(scored.is_bound.sum()),
+        "n_bounds": int((scored.side != 0).sum()),
         "coverage": float(known.mean()),
         **_overlap(scored),
         **_scores(scored, scored.predicted, compared),
         "interval_coverage_90": _interval_coverage(scored, compared),
-        "bounds_kept": (
-            float(np.mean(scored.predicted[bounds] <= scored.true[bounds]))
-            if bounds.any()
-            else None
-        ),
+        "bounds_kept": float(np.mean(beyond == 0)) if bounds.any() else None,
+        "mean_beyond_bounds": float(beyond.mean()) if bounds.any() else None,
         "per_family": {},
         "baselines": {
             name: _scores(scored, values, compared) for name, values in scored.baselines.items()
@@ -196,13 +194,16 @@ def _scored_hops(data: Input, predictions: Predictions) -> Scored:
         predicted=_column(pairs, "migration_barrier_eV"),
         lower=_column(pairs, "migration_barrier_lower_eV"),
         upper=_column(pairs, "migration_barrier_upper_eV"),
-        is_bound=np.zeros(len(hops), dtype=bool),
+        side=sides(hops),
         groups=[framework(hop) for hop in hops],
         families=[canonical_family(hop.family) for hop in hops],
         baselines=_hop_baselines(hops, true),
         trained_on=_trained_on(predictions.model),
         baselines_missing=_missing(
-            tuple(HOP_BASELINES), len({framework(hop) for hop in hops}), N_FOLDS, "host frameworks"
+            tuple(HOP_BASELINES),
+            len({framework(hop) for hop in hops if hop.bound == "="}),
+            N_FOLDS,
+            "host frameworks",
         ),
     )
 
@@ -214,14 +215,19 @@ def _missing(names: Sequence[str], n_groups: int, fewest: int, what: str) -> dic
 
 
 def _hop_baselines(hops: Sequence[Hop], true: Floats) -> dict[str, Floats]:
-    """Out-of-fold barriers of the simple models; NaN where there are too few base systems."""
-    if len({framework(hop) for hop in hops}) < N_FOLDS:
-        return {name: np.full(len(hops), np.nan) for name in HOP_BASELINES}
-    folds = grouped_folds(hops, framework, N_FOLDS)
-    return {
-        name: cross_val_predict(baseline, hops, true, folds).mean
-        for name, baseline in HOP_BASELINES.items()
-    }
+    """Out-of-fold barriers of the simple models; NaN where there are too few base systems.
+
+    They see values alone, and are scored on them.
+    """
+    result = {name: np.full(len(hops), np.nan) for name in HOP_BASELINES}
+    values = np.flatnonzero(sides(hops) == 0)
+    chosen = [hops[i] for i in values.tolist()]
+    if len({framework(hop) for hop in chosen}) < N_FOLDS:
+        return result
+    folds = grouped_folds(chosen, framework, N_FOLDS)
+    for name, baseline in HOP_BASELINES.items():
+        result[name][values] = cross_val_predict(baseline, chosen, true[values], folds).mean
+    return result
 
 
 def _scored_table(data: Input, predictions: Predictions) -> Scored:
@@ -242,7 +248,7 @@ def _scored_table(data: Input, predictions: Predictions) -> Scored:
         predicted=_column(pairs, "log10_conductivity_S_cm"),
         lower=_column(pairs, "log10_conductivity_lower"),
         upper=_column(pairs, "log10_conductivity_upper"),
-        is_bound=np.array([r.label is not None and r.label.bound == "<" for r in rows]),
+        side=sides([r.label for r in rows if r.label is not None]),
         groups=groups,
         families=families,
         baselines={

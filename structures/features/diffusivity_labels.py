@@ -17,7 +17,12 @@ from ionbridge.structures.io.tables import (
     open_table,
     read_table,
 )
-from ionbridge.structures.records import FailedRecord, Label, UnusableStructureError
+from ionbridge.structures.records import (
+    FailedRecord,
+    Label,
+    UnusableStructureError,
+    split_bound,
+)
 
 VALUE = "tracer_diffusivity_cm2_s"
 LOWER, UPPER, STD = f"{VALUE}_lower", f"{VALUE}_upper", "log10_tracer_diffusivity_std"
@@ -113,9 +118,8 @@ def _label(entry: Mapping[str, Any]) -> Label | str:
     temperature_K = _positive(entry.get(TEMPERATURE))
     if temperature_K is None:
         return f"no {TEMPERATURE}"
-    text = str(entry.get(VALUE) or "").strip()
-    bound = text[0] if text[:1] in ("<", ">") else "="
-    value, upper = _positive(text.lstrip("<>=")), _positive(entry.get(UPPER))
+    bound, number = split_bound(str(entry.get(VALUE) or ""))
+    value, upper = _positive(number), _positive(entry.get(UPPER))
     std: float | None = None
     if value is None and upper is not None:
         value, bound = upper, "<"
@@ -126,7 +130,7 @@ def _label(entry: Mapping[str, Any]) -> Label | str:
     return Label(
         quantity=QUANTITY,
         value=math.log10(value),
-        bound=bound,  # type: ignore[arg-type]
+        bound=bound,
         std=std,
         temperature_K=temperature_K,
         method=entry.get("method") or None,

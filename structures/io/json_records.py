@@ -14,7 +14,15 @@ from pymatgen.core import Lattice
 from ionbridge.structures.crystals.geometry import MAX_SITE_OCCUPANCY, perpendicular_widths
 from ionbridge.structures.io.site_symbols import ELEMENT_SYMBOLS, ISOTOPES
 from ionbridge.structures.plain_text import clean_text
-from ionbridge.structures.records import ROLES, Crystal, Hop, Occupancy, UnusableStructureError
+from ionbridge.structures.records import (
+    ROLES,
+    Bound,
+    Crystal,
+    Hop,
+    Occupancy,
+    UnusableStructureError,
+    split_bound,
+)
 
 SILENT_EXCESS = 5e-4
 """Sums of rounded occupancies (3 x 0.3333 + ...) exceed one by less; more is scaled with a note."""
@@ -70,6 +78,8 @@ def crystal_from_json(data: Mapping[str, Any], id: str | None = None) -> Crystal
 def hop_from_json(data: Mapping[str, Any], id: str | None = None) -> Hop:
     """A hop record from its JSON object; unknown keys are kept in ``extra``.
 
+    Barriers are numbers, or bounds as text: ``"<0.3"``, ``">1.0"``.
+
     Raises:
         UnusableStructureError: With what is wrong, in one line.
     """
@@ -85,6 +95,16 @@ def hop_from_json(data: Mapping[str, Any], id: str | None = None) -> Hop:
         host, path = wrapped(_near(host)), _near(path) - np.floor(path[0])
     if _thinnest_A(lattice) < 0.1 * THINNEST_CELL_A:
         raise UnusableStructureError(f"lattice {lattice.round(4).tolist()} is flat, or too skewed")
+    barrier_eV, bound = barrier_label(data)
+    backward_eV, backward_bound = barrier_label(data, "barrier_backward_eV")
+    if barrier_eV is None:
+        bound = backward_bound
+    elif backward_eV is not None and bound != backward_bound:
+        raise UnusableStructureError(
+            f"barrier_eV = {data['barrier_eV']!r} and barrier_backward_eV = "
+            f"{data['barrier_backward_eV']!r} share a saddle: both are values, or bounds of one "
+            "kind"
+        )
     return Hop(
         id=_id(data, id),
         working_ion=ion,
@@ -92,8 +112,9 @@ def hop_from_json(data: Mapping[str, Any], id: str | None = None) -> Hop:
         host_species=species,
         host_frac=host,
         path_frac=path,
-        barrier_eV=_number(data, "barrier_eV"),
-        barrier_backward_eV=_number(data, "barrier_backward_eV"),
+        barrier_eV=barrier_eV,
+        barrier_backward_eV=backward_eV,
+        bound=bound,
         method=_text(data.get("method")),
         family=_text(data.get("family")),
         extra={k: v for k, v in data.items() if k not in _HOP_KEYS},
@@ -122,8 +143,8 @@ def crystal_to_json(crystal: Crystal) -> dict[str, Any]:
 def hop_to_json(hop: Hop) -> dict[str, Any]:
     """The JSON object of a hop; ``hop_from_json`` gives the same hop back."""
     stated = {
-        "barrier_eV": hop.barrier_eV,
-        "barrier_backward_eV": hop.barrier_backward_eV,
+        "barrier_eV": _with_bound(hop.barrier_eV, hop.bound),
+        "barrier_backward_eV": _with_bound(hop.barrier_backward_eV, hop.bound),
         "method": hop.method,
         "family": hop.family,
     }
@@ -324,17 +345,30 @@ def _symbol(value: Any) -> str | None:
     return value
 
 
-def _number(data: Mapping[str, Any], key: str) -> float | None:
+def barrier_label(data: Mapping[str, Any], key: str = "barrier_eV") -> tuple[float | None, Bound]:
+    """A barrier of a hop's JSON object, eV, and whether it is a value or a bound.
+
+    Raises:
+        UnusableStructureError: It is no finite number.
+    """
     value = data.get(key)
     if value is None:
-        return None
+        return None, "="
+    bound: Bound = "="
+    text = value
+    if isinstance(value, str):
+        bound, text = split_bound(value)
     try:
-        number = float(value)
+        number = float(text)
     except (TypeError, ValueError, OverflowError):
         raise UnusableStructureError(f"{key} = {value!r} is not a number") from None
     if not np.isfinite(number):
         raise UnusableStructureError(f"{key} = {value!r} is not finite")
-    return number
+    return number, bound
+
+
+def _with_bound(barrier_eV: float | None, bound: Bound) -> float | str | None:
+    return barrier_eV if barrier_eV is None or bound == "=" else f"{bound}{float(barrier_eV)!r}"
 
 
 def _species(value: Any, key: str) -> tuple[tuple[Occupancy, ...], list[str]]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ionbridge.structures.io.file_text import MAX_FILE_MB, open_text
 from ionbridge.structures.io.site_symbols import ELEMENT_SYMBOLS
 from ionbridge.structures.plain_text import clean_text
-from ionbridge.structures.records import Crystal, FailedRecord, Label
+from ionbridge.structures.records import Crystal, FailedRecord, Label, split_bound
 
 if TYPE_CHECKING:  # a second that those who only name rows do not need
     from pymatgen.core import Composition
@@ -192,9 +192,9 @@ def conductivity_label(
     Returns:
         None if the text is no positive number.
     """
-    bound = text[0] if text[:1] in ("<", ">") else "="
+    bound, number = split_bound(text)
     try:
-        value = float(text.lstrip("<>= ").strip())
+        value = float(number)
     except ValueError:
         return None
     if not (math.isfinite(value) and value > 0):
@@ -202,7 +202,7 @@ def conductivity_label(
     return Label(
         quantity=QUANTITY,
         value=math.log10(value),
-        bound=bound,  # type: ignore[arg-type]
+        bound=bound,
         temperature_K=temperature_K,
         method="experiment",
         source=source,

@@ -98,6 +98,19 @@ class TestEveryEstimator:
         labelled = [Hop(**{**_fields(h), "barrier_eV": 99.0}) for h in hops]
         assert_same(model.predict(labelled), model.predict(hops))
 
+    @pytest.mark.parametrize(("bound", "side"), [("<", -1), (">", 1)])
+    def test_a_bound_teaches_only_where_it_is_missed(self, name, bound, side):
+        hops, barriers = data()
+        values = ESTIMATORS[name]().fit(hops[:15], barriers[:15])
+        said = values.predict(hops[15:]).mean
+        marked = hops[:15] + [Hop(**{**_fields(h), "bound": bound}) for h in hops[15:]]
+        met, missed = (np.append(barriers[:15], said - by * side) for by in (0.1, -0.1))
+        assert_same(ESTIMATORS[name]().fit(marked, met).predict(hops), values.predict(hops))
+        pulled = ESTIMATORS[name]().fit(marked, missed).predict(hops[15:]).mean
+        assert (side * (pulled - said)).mean() > 0.01
+        with pytest.raises(ValueError, match="all labels are bounds"):
+            ESTIMATORS[name]().fit(marked[15:], barriers[15:])
+
     def test_fitting_twice_gives_the_same_model(self, name):
         hops, barriers = data()
         one, two = (ESTIMATORS[name]().fit(hops, barriers) for _ in range(2))

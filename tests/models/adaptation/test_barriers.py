@@ -33,7 +33,7 @@ from ionbridge.models.transforms import LogShift
 from ionbridge.structures.features import descriptors
 from ionbridge.structures.features.splits import GroupedKFold
 from ionbridge.structures.hops import hop_profile
-from ionbridge.structures.records import Hop
+from ionbridge.structures.records import Bound, Hop
 from tests.small_crystals import skew_hop
 
 SIZES = HopNetworkConfig(n_features=6, n_layers=1, n_basis=5)
@@ -201,6 +201,74 @@ def test_labels_are_joined_with_those_of_the_base_on_one_footing(method: str) ->
     np.testing.assert_allclose(model.barrier_eV_[6:], BARRIERS[6:])
     assert np.isclose(model.barrier_eV_[:6], BARRIERS[:6]).all() == (method == "dft_neb")
     assert not model.asks_for_profile
+
+
+def bounded(hop: Hop, barrier_eV: float, bound: Bound) -> Hop:
+    return replace(hop, barrier_eV=barrier_eV, bound=bound)
+
+
+def test_bounds_are_learnt_from_and_scored_as_bounds(base: Base) -> None:
+    met = [bounded(other_metal(k), 9.0, "<") for k in (20, 21)]
+    missed = bounded(other_metal(22), 0.0, "<")
+    plain, card = adapt(HOPS, base, ["family_mean"], n_folds=2)
+    with_met, card_met = adapt([*met, *HOPS], base, ["family_mean"], n_folds=2)
+    assert card_met["trained_on"]["n_bounds"] == 2
+    assert card_met["trained_on"]["n_hops"] == len(HOPS)
+    assert card_met["validation"] == {**card["validation"], "mean_beyond_bounds_eV": 0.0}
+    np.testing.assert_array_equal(with_met.predict(HOPS).mean, plain.predict(HOPS).mean)
+    with_missed, card_missed = adapt([missed, *HOPS], base, ["family_mean"], n_folds=2)
+    assert with_missed.predict([missed]).mean < plain.predict([missed]).mean
+    assert card_missed["validation"]["mean_beyond_bounds_eV"] > 0.1
+    task = BarrierTask([missed, *HOPS], base, n_folds=2)
+    found = task.out_of_fold("family_mean")
+    errors = np.abs(found.mean[:-1] - BARRIERS)  # the values come first
+    assert task.error(found) == pytest.approx((errors.sum() + found.mean[-1]) / 11)
+
+
+def test_a_bound_is_held_out_with_its_framework_and_never_learnt_from_alone() -> None:
+    elsewhere = [bounded(replace(skew_hop(k), id=f"b{k}"), 0.5, ">") for k in (30, 31)]
+    beside = [bounded(other_metal(k), 0.5, ">") for k in (20, 21)]
+    hops = [*HOPS, *elsewhere, *beside]
+    folds, _ = folds_of(hops, 5)
+    assert sorted(k for fold in folds for k in fold.test) == list(range(len(hops)))
+    for fold in folds:
+        assert (fold.train < len(HOPS)).any()
+        assert not {hops[k].framework for k in fold.train} & {hops[k].framework for k in fold.test}
+
+
+def test_networks_and_other_methods_leave_bounds_out_and_say_so(base: Base) -> None:
+    other = replace(bounded(other_metal(20), 0.1, "<"), method="bvse")
+    own = [replace(hop, method="dft_neb") for hop in HOPS]
+    _, card = adapt([*own, other], base, ["family_mean"], n_folds=2)
+    assert card["trained_on"]["n_bounds_of_other_methods_left_out"] == 1
+    assert "n_bounds" not in card["trained_on"]
+    few = [*HOPS[:3], bounded(other_metal(20), 0.0, "<")]
+    _, card = adapt(few, base, ["frozen"], n_members=1, n_folds=2, device="cpu")
+    assert card["trained_on"]["bounds"].startswith("left out")
+    assert card["trained_on"]["n_bounds"] == 1
+    with pytest.raises(ValueError, match=r"1 labelled hop.*, 1 bound.* apart; at least 2"):
+        adapt([HOPS[0], few[-1]], base)
+    with pytest.raises(ValueError, match="all of them bounds"):
+        adapt([few[-1]], base)
+
+
+def test_a_hop_model_takes_a_missed_bound_beside_what_its_base_knows() -> None:
+    fed = HopBarrierModel(reads_energies=False, n_folds=0).fit(HOPS[:6], BARRIERS[:6])
+    asked = HOPS[9]
+    said = float(fed.predict([asked]).mean[0])
+
+    def taught(label_eV: float, bound: Bound) -> HopBarrierModel:
+        hops = [HOPS[6], bounded(asked, label_eV, bound)]
+        model = HopBarrierModel(reads_energies=False, known=fed, n_folds=0)
+        return model.fit(hops, np.array([BARRIERS[6], label_eV]))
+
+    without = HopBarrierModel(reads_energies=False, known=fed, n_folds=0)
+    without.fit(HOPS[6:7], BARRIERS[6:7])
+    for label_eV, bound in ((said + 5.0, "<"), (0.0, ">")):
+        met = taught(label_eV, bound)
+        np.testing.assert_array_equal(met.predict(HOPS).mean, without.predict(HOPS).mean)
+    before = without.predict([asked]).mean
+    assert taught(0.05, "<").predict([asked]).mean < before < taught(3.0, ">").predict([asked]).mean
 
 
 def test_labels_of_one_framework_can_still_be_adapted_to() -> None:

@@ -115,6 +115,21 @@ class TestContradictions:
         with pytest.raises(InputError, match="contradictory givens"):
             read_givens([tmp_path / "a.jsonl", tmp_path / "b.jsonl"])
 
+    def test_bounds_are_labels_and_another_bound_is_another_label(self, tmp_path):
+        first, *others = (_json(hop) for hop in tiny_hops())
+        bound = {**first, "barrier_eV": f"<{first['barrier_eV']}"}
+        bound.pop("barrier_backward_eV", None)
+        write_json_lines(tmp_path / "a.jsonl", [bound, *others])
+        given = read_given(tmp_path / "a.jsonl")
+        assert "(1 of them bounds)" in given.found
+        assert given.tables["hop_labels"][0]["barrier_eV"] == bound["barrier_eV"]
+        write_json_lines(tmp_path / "b.jsonl", [first])
+        with pytest.raises(InputError, match=r"contradictory givens.*<"):
+            read_givens([tmp_path / "a.jsonl", tmp_path / "b.jsonl"])
+        write_json_lines(tmp_path / "c.jsonl", [{**bound, "barrier_eV": "<250"}])
+        with pytest.raises(InputError, match="is the unit right"):
+            read_given(tmp_path / "c.jsonl")
+
     def test_one_quantity_given_twice(self):
         with pytest.raises(InputError, match="given twice"):
             read_givens(["voltage=3V", "voltage=4V"])

@@ -15,7 +15,7 @@ from tests.screening.tiny import tiny_hops
 from tests.tolerances import TIGHT
 
 
-def scored(predicted: np.ndarray, true: np.ndarray, bounds: np.ndarray | None = None) -> Scored:
+def scored(predicted: np.ndarray, true: np.ndarray, side: np.ndarray | None = None) -> Scored:
     n = len(true)
     return Scored(
         quantity="x",
@@ -23,7 +23,7 @@ def scored(predicted: np.ndarray, true: np.ndarray, bounds: np.ndarray | None = 
         predicted=predicted,
         lower=predicted - 1,
         upper=predicted + 1,
-        is_bound=np.zeros(n, bool) if bounds is None else bounds,
+        side=np.zeros(n, int) if side is None else side,
         groups=[str(k // 2) for k in range(n)],
         families=["a" if k < n // 2 else "b" for k in range(n)],
         baselines={"global_mean": np.full(n, true.mean())},
@@ -48,16 +48,18 @@ def test_missing_rows_lower_the_coverage_and_bounds_are_apart() -> None:
     predicted = true.copy()
     predicted[0] = np.nan
     predicted[9] = 100.0  # a bound: its error must not count
-    predicted[8] = 7.0  # a bound that is kept
-    bounds = np.zeros(10, bool)
-    bounds[[8, 9]] = True
-    result = report(scored(predicted, true, bounds))
+    predicted[8] = 7.0  # an upper bound that is kept
+    predicted[7] = 8.0  # a lower bound that is kept
+    side = np.zeros(10, int)
+    side[[7, 8, 9]] = 1, -1, -1
+    result = report(scored(predicted, true, side))
     assert result["n"] == 10
     assert result["n_predicted"] == 9
-    assert result["n_bounds"] == 2
+    assert result["n_bounds"] == 3
     assert result["coverage"] == pytest.approx(0.9)
     assert result["mae"]["value"] == 0
-    assert result["bounds_kept"] == 0.5
+    assert result["bounds_kept"] == pytest.approx(2 / 3)
+    assert result["mean_beyond_bounds"] == pytest.approx((100.0 - 9.0) / 3)
 
 
 def test_means_of_other_groups_by_hand() -> None:

@@ -111,6 +111,23 @@ class TestJson:
         ):
             assert getattr(two, name) == getattr(one, name)
 
+    @pytest.mark.parametrize(
+        ("text", "value", "bound"),
+        [("<0.3", 0.3, "<"), (">= 1", 1.0, ">"), (" < 0.25 ", 0.25, "<"), ("0.4", 0.4, "=")],
+    )
+    def test_a_bound_survives_the_file(self, tmp_path, text, value, bound):
+        row = {**hop_to_json(hop()), "barrier_eV": text}
+        write_json_lines(tmp_path / "a.jsonl", [row])
+        (one,) = read_records(tmp_path / "a.jsonl")
+        assert (one.barrier_eV, one.bound) == (value, bound)
+        write_json_lines(tmp_path / "b.jsonl", [one])
+        (two,) = read_records(tmp_path / "b.jsonl")
+        assert (two.barrier_eV, two.bound) == (value, bound)
+        back = one.reversed()
+        assert (back.barrier_backward_eV, back.bound) == (value, bound)
+        again = hop_from_json(json.loads(json.dumps(hop_to_json(back))))
+        assert (again.barrier_backward_eV, again.bound) == (value, bound)
+
     def test_cell_and_lattice_say_the_same(self):
         base = {"id": "x", "species": ["Na"], "frac": [[0, 0, 0]]}
         cell = crystal_from_json({**base, "cell": [4, 4, 4, 90, 90, 90]})
@@ -152,6 +169,8 @@ class TestJson:
             ({"working_ion": None}, "'working_ion' is missing"),
             ({"id": None}, "'id' is missing"),
             ({"barrier_eV": "low"}, "barrier_eV = 'low' is not a number"),
+            ({"barrier_eV": "<"}, "barrier_eV = '<' is not a number"),
+            ({"barrier_eV": "<0.3", "barrier_backward_eV": 0.2}, "share a saddle"),
         ],
     )
     def test_bad_hops_are_named(self, change, reason):
