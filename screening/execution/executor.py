@@ -5,7 +5,8 @@ All have one method, ``map_shards``: a function from a list of items to a list o
 applied to every shard, and the results come back as they are ready. Shards are taken one after the
 other as there is somebody to compute them, so that they need not all be there at once. A worker
 that dies (killed for memory, crashed in compiled code) costs one row, not the campaign: its shard
-is tried once more, then item by item, and the item that kills its worker becomes a failed row.
+is tried once more, then item by item, and the item on which a third worker dies becomes a failed
+row. Two deaths may have been another's doing.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ FailedRow = Callable[[Any, str], Row]
 
 HARD_LIMIT_FACTOR = 1.5
 """Compiled code that outlives the time limit by this factor ends with its process."""
+MOST_DEATHS = 3
+"""Workers that die on an item, in its shard or alone, before it becomes a failed row."""
 
 
 class Executor(Protocol):
@@ -116,12 +119,12 @@ class ThisProcess:
 
 @dataclass
 class _Task:
-    """A run of items of one shard, and how often it has been tried."""
+    """A run of items of one shard, and how many workers died on it."""
 
     shard: int
     first: int
     items: Sequence[Any]
-    attempts: int = 0
+    deaths: int = 0
 
 
 @dataclass
@@ -210,13 +213,13 @@ class LocalProcesses:
 
 def _after_death(task: _Task, cause: str, failed_row: FailedRow) -> tuple[list[_Task], list[Row]]:
     """What to try again after a worker died on a task, and the rows that are lost."""
-    if task.attempts == 0:
-        return [_Task(task.shard, task.first, task.items, attempts=1)], []
-    if len(task.items) > 1:
+    deaths = task.deaths + 1
+    if len(task.items) > 1 and deaths == MOST_DEATHS - 1:
         return [
-            _Task(task.shard, task.first + i, [item], attempts=1)
-            for i, item in enumerate(task.items)
+            _Task(task.shard, task.first + i, [item], deaths) for i, item in enumerate(task.items)
         ], []
+    if deaths < MOST_DEATHS:
+        return [_Task(task.shard, task.first, task.items, deaths)], []
     return [], [failed_row(task.items[0], f"worker died ({cause})")]
 
 

@@ -49,6 +49,19 @@ def test_a_dying_worker_costs_one_row(misbehaving, cause: str) -> None:
     assert cause in done[5][1]["reason"]
 
 
+@pytest.mark.parametrize("items", [[9], [8, 9]], ids=["alone", "in a shard"])
+def test_two_workers_killed_by_others_cost_nothing_and_a_third_the_row(
+    tmp_path: Path, items: list[int]
+) -> None:
+    for n in (2, 3):
+        (deaths := tmp_path / str(n)).mkdir()
+        dying = work.DieInTurn(deaths, n)
+        ((_, rows),) = LocalProcesses(1).map_shards(dying, [(0, items)], work.failed)
+        assert rows[:-1] == work.double(items[:-1])
+        assert rows[-1]["value"] == (18 if n == 2 else None)
+        assert len(list(deaths.iterdir())) == n
+
+
 @pytest.mark.parametrize(
     ("faulty", "kind", "text"),
     [
