@@ -60,10 +60,12 @@ def add(commands: Any) -> None:
         "optimade",
         _data_optimade,
         "fetch the structures that an OPTIMADE provider has for a filter, as candidates",
-        "ionbridge data optimade https://optimade.materialsproject.org "
+        "ionbridge data optimade materials_project "
         '--filter \'elements HAS ALL "Li","S" AND nelements<=4\' --out candidates.jsonl',
     )
-    optimade.add_argument("provider", metavar="URL", help="base address of the provider")
+    optimade.add_argument(
+        "provider", metavar="URL", help="base address of the provider, or materials_project"
+    )
     optimade.add_argument(
         "--filter", default="", metavar="F", help="in OPTIMADE's language (default: everything)"
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,9 @@ from ionbridge.structures.plain_text import clean_text
 from ionbridge.structures.records import Crystal, UnusableStructureError
 
 AMOUNT_TOLERANCE = 0.01
+HULLS = ("gga_gga+u_r2scan", "gga_gga+u", "r2scan")
+"""Hulls of the Materials Project by functionals, the one that it shows first; the first counts that
+an entry has."""
 _MAX_DEPTH = 3
 
 
@@ -167,7 +171,17 @@ def _from_optimade(data: Mapping[str, Any]) -> Crystal:
         notes,
     )
     _check_formula(crystal, data)
-    return crystal
+    return replace(crystal, extra={**crystal.extra, **_hull_energy(data.get("_mp_stability"))})
+
+
+def _hull_energy(stability: Any) -> dict[str, float]:
+    """The energy above hull in eV/atom of an entry of the Materials Project, where it has one."""
+    if not isinstance(stability, dict):
+        return {}
+    hulls = [stability[name] for name in HULLS if isinstance(stability.get(name), dict)]
+    found = [hull.get("energy_above_hull") for hull in hulls]
+    known = [float(e) for e in found if isinstance(e, int | float) and math.isfinite(e)]
+    return {"energy_above_hull_eV_atom": known[0]} if known else {}
 
 
 def _optimade_species(

@@ -39,6 +39,11 @@ FIELDS = (
     "species_at_sites",
     "structure_features",
 )
+MATERIALS_PROJECT = "https://optimade.materialsproject.org"
+PROVIDERS = {"materials_project": MATERIALS_PROJECT}
+"""Providers that may be named instead of their address."""
+OWN_FIELDS = {MATERIALS_PROJECT: ("_mp_stability",)}
+"""What a provider has beyond the standard and is read: energies above hull."""
 MAX_PAGE_MB = 256.0
 _PAGE_TIMEOUTS = 10
 """A page may take this many times the longest silence."""
@@ -49,7 +54,8 @@ class OptimadeQuery:
     """What is asked of a provider.
 
     Attributes:
-        provider: Its base address, for example ``https://optimade.materialsproject.org``.
+        provider: Its base address, for example ``https://optimade.materialsproject.org``, or one
+            of `PROVIDERS`; kept as the address.
         filter: In the language of OPTIMADE, for example ``elements HAS ALL "Li","S"``; empty for
             everything.
         max_count: At most so many entries.
@@ -62,11 +68,12 @@ class OptimadeQuery:
     page_limit: int = 100
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "provider", PROVIDERS.get(self.provider, self.provider))
         parts = urlsplit(self.provider)
         if parts.scheme not in ("http", "https") or not parts.netloc or parts.query:
             raise FetchError(
-                f"{self.provider!r}: no base address of a provider, such as "
-                "https://optimade.materialsproject.org"
+                f"{self.provider!r}: no base address of a provider, such as {MATERIALS_PROJECT}, "
+                f"and none of {', '.join(PROVIDERS)}"
             )
         if min(self.max_count or 1, self.page_limit) < 1 or self.max_count == 0:
             raise FetchError("at least one entry, and one a page, must be asked for")
@@ -77,7 +84,8 @@ class OptimadeQuery:
         base = self.provider.rstrip("/")
         version = "" if re.search(r"/v\d+(\.\d+)*$", base) else "/v1"
         limit = min(self.page_limit, self.max_count or self.page_limit)
-        asked = {"page_limit": str(limit), "response_fields": ",".join(FIELDS)}
+        fields = (*FIELDS, *OWN_FIELDS.get(base, ()))
+        asked = {"page_limit": str(limit), "response_fields": ",".join(fields)}
         if self.filter:
             asked["filter"] = self.filter
         return f"{base}{version}/structures?{urlencode(asked)}"

@@ -22,10 +22,13 @@ import numpy as np
 import pytest
 
 from ionbridge.screening.campaign.candidates import read_crystals
+from ionbridge.screening.campaign.filters import Filters
+from ionbridge.screening.campaign.settings import FilterSettings
 from ionbridge.screening.cli import main
 from ionbridge.structures.frameworks.prototypes import reference_crystals
 from ionbridge.structures.io.reading import read_records
 from ionbridge.structures.records import Crystal
+from ionbridge.structures.sources import optimade
 from ionbridge.structures.sources.optimade import OptimadeQuery, fetch_structures
 from ionbridge.structures.sources.web import FetchError
 
@@ -33,6 +36,18 @@ CRYSTALS = {
     f"{k}-{crystal.formula}": crystal for k, crystal in enumerate(reference_crystals()[:30])
 }
 NAMES = list(CRYSTALS)
+STABILITIES = (
+    {
+        "gga_gga+u": {"energy_above_hull": 0.5},
+        "gga_gga+u_r2scan": {"energy_above_hull": 0.01, "formation_energy_per_atom": -1.5},
+        "r2scan": None,
+    },
+    {"gga_gga+u": {"energy_above_hull": 0.2}, "gga_gga+u_r2scan": {"energy_above_hull": None}},
+    {"r2scan": {"energy_above_hull": "unknown"}},
+    None,
+)
+ENERGIES_EV_ATOM = (0.01, 0.2, None, None)
+"""What is read of these."""
 Fault = Callable[[http.server.BaseHTTPRequestHandler, bytes], None]
 
 
@@ -79,6 +94,15 @@ def without_entries(handler: Any, body: bytes) -> None:
 def slow(handler: Any, body: bytes) -> None:
     time.sleep(1.5)
     answer(handler, body)
+
+
+def with_energies_above_hull(handler: Any, body: bytes) -> None:
+    """The page with what the Materials Project adds to it when it is asked for."""
+    page = json.loads(body)
+    if "_mp_stability" in handler.path:
+        for k, entry in enumerate(page["data"]):
+            entry["attributes"]["_mp_stability"] = STABILITIES[k % len(STABILITIES)]
+    answer(handler, json.dumps(page).encode())
 
 
 def answer(handler: Any, body: bytes, status: int = 200) -> None:
@@ -312,10 +336,37 @@ def test_a_campaign_takes_what_was_fetched(door: Door, tmp_path: Path) -> None:
     assert [c.id for c in found] == [n for n in names if len(CRYSTALS[n].composition) == 3]
 
 
+def test_energies_above_hull_of_the_materials_project_reach_the_filter(
+    door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(optimade.PROVIDERS, "materials_project", door.address)
+    monkeypatch.setitem(optimade.OWN_FIELDS, door.address, ("_mp_stability",))
+    door.faults = [with_energies_above_hull, torn, *[with_energies_above_hull] * 9]
+    out = tmp_path / "a.jsonl"
+    command = ["data", "optimade", "materials_project", "--page-limit", "4", "--out", str(out)]
+    assert main([*command, "--filter", 'elements HAS "O"']) == 0
+    assert json.loads((tmp_path / "a.jsonl.query.json").read_text())["provider"] == door.address
+    filters = Filters(FilterSettings(max_energy_above_hull_eV_atom=0.05))
+    found = read_records(out)
+    assert len(found) > 4
+    for k, crystal in enumerate(found):
+        assert isinstance(crystal, Crystal)
+        energy = ENERGIES_EV_ATOM[k % 4]
+        assert crystal.extra.get("energy_above_hull_eV_atom") == energy
+        assert (filters.refusal_by_class(crystal) is None) == (energy == 0.01)
+
+
+def test_only_the_provider_that_has_them_is_asked_for_fields_of_its_own() -> None:
+    assert "_mp_stability" in OptimadeQuery("materials_project").first_page
+    assert "_mp_stability" in OptimadeQuery(f"{optimade.MATERIALS_PROJECT}/").first_page
+    assert "_mp_stability" not in OptimadeQuery("https://example.org").first_page
+
+
 @pytest.mark.parametrize(
     ("url", "options", "said"),
     [
         ("optimade.example.org", [], "no base address"),
+        ("materials-project", [], "none of materials_project"),
         ("file:///etc", [], "no base address"),
         ("http://127.0.0.1:9", ["--max-count", "0"], "at least one entry"),
         ("http://127.0.0.1:9", ["--timeout-s", "0"], "--timeout-s"),
