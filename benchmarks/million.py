@@ -14,7 +14,7 @@ With ``--model`` so many candidates, spread over all, are predicted by the shipp
 time of all is extrapolated from these.
 
 With ``--shipped`` nothing is replaced: candidates of Li and Na, electrolytes asked for, discarded
-by a prescreen below ``--at-least``, and what is left predicted by the shipped models in one worker.
+by a prescreen below ``--at-least``, what is left predicted by the shipped models in two workers.
 It is killed and goes on as any campaign; how far it is, its memory and its CPU time are noted every
 ten seconds beside it. While it runs, or after it was stopped, ``--so-far`` writes what is reached.
 """
@@ -273,7 +273,7 @@ def run_shipped(n: int, at_least: float, work: Path) -> None:
     noting = threading.Thread(target=note, daemon=True)
     noting.start()
     settings = shipped_settings(n, at_least)
-    Campaign(settings).run(folder, resume=folder.is_dir(), workers=1, progress=False)
+    Campaign(settings).run(folder, resume=folder.is_dir(), workers=2, progress=False)
     over.set()
     noting.join()
 
