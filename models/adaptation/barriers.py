@@ -354,7 +354,9 @@ class BarrierTask(Task):
                 "mae_eV": round(mae(known, said.mean), 4),
                 "spearman": round(spearman(known, said.mean), 4) if self.n_values > 2 else None,
                 "interval_coverage_90": round(interval_coverage(known, *model.interval(said)), 3),
-                **({"mean_beyond_bounds_eV": round(beyond.mean(), 4)} if len(beyond) else {}),
+                **(
+                    {"mean_beyond_bounds_eV": round(float(beyond.mean()), 4)} if len(beyond) else {}
+                ),
             },
         }
         return model, card

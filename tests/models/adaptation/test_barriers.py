@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from ionbridge.models.cross_validation import choose, cross_val_predict
 from ionbridge.models.hop_networks.finetuning import FINE_TUNINGS
 from ionbridge.models.hop_networks.hop_graphs import on_path
 from ionbridge.models.hop_networks.network import HopNetwork, HopNetworkConfig
+from ionbridge.models.library import load
 from ionbridge.models.regressors.baselines import FamilyIonMean
 from ionbridge.models.regressors.gaussian_process import (
     GaussianProcessBaseline,
@@ -207,7 +209,7 @@ def bounded(hop: Hop, barrier_eV: float, bound: Bound) -> Hop:
     return replace(hop, barrier_eV=barrier_eV, bound=bound)
 
 
-def test_bounds_are_learnt_from_and_scored_as_bounds(base: Base) -> None:
+def test_bounds_are_learnt_from_and_scored_as_bounds(base: Base, tmp_path: Path) -> None:
     met = [bounded(other_metal(k), 9.0, "<") for k in (20, 21)]
     missed = bounded(other_metal(22), 0.0, "<")
     plain, card = adapt(HOPS, base, ["family_mean"], n_folds=2)
@@ -219,6 +221,8 @@ def test_bounds_are_learnt_from_and_scored_as_bounds(base: Base) -> None:
     with_missed, card_missed = adapt([missed, *HOPS], base, ["family_mean"], n_folds=2)
     assert with_missed.predict([missed]).mean < plain.predict([missed]).mean
     assert card_missed["validation"]["mean_beyond_bounds_eV"] > 0.1
+    with_missed.save(tmp_path / "model")
+    assert load(tmp_path / "model").card_["validation"] == card_missed["validation"]
     task = BarrierTask([missed, *HOPS], base, n_folds=2)
     found = task.out_of_fold("family_mean")
     errors = np.abs(found.mean[:-1] - BARRIERS)  # the values come first
