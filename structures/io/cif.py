@@ -216,7 +216,9 @@ def _parsed(name: str, text: str, first_line: int, notes: list[str]) -> _Block:
         reason = _syntax_reason(str(error), first_line)
         essential = _essential(text)
         if essential is None:
-            raise UnusableStructureError(reason) from None
+            raise UnusableStructureError(
+                f"{reason}: the CIF file is cut off or damaged there, export it again"
+            ) from None
         document = essential
         notes.append(f"parts that say nothing of the crystal are damaged ({reason})")
     block: gemmi.cif.Block = next(iter(document))
