@@ -14,6 +14,8 @@ def test_round_trip() -> None:
     lines = [json.dumps(sealed(ROW)), "", json.dumps(sealed({}), ensure_ascii=False)]
     assert list(sealed_rows(lines)) == [(1, sealed(ROW)), (3, sealed({}))]
     assert sealed(sealed(ROW)) == sealed(ROW)
+    steps = json.dumps(sealed({"id": "a", "barrier_eV_after": {0: 1.0, 3: 0.5, 10: 0.4}}))
+    assert [number for number, row in sealed_rows([steps]) if isinstance(row, dict)] == [1]
 
 
 def test_any_other_character_is_noticed() -> None:
