@@ -8,6 +8,7 @@ same labels, the search goes on where it was.
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -232,7 +233,9 @@ def _importances(study: optuna.Study) -> dict[str, float]:
     of_search = optuna.create_study()
     of_search.add_trials(searched)
     try:
-        found = optuna.importance.get_param_importances(of_search)
+        with warnings.catch_warnings():  # of errors that are all alike: each setting counts as much
+            warnings.filterwarnings("ignore", "Target and region quantiles", UserWarning)
+            found = optuna.importance.get_param_importances(of_search)
     except (RuntimeError, ValueError):  # all errors alike, or no setting that all trials share
         return {}
     return {name: round(float(share), 3) for name, share in found.items()}

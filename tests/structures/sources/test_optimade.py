@@ -173,7 +173,11 @@ def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
         def log_message(self, *args: object) -> None:
             pass
 
-    listening = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(http.server.ThreadingHTTPServer):
+        def handle_error(self, *args: object) -> None:
+            """A client that gave up on a slow page is no news in the middle of another test."""
+
+    listening = Server(("127.0.0.1", 0), Handler)
     door.address = f"http://127.0.0.1:{listening.server_port}"
     threading.Thread(target=listening.serve_forever, daemon=True).start()
     log = tmp_path_factory.mktemp("optimade") / "log"
