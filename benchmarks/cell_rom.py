@@ -152,7 +152,7 @@ def correction(
 ) -> tuple[Floats, Floats]:
     """Dimensionless groups to what a curve differs by from the closed form."""
     bare = closed_form(cells)
-    own, new = (bare.predict(c, uncertainty=False, resolve=False) for c in (cells, test))
+    own, new = (bare.predict(c, uncertainty=False, stepped=False) for c in (cells, test))
     found = learner(
         groups(cells), curve_and_capacity(curves, own.voltage_V, own.capacity_Ah), groups(test)
     )
@@ -168,11 +168,11 @@ def process(
 
 
 def local(
-    cells: Cells, curves: Curves, x: Floats, test: Cells, at: Floats, resolve: bool = False
+    cells: Cells, curves: Curves, x: Floats, test: Cells, at: Floats, short: bool = False
 ) -> tuple[Floats, Floats]:
     """Ours: local states corrected, both electrodes by one network."""
     model = CellRom(SOURCE_TRAINING, hidden=SOURCE_HIDDEN)
-    return _both(model.fit([cells], [curves], calibrate=False), test, resolve)
+    return _both(model.fit([cells], [curves], calibrate=False), test, short)
 
 
 def resolved(
@@ -195,8 +195,8 @@ def closed_form(cells: Cells) -> CellRom:
     return CellRom(hidden=SOURCE_HIDDEN).unlearnt(cells)
 
 
-def _both(model: CellRom, cells: Cells, resolve: bool = False) -> tuple[Floats, Floats]:
-    found = model.predict(cells, uncertainty=False, resolve=resolve)
+def _both(model: CellRom, cells: Cells, short: bool = False) -> tuple[Floats, Floats]:
+    found = model.predict(cells, uncertainty=False, stepped=None if short else False)
     return found.voltage_V, found.capacity_Ah
 
 
@@ -210,7 +210,7 @@ FORMULATIONS: dict[str, Formulation] = {
     "correction of the curve, DeepONet": partial(correction, learner=operator),
     "correction of the curve, Gaussian process": process,
     "correction of local states": local,
-    "correction of local states, short of salt: resolved (shipped)": partial(local, resolve=True),
+    "correction of local states, short of salt: resolved (shipped)": partial(local, short=True),
     "all resolved along the thickness, no learning": resolved,
 }
 

@@ -1,10 +1,11 @@
-"""Cells that run short of salt: how far the stepped cell and the mesh of a simulation may be off.
+"""Cells stepped along their thickness: how far they and the mesh of a simulation may be off.
 
-Discharges of every base cell that has a reduced-order model: thin and thick coatings (up to 1.9
-mm), 0.5 to 5C, 263 to 323 K, slow and fast electrolytes. DFN with 80 mesh cells through each
-electrode is what the stepped cell (``models/cells/porous_cell.py``) and DFN with 20 are compared
-with; some are solved with 160 as well. Designs whose salt lasts are solved beside them, so that the
-mesh's error is known there too.
+Discharges of every base cell that has a reduced-order model, in four kinds: short of salt (thin and
+thick coatings up to 1.9 mm, 0.5 to 5C, 263 to 323 K, slow and fast electrolytes), its like whose
+salt lasts, single-ion conductors (transference number 1, 0.003 to 1 S/m) and half cells. DFN with
+80 graded mesh cells through each electrode is what the stepped cell
+(``models/cells/porous_cell.py``) and DFN with 20 are compared with; some are solved with 160 as
+well.
 
     python -m benchmarks.cell_salt --out runs/cell_salt    (resumes; all that is there counts)
 """
@@ -15,6 +16,7 @@ import argparse
 import json
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +24,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import qmc
 
-from ionbridge.models.cells.cell_rom import FRACTIONS
+from ionbridge.models.cells.cell_rom import DRAWN, FRACTIONS, CellRom
 from ionbridge.models.cells.porous_cell import porous_discharge
-from ionbridge.screening.cell.base_cells import BASE_CELLS, scalars
+from ionbridge.models.library import find
+from ionbridge.screening.cell.base_cells import BASE_CELLS, base_cell, scalars
 from ionbridge.screening.cell.cell_model import cell_model
 from ionbridge.screening.cell.designs import Design, check
 from ionbridge.screening.cell.discharge import discharge
-from ionbridge.screening.cell.rom import cell_of, unfit
+from ionbridge.screening.cell.inputs import CONDUCTIVITY, TRANSFERENCE
+from ionbridge.screening.cell.rom import STEPPED, cell_of, unfit
+from ionbridge.screening.cell.shipped import rom_for
 from ionbridge.screening.execution.shards import write_json
 from ionbridge.structures.units import SECONDS_PER_HOUR
 
@@ -38,15 +43,21 @@ COARSE, FINE, FINEST = 20, 80, 160
 SAME_AS = ("Ai2020", "Prada2013", "Prada2013_thermal")
 """Left out: their salt is that of another base cell."""
 RATES, KELVIN, COATING, FASTER = (0.5, 5.0), (263.0, 323.0), (1.0, 8.0), (0.1, 2.0)
+SHORT, LASTING, SINGLE_ION, HALF_CELL = "short of salt", "salt lasts", "single ion", "half cell"
+CONDUCTIVITY_S_M, SLOWER_RATES, THINNER = (0.003, 1.0), (0.1, 5.0), (0.7, 3.0)
+"""Of single-ion conductors; rates and coatings of these and of half cells."""
 THICKEST_M = 1.9e-3
 LEVEL, HALF_WIDTH = 0.9, 1.6448536269514722
+KINDS = (SHORT, LASTING, SINGLE_ION, HALF_CELL)
+LEAST_DRAWN = STEPPED["share of the charge drawn"][0]
+"""Designs that give less have no place in the stepped cell's domain."""
 
 
 def main() -> None:
     """Solve what is missing, then print and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--designs", type=int, default=6, help="short of salt, a base cell")
+    parser.add_argument("--designs", type=int, default=6, help="of a kind, a base cell")
     parser.add_argument("--finest", type=int, default=1, help="of them with 160 mesh cells")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
@@ -54,11 +65,19 @@ def main() -> None:
         if unfit(base) or base in SAME_AS:
             continue
         cell_model.cache_clear()
-        for kind, n in ((True, args.designs), (False, max(2, args.designs // 3))):
+        few = max(2, args.designs // 3)
+        for kind, n in ((SHORT, args.designs), (LASTING, few), (SINGLE_ION, args.designs)):
             for k, design in enumerate(spread(base, n, kind)):
                 file = args.out / f"{design.design_id}.json"
                 if not file.exists():
-                    row = compared(design, kind, k < args.finest and kind)
+                    row = compared(design, kind, k < args.finest and kind != LASTING)
+                    file.write_text(json.dumps(row), encoding="utf-8")
+                    print(line(row), flush=True)
+        for side in ("positive", "negative"):
+            for design in spread(f"{base}_{side}_half_cell", few + 1, HALF_CELL):
+                file = args.out / f"{design.design_id}.json"
+                if not file.exists():
+                    row = compared(design, HALF_CELL, False)
                     file.write_text(json.dumps(row), encoding="utf-8")
                     print(line(row), flush=True)
     files = sorted(args.out.glob("*.json"))
@@ -67,23 +86,31 @@ def main() -> None:
     print(json.dumps({k: v for k, v in results.items() if k != "rows"}, indent=1))
 
 
-def spread(base: str, n: int, short: bool) -> Iterator[Design]:
-    """The first n designs of a Sobol sequence whose salt runs short, or lasts."""
+def spread(base: str, n: int, kind: str) -> Iterator[Design]:
+    """The first n designs of a kind in a Sobol sequence."""
     values, found = scalars(base), 0
+    usual = kind in (SHORT, LASTING)
+    coatings, rates = (COATING, RATES) if usual else (THINNER, SLOWER_RATES)
     for k, u in enumerate(qmc.Sobol(5, seed=SEED).random(512)):
         given = {}
-        coating = logarithmic(u[2], COATING)
-        for domain in ("Negative", "Positive"):
+        coating = logarithmic(u[2], coatings)
+        for domain in ("Positive",) if kind == HALF_CELL else ("Negative", "Positive"):
             name = f"{domain} electrode thickness [m]"
             given[name] = min(values[name] * coating, THICKEST_M)
-        if k % 3:
+        if kind == SINGLE_ION:
+            given[TRANSFERENCE] = 1.0
+            given[CONDUCTIVITY] = logarithmic(u[3], CONDUCTIVITY_S_M)
+        elif usual and k % 3:
             law = ("diffusivity", "conductivity")[k % 3 - 1]
             given[f"Electrolyte {law} factor"] = logarithmic(u[3], FASTER)
         kelvin = 298.15
-        if BASE_CELLS[base].temperature_dependent and k % 2:
+        if base_cell(base).temperature_dependent and k % 2:
             kelvin = KELVIN[0] + float(u[4]) * (KELVIN[1] - KELVIN[0])
-        design = check(Design(f"{base}-{k}", base, logarithmic(u[0], RATES), kelvin, given))
-        if design.trouble or bool(cell_of(design).salt_is_short[0]) != short:
+        name = f"{base}-{k}" if usual else f"{base}-{kind.replace(' ', '-')}-{k}"
+        design = check(Design(name, base, logarithmic(u[0], rates), kelvin, given))
+        if design.trouble:
+            continue
+        if usual and bool(cell_of(design).salt_is_short[0]) != (kind == SHORT):
             continue
         yield design
         found += 1
@@ -96,12 +123,12 @@ def logarithmic(u: float, bounds: tuple[float, float]) -> float:
     return float(np.exp(np.log(bounds[0]) + float(u) * np.log(bounds[1] / bounds[0])))
 
 
-def compared(design: Design, short: bool, finest: bool) -> dict[str, Any]:
+def compared(design: Design, kind: str, finest: bool) -> dict[str, Any]:
     """Capacity and mean voltage by every way."""
     cells = cell_of(design)
     row: dict[str, Any] = {
         **design.to_dict(),
-        "short": short,
+        "kind": kind,
         "depletion": float(cells.positive.depletion[0, 0]),
         "crowding": float(cells.positive.crowding[0, 0]),
         "full_Ah": float(cells.full_capacity_Ah[0, 0]),
@@ -113,7 +140,7 @@ def compared(design: Design, short: bool, finest: bool) -> dict[str, Any]:
             "s": time.process_time() - start,
             **{k: found.get(k) for k in ("capacity_Ah", "mean_voltage_V", "reason")},
         }
-    if short:
+    if kind != LASTING:
         porous_discharge(cells)  # compiled
         start = time.process_time()
         end, volts = porous_discharge(cells).curves(cells.lower_V, FRACTIONS)
@@ -122,7 +149,26 @@ def compared(design: Design, short: bool, finest: bool) -> dict[str, Any]:
             "capacity_Ah": float((cells.current * end / SECONDS_PER_HOUR)[0, 0]),
             "mean_voltage_V": float(np.trapezoid(volts[0], FRACTIONS)),
         }
+    if kind in (SINGLE_ION, HALF_CELL):
+        row["learnt"] = learnt(design)
     return row
+
+
+def learnt(design: Design) -> dict[str, Any]:
+    """By the shipped model alone, whether or not it was taught such cells."""
+    model, cells = shipped(rom_for(design.base_cell)), cell_of(design)
+    found = model.predict(cells, uncertainty=False, stepped=False)
+    return {
+        "in_domain": bool(model.in_domain(cells)[0]),
+        "capacity_Ah": float(found.capacity_Ah[0]),
+        "mean_voltage_V": float(found.mean_voltage_V[0]),
+    }
+
+
+@cache
+def shipped(name: str) -> CellRom:
+    """A shipped reduced-order model."""
+    return CellRom.load(find(name))
 
 
 def line(row: dict[str, Any]) -> str:
@@ -148,21 +194,31 @@ def off(row: dict[str, Any], way: str) -> tuple[float, float]:
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Errors by way, and of the stepped cell by base cell and by what was drawn."""
-    short = [r for r in rows if r["short"]]
-    drawn = np.array([(r[f"dfn{FINE}"]["capacity_Ah"] or 0.0) / r["full_Ah"] for r in short])
-    parts = {
-        "all": short,
-        "more than 0.3 drawn": [r for r, d in zip(short, drawn, strict=True) if d > 0.3],
-        "less drawn": [r for r, d in zip(short, drawn, strict=True) if 0.0 < d <= 0.3],
-        **{base: [r for r in short if r["base_cell"] == base] for base in BASE_CELLS},
-    }
+    stepped = [r for r in rows if "stepped" in r]
+    drawn = np.array([(r[f"dfn{FINE}"]["capacity_Ah"] or 0.0) / r["full_Ah"] for r in stepped])
+    late = [r for r, d in zip(stepped, drawn, strict=True) if d > DRAWN]
+    early = [r for r, d in zip(stepped, drawn, strict=True) if LEAST_DRAWN < d <= DRAWN]
+    kinds = {kind: [r for r in rows if r["kind"] == kind] for kind in KINDS}
+    parts = {f"more than {DRAWN:g} drawn": late, "less drawn": early}
+    for kind in (SHORT, SINGLE_ION, HALF_CELL):
+        for name, own in (("more", late), ("less", early)):
+            parts[f"{kind}, {name} drawn"] = [r for r in own if r["kind"] == kind]
     return {
-        "truth": f"DFN, {FINE} mesh cells through each electrode",
-        "mesh_lasting": {"dfn20": errors([r for r in rows if not r["short"]], "dfn20")},
-        "mesh_short": {way: errors(short, way) for way in ("dfn20", "dfn160")},
+        "truth": f"DFN, {FINE} graded mesh cells through each electrode",
+        "least_drawn": LEAST_DRAWN,
+        "mesh": {
+            kind: {way: errors(own, way) for way in ("dfn20", "dfn160")}
+            for kind, own in kinds.items()
+        },
         "stepped": {k: errors(v, "stepped") for k, v in parts.items() if v},
+        "outside_what_was_learnt": {
+            f"{way}, {name}": errors([r for r in own if not r["learnt"]["in_domain"]], way)
+            for name, part in (("more drawn", late), ("less drawn", early))
+            for own in [[r for r in part if "learnt" in r]]
+            for way in ("learnt", "stepped")
+        },
         "seconds_median": {
-            way: float(np.median([r[way]["s"] for r in short if way in r]))
+            way: float(np.median([r[way]["s"] for r in stepped if way in r]))
             for way in ("dfn20", "dfn80", "stepped")
         },
         "rows": rows,

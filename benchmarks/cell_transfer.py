@@ -217,7 +217,7 @@ class Target:
     def scores(self, model: CellRom) -> dict[str, float]:
         """Errors on held-out discharges."""
         cells, curves = self.cells.take(self.test), self.curves.take(self.test)
-        found = model.predict(cells, uncertainty=False, resolve=False)
+        found = model.predict(cells, uncertainty=False, stepped=False)
         rmse = 1e3 * np.sqrt(((found.voltage_V - curves.voltage_V) ** 2).mean(axis=1))
         capacity = 100.0 * np.abs(found.capacity_Ah / curves.capacity_Ah - 1.0)
         limited, fast = self.fourier[self.test] < LIMIT, cells.c_rate[:, 0] > 3.0

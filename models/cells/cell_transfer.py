@@ -242,7 +242,7 @@ class Automatic:
 
 def error_V(model: CellRom, cells: Cells, curves: Curves) -> Floats:
     """(n,) root mean square error of each curve, V, plus SLOPE_V times that of its capacity."""
-    found = model.predict(cells, uncertainty=False, resolve=False)
+    found = model.predict(cells, uncertainty=False, stepped=False)
     squared = ((found.voltage_V - curves.voltage_V) ** 2).mean(axis=1)
     return np.asarray(
         np.sqrt(squared) + SLOPE_V * np.abs(found.capacity_Ah / curves.capacity_Ah - 1.0)

@@ -144,12 +144,16 @@ BASE_CELLS: dict[str, BaseCell] = {
 
 
 def base_cell(name: str) -> BaseCell:
-    """A base cell by name, or that of a folder of ``ionbridge cell fit``.
+    """A base cell by name, half cells included, or that of a folder of ``ionbridge cell fit``.
 
     Raises:
         InputError: There is none of that name; the nearest one is named.
     """
     if name not in BASE_CELLS:
+        if half_of(name)[0]:
+            # by name: half cells are made of base cells, so that their module imports this one
+            half: BaseCell = import_module("ionbridge.screening.cell.half_cells").half_cell(name)
+            return half
         if is_fit(name):
             # by name: fits are made of base cells, so that their module imports this one
             module = import_module("ionbridge.screening.cell.fitted_base")
@@ -157,6 +161,24 @@ def base_cell(name: str) -> BaseCell:
             return found
         raise InputError(f"unknown base cell '{name}'; {nearest(name, list(BASE_CELLS))}")
     return BASE_CELLS[name]
+
+
+METALS = {"Li": "lithium", "Na": "sodium"}
+"""Working ion -> what the other electrode of a half cell is of."""
+
+
+def half_of(name: str) -> tuple[str, Domain]:
+    """Base cell and electrode of a half cell's name; the first is empty where it names none."""
+    for electrode in ("Negative", "Positive"):
+        of = name.removesuffix(f"_{electrode.lower()}_half_cell")
+        if of != name and of in BASE_CELLS:
+            return of, electrode
+    return "", ""
+
+
+def is_base_cell(name: str) -> bool:
+    """Whether `base_cell` knows a name."""
+    return name in BASE_CELLS or bool(half_of(name)[0]) or is_fit(name)
 
 
 FIT_FILE = "fit.json"

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ionbridge.screening.cell.base_cells import (
     base_cell,
     electrode_area_m2,
+    half_of,
     import_pybamm,
     scalars,
 )
@@ -80,6 +81,10 @@ def export(design: Design, path: Path) -> tuple[str, ...]:
     """
     if design.trouble:
         raise InputError(f"{design.design_id}: {design.trouble}")
+    if half_of(design.base_cell)[0]:
+        raise InputError(
+            f"{design.design_id}: BPX describes full cells, {design.base_cell} is half"
+        )
     whole, notes = to_bpx(design)
     write_document(whole, path)
     return notes

@@ -40,6 +40,9 @@ L0_M = 2e-3
 N_THROUGH = 20
 """Mesh cells through each electrode and the separator."""
 
+GRADING = 2.5
+"""Of the finer meshes: ln of the largest over the smallest cell of an electrode."""
+
 RELATIVE_TOLERANCE, ABSOLUTE_TOLERANCE = 1e-5, 1e-6
 
 SINGLE_ION = 1.0 - 1e-9
@@ -158,6 +161,11 @@ def cell_model(
     for electrode in ELECTRODES:
         radius = float(values[f"{electrode} particle radius [m]"])
         submeshes[f"{electrode.lower()} particle"] = mesh.generator(radius)
+        if n_through > N_THROUGH:  # fronts of salt and reaction begin at the separator
+            submeshes[f"{electrode.lower()} electrode"] = pybamm.MeshGenerator(
+                pybamm.Exponential1DSubMesh,
+                {"side": "right" if electrode == "Negative" else "left", "stretch": GRADING},
+            )
     through = dict.fromkeys(("x_n", "x_s", "x_p"), n_through)
     simulation = pybamm.Simulation(
         equations,

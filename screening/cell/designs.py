@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ionbridge.screening.cell.base_cells import BASE_CELLS, base_cell, is_fit
+from ionbridge.screening.cell.base_cells import BASE_CELLS, base_cell, is_base_cell
 from ionbridge.screening.cell.inputs import check_names, problem
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.table import given_table
@@ -88,7 +88,7 @@ def read_designs(path: Path) -> list[Design]:
     if not rows:
         raise InputError(f"{path}: no designs in it")
     named = {str(row["base_cell"]).strip() for row in rows}
-    bases = sorted(name for name in named if name in BASE_CELLS or is_fit(name))
+    bases = sorted(name for name in named if is_base_cell(name))
     if not bases:
         base_cell(min(named))
     check_names([c for c in columns if c and c not in KEYS], bases)
@@ -129,7 +129,7 @@ def _design(row: Mapping[Any, Any], number: int) -> Design:
     if not trouble and math.isnan(rate):
         trouble = "c_rate is missing"
     base = str(row["base_cell"]).strip()
-    if base not in BASE_CELLS and not is_fit(base):
+    if not is_base_cell(base):
         trouble = f"unknown base cell '{base}'; {nearest(base, list(BASE_CELLS))}"
     return Design(
         str(row["design_id"]).strip() or f"row{number}",

@@ -16,6 +16,7 @@ from ionbridge.screening.cell.cell_model import N_THROUGH, CellModel, cell_model
 from ionbridge.screening.cell.designs import Design
 from ionbridge.screening.cell.experiment_spread import stated_spreads, unsupported
 from ionbridge.screening.cell.full_charge import NoFullChargeError, full_charge, open_circuit
+from ionbridge.screening.cell.inputs import ELECTRODES
 from ionbridge.screening.cell.radial_mesh import FITTED, RadialMesh
 from ionbridge.screening.table import Row
 from ionbridge.structures.units import SECONDS_PER_HOUR
@@ -48,19 +49,21 @@ def failed(design: Design, reason: str) -> Row:
 
 
 FINER = 80
-"""Mesh cells through each electrode and the separator where the salt runs short."""
-SHORT_OF_SALT = 0.1
-"""Least concentration of the electrolyte anywhere, over the initial one, below which it does."""
-MESH, COARSE_MESH, FINER_MESH = (0.0003, 0.0035), (0.073, 0.027), (0.006, 0.004)
+"""Mesh cells through each electrode and the separator where the salt runs short or the electrolyte
+conducts so little that the reaction stays near the separator."""
+SHORT_OF_SALT, STEEP_V = 0.1, 0.075
+"""Least concentration of the electrolyte anywhere, over the initial one, below which the salt runs
+short; largest drop of its potential through an electrode, above which it conducts too little."""
+MESH, COARSE_MESH, FINER_MESH = (0.0006, 0.002), (0.12, 0.03), (0.002, 0.001)
 """Standard deviations by the mesh, of capacity and energy relatively and of the mean voltage in V:
-while the salt lasts; where it runs short, and then on the finer mesh, too
+as a rule; where FINER is called for, and then on that mesh
 (benchmarks/results/cell_salt.json)."""
 
 
 def discharge(
     design: Design, model: str = "DFN", mesh: RadialMesh = FITTED, n_through: int | None = None
 ) -> Row:
-    """Solve a design, where its salt runs short once more on a finer mesh.
+    """Solve a design, where salt or conduction ask for it once more on a finer mesh.
 
     Args:
         design: What to solve.
@@ -82,11 +85,11 @@ def discharge(
     """
     if design.trouble:
         return failed(design, design.trouble)
-    found, least = _discharge(design, model, mesh, n_through or N_THROUGH)
+    found, (least, drop) = _discharge(design, model, mesh, n_through or N_THROUGH)
     if found["status"] != "ok":
         return found
     short, (share, volts) = least < SHORT_OF_SALT, MESH
-    if short:
+    if short or drop > STEEP_V:
         share, volts = COARSE_MESH
         finer = found if n_through else _discharge(design, model, mesh, FINER)[0]
         if finer["status"] == "ok" and n_through in (None, FINER):
@@ -99,14 +102,16 @@ def discharge(
     return {**found, **spreads}
 
 
-def _discharge(design: Design, model: str, mesh: RadialMesh, n_through: int) -> tuple[Row, float]:
-    """The row of a design, and its least concentration of salt over the initial one."""
+def _discharge(
+    design: Design, model: str, mesh: RadialMesh, n_through: int
+) -> tuple[Row, tuple[float, float]]:
+    """The row of a design; its least salt over the initial one, and its electrolyte's drop in V."""
     given = dict(design.parameters)
     solved, fixed = split(given)
     try:
         start = full_charge(design.base_cell, given)
     except NoFullChargeError as error:
-        return failed(design, str(error)), 1.0
+        return failed(design, str(error)), NO_SOLUTION
     nominal = given.get(
         "Nominal cell capacity [A.h]", scalars(design.base_cell)["Nominal cell capacity [A.h]"]
     )
@@ -117,14 +122,14 @@ def _discharge(design: Design, model: str, mesh: RadialMesh, n_through: int) -> 
         built = cell_model(design.base_cell, fixed, model, mesh, n_through)
         solution = _solve(built, design, solved, current, start.concentrations, start.usable_Ah)
     except (pybamm.SolverError, pybamm.ModelError, ValueError, RuntimeError) as error:
-        return failed(design, _in_short(error)), 1.0
+        return failed(design, _in_short(error)), NO_SOLUTION
     if "Minimum voltage" not in str(solution.termination):
         reason = f"the lower cut-off was not reached ({solution.termination})"
-        return failed(design, reason), 1.0
+        return failed(design, reason), NO_SOLUTION
     seconds = np.linspace(0.0, float(solution.t[-1]), N_POINTS)
     volts = np.asarray(solution["Voltage [V]"](seconds), dtype=float)
     if not np.isfinite(volts).all():
-        return failed(design, "the solution is not finite"), 1.0
+        return failed(design, "the solution is not finite"), NO_SOLUTION
     volts[-1] = lower
     charge = current * seconds / SECONDS_PER_HOUR
     negative, positive = start.stoichiometries(charge)
@@ -155,7 +160,14 @@ def _discharge(design: Design, model: str, mesh: RadialMesh, n_through: int) -> 
         status="ok",
         reason=caution(design),
     )
-    return row, float(salt.min() / salt[:, 0].mean())
+    drops = [
+        float(np.ptp(np.asarray(solution[f"{e} electrolyte potential [V]"].entries), axis=0).max())
+        for e in ELECTRODES
+    ]
+    return row, (float(salt.min() / salt[:, 0].mean()), max(drops))
+
+
+NO_SOLUTION = (1.0, 0.0)
 
 
 def _solve(

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 
-from ionbridge.screening.cell.base_cells import scalars
+from ionbridge.screening.cell.base_cells import half_of, scalars
 from ionbridge.screening.errors import InputError
 from ionbridge.structures.configuration import nearest
 
@@ -140,7 +140,10 @@ ONE_OF_TWO = (
 def known_names(base: str) -> tuple[str, ...]:
     """Every column that a design of a base cell may have."""
     numbers = (name for name in SETTABLE if name in scalars(base))
-    return tuple(dict.fromkeys([*numbers, *FUNCTIONS, *FACTORS, *CURVE_CHANGES, *TORTUOSITIES]))
+    names = dict.fromkeys([*numbers, *FUNCTIONS, *FACTORS, *CURVE_CHANGES, *TORTUOSITIES])
+    if half_of(base)[0]:  # of the metal a design sets its exchange current, no pores or particles
+        return tuple(n for n in names if "egative" not in n or "exchange-current" in n)
+    return tuple(names)
 
 
 def check_names(names: Iterable[str], bases: Iterable[str]) -> None:

@@ -85,6 +85,8 @@ class Cell:
         numbers = {**scalars(design.base_cell), **given}
         nominal = numbers["Nominal cell capacity [A.h]"]
         lower, upper = numbers["Lower voltage cut-off [V]"], numbers["Upper voltage cut-off [V]"]
+        own_lower = "Lower voltage cut-off [V]" in given
+        empty = lower if own_lower else float(values["Open-circuit voltage at 0% SOC [V]"])
         full_charge(design.base_cell, given)  # PyBaMM charges it below; this says why it could not
         values.update(
             {
@@ -92,7 +94,7 @@ class Cell:
                 "Current function [A]": design.c_rate * nominal,
                 "Ambient temperature [K]": design.temperature_K,
                 "Initial temperature [K]": design.temperature_K,
-                "Open-circuit voltage at 0% SOC [V]": lower,
+                "Open-circuit voltage at 0% SOC [V]": empty,
                 "Open-circuit voltage at 100% SOC [V]": upper,
             }
         )

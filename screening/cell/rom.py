@@ -35,7 +35,7 @@ from ionbridge.screening.cell.full_charge import (
     full_charge,
     full_charge_stoichiometries,
 )
-from ionbridge.screening.cell.inputs import CURVE_CHANGES, STEP_WIDTH
+from ionbridge.screening.cell.inputs import CURVE_CHANGES, STEP_WIDTH, TRANSFERENCE
 from ionbridge.screening.cell.simulation import Simulations, load_simulations
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.table import Row
@@ -52,8 +52,18 @@ STEPPED: dict[str, tuple[float, float]] = {
     "electrolyte diffusivity, m2/s": (2e-11, 8e-10),
     "share of the charge drawn": (0.028, 1.0),
 }
-"""Between which cells short of salt were compared with DFN on fine meshes (benchmarks.cell_salt);
+"""Between which stepped cells were compared with DFN on fine meshes (benchmarks.cell_salt);
 electrolytes as they are at first."""
+SINGLE_ION = {
+    "electrolyte conductivity, S/m": (0.006, 100.0),
+    "electrolyte diffusivity, m2/s": (0.0, np.inf),
+}
+"""The same where no salt gradient forms."""
+STEPS = {
+    True: "the salt runs short: solved along the thickness, not learnt",
+    False: "unlike the training simulations: solved along the thickness, not learnt",
+}
+"""Whether the salt runs short -> what a row says of a stepped cell."""
 
 
 @cache
@@ -175,11 +185,13 @@ def predict_designs(
             negative[ok],
             positive[ok],
         )
-        found, known = model.predict(cells, uncertainty=uncertainty), model.in_domain(cells)
         short = cells.salt_is_short
+        stepped = short | ~model.in_domain(cells)
+        found = model.predict(cells, uncertainty=uncertainty, stepped=stepped)
         for j, i in enumerate(ok.tolist()):
             start = (float(negative[i]), float(positive[i]))
-            rows[own[i]] = _row(chosen[i], cells, found, bool(known[j]), bool(short[j]), start, j)
+            how = STEPS[bool(short[j])] if stepped[j] else ""
+            rows[own[i]] = _row(chosen[i], cells, found, how, start, j)
     return rows
 
 
@@ -226,12 +238,11 @@ def _row(
     design: Design,
     cells: Cells,
     found: CellPrediction,
-    known: bool,
-    short: bool,
+    how: str,
     start: tuple[float, float],
     j: int,
 ) -> Row:
-    """The row of one predicted design."""
+    """The row of one predicted design; ``how``: one of STEPS, empty where it was learnt."""
     ends = dict(zip(END_STATES, found.end_stoichiometry[j].tolist(), strict=True))
     scalars = {
         name: float(getattr(found, name)[j])
@@ -243,7 +254,7 @@ def _row(
     if not scalars["capacity_Ah"] > 0.0:
         return failed(design, "the voltage lies below the lower cut-off from the first moment")
     about = unsupported(
-        design.base_cell, design.c_rate, design.temperature_K, design.parameters, short
+        design.base_cell, design.c_rate, design.temperature_K, design.parameters, how == STEPS[True]
     )
     spreads = stated_spreads(
         about,
@@ -252,14 +263,8 @@ def _row(
         scalars["mean_voltage_std_V"],
     )
     reasons = [caution(design)]
-    if short:
-        far = _beyond_stepped(cells, scalars["capacity_Ah"], j)
-        known = not far
-        reasons.append("the salt runs short: solved along the thickness, not learnt")
-        reasons.append(far)
-    elif not known:
-        reasons.append("outside the range of the training simulations")
-    known = known and not overcharged(design)
+    far = _beyond_stepped(design, cells, scalars["capacity_Ah"], j) if how else ""
+    reasons += [how, far]
     return row_of(
         design,
         **{**{k: v for k, v in scalars.items() if np.isfinite(v)}, **spreads},
@@ -268,14 +273,14 @@ def _row(
         start_positive=start[1],
         **ends,
         voltage_V=found.voltage_V[j].tolist(),
-        in_domain=known,
+        in_domain=not far and not overcharged(design),
         status="ok",
         reason="; ".join(filter(None, reasons)),
     )
 
 
-def _beyond_stepped(cells: Cells, capacity_Ah: float, j: int) -> str:
-    """What of a cell short of salt lies outside STEPPED, in words; empty where nothing does."""
+def _beyond_stepped(design: Design, cells: Cells, capacity_Ah: float, j: int) -> str:
+    """What of a stepped cell lies outside STEPPED, in words; empty where nothing does."""
     own = cells.take(np.array([j]))
     values = (
         own.c_rate,
@@ -285,9 +290,11 @@ def _beyond_stepped(cells: Cells, capacity_Ah: float, j: int) -> str:
         own.salt.diffusivity.at(own.salt.start),
         capacity_Ah / own.full_capacity_Ah,
     )
+    single_ion = design.parameters.get(TRANSFERENCE, 0.0) == 1.0
+    ranges = {**STEPPED, **SINGLE_ION} if single_ion else STEPPED
     return "; ".join(
         f"{name} is {float(value[0, 0]):.3g}, compared with full simulations: {low:g} to {high:g}"
-        for (name, (low, high)), value in zip(STEPPED.items(), values, strict=True)
+        for (name, (low, high)), value in zip(ranges.items(), values, strict=True)
         if not low <= value[0, 0] <= high
     )
 

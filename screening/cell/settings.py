@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge
 
+from ionbridge.screening.cell.base_cells import half_of
 from ionbridge.screening.cell.electrode_design import ElectrodeDesign
+from ionbridge.structures.configuration import ConfigurationError
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,13 @@ class CellSettings:
     absolute: bool = False
     own_voltage: bool = False
     duty: Duty = field(default_factory=Duty)
+
+    def __post_init__(self) -> None:
+        """Refuse half a cell, which no figure per kilogram says anything of."""
+        if half_of(self.base_cell)[0]:
+            raise ConfigurationError(
+                f"cell.base_cell: '{self.base_cell}' has no energy per kilogram; name a full cell"
+            )
 
     @property
     def parameters(self) -> dict[str, float]:

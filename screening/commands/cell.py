@@ -57,7 +57,9 @@ def _add_simulate(verbs: Any) -> None:
         "cell's values (an empty cell leaves it):\n"
         "  design_id,base_cell,c_rate,temperature_K,Positive particle diffusivity [m2.s-1]\n"
         "  slow,Ai2020_extended,1,298.15,1e-15\n"
-        "  fast,Ai2020_extended,1,298.15,1e-13",
+        "  fast,Ai2020_extended,1,298.15,1e-13\n\n"
+        "NAME_positive_half_cell and NAME_negative_half_cell are one electrode of a base cell\n"
+        "against the metal of its ion",
     )
     simulate.add_argument("designs", type=Path, metavar="DESIGNS.csv", help="one design a row")
     simulate.add_argument(

@@ -85,7 +85,7 @@ def test_a_prediction_steps_cells_that_run_short_of_salt_and_no_others():
     )
     assert own.salt_is_short.tolist() == [False, True]
     model = CellRom(n_members=2, hidden=(4,)).unlearnt(own)
-    estimate = model.predict(own, resolve=False)
+    estimate = model.predict(own, stepped=False)
     found = model.predict(own)
     assert found.capacity_Ah[0] == estimate.capacity_Ah[0]
     end, volts = porous_discharge(own.take(np.array([1]))).curves(own.lower_V[1:], FRACTIONS)

@@ -18,6 +18,7 @@ from ionbridge.screening.cell.rom import (
     transfer,
     with_curve,
 )
+from ionbridge.screening.cell.shipped import rom_for
 from ionbridge.screening.cell.simulation import load_simulations, simulate
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.execution.executor import ThisProcess
@@ -198,3 +199,16 @@ def test_curve_changes_are_those_of_the_simulations():
 def test_unknown_strategy_names_the_nearest(rom, tmp_path):
     with pytest.raises(InputError, match="anchored"):
         transfer(rom, tmp_path, "ancored")
+
+
+@pytest.mark.parametrize(("base", "conductivity"), [("Ai2020_extended", 0.1), ("Chen2020", 0.03)])
+def test_a_solid_electrolyte_that_conducts_little_is_as_simulated(base, conductivity):
+    """The reaction stays next to the separator, which the usual mesh and what is learnt miss."""
+    given = {"Cation transference number": 1.0, "Electrolyte conductivity [S.m-1]": conductivity}
+    design = check(Design("a", base, 1.0, 298.15, given))
+    truth, usual = discharge(design), discharge(design, n_through=20)
+    (found,) = predict_designs([design], CellRom.load(find(rom_for(base))))
+    assert found["in_domain"]
+    assert found["capacity_Ah"] == pytest.approx(truth["capacity_Ah"], rel=5e-3)
+    assert found["mean_voltage_V"] == pytest.approx(truth["mean_voltage_V"], abs=3e-3)
+    assert abs(usual["mean_voltage_V"] - truth["mean_voltage_V"]) > 5e-3
