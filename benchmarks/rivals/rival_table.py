@@ -198,7 +198,7 @@ def stations_of(hop: Any) -> Floats:
 
     The saddle is the highest inner point of a bond-valence path, and the middle of any other.
     """
-    from ionbridge.structures.features.descriptors import equally_spaced
+    from ionbridge.structures.bond_valence.minimum_energy_path import equally_spaced
 
     path = hop.path_A
     profile = hop.extra.get("bvse_profile_eV")

@@ -29,7 +29,8 @@ from ionbridge.structures.features.graph import HopData
 from ionbridge.structures.records import Hop
 
 ENCODER = Path(__file__).parents[1] / "library" / "hop-encoder"
-BATCH_SIZE = 64
+BATCH_SIZE = {"cpu": 8, "cuda": 64}
+"""Graphs that go through a network together; on a processor what stays in its caches."""
 HIGHEST_EV, LARGEST_DIFFERENCE_EV = 6.0, 2.0
 """Energies of an ion in a rigid host are cut here: beyond, they say that it is far, not how far."""
 SITE_SHARE = 0.5
@@ -94,9 +95,10 @@ class LearnedEnergies:
             Three arrays (n_hops,): initial site, final site, saddle above the mean of both.
         """
         parts: list[Floats] = [np.zeros((3, 0))]
-        with torch.no_grad():
-            for first in range(0, len(graphs), BATCH_SIZE):
-                batch = HopData.batch_of(graphs[first : first + BATCH_SIZE]).to(self.device)
+        size = BATCH_SIZE[self.device]
+        with torch.inference_mode():
+            for first in range(0, len(graphs), size):
+                batch = HopData.batch_of(graphs[first : first + size]).to(self.device)
                 outputs = [network(batch) for network in self.networks]
                 each = [torch.stack([o.start_eV, o.end_eV, o.kra_eV]) for o in outputs]
                 parts.append(torch.stack(each).mean(dim=0).double().cpu().numpy())

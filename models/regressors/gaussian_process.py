@@ -59,7 +59,7 @@ class PathProcess:
         self.n_trends = inputs.shape[1] if n_trends is None else n_trends
         self.center, self.scale = inputs.mean(axis=0), inputs.std(axis=0) + 1e-6
         self.mean, self.std = float(target.mean()), float(target.std()) or 1.0
-        parts = self._parts(inputs)
+        parts = self._parts(self._labelled, self._labelled)
         normal = (target - self.mean) / self.std
         if theta is None:
             theta = _START if len(parts) == 2 else np.insert(_START, 3, _START_ALIKE)
@@ -125,18 +125,22 @@ class PathProcess:
 
     def _cross(self, inputs: Floats) -> Floats:
         """(n, n_labelled) covariance with the labelled rows."""
-        signal = _kernels(self._parts(inputs, self.inputs), self.theta)
-        return np.asarray(np.sum([value for value, _ in signal], axis=0))
+        parts = self._parts(self._scaled(inputs), self._labelled)
+        return _signal(parts, self.theta)
+
+    @cached_property
+    def _labelled(self) -> Floats:
+        return self._scaled(self.inputs)
 
     @cached_property
     def _inverse_root(self) -> Floats:
         root = self.root.astype(float)
         return np.asarray(solve_triangular(root, np.eye(len(root)), lower=True))
 
-    def _parts(self, inputs: Floats, others: Floats | None = None) -> list[Floats]:
-        """Distances and products of the trends, distances of the further columns if any."""
-        a = self._scaled(inputs)
-        b = a if others is None else self._scaled(others)
+    def _parts(self, a: Floats, b: Floats) -> list[Floats]:
+        """Of scaled rows: distances and products of the trends, distances of the further columns
+        if any.
+        """
         n = self.n_trends
         parts = [cdist(a[:, :n], b[:, :n]), a[:, :n] @ b[:, :n].T + 1.0]
         return parts + ([cdist(a[:, n:], b[:, n:])] if n < a.shape[1] else [])
@@ -216,6 +220,21 @@ def _kernels(parts: Sequence[Floats], theta: Floats) -> list[tuple[Floats, Float
     return found + ([matern(parts[2], *value[3:5])] if len(parts) > 2 else [])
 
 
+def _signal(parts: Sequence[Floats], theta: Floats) -> Floats:
+    """Sum of the covariances of :func:`_kernels`."""
+    value = np.exp(theta)
+    found: Floats = value[2] * parts[1]
+    lengths = [(parts[0], *value[:2]), *((part, *value[3:5]) for part in parts[2:])]
+    for distance, variance, length in lengths:
+        x = distance * (np.sqrt(3.0) / length)
+        decay = np.exp(-x)
+        x += 1.0
+        x *= decay
+        x *= variance
+        found += x
+    return found
+
+
 def _prior(squares: Floats, theta: Floats) -> Floats:
     """(n,) variance before any label, of points with these squares (linear part)."""
     value = np.exp(theta)
@@ -223,8 +242,7 @@ def _prior(squares: Floats, theta: Floats) -> Floats:
 
 
 def _covariance(parts: Sequence[Floats], theta: Floats) -> Floats:
-    covariance = np.sum([value for value, _ in _kernels(parts, theta)], axis=0)
-    return np.asarray(covariance + (np.exp(theta[-1]) + JITTER) * np.eye(len(parts[0])))
+    return np.asarray(_signal(parts, theta) + (np.exp(theta[-1]) + JITTER) * np.eye(len(parts[0])))
 
 
 def _most_likely(parts: Sequence[Floats], normal: Floats, start: Floats) -> Floats:

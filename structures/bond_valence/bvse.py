@@ -94,7 +94,7 @@ class BondValenceField:
         Returns:
             (n,) energies in eV.
         """
-        return self.derivatives(points_cart)[0]
+        return _energies(self._checked(points_cart), *self._host, self._parameters, self.cutoff_A)
 
     def derivatives(self, points_cart: ArrayLike) -> tuple[Floats, Floats, Floats]:
         """Energy, gradient and Hessian at arbitrary cartesian points.
@@ -105,11 +105,17 @@ class BondValenceField:
         Returns:
             (n,) energies in eV, (n, 3) gradients in eV/angstrom, (n, 3, 3) in eV/angstrom^2.
         """
+        points = self._checked(points_cart)
+        total = _sums(points, *self._host, self._parameters, self.cutoff_A)
+        return total[:, 0], total[:, 1:4], total[:, _FULL].reshape(-1, 3, 3)
+
+    @staticmethod
+    def _checked(points_cart: ArrayLike) -> Floats:
+        """(n, 3) points as loops take them."""
         points = np.ascontiguousarray(np.asarray(points_cart, dtype=np.float64).reshape(-1, 3))
         if not np.isfinite(points).all():
             raise ValueError("energies need finite coordinates, got NaN or infinity")
-        total = _sums(points, *self._host, self._parameters, self.cutoff_A)
-        return total[:, 0], total[:, 1:4], total[:, _FULL].reshape(-1, 3, 3)
+        return points
 
     @cached_property
     def _host(self) -> tuple[Floats, Floats, Floats, Floats, Integers]:
@@ -126,6 +132,31 @@ class BondValenceField:
 
 _FULL = [4, 7, 8, 7, 5, 9, 8, 9, 6]
 """Where the elements of a Hessian stand in a row of `_sums`."""
+
+
+@compiled
+def _energies(
+    points: Floats,
+    lattice: Floats,
+    inverse: Floats,
+    frac: Floats,
+    weight: Floats,
+    kind: Integers,
+    parameters: Floats,
+    cutoff_A: float,
+) -> Floats:
+    """(n,) energies at (n, 3) points."""
+    total = np.zeros(len(points))
+    for p in range(len(points)):
+        position, entry = images_within(points[p], cutoff_A, lattice, inverse, frac)
+        for a in range(len(position)):
+            square = 0.0
+            for c in range(3):
+                square += (points[p, c] - position[a, c]) ** 2
+            e = entry[a]
+            v = pair_energy(math.sqrt(square), parameters, kind[e], cutoff_A)[0]
+            total[p] += weight[e] * v
+    return total
 
 
 @compiled

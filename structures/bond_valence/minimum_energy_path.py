@@ -45,37 +45,43 @@ LEAST_STIFFNESS_EV_A2 = 2.0
 
 @compiled
 def tabulated_energy(
-    point: Floats,
-    position: Floats,
-    kind: Integers,
-    weight: Floats,
-    table: NDArray[np.float32],
-    scale: Floats,
+    point: Floats, atoms: Floats, kind: Integers, table: NDArray[np.float32], place: Floats
 ) -> float:
     """Energy at a point, eV, by lines between the entries of a table.
 
     Args:
         point: (3,) angstrom.
-        position: (n_atoms, 3) angstrom.
+        atoms: (5, n_atoms) of :func:`_as_columns`.
         kind: (n_atoms,) rows of the table.
-        weight: (n_atoms,) factors.
         table: (n_kinds, size + 1) energies at squared distances ``(i + 0.5) / scale``, the last one
             zero.
-        scale: (n_kinds,) entries per angstrom^2.
+        place: (n_atoms,) room to work in.
     """
     last = table.shape[1] - 1
+    p, q, r = point[0], point[1], point[2]
+    x, y, z, scale, weight = atoms[0], atoms[1], atoms[2], atoms[3], atoms[4]
+    for a in range(len(kind)):  # a loop by itself, of which the compiler makes vectors
+        square = (x[a] - p) ** 2 + (y[a] - q) ** 2 + (z[a] - r) ** 2
+        place[a] = square * scale[a] - 0.5
     energy = 0.0
-    for a in range(len(position)):
-        x = position[a, 0] - point[0]
-        y = position[a, 1] - point[1]
-        z = position[a, 2] - point[2]
-        k = kind[a]
-        index = max((x * x + y * y + z * z) * scale[k] - 0.5, 0.0)
-        if index < last:
-            i = int(index)
-            t = index - i
+    for a in range(len(kind)):
+        if place[a] < last:
+            at, k = max(place[a], 0.0), kind[a]
+            i = int(at)
+            t = at - i
             energy += weight[a] * ((1.0 - t) * table[k, i] + t * table[k, i + 1])
     return energy
+
+
+@compiled
+def _as_columns(position: Floats, kind: Integers, weight: Floats, scale: Floats) -> Floats:
+    """(5, n_atoms) coordinates, entries of the table per angstrom^2, and factors."""
+    atoms = np.empty((5, len(position)))
+    for a in range(len(position)):
+        for c in range(3):
+            atoms[c, a] = position[a, c]
+        atoms[3, a], atoms[4, a] = scale[kind[a]], weight[a]
+    return atoms
 
 
 @compiled
@@ -104,7 +110,7 @@ def lowest_path_on_a_grid(
         kind: (n_atoms,) rows of the table.
         weight: (n_atoms,) factors.
         table: (n_kinds, size + 1), see :func:`tabulated_energy`.
-        scale: (n_kinds,).
+        scale: (n_kinds,) entries per angstrom^2.
         start: (3,) start, angstrom.
         end: (3,) end, angstrom.
         longest_A: Points p with |p - start| + |p - end| <= longest_A are allowed.
@@ -127,8 +133,9 @@ def lowest_path_on_a_grid(
     beyond = int((0.5 * (longest_A - distance)) / along)
     aside = int(0.5 * math.sqrt(max(longest_A**2 - distance**2, 0.0)) / step)
     n_x, n_y = n_along + 2 * beyond + 1, 2 * aside + 1
-    at_start = tabulated_energy(start, position, kind, weight, table, scale)
-    at_end = tabulated_energy(end, position, kind, weight, table, scale)
+    atoms, place = _as_columns(position, kind, weight, scale), np.empty(len(position))
+    at_start = tabulated_energy(start, atoms, kind, table, place)
+    at_end = tabulated_energy(end, atoms, kind, table, place)
     floor, ceiling = min(at_start, at_end), max(at_start, at_end) + CEILING_EV
     resistance = np.zeros(n_x * n_y * n_y)  # 0: not known yet, -1: closed
     cost = np.full(len(resistance), np.inf)
@@ -172,7 +179,7 @@ def lowest_path_on_a_grid(
                             continue
                         for c in range(3):
                             point[c] = start[c] + u * axis[c] + v * across[c] + w * normal[c]
-                        height = tabulated_energy(point, position, kind, weight, table, scale)
+                        height = tabulated_energy(point, atoms, kind, table, place)
                         on_line = j == aside and k == aside and 0 <= i - beyond <= n_along
                         if height >= ceiling and not on_line:
                             resistance[there] = -1.0
@@ -181,7 +188,7 @@ def lowest_path_on_a_grid(
                         resistance[there] = _resistance(height - floor, side)
                     mean = 0.5 * (resistance[node] + resistance[there])
                     total = so_far + mean * lengths[i - x + 1, j - y + 1, k - z + 1]
-                    if total < cost[there]:
+                    if total < cost[there] and total <= cost[target]:
                         cost[there] = total
                         before[there] = node
                         heapq.heappush(waiting, (total, there))
@@ -238,6 +245,10 @@ def relax_string(
     cap, size = np.full(n, MAX_STEP_A), np.zeros(n)
     before, move = np.zeros((n, 3)), np.zeros((n, 3))
     step = np.inf
+    atoms, away = (
+        _as_columns(position, kind, weight, np.zeros(len(slopes))),
+        np.empty(len(position)),
+    )
     for _ in range(MAX_ITERATIONS):
         spring = 0.0
         for m in range(n + 1):
@@ -246,7 +257,7 @@ def relax_string(
         spring = RESISTANCE_EV * (n + 1) / spring
         last, step = step, 0.0
         for m in range(n):
-            _move(images, m + 1, position, kind, weight, slopes, spring, move[m])
+            _move(images, m + 1, atoms, kind, slopes, spring, away, move[m])
             size[m] = _length(move[m, 0], move[m, 1], move[m, 2])
             turned = 0.0
             for c in range(3):
@@ -278,11 +289,11 @@ def relax_string(
 def _move(
     images: Floats,
     m: int,
-    position: Floats,
+    atoms: Floats,
     kind: Integers,
-    weight: Floats,
     slopes: Floats,
     spring: float,
+    away: Floats,
     move: Floats,
 ) -> None:
     """The step (3,) of the m-th image in the plane across the path, not capped."""
@@ -303,12 +314,14 @@ def _move(
         first[c] = ((1.0 if c == least else 0.0) - tangent[least] * tangent[c]) / length
     _cross(tangent, first, second)
     p, q, r = 0.0, 0.0, 0.0  # the Hessian in the plane
-    for a in range(len(position)):
-        x = images[m, 0] - position[a, 0]
-        y = images[m, 1] - position[a, 1]
-        z = images[m, 2] - position[a, 2]
-        distance = max(_length(x, y, z), MIN_DISTANCE_A)
+    i, j, k = images[m, 0], images[m, 1], images[m, 2]
+    px, py, pz, weight = atoms[0], atoms[1], atoms[2], atoms[4]
+    for a in range(len(kind)):  # as in `tabulated_energy`
+        away[a] = math.sqrt((i - px[a]) ** 2 + (j - py[a]) ** 2 + (k - pz[a]) ** 2)
+    for a in range(len(kind)):
+        distance = max(away[a], MIN_DISTANCE_A)
         slope, curvature = slope_and_curvature(distance, slopes, kind[a])
+        x, y, z = i - px[a], j - py[a], k - pz[a]
         across = weight[a] * slope / distance
         along = (weight[a] * curvature - across) / (distance * distance)
         force[0] -= across * x
@@ -429,6 +442,14 @@ def _arc(path: Floats, arc: Floats) -> None:
     for m in range(1, len(path)):
         x, y = path[m, 0] - path[m - 1, 0], path[m, 1] - path[m - 1, 1]
         arc[m] = arc[m - 1] + _length(x, y, path[m, 2] - path[m - 1, 2])
+
+
+@compiled
+def equally_spaced(path: Floats, n_points: int) -> Floats:
+    """(n_points, 3) points equally spaced along the arc of a polyline (n, 3), ends kept."""
+    out = np.empty((n_points, 3))
+    _equally_spaced(path, out)
+    return out
 
 
 @compiled

@@ -139,7 +139,6 @@ class RadialTables:
     reach_A: Floats
 
 
-@lru_cache(maxsize=256)
 def radial_tables(
     species: tuple[PairEnergy, ...], cutoff_A: float, negligible_eV: float, size: int
 ) -> RadialTables:
@@ -152,19 +151,22 @@ def radial_tables(
         size: Number of entries.
     """
     reach = np.array([reach_A(one, cutoff_A, negligible_eV) for one in species])
-    scale = size / reach**2
-    energy = [
-        _energies(np.array([one.parameters]), cutoff_A, k, size)
-        for one, k in zip(species, scale, strict=True)
-    ]
-    return RadialTables(np.stack(energy), scale, reach)
+    energy = [_radial_table(one, cutoff_A, negligible_eV, size) for one in species]
+    return RadialTables(np.stack(energy), size / reach**2, reach)
+
+
+@lru_cache(maxsize=1024)
+def _radial_table(
+    species: PairEnergy, cutoff_A: float, negligible_eV: float, size: int
+) -> NDArray[np.float32]:
+    scale = size / reach_A(species, cutoff_A, negligible_eV) ** 2
+    return np.asarray(_energies(np.array([species.parameters]), cutoff_A, scale, size))
 
 
 SLOPES_PER_A = 100
 """Entries of a table of slopes per angstrom."""
 
 
-@lru_cache(maxsize=256)
 def slope_tables(species: tuple[PairEnergy, ...], cutoff_A: float) -> Floats:
     """(n_species, n, 2) slope and curvature of pair energies at distances ``i / SLOPES_PER_A``.
 
@@ -175,8 +177,13 @@ def slope_tables(species: tuple[PairEnergy, ...], cutoff_A: float) -> Floats:
         species: The pairs.
         cutoff_A: Interaction cutoff; the last entries are zero.
     """
+    return np.stack([_slope_table(one, cutoff_A) for one in species])
+
+
+@lru_cache(maxsize=1024)
+def _slope_table(species: PairEnergy, cutoff_A: float) -> Floats:
     r = np.arange(math.ceil(cutoff_A * SLOPES_PER_A) + 2) / SLOPES_PER_A
-    return np.stack([_on_grid(r, np.array([s.parameters]), cutoff_A)[:, 1:] for s in species])
+    return np.asarray(_on_grid(r, np.array([species.parameters]), cutoff_A)[:, 1:])
 
 
 @compiled

@@ -12,20 +12,25 @@ coordinates (:func:`_likeness`). Coordinates are the mean over the space group, 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ionbridge.structures.compiled import compiled
 from ionbridge.structures.crystals.symmetry import (
+    FIRST_TETRAGONAL,
     Group,
+    Setting,
     SiteImages,
     primitive_cell,
+    setting_of,
     site_images,
     site_kinds,
-    space_group,
+    symmetry_of,
 )
 from ionbridge.structures.records import Crystal, SameContent
 from ionbridge.structures.ties import TIE_A, first_of, ranks, sorted_points
@@ -59,12 +64,15 @@ class CanonicalCell:
         group: Rotations (n, 3, 3) and translations (n, 3) of its space group, fractional.
         rotation: (3, 3) A point r of the canonical cell lies at ``r @ rotation + origin_A``.
         origin_A: (3,) cartesian, angstrom.
+        setting: Number of the space group and its standard cell, where symmetry alone fixes it;
+            None where the search for the group did not tell.
     """
 
     crystal: Crystal
     group: Group
     rotation: Floats
     origin_A: Floats
+    setting: Setting | None
 
     def placed(self, points_A: Floats) -> Floats:
         """(..., 3) points of the canonical cell, angstrom, where the given crystal has them."""
@@ -101,7 +109,7 @@ def canonical_cell(crystal: Crystal) -> CanonicalCell:
 @lru_cache(maxsize=256)
 def _canonical_cell(given: SameContent) -> CanonicalCell:
     crystal = given.crystal
-    crystal, images = symmetrised(crystal)
+    crystal, images, setting = symmetrised(crystal)
     kind, _ = site_kinds(crystal)
     rare = np.flatnonzero(kind == _rarest(kind))
     bases = compact_bases(crystal.lattice)
@@ -130,6 +138,7 @@ def _canonical_cell(given: SameContent) -> CanonicalCell:
         group=group,
         rotation=np.linalg.inv(upright) @ lattice,
         origin_A=origin @ lattice,
+        setting=setting,
     )
 
 
@@ -158,32 +167,36 @@ def wrapped(frac: Floats, lattice: Floats) -> Floats:
     return np.asarray(frac - np.floor(frac + TIE_A / np.linalg.norm(lattice, axis=1)))
 
 
-def symmetrised(crystal: Crystal) -> tuple[Crystal, SiteImages]:
+def symmetrised(crystal: Crystal) -> tuple[Crystal, SiteImages, Setting | None]:
     """A primitive cell with metric and coordinates averaged over the space group.
 
     Args:
         crystal: In any cell.
 
     Returns:
-        The crystal, neither turned nor moved, and where its group takes the sites; that of the
-        identity alone where no group fits.
+        The crystal, neither turned nor moved, where its group takes the sites (that of the identity
+        alone where no group fits), and the standard setting where symmetry says which axes are its
+        own (from tetragonal on) and the loosest tolerance found the group: a narrower one cannot
+        find a larger.
     """
     short = compact_bases(crystal.lattice)[0]
     lattice = short @ crystal.lattice
     frac = wrapped(crystal.frac @ np.linalg.inv(short), lattice)
     crystal = replace(crystal, lattice=lattice, frac=frac)
     for tolerance_A in TOLERANCES_A:
-        primitive, group = crystal, space_group(crystal, tolerance_A)
-        if _has_translations(group):
+        primitive, found = crystal, symmetry_of(crystal, tolerance_A)
+        if _has_translations(found.group):
             primitive = primitive_cell(crystal, tolerance_A)
-            group = space_group(primitive, tolerance_A)
-        images = site_images(group, primitive.lattice, primitive.frac, site_kinds(primitive)[0])
-        if len(images.rotation) != len(group[0]):
+            found = symmetry_of(primitive, tolerance_A)
+        kinds = site_kinds(primitive)[0]
+        images = site_images(found.group, primitive.lattice, primitive.frac, kinds)
+        if len(images.rotation) != len(found.group[0]):
             continue
         mean = _mean(primitive, images)
         if _is_near(crystal, primitive, mean):
-            return mean, images
-    return crystal, SiteImages.of_identity(crystal.n_sites)
+            is_fixed = found.number >= FIRST_TETRAGONAL and tolerance_A == TOLERANCES_A[0]
+            return mean, images, setting_of(found, mean.lattice) if is_fixed else None
+    return crystal, SiteImages.of_identity(crystal.n_sites), None
 
 
 def _has_translations(group: Group) -> bool:
@@ -194,7 +207,7 @@ def _has_translations(group: Group) -> bool:
 def _mean(crystal: Crystal, images: SiteImages) -> Crystal:
     """Metric and coordinates averaged over operations; the lattice keeps its orientation."""
     metric = crystal.lattice @ crystal.lattice.T
-    metric = np.einsum("gia,ij,gjb->ab", images.rotation, metric, images.rotation)
+    metric = (images.rotation.transpose(0, 2, 1) @ metric @ images.rotation).sum(axis=0)
     inverse = np.linalg.inv(crystal.lattice)
     value, vector = np.linalg.eigh(inverse @ metric @ inverse.T / len(images.rotation))
     lattice = crystal.lattice @ ((vector * np.sqrt(value)) @ vector.T)
@@ -280,26 +293,115 @@ def compact_bases(lattice: Floats) -> Integers:
     Returns:
         Integer rows; the vectors are ``rows @ lattice``.
     """
-    steps = _STEPS @ _reduced(np.ascontiguousarray(lattice, dtype=np.float64))
-    length = np.linalg.norm(steps @ lattice, axis=1)
-    a, b, c = (steps[length < longest + TIE_A] for longest in _minima(steps, length))
-    a, b, c = a[:, None, None], b[None, :, None], c[None, None, :]
-    volume = np.einsum("ijkl,ijkl->ijk", np.cross(a, b), c)
-    i, j, k = np.nonzero(volume == np.sign(np.linalg.det(lattice)))
-    bases = np.stack([a[i, 0, 0], b[0, j, 0], c[0, 0, k]], axis=1)
-    vectors = bases @ lattice
-    product = np.einsum("nij,nkj->nik", vectors, vectors)
-    norm = np.linalg.norm(vectors, axis=2)
-    lean = np.abs(product / (norm[:, :, None] * norm[:, None, :])).sum(axis=(1, 2))
-    keys = [
-        lean * norm.min(),
-        *(product[:, i, j] / norm.max() for i, j in ((0, 1), (0, 2), (1, 2))),
-    ]
-    left = np.arange(len(bases))
-    for key in keys:
-        left = left[key[left] < key[left].min() + TIE_A]
-    along = [ranks(-column, TIE_A) for column in vectors[left].reshape(-1, 9).T]
-    return np.asarray(bases[left[np.lexsort(along[::-1])]])
+    lattice = np.ascontiguousarray(lattice, dtype=np.float64)
+    bases, vectors = _upright_bases(lattice, _STEPS @ _reduced(lattice))
+    if len(bases) == 1:
+        return bases
+    along = [ranks(-column, TIE_A) for column in vectors.reshape(-1, 9).T]
+    return np.asarray(bases[np.lexsort(along[::-1])])
+
+
+@compiled
+def _upright_bases(lattice: Floats, steps: Integers) -> tuple[Integers, Floats]:
+    """(n, 3, 3) the bases of :func:`compact_bases` as integer rows and as vectors, in any order.
+
+    Args:
+        lattice: (3, 3) rows, angstrom.
+        steps: (n, 3) lattice vectors, integer, among which are the shortest.
+    """
+    n = len(steps)
+    points, length = np.zeros((n, 3)), np.empty(n)
+    for i in range(n):
+        for c in range(3):
+            for a in range(3):
+                points[i, c] += steps[i, a] * lattice[a, c]
+        length[i] = math.sqrt(points[i, 0] ** 2 + points[i, 1] ** 2 + points[i, 2] ** 2)
+    longest = _minima(steps, length)
+    hand = 1 if _volume(lattice[0], lattice[1], lattice[2]) > 0.0 else -1
+    n_bases = 0
+    chosen, keys = np.empty((0, 3), np.int64), np.empty((0, 4))
+    for is_counted in range(2):
+        n_bases = 0
+        for i in range(n):
+            if length[i] >= longest[0] + TIE_A:
+                continue
+            for j in range(n):
+                if length[j] >= longest[1] + TIE_A:
+                    continue
+                for k in range(n):
+                    if length[k] >= longest[2] + TIE_A:
+                        continue
+                    if _volume(steps[i], steps[j], steps[k]) != hand:
+                        continue
+                    if is_counted:
+                        u = _dot(points[i], points[j])
+                        v = _dot(points[i], points[k])
+                        w = _dot(points[j], points[k])
+                        least = min(length[i], length[j], length[k])
+                        most = max(length[i], length[j], length[k])
+                        lean = abs(u) / (length[i] * length[j]) + abs(v) / (length[i] * length[k])
+                        lean += abs(w) / (length[j] * length[k])
+                        chosen[n_bases, 0], chosen[n_bases, 1], chosen[n_bases, 2] = i, j, k
+                        keys[n_bases, 0] = (3.0 + 2.0 * lean) * least
+                        keys[n_bases, 1], keys[n_bases, 2] = u / most, v / most
+                        keys[n_bases, 3] = w / most
+                    n_bases += 1
+        if not is_counted:
+            chosen, keys = np.empty((n_bases, 3), np.int64), np.empty((n_bases, 4))
+    left = np.ones(n_bases, np.bool_)
+    for k in range(4):
+        least = np.inf
+        for m in range(n_bases):
+            if left[m]:
+                least = min(least, keys[m, k])
+        for m in range(n_bases):
+            left[m] = left[m] and keys[m, k] < least + TIE_A
+    n_left = 0
+    for m in range(n_bases):
+        n_left += left[m]
+    bases, vectors = np.empty((n_left, 3, 3), np.int64), np.empty((n_left, 3, 3))
+    n_left = 0
+    for m in range(n_bases):
+        if left[m]:
+            for a in range(3):
+                for c in range(3):
+                    bases[n_left, a, c] = steps[chosen[m, a], c]
+                    vectors[n_left, a, c] = points[chosen[m, a], c]
+            n_left += 1
+    return bases, vectors
+
+
+@compiled
+def _minima(steps: Integers, length: Floats) -> Floats:
+    """(3,) the successive minima of a lattice, angstrom."""
+    found, minima = np.zeros((2, 3), np.int64), np.full(3, np.inf)
+    for k in range(3):
+        shortest = 0
+        for i in range(len(steps)):
+            is_new = k == 0 or (k == 2 and _volume(found[0], found[1], steps[i]) != 0)
+            for a in range(3):
+                b = (a + 1) % 3
+                differs = found[0, a] * steps[i, b] != found[0, b] * steps[i, a]
+                is_new = is_new or (k == 1 and differs)
+            if is_new and length[i] < minima[k]:
+                minima[k], shortest = length[i], i
+        if k < 2:
+            for a in range(3):
+                found[k, a] = steps[shortest, a]
+    return minima
+
+
+@compiled
+def _volume(a: Floats, b: Floats, c: Floats) -> Any:
+    """A . (b x c), whole for whole numbers."""
+    total = a[0] * (b[1] * c[2] - b[2] * c[1])
+    total += a[1] * (b[2] * c[0] - b[0] * c[2])
+    return total + a[2] * (b[0] * c[1] - b[1] * c[0])
+
+
+@compiled
+def _dot(a: Floats, b: Floats) -> Any:
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
 @compiled
@@ -331,12 +433,3 @@ def _reduced(lattice: Floats) -> Integers:
                             rows[a, k] += int(count) * (m * rows[b, k] + n * rows[c, k])
                         changed = True
     return rows
-
-
-def _minima(steps: Integers, length: Floats) -> list[float]:
-    """The three successive minima of a lattice, angstrom."""
-    order = np.argsort(length, kind="stable")
-    first = steps[order[0]]
-    second = order[np.cross(first, steps[order]).any(axis=1)][0]
-    third = order[steps[order] @ np.cross(first, steps[second]) != 0][0]
-    return [float(length[k]) for k in (order[0], second, third)]

@@ -59,15 +59,16 @@ def hidden_disorder(crystal: Crystal, working_ion: str) -> HiddenDisorder:
     kinds = site_kinds(crystal)[0]
     whole = np.array([len(s) == 1 and sum(s.values()) >= FULL for s in crystal.species])
     full = bool((occupancy[ion] >= FULL).all())
+    ordered = bool(whole[~ion].all())
     found = None
-    if ion.any() and not ion.all():
+    if ion.any() and not ion.all() and (full or ordered):  # the framework makes nothing ordered
         cell = crystal.lattice.tolist(), crystal.frac[~ion].tolist(), _roles(crystal)[~ion].tolist()
         found = from_spglib(spglib.get_symmetry, cell, symprec=TOLERANCE_A)
     if found is None:
-        return HiddenDisorder(full, bool(whole[~ion].all()))
+        return HiddenDisorder(full, ordered)
     equal = np.asarray(found["equivalent_atoms"])
-    n_contents = len(np.unique(np.stack([equal, kinds[~ion]]), axis=1).T)
-    ordered = bool(whole[~ion].all()) and n_contents == len(np.unique(equal))
+    n_contents = len(np.unique(equal * (kinds.max() + 1) + kinds[~ion]))
+    ordered = ordered and n_contents == len(np.unique(equal))
     if full:
         images = _images(crystal.frac[ion], found["rotations"], found["translations"])
         full = not _has_empty(images, crystal.frac[ion], crystal.frac[~ion], crystal.lattice)

@@ -18,6 +18,9 @@ NeighborList = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], ND
 
 _PERIODIC = np.ones(3, dtype=np.int64)
 _SAME_POINT_A = 1e-8
+_SHORTEST_SEARCH_A = 2.5
+"""The kernel divides space into boxes of the cutoff's size: smaller ones cost more than they save.
+"""
 
 
 def neighbors_within(
@@ -48,11 +51,14 @@ def neighbors_within(
     center, atom, shift, distance = find_points_in_spheres(
         all_coords=atoms,
         center_coords=centers,
-        r=float(cutoff),
+        r=max(float(cutoff), _SHORTEST_SEARCH_A),
         pbc=_PERIODIC,
         lattice=matrix,
         tol=_SAME_POINT_A,
     )
+    if cutoff < _SHORTEST_SEARCH_A:
+        near = distance <= cutoff
+        center, atom, shift, distance = center[near], atom[near], shift[near], distance[near]
     return center, atom, np.rint(shift).astype(np.int64), distance
 
 
@@ -99,27 +105,29 @@ def images_within(
             reach[k] += inverse[c, k] ** 2
             middle[k] += point[c] * inverse[c, k]
         reach[k] = radius_A * math.sqrt(reach[k])
+    most = 0  # all images in a box round the sphere
+    for e in range(len(frac)):
+        box = 1
+        for k in range(3):
+            f = frac[e, k] - middle[k]
+            box *= math.floor(reach[k] - f) + 1 - math.ceil(-reach[k] - f)
+        most += box
+    position, entry = np.empty((most, 3)), np.empty(most, np.int64)
     n = 0
-    position, entry = np.empty((0, 3)), np.empty(0, np.int64)
-    for is_counted in range(2):
-        n = 0
-        for e in range(len(frac)):
-            f, g, h = frac[e, 0] - middle[0], frac[e, 1] - middle[1], frac[e, 2] - middle[2]
-            for i in range(math.ceil(-reach[0] - f), math.floor(reach[0] - f) + 1):
-                for j in range(math.ceil(-reach[1] - g), math.floor(reach[1] - g) + 1):
-                    for k in range(math.ceil(-reach[2] - h), math.floor(reach[2] - h) + 1):
-                        u, v, w = f + i, g + j, h + k
-                        x = u * lattice[0, 0] + v * lattice[1, 0] + w * lattice[2, 0]
-                        y = u * lattice[0, 1] + v * lattice[1, 1] + w * lattice[2, 1]
-                        z = u * lattice[0, 2] + v * lattice[1, 2] + w * lattice[2, 2]
-                        if x * x + y * y + z * z >= radius_A * radius_A:
-                            continue
-                        if is_counted:
-                            position[n, 0] = point[0] + x
-                            position[n, 1] = point[1] + y
-                            position[n, 2] = point[2] + z
-                            entry[n] = e
-                        n += 1
-        if not is_counted:
-            position, entry = np.empty((n, 3)), np.empty(n, np.int64)
-    return position, entry
+    for e in range(len(frac)):
+        f, g, h = frac[e, 0] - middle[0], frac[e, 1] - middle[1], frac[e, 2] - middle[2]
+        for i in range(math.ceil(-reach[0] - f), math.floor(reach[0] - f) + 1):
+            for j in range(math.ceil(-reach[1] - g), math.floor(reach[1] - g) + 1):
+                for k in range(math.ceil(-reach[2] - h), math.floor(reach[2] - h) + 1):
+                    u, v, w = f + i, g + j, h + k
+                    x = u * lattice[0, 0] + v * lattice[1, 0] + w * lattice[2, 0]
+                    y = u * lattice[0, 1] + v * lattice[1, 1] + w * lattice[2, 1]
+                    z = u * lattice[0, 2] + v * lattice[1, 2] + w * lattice[2, 2]
+                    if x * x + y * y + z * z >= radius_A * radius_A:
+                        continue
+                    position[n, 0] = point[0] + x
+                    position[n, 1] = point[1] + y
+                    position[n, 2] = point[2] + z
+                    entry[n] = e
+                    n += 1
+    return position[:n], entry[:n]

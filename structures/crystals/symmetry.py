@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import spglib
@@ -18,12 +20,39 @@ SYMPREC_A = 0.02
 """Displacements up to this are taken for rounding of the coordinates."""
 MAPPING_TOLERANCE_A = 0.1
 """A site and the image of an equivalent site lie closer than this."""
+SCALE_STEP = 0.04
+"""Tolerances of the search in units of the cell are powers of exp(SCALE_STEP)."""
+SEARCH_DECIMALS = 7
+"""Of coordinates, and of a cell of volume one."""
 _SPGLIB_SETTING = "SPGLIB_OLD_ERROR_HANDLING"
 T = TypeVar("T")
 
 
 Group = tuple[NDArray[np.int64], NDArray[np.float64]]
 """Rotations (n, 3, 3) and translations (n, 3) of fractional coordinates (columns)."""
+
+Setting = tuple[int, tuple[float, float, float, float, float, float]]
+"""International number of a space group; a, b, c (angstrom), alpha, beta, gamma (degrees) of the
+cell of its standard setting."""
+
+FIRST_MONOCLINIC, FIRST_ORTHORHOMBIC, FIRST_TETRAGONAL = 3, 16, 75
+FIRST_TRIGONAL, FIRST_CUBIC = 143, 195
+"""Space groups from which a crystal system begins."""
+_PAIRS = ((1, 2), (0, 2), (0, 1))
+
+
+class Symmetry(NamedTuple):
+    """What spglib finds of a crystal.
+
+    Attributes:
+        group: Its operations.
+        number: International number of the space group; 0 where spglib fails.
+        standard: (3, 3) rows of the standard setting in terms of the lattice vectors.
+    """
+
+    group: Group
+    number: int
+    standard: NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,27 +140,32 @@ def primitive_cell(crystal: Crystal, symprec_A: float = SYMPREC_A) -> Crystal:
     )
 
 
-def conventional_cell(
-    crystal: Crystal, symprec_A: float = SYMPREC_A
-) -> tuple[int, NDArray[np.float64]] | None:
-    """International number of the space group, and the (3, 3) cell of its standard setting.
+def setting_of(symmetry: Symmetry, lattice: NDArray[np.float64]) -> Setting:
+    """The standard setting of a crystal, what its system makes equal made equal.
 
     Args:
-        crystal: Ordered or disordered crystal.
-        symprec_A: Distance tolerance, angstrom.
-
-    Returns:
-        None where spglib finds no space group.
+        symmetry: Of the crystal.
+        lattice: (3, 3) its lattice vectors as rows, angstrom.
     """
-    cell = spglib_cell(crystal)
-    found = from_spglib(spglib.get_symmetry_dataset, cell, symprec=symprec_A)
-    if found is None:
-        return None
-    return int(found.number), np.asarray(found.std_lattice, dtype=float)
+    number, rows = symmetry.number, symmetry.standard @ lattice
+    a, b, c = length = np.linalg.norm(rows, axis=1)
+    angle = np.degrees([math.acos(rows[i] @ rows[j] / (length[i] * length[j])) for i, j in _PAIRS])
+    if number >= FIRST_CUBIC:
+        a = b = c = length.mean()
+    elif number >= FIRST_TETRAGONAL:
+        a = b = 0.5 * (a + b)
+    if number >= FIRST_MONOCLINIC:
+        angle[[0, 2]] = 90.0
+    if number >= FIRST_ORTHORHOMBIC:
+        angle[1] = 90.0
+    if FIRST_TRIGONAL <= number < FIRST_CUBIC:
+        angle[2] = 120.0
+    alpha, beta, gamma = map(float, angle)
+    return number, (float(a), float(b), float(c), alpha, beta, gamma)
 
 
-def space_group(crystal: Crystal, symprec_A: float = SYMPREC_A) -> Group:
-    """Rotations (n, 3, 3) and translations (n, 3), fractional; the identity where spglib fails.
+def symmetry_of(crystal: Crystal, symprec_A: float = SYMPREC_A) -> Symmetry:
+    """Operations, number and standard setting; those of no symmetry where spglib fails.
 
     Sites count as alike when their species and occupancies (to 0.001) agree. In a cell that is not
     primitive the lattice translations of the primitive one are among the operations.
@@ -140,10 +174,46 @@ def space_group(crystal: Crystal, symprec_A: float = SYMPREC_A) -> Group:
         crystal: Ordered or disordered crystal.
         symprec_A: Distance tolerance, angstrom.
     """
-    found = from_spglib(spglib.get_symmetry, spglib_cell(crystal), symprec=symprec_A)
+    found = _dataset(crystal, symprec_A)
     if found is None:
-        return np.eye(3, dtype=np.int64)[None], np.zeros((1, 3))
-    return found["rotations"].astype(np.int64), np.asarray(found["translations"], dtype=float)
+        return Symmetry((np.eye(3, dtype=np.int64)[None], np.zeros((1, 3))), 0, np.eye(3))
+    return Symmetry(
+        (found.rotations.astype(np.int64), np.asarray(found.translations, dtype=float)),
+        int(found.number),
+        np.linalg.inv(found.transformation_matrix).T,
+    )
+
+
+def space_group(crystal: Crystal, symprec_A: float = SYMPREC_A) -> Group:
+    """Rotations (n, 3, 3) and translations (n, 3) of :func:`symmetry_of`."""
+    return symmetry_of(crystal, symprec_A).group
+
+
+def _dataset(crystal: Crystal, symprec_A: float) -> Any | None:
+    """What spglib finds of a crystal made as large as one of volume one; None where it fails.
+
+    With other elements in the same places, larger or smaller, a crystal has the same symmetry, so
+    that thousands of substituted ones ask once for each framework. The tolerance is taken to within
+    half a SCALE_STEP.
+    """
+    scale_A = crystal.volume_A3 ** (1.0 / 3.0)
+    if not 0.0 < scale_A < np.inf:
+        return None
+    kind = site_kinds(crystal)[0]
+    first, number = np.unique(kind, return_index=True, return_inverse=True)[1:]
+    return _found(
+        (np.round(crystal.lattice / scale_A, SEARCH_DECIMALS) + 0.0).tobytes(),
+        (np.round(crystal.frac, SEARCH_DECIMALS) + 0.0).tobytes(),
+        tuple(np.argsort(np.argsort(first))[number].tolist()),
+        round(math.log(symprec_A / scale_A) / SCALE_STEP),
+    )
+
+
+@lru_cache(maxsize=1024)
+def _found(lattice: bytes, frac: bytes, kind: tuple[int, ...], step: int) -> Any | None:
+    cell = np.frombuffer(lattice).reshape(3, 3), np.frombuffer(frac).reshape(-1, 3), list(kind)
+    symprec = math.exp(step * SCALE_STEP)
+    return from_spglib(spglib.get_symmetry_dataset, cell, symprec=symprec)
 
 
 def spglib_cell(crystal: Crystal) -> tuple[list[list[float]], list[list[float]], list[int]]:
@@ -265,7 +335,8 @@ def _images(
 
 def _generators(rotation: NDArray[np.int64], translation: NDArray[np.float64]) -> Group:
     """One operation for each rotation, and all pure translations: few even in large supercells."""
-    chosen = np.unique(rotation.reshape(-1, 9), axis=0, return_index=True)[1]
-    pure = np.flatnonzero(np.all(rotation == np.eye(3, dtype=np.int64), axis=(1, 2)))
+    number = (rotation.reshape(-1, 9) + 32) @ 64 ** np.arange(9)  # entries are small
+    chosen = np.unique(number, return_index=True)[1]
+    pure = np.flatnonzero(number == (np.eye(3, dtype=np.int64).ravel() + 32) @ 64 ** np.arange(9))
     chosen = np.union1d(chosen, pure)
     return rotation[chosen], translation[chosen]

@@ -14,12 +14,12 @@ from functools import lru_cache
 import numpy as np
 import spglib
 from numpy.typing import NDArray
-from pymatgen.core import Composition, Element, Lattice
+from pymatgen.core import Composition, Element
 
 from ionbridge.structures.chemistry.composition import formula_oxidation_states
 from ionbridge.structures.chemistry.radii import ionic_radius
 from ionbridge.structures.crystals.canonical_cell import canonical_cell
-from ionbridge.structures.crystals.symmetry import conventional_cell, from_spglib
+from ionbridge.structures.crystals.symmetry import Setting, from_spglib, setting_of, symmetry_of
 from ionbridge.structures.features.descriptors import ANIONS
 from ionbridge.structures.io.tables import ConductivityRow
 from ionbridge.structures.records import WORKING_IONS, Crystal, SameContent, UnusableStructureError
@@ -86,23 +86,26 @@ def table_row(crystal: Crystal) -> ConductivityRow:
     found = _standard_setting(SameContent(crystal))
     if found is None:
         return ConductivityRow(crystal.id, crystal.formula, composition, family=crystal.family)
-    number, lattice = found
-    n_cells = max(round(abs(np.linalg.det(lattice)) / crystal.volume_A3, 6), 1e-6)
-    a, b, c, alpha, beta, gamma = map(float, Lattice(lattice).parameters)
+    number, cell = found
+    n_cells = max(round(_volume(cell) / crystal.volume_A3, 6), 1e-6)
     return ConductivityRow(
         id=crystal.id,
         formula=crystal.formula,
         composition=composition * n_cells,
-        cell=(a, b, c, alpha, beta, gamma),
+        cell=cell,
         space_group=number,
         family=crystal.family,
     )
 
 
 @lru_cache(maxsize=256)
-def _standard_setting(given: SameContent) -> tuple[int, NDArray[np.float64]] | None:
+def _standard_setting(given: SameContent) -> Setting | None:
     """Space group number and cell of the standard setting; None where spglib finds no group."""
-    return conventional_cell(canonical_cell(given.crystal).crystal)
+    cell = canonical_cell(given.crystal)
+    if cell.setting is not None:
+        return cell.setting
+    symmetry = symmetry_of(cell.crystal)
+    return setting_of(symmetry, cell.crystal.lattice) if symmetry.number else None
 
 
 def conductor_ion(row: ConductivityRow) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pymatgen.core import Composition, Element, Species
 
+from ionbridge.structures.bond_valence.minimum_energy_path import equally_spaced
 from ionbridge.structures.chemistry import magpie
 from ionbridge.structures.chemistry.composition import formula_oxidation_states
 from ionbridge.structures.compiled import compiled
@@ -262,14 +263,6 @@ def migration_graph_features(graph: MigrationGraph) -> NDArray[np.float64]:
         )
     shared = [*ion_descriptors(ion), *_framework_features(crystal.species, ion)]
     return np.hstack([table, np.tile(shared, (len(paths), 1))])
-
-
-def equally_spaced(path_A: NDArray[np.float64], n_points: int) -> NDArray[np.float64]:
-    """(n_points, 3) points along a polyline, equally spaced along its arc; ends kept."""
-    steps = np.linalg.norm(np.diff(path_A, axis=0), axis=1)
-    arc = np.concatenate([[0.0], np.cumsum(steps)])
-    at = np.linspace(0.0, arc[-1], n_points)
-    return np.stack([np.interp(at, arc, path_A[:, k]) for k in range(3)], axis=1)
 
 
 def _content(species: Iterable[Occupancy]) -> dict[str, float]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pymatgen.core import Element
 from torch import Tensor
 
+from ionbridge.structures.bond_valence.minimum_energy_path import equally_spaced
 from ionbridge.structures.chemistry.composition import formula_oxidation_states
 from ionbridge.structures.crystals.neighbors import neighbors_within, periodic_edges
 from ionbridge.structures.hops.hops import EXCLUSION_A, SAME_POINT_A, emptied_sites
@@ -304,7 +305,7 @@ class _Host:
 
     def with_hops(self, hops: Sequence[Hop]) -> HopData:
         """Add the probes of every hop (whose own cell may be a supercell of this one)."""
-        paths = np.stack([resample_path(hop.path_A, N_PROBES) for hop in hops])
+        paths = np.stack([equally_spaced(hop.path_A, N_PROBES) for hop in hops])
         probe, atom, shift, distance = neighbors_within(
             self.lattice, self.frac, paths.reshape(-1, 3), PROBE_CUTOFF_A
         )
@@ -336,24 +337,6 @@ class _Host:
             ion=torch.tensor(np.repeat(ion[None], len(hops), axis=0), dtype=torch.float32),
             scalars=torch.tensor(scalars, dtype=torch.float32),
         )
-
-
-def resample_path(path_A: NDArray[np.float64], n_images: int) -> NDArray[np.float64]:
-    """The path at ``n_images`` points equally spaced along its arc.
-
-    Args:
-        path_A: (n, 3) cartesian points, n >= 2.
-        n_images: Number of points to return, the ends included.
-
-    Returns:
-        (n_images, 3) cartesian points.
-    """
-    steps = np.linalg.norm(np.diff(path_A, axis=0), axis=1)
-    arc = np.concatenate([[0.0], np.cumsum(steps)])
-    if arc[-1] < 1e-9:
-        return np.repeat(path_A[:1], n_images, axis=0)
-    target = np.linspace(0.0, arc[-1], n_images)
-    return np.stack([np.interp(target, arc, path_A[:, k]) for k in range(3)], axis=1)
 
 
 def _features_of_sites(

@@ -7,10 +7,9 @@ from math import gcd
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from ionbridge.structures.crystals.neighbors import periodic_edges
+from ionbridge.structures.hops.hop_edges import n_connected
 from ionbridge.structures.hops.hops import EXCLUSION_A, MIN_OCCUPANCY
 from ionbridge.structures.hops.migration_graph import Carrier
 from ionbridge.structures.records import Crystal
@@ -42,8 +41,7 @@ def carriers(
         The kind of carrier, and the number in the cell: at most one a formula unit.
     """
     src, dst, _, _ = periodic_edges(crystal.lattice, frac, EXCLUSION_A)
-    links = coo_array((np.ones(len(src)), (src, dst)), shape=(len(frac), len(frac)))
-    n_places = connected_components(links, directed=False)[0]
+    n_places = n_connected(len(frac), src, dst)
     mobile = crystal.occupancy(working_ion) > MIN_OCCUPANCY
     taken = sum(
         amount

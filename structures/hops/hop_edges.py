@@ -12,9 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
+from ionbridge.structures.compiled import compiled
 from ionbridge.structures.crystals.neighbors import periodic_edges
 from ionbridge.structures.crystals.symmetry import SiteImages, joined
 from ionbridge.structures.ties import TIE_A, ranks
@@ -106,15 +105,10 @@ def candidate_edges(
     if len(src) == 0:
         return Edges(src, dst, shift.reshape(-1, 3), length)
     vector = (frac[dst] + shift - frac[src]) @ lattice
-    first = np.searchsorted(src, np.arange(len(frac)))
-    rank = np.arange(len(src)) - first[src]
-    table = np.full((len(frac), rank.max() + 1, 3), np.inf)  # neighbours of each site
-    table[src, rank] = vector
-    near = np.full(table.shape[:2], np.inf)
-    near[src, rank] = length
+    first = np.searchsorted(src, np.arange(len(frac) + 1))
     half = _canonical(src, dst, shift)
     edges = Edges(src[half], dst[half], shift[half], length[half])
-    blocked = _blocked(vector[half], edges.length_A, edges.start, table, near)
+    blocked = _blocked(vector[half], edges.length_A, edges.start, vector, length, first)
     edges = edges.select(~blocked)
     keys = *edges.shift.T[::-1], edges.end, edges.start, ranks(edges.length_A, TIE_A)
     return edges.select(np.lexsort(keys))
@@ -129,26 +123,38 @@ def _canonical(
     return np.asarray((src < dst) | ((src == dst) & positive))
 
 
+@compiled
 def _blocked(
     vector: NDArray[np.float64],
     length: NDArray[np.float64],
     start: NDArray[np.int64],
-    table: NDArray[np.float64],
+    others: NDArray[np.float64],
     near: NDArray[np.float64],
-    chunk: int = 20_000,
+    first: NDArray[np.int64],
 ) -> NDArray[np.bool_]:
-    blocked = np.zeros(len(start), dtype=bool)
-    for low in range(0, len(start), chunk):
-        part = slice(low, low + chunk)
-        d_ij = length[part, None]
-        d_ik = near[start[part]]
-        closer = d_ik < d_ij * (1.0 - _EQUAL)
-        width = int(closer.sum(axis=1).max(initial=0))  # neighbours are sorted by distance
-        closer, d_ik = closer[:, :width], d_ik[:, :width]
-        third = np.where(closer[..., None], table[start[part], :width], 1e6)
-        d_jk = np.linalg.norm(third - vector[part, None], axis=2)
-        inside = d_ik**2 + d_jk**2 <= (1.0 + TIE_TOLERANCE) * d_ij**2
-        blocked[part] = np.any(closer & inside & (d_jk < d_ij * (1.0 - _EQUAL)), axis=1)
+    """(n,) whether a third site blocks a pair, see :func:`candidate_edges`.
+
+    Args:
+        vector: (n, 3) from start to end, cartesian.
+        length: (n,) its length.
+        start: (n,) site at its start.
+        others: (n_others, 3) vectors from sites to their neighbours, those of a site by length.
+        near: (n_others,) their lengths.
+        first: (n_sites + 1,) where the neighbours of each site begin.
+    """
+    blocked = np.zeros(len(start), np.bool_)
+    for e in range(len(start)):
+        closer = length[e] * (1.0 - _EQUAL)
+        for m in range(first[start[e]], first[start[e] + 1]):
+            if near[m] >= closer:
+                break
+            square = 0.0
+            for c in range(3):
+                square += (others[m, c] - vector[e, c]) ** 2
+            inside = near[m] ** 2 + square <= (1.0 + TIE_TOLERANCE) * length[e] ** 2
+            if inside and square < closer * closer:
+                blocked[e] = True
+                break
     return blocked
 
 
@@ -220,8 +226,30 @@ def connecting_levels(
 
 def connectivity(n_sites: int, edges: Edges) -> tuple[int, int]:
     """Directions in which the edges connect the crystal, and sets of sites they connect."""
-    links = coo_array((np.ones(len(edges)), (edges.start, edges.end)), shape=(n_sites, n_sites))
     return (
         int(np.isfinite(connecting_levels(n_sites, edges)).sum()),
-        int(connected_components(links, directed=False)[0]),
+        n_connected(n_sites, edges.start, edges.end),
     )
+
+
+@compiled
+def n_connected(n_sites: int, start: NDArray[np.int64], end: NDArray[np.int64]) -> int:
+    """Number of sets of sites that pairs of sites connect.
+
+    Args:
+        n_sites: Number of sites.
+        start: (n_pairs,).
+        end: (n_pairs,).
+    """
+    above, count = np.arange(n_sites), n_sites
+    for k in range(len(start)):
+        p, q = start[k], end[k]
+        while above[p] != p:
+            above[p] = above[above[p]]
+            p = above[p]
+        while above[q] != q:
+            above[q] = above[above[q]]
+            q = above[q]
+        count -= p != q
+        above[max(p, q)] = min(p, q)
+    return count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ionbridge.structures.compiled import compiled
 from ionbridge.structures.crystals.geometry import perpendicular_widths
-from ionbridge.structures.crystals.neighbors import neighbors_within, periodic_edges
+from ionbridge.structures.crystals.neighbors import (
+    images_within,
+    neighbors_within,
+    periodic_edges,
+)
 from ionbridge.structures.records import Crystal, Hop, Occupancy
 from ionbridge.structures.ties import TIE_A
 
@@ -22,6 +28,8 @@ SAME_POINT_A = 0.5
 """Whatever is listed this close to an end of a hop shares its site, and is not seen from there."""
 PASSING_A = 1.0
 """A path that comes this close to a third site is two hops that meet there."""
+PER_SEGMENT = 4
+"""Points of each segment of a path at which its distance to sites is looked at."""
 MIN_OCCUPANCY = 1e-3
 """A site with less of the working ion holds none."""
 
@@ -135,7 +143,10 @@ def leaving_ions(
     )
     near = distance < EXCLUSION_A
     rows = np.column_stack([hop_of[site[near]], mobile[atom[near]], cell[near]])
-    found = np.unique(rows, axis=0)
+    found = rows[np.lexsort(rows.T[::-1])]
+    again = np.zeros(len(found), dtype=bool)
+    again[1:] = (found[1:] == found[:-1]).all(axis=1)
+    found = found[~again]
     return found[:, 0], found[:, 1], found[:, 2:]
 
 
@@ -185,16 +196,62 @@ def passed_sites(
         frac: (n_sites, 3) sites of the ion.
         paths_A: (n_hops, n_images, 3) cartesian points from site to site.
     """
-    part = np.linspace(0.0, 1.0, 4, endpoint=False)[:, None]
-    points = paths_A[:, :-1, None] + part * np.diff(paths_A, axis=1)[:, :, None]
-    n_points = points.shape[1] * points.shape[2]
-    point, site, cell, _ = neighbors_within(lattice, frac, points.reshape(-1, 3), PASSING_A)
-    listed = np.unique(np.column_stack([point // n_points, site, cell]), axis=0)
-    position = (frac[listed[:, 1]] + listed[:, 2:]) @ lattice
-    ends = paths_A[listed[:, 0]][:, [0, -1]]
-    to_ends = np.linalg.norm(position[:, None] - ends, axis=2).min(axis=1)
-    away = to_ends > EXCLUSION_A
-    return [position[away & (listed[:, 0] == k)] for k in range(len(paths_A))]
+    lattice, paths_A = np.ascontiguousarray(lattice), np.ascontiguousarray(paths_A)
+    inverse = np.asarray(np.linalg.inv(lattice), dtype=np.float64)
+    hop, position = _passed(lattice, inverse, np.ascontiguousarray(frac), paths_A)
+    return [position[hop == k] for k in range(len(paths_A))]
+
+
+@compiled
+def _passed(
+    lattice: NDArray[np.float64],
+    inverse: NDArray[np.float64],
+    frac: NDArray[np.float64],
+    paths_A: NDArray[np.float64],
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Hops (n,) and sites (n, 3) of :func:`passed_sites`; PER_SEGMENT points of each segment count.
+
+    Args:
+        lattice: (3, 3) rows, angstrom.
+        inverse: Of the lattice.
+        frac: (n_sites, 3).
+        paths_A: (n_hops, n_images, 3).
+    """
+    hops, found = [0], [np.zeros(3)]  # an empty list would have no type
+    n_images = paths_A.shape[1]
+    middle = np.empty(3)
+    for h in range(len(paths_A)):
+        path, reach = paths_A[h], 0.0
+        for c in range(3):
+            middle[c] = 0.5 * (path[0, c] + path[n_images - 1, c])
+        for m in range(n_images):
+            square = 0.0
+            for c in range(3):
+                square += (path[m, c] - middle[c]) ** 2
+            reach = max(reach, math.sqrt(square))
+        position, _ = images_within(middle, reach + PASSING_A, lattice, inverse, frac)
+        for site in position:
+            away = True
+            for m in (0, n_images - 1):
+                square = 0.0
+                for c in range(3):
+                    square += (site[c] - path[m, c]) ** 2
+                away = away and square > EXCLUSION_A * EXCLUSION_A
+            near = False
+            for m in range(n_images - 1):
+                for p in range(PER_SEGMENT):
+                    square = 0.0
+                    for c in range(3):
+                        at = path[m, c] + p / PER_SEGMENT * (path[m + 1, c] - path[m, c])
+                        square += (site[c] - at) ** 2
+                    near = near or square <= PASSING_A * PASSING_A
+            if away and near:
+                hops.append(h)
+                found.append(site.copy())
+    sites = np.empty((len(hops) - 1, 3))
+    for k in range(len(sites)):
+        sites[k] = found[k + 1]
+    return np.array(hops)[1:], sites
 
 
 def exclusion_radii(lattice: NDArray[np.float64], frac: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -6,6 +6,7 @@ from scipy.interpolate import CubicSpline
 
 from ionbridge.structures.bond_valence.minimum_energy_path import (
     GRID_SPACING_A,
+    equally_spaced,
     lowest_path_on_a_grid,
     relax_string,
     resample,
@@ -106,3 +107,12 @@ def test_the_curve_is_the_cubic_spline(n):
     fine = CubicSpline(knots, path)(np.linspace(0.0, knots[-1], 5000))
     for point in resample(path, 7)[1:-1]:
         assert np.linalg.norm(fine - point, axis=1).min() < 2e-3
+
+
+def test_resampling_keeps_ends_and_spaces_images_equally():
+    path = np.array([[0.0, 0, 0], [1.0, 0, 0], [1.0, 3.0, 0]])
+    images = equally_spaced(path, 9)
+    np.testing.assert_allclose(images[[0, -1]], path[[0, -1]], atol=EXACT)
+    np.testing.assert_allclose(np.linalg.norm(np.diff(images, axis=0), axis=1), 0.5, atol=EXACT)
+    np.testing.assert_allclose(equally_spaced(path[::-1], 9), images[::-1], atol=TIGHT)
+    np.testing.assert_allclose(equally_spaced(path[:1].repeat(2, axis=0), 3), 0.0, atol=EXACT)

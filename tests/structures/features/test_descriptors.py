@@ -12,7 +12,6 @@ from ionbridge.structures.features.descriptors import (
     PATH_FEATURES,
     composition_descriptors,
     composition_feature_names,
-    equally_spaced,
     hop_features,
     ion_descriptors,
     migration_graph_features,
@@ -126,10 +125,6 @@ class TestGeometry:
         assert values["window_radius_A"] == pytest.approx(2.0 - 1.4, abs=0.01)  # r(O2-) = 1.40
         assert values["start_anion_min_A"] == pytest.approx(np.sqrt(4 + 16))
         assert values["middle_cation_min_A"] == CUTOFF_A
-
-    def test_equal_spacing_along_the_arc(self):
-        points = equally_spaced(np.array([[0.0, 0, 0], [1, 0, 0], [1, 3, 0]]), 5)
-        assert np.linalg.norm(np.diff(points, axis=0), axis=1) == pytest.approx(np.ones(4))
 
 
 class TestOccupancy:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from pymatgen.core import Element
 
+from ionbridge.structures.bond_valence.minimum_energy_path import equally_spaced
 from ionbridge.structures.crystals.neighbors import neighbors_within
 from ionbridge.structures.features.graph import (
     BVSE_CAP_EV,
@@ -19,7 +20,6 @@ from ionbridge.structures.features.graph import (
     HopData,
     hop_graph,
     migration_graph_data,
-    resample_path,
     species_features,
 )
 from ionbridge.structures.hops.sites import find_hops
@@ -132,7 +132,7 @@ def test_working_ions_stay_out_of_the_framework():
 
 def test_probe_edges_are_all_pairs_within_the_cutoff():
     hop = skew_hop(7)
-    images = resample_path(hop.path_A, N_PROBES)
+    images = equally_spaced(hop.path_A, N_PROBES)
     _, _, _, distance = neighbors_within(hop.lattice, hop.host_frac, images, PROBE_CUTOFF_A)
     graph = hop_graph(hop)
     np.testing.assert_allclose(np.sort(graph.probe_length), np.sort(distance), atol=INVARIANCE)
@@ -177,15 +177,6 @@ def test_an_empty_species_is_no_atom():
     hop = skew_hop(0)
     padded = replace(hop, host_species=tuple({**s, "Ca": 0.0} for s in hop.host_species))
     np.testing.assert_allclose(surroundings(hop_graph(padded)), surroundings(hop_graph(hop)))
-
-
-def test_resampling_keeps_ends_and_spaces_images_equally():
-    path = np.array([[0.0, 0, 0], [1.0, 0, 0], [1.0, 3.0, 0]])
-    images = resample_path(path, 9)
-    np.testing.assert_allclose(images[[0, -1]], path[[0, -1]], atol=EXACT)
-    np.testing.assert_allclose(np.linalg.norm(np.diff(images, axis=0), axis=1), 0.5, atol=EXACT)
-    np.testing.assert_allclose(resample_path(path[::-1], 9), images[::-1], atol=TIGHT)
-    np.testing.assert_allclose(resample_path(path[:1].repeat(2, axis=0), 3), 0.0, atol=EXACT)
 
 
 def test_path_scalars_of_a_known_geometry():
