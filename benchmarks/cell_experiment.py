@@ -27,6 +27,7 @@ from ionbridge.models.cells.cell_discrepancy import (
     DiscrepancyCurve,
     Kind,
     RatedCurve,
+    beginning,
     discrepancy,
 )
 from ionbridge.models.cells.measured_cell import RATES_APART, MeasuredCurve
@@ -35,12 +36,14 @@ from ionbridge.screening.cell.fit_bases import FitBase, fit_base
 from ionbridge.screening.cell.fitted import Fit, FittedPredictor, fit_experiment
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.execution.shards import write_json
+from ionbridge.structures.units import SECONDS_PER_HOUR
 
 Floats = NDArray[np.float64]
 
 SHARE = np.linspace(0.0, 0.95, 191)
 """Of the measured capacity, over which the voltage is compared."""
 GRID = np.concatenate([np.linspace(0.0, 0.02, 21), np.linspace(0.025, 1.0, 240)])
+FIRST_PART, AFTER_S = 0.01, (3.0, 30.0, 60.0)
 WANTED = np.unique([*np.linspace(0.0, 1.2, 800), *PARTS])
 ARRAYS = ("slow_V", "polarisation_V")
 ONE_CURVE, TWO_CURVES = (
@@ -119,6 +122,7 @@ def solve(cell: Measured) -> dict[str, Any]:
                 if curve.temperature_K is None
                 else float(curve.temperature_K.max() - curve.ambient_K),
                 "rated": _as_json(one.rated(*at)),
+                "resistance_mOhm": _resistances(curve),
                 "sha256": hashlib.sha256(cell.files[i].read_bytes()).hexdigest(),
                 "two": {},
             }
@@ -137,10 +141,28 @@ def solve(cell: Measured) -> dict[str, Any]:
         "base": cell.base.label,
         "kind": asdict(cell.base.kind),
         "slow_capacity_Ah": slow.cell.capacity_Ah,
+        "beginning": _beginning(cell.curves[0]),
         "nominal_Ah": cell.base.basis.nominal_Ah,
         "lower_V": cell.base.basis.lower_V,
         "curves": rows,
     }
+
+
+def _resistances(curve: MeasuredCurve) -> dict[str, float]:
+    """Fall from rest over the current, so many seconds after it is switched on."""
+    rest = curve.voltage_V[0] if curve.rest_V is None else curve.rest_V
+    charge = curve.current_A * np.array(AFTER_S) / SECONDS_PER_HOUR
+    volts = np.interp(charge, curve.charge_Ah, curve.voltage_V)
+    found = 1e3 * (rest - volts) / curve.current_A
+    return {f"{t:g} s": float(r) for t, r in zip(AFTER_S, found, strict=True)}
+
+
+def _beginning(curve: MeasuredCurve) -> dict[str, Any]:
+    """The first part of the slow curve as it was measured."""
+    kept = max(int((curve.charge_Ah <= FIRST_PART * curve.capacity_Ah).sum()), 2)
+    share = curve.charge_Ah[:kept] / curve.capacity_Ah
+    volts = curve.voltage_V[:kept].tolist()
+    return {"share": share.tolist(), "voltage_V": volts, "rest_V": curve.rest_V}
 
 
 def _pair(charge: Floats, volts: Floats) -> dict[str, list[float]]:
@@ -272,7 +294,10 @@ class Comparison:
         cell: Mapping[str, Any],
         own: Sequence[tuple[RatedCurve, Floats]] = (),
     ) -> DiscrepancyCurve:
-        return model.correct(record, cell["lower_V"], WANTED, own)
+        slow = cell["beginning"]
+        at = np.array(slow["share"]), np.array(slow["voltage_V"])
+        begun = beginning(record, *at, slow["rest_V"])
+        return model.correct(record, cell["lower_V"], WANTED, own, begun)
 
     def _second(
         self,
@@ -407,6 +432,12 @@ def card(cells: Sequence[Mapping[str, Any]], means: Mapping[str, Any]) -> dict[s
     }
 
 
+def _below(measured: Mapping[str, Any], volts: float) -> float:
+    """Part of a measured discharge that is given below a voltage."""
+    charge, at = np.array(measured["charge_Ah"]), np.array(measured["voltage_V"])
+    return 1.0 - float(np.interp(-volts, -at, charge)) / float(charge[-1])
+
+
 def plot(cell: Mapping[str, Any], comparison: Comparison, path: Path) -> None:
     """Measured, DFN, closed form and carried, curve by curve."""
     from matplotlib import rc_context
@@ -484,6 +515,14 @@ def main() -> None:
         "auto": automatic(rows),
         "base_sets_against_experiment": base_spread(rows),
         "warmer_K_model_measured": warmer,
+        "resistance_mOhm": {
+            f"{c['cell']} {r['curve']}": r["resistance_mOhm"] for c in cells for r in c["curves"]
+        },
+        "knee_share_below_2.8_V": {
+            f"{c['cell']} {r['curve']}": _below(r["measured"], 2.8)
+            for c in cells
+            for r in c["curves"]
+        },
         "sha256": {f"{c['cell']}/{r['curve']}": r["sha256"] for c in cells for r in c["curves"]},
         "widths": asdict(comparison.everything.widths),
     }

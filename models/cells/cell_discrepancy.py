@@ -21,6 +21,7 @@ from scipy.linalg import cho_solve, cholesky
 
 from ionbridge.models.checkpoint import Arrays
 from ionbridge.models.estimator import Estimator
+from ionbridge.structures.units import SECONDS_PER_HOUR
 
 Floats = NDArray[np.float64]
 
@@ -125,6 +126,48 @@ def discrepancy(curve: RatedCurve, share: Floats, voltage_V: Floats, lower_V: fl
     return np.append(lacking, np.log(capacity / curve.capacity) if ended else np.nan)
 
 
+BEGINNING_S = (2.0, 60.0)
+"""Seconds after the current is switched on, in which a cell's resistance is one at all currents."""
+LEAST_DROP = 0.4
+"""Of what a model drops by in that time: a curve that falls less did not begin at rest."""
+ONE_PHASE_FIRST = ("olivine",)
+"""Classes of cathodes whose discharges begin with the end of one phase: what falls there is their
+equilibrium, not the current's doing."""
+
+
+def beginning(
+    curve: RatedCurve, share: Floats, voltage_V: Floats, rest_V: float | None = None
+) -> Floats:
+    """What a prediction lacks in its first minute, from the first minute of the slow curve.
+
+    Measured cells polarise there in proportion to the current (three rates of two layered cells
+    within 5 %), so that the slow curve tells the resistance after the same time.
+
+    Args:
+        curve: Predicted.
+        share: (k,) of the slow curve's charge, ascending from 0.
+        voltage_V: (k,).
+        rest_V: Before the current was switched on; None for the first of the voltages.
+
+    Returns:
+        (n + 1,) as ``discrepancy`` gives it; NaN all over where the slow curve does not tell.
+    """
+    lacking = np.full(len(PARTS) + 1, np.nan)
+    faster = curve.rate / curve.slow_rate
+    seconds = PARTS * curve.capacity / curve.rate * SECONDS_PER_HOUR
+    early = np.flatnonzero((seconds >= BEGINNING_S[0]) & (seconds <= BEGINNING_S[1]))
+    first = share[1] / curve.slow_rate * SECONDS_PER_HOUR if len(share) > 1 else np.inf
+    if curve.kind.cathode_class in ONE_PHASE_FIRST or first > BEGINNING_S[1] or not len(early):
+        return lacking
+    at = PARTS[early] * curve.capacity / faster
+    rest = voltage_V[0] if rest_V is None else rest_V
+    drop = (rest - np.interp(at, share, voltage_V)) * faster
+    modelled = rest - curve.slow_V[early] + curve.polarisation_V[early]
+    if (drop >= LEAST_DROP * modelled).all():
+        lacking[early] = drop - modelled
+    return lacking
+
+
 @dataclass(frozen=True)
 class Widths:
     """Hyperparameters.
@@ -227,15 +270,20 @@ class CellDiscrepancy(Estimator):
         self,
         record: RatedCurve,
         own: Sequence[tuple[RatedCurve, Floats]] = (),
+        begun: Floats | None = None,
     ) -> tuple[Floats, Floats]:
         """Mean (n + 1,) and covariance of what a predicted curve lacks.
 
         Args:
             record: The curve.
             own: Curves of the same cell that were measured, and what their predictions lack.
+            begun: What is known of the curve itself (see ``beginning``), (n + 1,), NaN elsewhere;
+                not used beside ``own``, which says more.
         """
         self._check_fitted()
         target = _rows([record])
+        if begun is not None and np.isfinite(begun).any() and not own:
+            own = [(record, begun)]
         records = [*self.records_, *(r for r, _ in own)]
         labels = [*self.labels_, *(y for _, y in own)]
         prior = _kernel(target, target, self.widths)
@@ -256,6 +304,7 @@ class CellDiscrepancy(Estimator):
         lower_V: float,
         share: Floats,
         own: Sequence[tuple[RatedCurve, Floats]] = (),
+        begun: Floats | None = None,
         noise_V: float = 0.0,
         spread: float = 1.0,
         seed: int = 0,
@@ -267,11 +316,12 @@ class CellDiscrepancy(Estimator):
             lower_V: Where discharges end.
             share: (m,) at which it is wanted.
             own: As for ``predict``.
+            begun: Likewise.
             noise_V: Of the cell's own measurement, where it is more than usual.
             spread: Factor to the standard deviation.
             seed: Of the samples.
         """
-        mean, covariance = self.predict(record, own)
+        mean, covariance = self.predict(record, own, begun)
         floor = _rows([record]).noise(max(noise_V, self.widths.noise_V))
         floor[-1] = CAPACITY_SCATTER**2
         alike = any(r.kind.like == record.kind.like for r in self.records_)

@@ -76,6 +76,7 @@ class MeasuredCurve:
         voltage_V: (n,).
         ambient_K: Temperature of the surroundings.
         temperature_K: (n,) of the cell, where it was measured.
+        rest_V: Voltage before the current was switched on, where it was measured.
     """
 
     name: str
@@ -84,6 +85,7 @@ class MeasuredCurve:
     voltage_V: Floats
     ambient_K: float
     temperature_K: Floats | None = None
+    rest_V: float | None = None
 
     @property
     def capacity_Ah(self) -> float:

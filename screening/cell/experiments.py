@@ -201,7 +201,7 @@ def _curve(
     ambient_K: float,
 ) -> tuple[MeasuredCurve, list[str]]:
     """The discharge in a table, without its rests, and notes."""
-    notes = []
+    notes, rest_V = [], None
     charge, volts = columns["discharge_capacity_Ah"], columns["voltage_V"]
     stated = _number(about.get("c_rate"), f"{path.name}: c_rate")
     current = columns.get("current_A", np.full(len(charge), np.nan))
@@ -215,6 +215,8 @@ def _curve(
         loaded = ~np.isfinite(current) | (current > AT_REST * usual)
         if (~loaded).any():
             notes.append(f"{path.name}: {int((~loaded).sum())} samples at rest are left out")
+        begins = int(np.argmax(loaded))
+        rest_V = float(volts[begins - 1]) if begins > 0 else None
         amperes = float(np.nanmedian(current[loaded]))
         spread = np.nanquantile(current[loaded], [0.05, 0.95])
         if (spread[1] - spread[0]) > 2 * STEADY * amperes:
@@ -249,4 +251,4 @@ def _curve(
         charge, volts = np.concatenate([[0.0], charge]), np.concatenate([[start], volts])
         if kelvin is not None:
             kelvin = np.concatenate([kelvin[:1], kelvin])
-    return MeasuredCurve(path.stem, amperes, charge, volts, ambient_K, kelvin), notes
+    return MeasuredCurve(path.stem, amperes, charge, volts, ambient_K, kelvin, rest_V), notes

@@ -22,6 +22,7 @@ from ionbridge.models.cells.cell_discrepancy import (
     DiscrepancyCurve,
     Kind,
     RatedCurve,
+    beginning,
     discrepancy,
 )
 from ionbridge.models.cells.measured_cell import (
@@ -60,6 +61,8 @@ SMOOTH = 0.012
 """Part of the charge over which a slow curve is smoothed, finer where it begins and ends."""
 FIRST_LOADED = 1e-4
 """Part of the capacity at which the first point under load stands."""
+FIRST_MINUTE_S = np.array([2.0, 4.0, 7.0, 12.0, 20.0, 30.0, 45.0, 60.0])
+"""After the current is switched on, at which a curve is kept: they tell the cell's resistance."""
 REST_V = 0.06
 """By how much cells at rest before a discharge differ with what went before (LiFePO4), V."""
 STAND_IN_SPREAD = 2.0
@@ -230,6 +233,12 @@ class FittedPredictor:
             capacity=float(charge[-1]) / slow_end,
         )
 
+    def _begun(self, record: RatedCurve) -> Floats:
+        """What a prediction lacks in its first minute, by the slowest curve's."""
+        slow = min(self.fit.curves, key=lambda c: c.current_A)
+        share = slow.charge_Ah / slow.capacity_Ah
+        return beginning(record, share, slow.voltage_V, slow.rest_V)
+
     @cached_property
     def _slow_measured(self) -> Floats:
         """(n,) voltage at PARTS of the slow curves' own charges."""
@@ -263,6 +272,7 @@ class FittedPredictor:
             self.fit.base.basis.lower_V,
             wanted,
             self.own,
+            self._begun(record),
             noise,
             STAND_IN_SPREAD if self.fit.base.standing == GENERIC else 1.0,
         )
@@ -446,7 +456,7 @@ def fit_of(found: Mapping[str, Any], path: Path | str) -> Fit:
         curves = tuple(
             MeasuredCurve(
                 c["name"], c["current_A"], np.array(c["charge_Ah"]), np.array(c["voltage_V"]),
-                c["ambient_K"],
+                c["ambient_K"], rest_V=c.get("rest_V"),
             )
             for c in found["curves"]
         )  # fmt: skip
@@ -529,12 +539,14 @@ def _validation(curve: MeasuredCurve) -> dict[str, list[float]]:
 
 
 def _thinned(curve: MeasuredCurve) -> dict[str, Any]:
-    share = np.unique(np.concatenate([SHARES, np.linspace(0.9, 1.0, 81)]))
+    begun = FIRST_MINUTE_S / SECONDS_PER_HOUR * curve.current_A / curve.capacity_Ah
+    share = np.unique(np.concatenate([SHARES, begun[begun < 1.0], np.linspace(0.9, 1.0, 81)]))
     charge = share * curve.capacity_Ah
     thin: dict[str, Any] = {
         "name": curve.name,
         "current_A": curve.current_A,
         "ambient_K": curve.ambient_K,
+        "rest_V": curve.rest_V,
         "charge_Ah": charge.tolist(),
         "voltage_V": np.interp(charge, curve.charge_Ah, curve.voltage_V).tolist(),
     }

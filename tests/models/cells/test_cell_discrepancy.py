@@ -8,6 +8,7 @@ from ionbridge.models.cells.cell_discrepancy import (
     CellDiscrepancy,
     Kind,
     RatedCurve,
+    beginning,
     discrepancy,
 )
 
@@ -141,3 +142,50 @@ def test_save_and_load_give_the_same_and_a_cell_can_be_taken_out(tmp_path):
         assert np.allclose(one, other)
     left = model.without("a")
     assert [r.kind.cell for r in left.records_] == ["b"]
+
+
+REST_V, RESISTANCE_V_H = 3.5, 0.04
+"""At rest, and the polarisation a rate of 1/h of an ohmic cell whose equilibrium is a line."""
+
+
+def _ohmic(share, rate):
+    return REST_V - 0.5 * share - RESISTANCE_V_H * rate
+
+
+def _predicted(cathode="layered"):
+    """A prediction that polarises half as much again."""
+    rate, slow = 1.0, 0.05
+    polarisation = 1.5 * RESISTANCE_V_H * (rate - slow) + np.zeros(len(PARTS))
+    return RatedCurve(
+        Kind("a", "graphite", cathode), rate, slow, _ohmic(PARTS, slow), polarisation, 1.0
+    )
+
+
+def test_the_first_minute_of_the_slow_curve_tells_that_of_a_fast_one():
+    record = _predicted()
+    share = np.linspace(0.0, 0.1, 4001)
+    found = beginning(record, share, _ohmic(share, record.slow_rate), REST_V)
+    told = np.isfinite(found)
+    assert PARTS[told[:-1]].max() == pytest.approx(60.0 / 3600.0, rel=0.2)
+    truth = -0.5 * RESISTANCE_V_H * (record.rate - record.slow_rate)
+    assert found[told] == pytest.approx(truth, abs=1e-6)
+    # an exact beginning takes away what it says, and leaves the interval of others
+    model = CellDiscrepancy().fit([], [])
+    bare, begun = (model.correct(record, 2.5, PARTS, begun=b) for b in (None, found))
+    at = np.flatnonzero(told[:-1])[-1]
+    fast = _ohmic(PARTS, record.rate)
+    assert abs(begun.voltage_V - fast)[at] < 0.2 * abs(bare.voltage_V - fast)[at]
+    width = [(c.upper_V - c.lower_V)[at] for c in (begun, bare)]
+    assert width[0] < width[1]
+    assert not begun.supported
+
+
+def test_a_beginning_that_tells_nothing_is_left_out():
+    record = _predicted()
+    share = np.linspace(0.0, 0.1, 4001)
+    volts = _ohmic(share, record.slow_rate)
+    under_load = beginning(record, share, volts)
+    one_phase = beginning(_predicted("olivine"), share, volts, REST_V)
+    sparse = beginning(record, share[::1000], volts[::1000], REST_V)
+    for found in (under_load, one_phase, sparse):
+        assert np.isnan(found).all()
