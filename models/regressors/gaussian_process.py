@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from scipy.linalg import cho_solve, cholesky, solve_triangular
-from scipy.optimize import minimize
 from scipy.spatial.distance import cdist
 
 from ionbridge.models.barriers.hop_model import Floats, HopModel
@@ -259,6 +258,8 @@ def _most_likely(parts: Sequence[Floats], normal: Floats, start: Floats) -> Floa
         gradient.append(np.exp(theta[-1]) * np.trace(slope))
         value = 0.5 * normal @ weights + np.log(np.diag(root)).sum()
         return float(value), np.array(gradient)
+
+    from scipy.optimize import minimize  # predictions do without
 
     bounds = _BOUNDS if len(start) == 4 else np.insert(_BOUNDS, 3, _BOUNDS[:2], axis=0)
     return np.asarray(minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x)

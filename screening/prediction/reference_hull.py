@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from pymatgen.core import Composition
-from scipy.optimize import linprog
 
 from ionbridge.screening.errors import InputError
 from ionbridge.structures.records import Crystal, UnusableStructureError
@@ -72,6 +71,8 @@ class ReferenceHull:
         Raises:
             UnusableStructureError: No mixture of them has it.
         """
+        from scipy.optimize import linprog  # few campaigns bring references
+
         elements = sorted(str(element) for element in composition)
         parts = [Composition(entry.formula) for entry in self.entries]
         own = [k for k, part in enumerate(parts) if {str(e) for e in part} <= set(elements)]

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import label, minimum_filter
 
 from ionbridge.structures.crystals.neighbors import periodic_edges
 
@@ -74,6 +73,8 @@ class Landscape:
         Returns:
             ``frac (n, 3)`` in [0, 1), and ``energy (n,)`` in eV above the global minimum.
         """
+        from scipy.ndimage import minimum_filter  # most crystals do without
+
         energy = self.energy_eV.astype(np.float64) - self.minimum_eV
         lowest = (energy == minimum_filter(energy, size=3, mode="wrap")) & (energy <= max_energy_eV)
         index = np.argwhere(lowest)
@@ -111,6 +112,8 @@ def percolation_dimension(open_points: NDArray[np.bool_]) -> int:
     Args:
         open_points: (nx, ny, nz) mask of a periodic grid.
     """
+    from scipy.ndimage import label
+
     labels, n_components = label(np.pad(open_points, ((0, 1),) * 3, mode="wrap"), _TOUCHING)
     if n_components == 0:
         return 0

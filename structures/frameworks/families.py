@@ -20,7 +20,6 @@ from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Lattice, Structure
 
 from ionbridge.structures.chemistry.composition import formula_oxidation_states, working_ion
@@ -182,6 +181,8 @@ def _fits(own: Framework, name: str) -> bool:
     theirs = _prototype_primitive(name)
     if len(own.primitive) != len(theirs) or len(theirs) > MAX_MATCHED_SITES:
         return False
+    from pymatgen.analysis.structure_matcher import StructureMatcher  # few crystals come to this
+
     matcher = StructureMatcher(primitive_cell=False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

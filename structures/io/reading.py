@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, Literal, TextIO
 
 import numpy as np
-from pymatgen.io.cif import CifWriter
 
 from ionbridge.structures.io.file_text import MAX_FILE_MB, PACKED, open_text
 from ionbridge.structures.io.foreign_json import crystals_in_foreign_json, foreign_form
@@ -219,6 +218,8 @@ def write_cif(record: Crystal | Hop, path: PathLike) -> None:
     Occupancies of the images of a hop are one over their number: the ion is there once.
     """
     crystal = record if isinstance(record, Crystal) else _hop_as_crystal(record)
+    from pymatgen.io.cif import CifWriter  # its tables of space groups take a tenth of a second
+
     _write_text(Path(path), str(CifWriter(crystal.to_pymatgen())))
 
 
