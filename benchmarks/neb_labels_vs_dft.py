@@ -1,13 +1,16 @@
 """Our CHGNet NEB labels against published DFT-NEB barriers of the same material and path.
 
-    python -m benchmarks.neb_labels_vs_dft --data DIR
+    python -m benchmarks.neb_labels_vs_dft --data DIR [--pairs FILE]
+    ionbridge label neb FILE --calculator sevennet --out OTHER --max-atoms 200
+    python -m benchmarks.neb_labels_vs_dft --data DIR --other OTHER
 
 A label and a published hop are a pair when host framework, working ion and family agree, the host
 is as full of the ion, and the path is the same: straight distances agree, and so do the
 bond-valence barriers, computed in the same way on both (several paths of a tavorite have one
 length). Each is used once, the nearest first. The differences are the error of the method together
 with those of functional, magnetism and cell; the method's error is part of the uncertainty of every
-label.
+label. --pairs writes the paired labels, so that another potential can relax the same bands in the
+same cells; --other sets its labels beside them.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +26,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ionbridge.models.checkpoint import sha256
-from ionbridge.models.metrics import bootstrap, mae, spearman
+from ionbridge.models.metrics import bootstrap, mae, paired_bootstrap, spearman
 from ionbridge.models.transforms import LogShift
 from ionbridge.screening.labelling.bands.neb_labels import read_rows
 from ionbridge.structures.frameworks.family_names import canonical_family
 from ionbridge.structures.hops.hop_profile import profiled
-from ionbridge.structures.io.reading import hop_from_json
+from ionbridge.structures.io.reading import hop_from_json, write_json_lines
 from ionbridge.structures.records import Hop
 from ionbridge.structures.sources import neb_barriers
 
@@ -92,13 +96,45 @@ def scaled_out(
     return np.array([v / np.median((ours / dft)[own != g]) for v, g in zip(ours, own, strict=True)])
 
 
+def beside(
+    file: Path,
+    found: Sequence[tuple[Hop, Hop, float]],
+    score: Callable[[NDArray[np.float64]], dict[str, Any]],
+) -> dict[str, Any]:
+    """What another potential's bands are off, and what they change, on all pairs."""
+    rows = {row["id"]: row for row in read_rows(file) if row["status"] == "ok"}
+    (calculator,) = {row["calculator"] for row in rows.values()}
+    theirs = np.array([rows[label.id]["barrier_eV"] for label, _, _ in found], dtype=float)
+    ours = np.array([label.barrier_eV for label, _, _ in found], dtype=float)
+    dft = np.array([hop.barrier_eV for _, hop, _ in found], dtype=float)
+    groups = [hop.framework for _, hop, _ in found]
+    gap = paired_bootstrap(dft, theirs, ours, groups=groups)
+    seconds, calls = (
+        np.median([rows[label.id][key] for label, _, _ in found])
+        for key in ("cpu_s", "n_force_calls")
+    )
+    return {
+        f"{calculator}_neb": score(theirs)
+        | {
+            "minus_chgnet_mae_eV": [round(v, 3) for v in (gap.value, gap.lower, gap.upper)],
+            "barriers_eV": {label.id: rows[label.id]["barrier_eV"] for label, _, _ in found},
+            "cpu_s_a_hop_median": round(float(seconds), 1),
+            "force_calls_a_hop_median": round(float(calls)),
+        }
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder that holds neb_barriers/")
+    parser.add_argument("--pairs", type=Path, help="write the paired labels to this file")
+    parser.add_argument("--other", type=Path, help="the same hops as another potential labels them")
     args = parser.parse_args()
     rows = read_rows(LABELS)
     labels = [hop_from_json(row) for row in rows if row["status"] == "ok"]
     found = starter_pairs(args.data)
+    if args.pairs:
+        write_json_lines(args.pairs, [label for label, _, _ in found])
     ours = np.array([label.barrier_eV for label, _, _ in found], dtype=float)
     dft = np.array([hop.barrier_eV for _, hop, _ in found], dtype=float)
     bvse = np.array([label.extra["bvse_barrier_eV"] for label, _, _ in found], dtype=float)
@@ -134,6 +170,7 @@ def main() -> None:
         "median_ratio": round(float(np.median(ours / dft)), 3),
         "cpu_s_a_hop_median": round(float(np.median(seconds)), 1),
         "force_calls_a_hop_median": round(float(np.median(calls))),
+        **(beside(args.other, found, score) if args.other else {}),
         "pairs": [
             {
                 "label": label.id,
