@@ -245,7 +245,8 @@ def _input(given: Any, cifs: Path | None) -> Input:
         if column is None:
             raise InputError(
                 f"a DataFrame needs a column {' or '.join(STRUCTURE_COLUMNS)} (columns: "
-                f"{', '.join(map(str, given.columns))})"
+                f"{', '.join(map(str, given.columns))}); a table of compositions is given by its "
+                "path"
             )
         items = given[column].tolist()
         ids = given["id"].tolist() if "id" in given else [str(i) for i in given.index]
@@ -253,7 +254,13 @@ def _input(given: Any, cifs: Path | None) -> Input:
     if isinstance(given, list | tuple):
         if given and all(isinstance(item, str | PathLike) for item in given):
             return read_input([Path(item) for item in given], cifs)
-        return _records([_record(item, str(i)) for i, item in enumerate(given)])
+        records: list[Any] = []
+        for i, item in enumerate(given):
+            if isinstance(item, str | PathLike):
+                records += read_input([Path(item)], cifs).records
+            else:
+                records.append(_record(item, str(i)))
+        return _records(records)
     return _records([_record(given, "0")])
 
 

@@ -73,6 +73,7 @@ def adapt(
         if name not in task.known:
             known = ", ".join(("auto", *task.known))
             raise ValueError(f"unknown strategy {name!r}; known: {known}")
+    by_task = rule is None
     rule = rule or task.rule
     found: dict[str, Any] = {}
     stated: dict[str, Any] = {}
@@ -88,6 +89,8 @@ def adapt(
         errors = {name: task.error(value) for name, value in found.items()}
         stated[f"compared_mae{task.suffix}"] = {n: round(e, 4) for n, e in errors.items()}
         chosen = rule(errors)
+        if by_task and errors[chosen] > min(errors.values()):
+            stated["chosen_because"] = task.why(chosen)
     else:
         (chosen,) = names
     if chosen in task.slow or chosen not in found:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ionbridge.models.cross_validation import choose
+from ionbridge.models.calibration import ENOUGH_GROUPS
+from ionbridge.models.cross_validation import CLEARLY, WORTHWHILE, choose
 
 Rule = Callable[[Mapping[str, float]], str]
 """Cross-validated errors by strategy -> the strategy that is taken."""
@@ -37,6 +38,15 @@ class Task(ABC):
     def rule(self, errors: Mapping[str, float]) -> str:
         """The strategy of least cross-validated error, unless a simple one is as good."""
         return choose(errors, self.simple, self.stands)
+
+    def why(self, chosen: str) -> str:
+        """Why :attr:`rule` took a strategy whose error is not the least."""
+        if chosen == self.stands:
+            return (
+                f"with labels of fewer than {ENOUGH_GROUPS} frameworks it stays unless another's "
+                f"error is {100 * CLEARLY:.0f} % less"
+            )
+        return f"it is simple, and no other's error is {100 * WORTHWHILE:.0f} % less"
 
     @abstractmethod
     def out_of_fold(self, strategy: str, final: bool = True) -> Any:

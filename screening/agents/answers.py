@@ -289,11 +289,6 @@ def table_warnings(table: Table, page: Sequence[Row]) -> list[str]:
                 f"{column} is uncertain by {sorted(values)[len(values) // 2]:.1f} decades (median, "
                 "one sigma): rows closer than that cannot be told apart"
             )
-    if any(row.get("log10_conductivity_S_cm") and row.get("carrier") for row in page):
-        warnings.append(
-            "conductivity assumes one carrier per formula unit unless the crystal is disordered: "
-            "an upper bound for stoichiometric crystals"
-        )
     return warnings
 
 

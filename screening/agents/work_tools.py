@@ -274,6 +274,8 @@ def checked(kind: type[given.T], values: object, what: str) -> given.T:
             found.append(f"{place}: {'unknown argument' if is_unknown else message}")
         n_more = len(problems) - len(found)
         more = f"; and {n_more} more" if n_more else ""
+        if any(len(p["loc"]) == 1 and p["type"] == "extra_forbidden" for p in problems):
+            more += f" (known: {', '.join(kind.model_fields)})"
         raise InputError(f"{what}: {'; '.join(found)}{more}") from None
 
 

@@ -99,7 +99,7 @@ class PrescreenSettings:
             of the anions' charge (0.05 takes what refined occupancies leave).
         min_log10_conductivity_S_cm: Discard an electrolyte of which the model of measured
             compositions expects less at room temperature. Electrodes, and ions other than Li and
-            Na, go on. -6 loses 2 % of the measured conductors above 1e-4 S/cm, -5 loses 9 %
+            Na, go on. -6 loses 2 % of the measured conductors above 1e-4 S/cm, -5 loses 8 %
             (docs/validation.md).
     """
 

@@ -107,8 +107,9 @@ def add(commands: Any) -> None:
 def _data_list(args: argparse.Namespace) -> int:
     from ionbridge.structures.sources.catalogue import SOURCES
 
+    width = max(map(len, SOURCES))
     for source in SOURCES.values():
-        print(f"{source.name:24s} {source.title} ({source.licence})")
+        print(f"{source.name:{width}s} {source.title} ({source.licence})")
     return USABLE
 
 

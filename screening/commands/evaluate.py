@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,8 @@ def _run(args: argparse.Namespace) -> int:
     result = evaluate(data, predictions)
     write_json(args.out, result)
     say(f"wrote {args.out} ({result['n_predicted']} of {result['n']} labelled rows predicted)")
+    if result["mae"]["value"] is not None:
+        say(_errors(result))
     if result["n_bounds"]:
         kept = result["bounds_kept"]
         share = "none of them predicted" if kept is None else f"{100 * kept:.0f} % of them kept"
@@ -64,3 +67,18 @@ def _run(args: argparse.Namespace) -> int:
             f"{predictions.model} was trained on: their errors say little about new ones"
         )
     return status(result["n_predicted"], predictions.rows)
+
+
+def _errors(result: Mapping[str, Any]) -> str:
+    """The error with its interval, beside those of the simple models."""
+
+    def words(scores: Mapping[str, Any]) -> str:
+        value, lower, upper = (scores["mae"][end] for end in ("value", "lower", "upper"))
+        if value is None:
+            return "unknown"
+        return f"{value:.2f}" + ("" if lower is None else f" [{lower:.2f}, {upper:.2f}]")
+
+    unit = "eV" if result["quantity"] == "migration_barrier" else "decades"
+    simple = ", ".join(f"{name} {words(scores)}" for name, scores in result["baselines"].items())
+    beside = f"; learnt from the other rows: {simple}" if simple else ""
+    return f"mean absolute error {words(result)} {unit} [95 %]{beside}"

@@ -134,6 +134,8 @@ def _say_choice(card: dict[str, Any]) -> None:
         return
     errors = ", ".join(f"{n} {e:.2f}" for n, e in sorted(compared.items(), key=lambda c: c[1]))
     say(f"{chosen} chosen; errors in {unit}, out of fold: {errors}")
+    if why := card.get("chosen_because"):
+        say(f"{chosen} is not the least of them: {why}")
     simplest = next(name for name in ("family_mean", "mean") if name in compared)
     rule = compared[simplest]
     if rule and chosen != simplest:

@@ -92,9 +92,10 @@ def _models_list(args: argparse.Namespace) -> int:
         return USABLE
     if not entries:
         raise InputError(f"no entry gives {gives}")
+    width = max(len(entry.name) for entry in entries)
     for entry in entries:
         errors = [
-            f"+-{error.std:.2g} {quantity(name).unit}"
+            f"+-{error.std:.2g} {quantity(name).unit}" if error.std else "exact"
             for name in entry.outputs
             if (error := entry.error_of(name, ())) is not None
         ]
@@ -102,7 +103,9 @@ def _models_list(args: argparse.Namespace) -> int:
         where = "" if entry.origin in ("built in", "shipped") else f" [{entry.origin}]"
         missing = f" [{entry.unavailable}]" if entry.unavailable else ""
         needs, gives_all = " + ".join(entry.inputs), " + ".join(entry.outputs)
-        line = f"{entry.name:24s} {entry.kind:10s} {needs} -> {gives_all}{stated}{where}{missing}"
+        line = (
+            f"{entry.name:{width}s} {entry.kind:10s} {needs} -> {gives_all}{stated}{where}{missing}"
+        )
         print(for_terminal(line))
     if any(entry.errors for entry in entries):
         say(

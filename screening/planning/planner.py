@@ -280,6 +280,9 @@ class Plan:
     wanted: tuple[WantedLabel, ...] = ()
     conditions: Mapping[str, list[float]] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return f"Plan({self.goal}, {self.unit}: {self.why})"
+
     def _repr_html_(self) -> str:
         chains = ([self.chosen] if self.chosen else []) + list(self.runners_up)
         rows = {

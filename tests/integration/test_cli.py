@@ -60,7 +60,7 @@ def test_predict_crystals_of_a_folder(tmp_path: Path, tiny_model: Path, capsys: 
     assert "found crystals: 2 CIF" in capsys.readouterr().err
 
 
-def test_predict_and_evaluate_hops(tmp_path: Path, tiny_model: Path) -> None:
+def test_predict_and_evaluate_hops(tmp_path: Path, tiny_model: Path, capsys: Capture) -> None:
     hops = tmp_path / "hops.jsonl.gz"
     write_json_lines(hops, tiny_hops())
     model = ["--model", str(tiny_model), "--workers", "0"]
@@ -70,6 +70,9 @@ def test_predict_and_evaluate_hops(tmp_path: Path, tiny_model: Path) -> None:
     scores = json.loads((tmp_path / "e.json").read_text())
     assert scores["quantity"] == "migration_barrier"
     assert scores["n"] == scores["n_predicted"] == len(tiny_hops())
+    said = capsys.readouterr().err
+    assert f"mean absolute error {scores['mae']['value']:.2f} [" in said
+    assert "; learnt from the other rows: global_mean unknown" in said  # two frameworks are too few
     assert {"value", "lower", "upper"} == set(scores["mae"])
 
 

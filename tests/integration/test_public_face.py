@@ -41,6 +41,13 @@ def test_any_form_of_a_crystal_gives_the_same_row(tmp_path, structure):
     assert others[-1]["id"].tolist() == ["mine"]
 
 
+def test_structures_and_files_in_one_list(tmp_path, structure):
+    write_cif(PROTOTYPES["LiCoO2-layered"].build(), tmp_path / "c.cif")
+    found = ib.predict([structure, tmp_path / "c.cif", str(tmp_path)])
+    assert found["id"].tolist() == ["0", "c", "c"]
+    assert found["formula"].tolist() == ["LiFePO4", "LiCoO2", "LiCoO2"]
+
+
 def test_hops_and_their_labels(tmp_path):
     hops = tiny_hops()
     found = ib.predict(hops)
@@ -111,3 +118,5 @@ def test_everything_shows_itself_in_a_notebook(structure, tmp_path):
     plan = ib.plan("conductivity", str(tmp_path / "c.cif"))
     assert plan.chosen.words.replace(">", "&gt;") in plan._repr_html_()
     assert "S/cm" in plan._repr_html_()
+    assert plan.chosen.words in repr(plan)
+    assert len(repr(plan)) < 1000

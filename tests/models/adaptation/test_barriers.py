@@ -100,8 +100,18 @@ def test_auto_compares_all_and_says_so(base: Base) -> None:
     compared = card["compared_mae_eV"]
     assert set(compared) == set(BarrierTask.candidates)
     assert card["strategy"] == choose(compared, SIMPLE)
+    assert ("chosen_because" in card) == (compared[card["strategy"]] > min(compared.values()))
     assert model.card_ == card
     assert np.isfinite(model.predict(HOPS).mean).all()
+
+
+def test_why_a_strategy_of_more_error_is_taken(base: Base) -> None:
+    _, card = adapt(HOPS[:5], base, ("family_mean", "trees"), max, n_folds=2, device="cpu")
+    assert "chosen_because" not in card  # a rule of the caller's has its own reasons
+    task = BarrierTask(HOPS[:5], base, n_members=2, n_folds=2, device="cpu")
+    task.stands = "physics_fed"
+    assert "fewer than 20 frameworks" in task.why("physics_fed")
+    assert "2 % less" in task.why("family_mean")
 
 
 class Counted:

@@ -107,6 +107,12 @@ def _model_in(kind: Any) -> Any:
     return next(filter(None, map(_model_in, get_args(kind))), None)
 
 
+def test_an_unknown_argument_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(InputError, match=r"path: unknown argument.*\(known: inputs, ") as caught:
+        checked(Predict, {"path": "crystals"}, "predict")
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

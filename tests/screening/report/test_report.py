@@ -14,6 +14,7 @@ from ionbridge.models.barriers.hop_model import HopEnergies
 from ionbridge.screening.campaign.hop_paths import TopHops
 from ionbridge.screening.campaign.ranking import rank
 from ionbridge.screening.campaign.settings import CampaignSettings
+from ionbridge.screening.cell.parameters import CATHODE_DIFFUSIVITY
 from ionbridge.screening.cell.service import AGEING_COLUMNS
 from ionbridge.screening.cell.settings import CellSettings
 from ionbridge.screening.cell.stage import (
@@ -100,7 +101,7 @@ def unpacked(html: str) -> dict[str, Any]:
 def in_cell(rows: list[Row], **ageing: Any) -> CellStage:
     """Rows in a cell whose specific energy is all that is known."""
     added = {**dict.fromkeys(CELL_COLUMNS), "cell_status": "ok", "cell_value": 1e-15}
-    added["cell_value_kind"] = "chemical, D"
+    added["cell_value_kind"] = f"chemical, {CATHODE_DIFFUSIVITY}"
     energy = {column("specific_energy"): 150.26, column("specific_energy", std=True): 12.345}
     grid = np.array([-16.0, -15.0])
     flat = {kpi: np.ones(2) for kpi in KPIS}
@@ -108,7 +109,7 @@ def in_cell(rows: list[Row], **ageing: Any) -> CellStage:
         rows=[{**added, **energy, **given} for given in rows],
         columns=CELL_COLUMNS,
         curves={BASE: {"charge_Ah": [0.0, 1.0], "voltage_V": [4.0, 3.0]}},
-        responses={"electrode": Response("D", grid, flat, flat, {}, -16.0)},
+        responses={"electrode": Response(CATHODE_DIFFUSIVITY, grid, flat, flat, {}, -16.0)},
         base=energy,
         ageing={**dict.fromkeys(AGEING_COLUMNS), **ageing},
     )
@@ -274,6 +275,8 @@ def test_what_is_to_be_known_of_a_candidate_in_the_cell_is_shown() -> None:
     cell = in_cell([row(0, cell_reason="outside <all> domains"), row(1)])
     html = page(cell.rows, cell)
     assert html.count("outside &lt;all&gt; domains") == 1
+    assert re.search(r"1e-15 m²/s <span", html)
+    assert "from (cm²/s):" in html
 
 
 def test_a_spread_has_two_digits_and_its_value_no_more() -> None:
