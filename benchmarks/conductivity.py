@@ -6,8 +6,9 @@ Every row is predicted by models that saw neither its paper nor its composition.
 are predicted as crystals, as `predict` does. Baselines on the same rows: the median of the
 training labels, the median of the training labels of the row's family, extra trees on the
 composition alone, and the hop network alone. Bounds are learnt from as bounds and not scored.
-Every crystal stands there a second time as an ordered cell, as computed crystals are: what combines
-both sources is learnt from both forms and tested on both.
+Every crystal stands there a second time as an ordered cell, as computed crystals are, and every
+measured composition as the computed cells of the Materials Project with its formula: trees and what
+combines both sources are learnt from all forms and tested on each.
 Beyond that, all rows that hold an element are predicted by models that have never seen it: what is
 learnt of the errors there is tested on elements that it was not learnt from. The work folder keeps
 what the hops say and what is predicted without an element, so that a run goes on.
@@ -57,7 +58,12 @@ from ionbridge.structures.features.splits import GroupedKFold
 from ionbridge.structures.hops.sites import find_hops
 from ionbridge.structures.io.tables import ConductivityRow, composition_key
 from ionbridge.structures.records import Crystal, Label, UnusableStructureError
-from ionbridge.structures.sources import conductivity_extra, na_conductivity, obelix
+from ionbridge.structures.sources import (
+    conductivity_extra,
+    materials_project,
+    na_conductivity,
+    obelix,
+)
 from ionbridge.structures.transport.closed_forms import decades_per_eV
 
 RESULT = Path(__file__).parent / "results" / "conductivity.json"
@@ -65,9 +71,12 @@ HELD_OUT = RESULT.with_name("conductivity_held_out.csv")
 PARTS = ("estimate", "composition model", "hop network")
 ROOM_K = (288.0, 308.0)
 WARM_K = 330.0
+ORDERED = "ordered"
 LOWEST = -12.0
 """log10 S/cm; lower values of the compilations are extrapolations from high temperatures."""
 N_FOLDS = 10
+N_COMPUTED = 2
+"""Most computed cells that a measured composition stands in."""
 FEWEST_ATOMS = 24
 """A disordered primitive cell with fewer atoms is doubled before it is ordered."""
 ELEMENTS = ("P", "S", "Cl", "Ti", "Zr", "La", "Ge", "Sn")
@@ -129,6 +138,36 @@ def doubled(crystal: Crystal) -> Crystal:
         species=crystal.species * 2,
         frac=np.concatenate([crystal.frac, other]) / size,
     )
+
+
+def as_form(row: ConductivityRow, cell: Crystal) -> ConductivityRow:
+    """A measured row as `predict` sees it in another cell: label and paper are those of the row."""
+    return replace(
+        table_row(cell),
+        id=f"{row.id} {cell.id}",
+        doi=source_group(row),
+        family=row.family,
+        label=row.label,
+        measured_composition=row.composition,
+    )
+
+
+def computed_cells(data: Path, rows: Rows) -> list[tuple[int, Crystal]]:
+    """Computed cells of measured formulas, the smallest ones, each with the index of its row."""
+    own: dict[Any, list[int]] = {}
+    for i, row in enumerate(rows):
+        own.setdefault(composition_key(row.composition), []).append(i)
+    found: dict[Any, list[Crystal]] = {}
+    for crystal in materials_project.load_pool(data).records:
+        key = composition_key(crystal.composition)
+        if key in own:
+            found.setdefault(key, []).append(crystal)
+    return [
+        (i, replace(crystal, working_ion=conductor_ion(rows[i])))
+        for key, crystals in found.items()
+        for crystal in sorted(crystals, key=lambda c: (c.n_sites, c.id))[:N_COMPUTED]
+        for i in own[key]
+    ]
 
 
 def by_fold(rows: Rows, predict: Callable[[NDArray[np.intp], NDArray[np.intp]], Floats]) -> Floats:
@@ -204,7 +243,7 @@ def hop_results(
 
 
 def without_element(
-    trees: ConductivityTrees, rows: Rows, true: Floats, side: NDArray[np.int_], element: str
+    trees: ConductivityTrees, rows: Rows, forms: Rows, element: str
 ) -> dict[str, list[float]]:
     """Mean and spread of every row that holds an element, by committees that never saw it.
 
@@ -213,78 +252,41 @@ def without_element(
     Args:
         trees: The shipped model: settings, calibration.
         rows: All rows.
-        true: (n,) labels, log10 S/cm.
-        side: (n,) which of them are bounds.
+        forms: Their further forms.
         element: Left out.
     """
-    holds = np.array([element in {str(e) for e in row.composition} for row in rows])
-    ions = np.array([conductor_ion(row) for row in rows])
     result: dict[str, list[float]] = {}
-    for ion in sorted(set(ions)):
-        test = [row for row, own in zip(rows, (ions == ion) & holds, strict=True) if own]
-        train = (ions == ion) & ~holds
-        known = [row for row, own in zip(rows, train, strict=True) if own]
+    for ion in sorted({conductor_ion(row) for row in rows}):
+        test = [row for row in rows if conductor_ion(row) == ion and row.composition[element]]
+        known = [
+            row
+            for row in (*rows, *forms)
+            if conductor_ion(row) == ion and not row.composition[element]
+        ]
         if not test or len(known) < N_FOLDS:
             continue
-        found = trees.relearnt(ion, known, true[train], side[train]).predict(test)
+        value = np.array([label_of(row).value for row in known])
+        side = np.array([SIDE[label_of(row).bound] for row in known])
+        found = trees.relearnt(ion, known, value, side).predict(test)
         for row, mean, std in zip(test, found.mean, found.std, strict=True):
             result[row.id] = [float(mean), float(std)]
     return result
-
-
-def held_out_as_ordered(
-    trees: ConductivityTrees,
-    rows: Rows,
-    own: Sequence[int],
-    cells: Sequence[Crystal],
-    inside: NDArray[np.bool_],
-) -> list[CompositionResult]:
-    """What measured compositions say of some rows, each given as an ordered cell.
-
-    The committees saw neither the paper nor the composition, the row's or the cell's; kernels and
-    calibration are those of the model.
-
-    Args:
-        trees: Model of all rows.
-        rows: All labelled rows.
-        own: Indices of those that are predicted.
-        cells: Their crystals.
-        inside: (n_rows,) whether a row lies in the domain of the others.
-    """
-    value = np.array([label_of(row).value for row in rows])
-    side = np.array([SIDE[label_of(row).bound] for row in rows])
-    key = np.array([str(composition_key(row.composition)) for row in rows])
-    lithium = np.array([conductor_ion(row) == "Li" for row in rows])
-    tables = {i: table_row(crystal) for i, crystal in zip(own, cells, strict=True)}
-    result: dict[int, CompositionResult] = {}
-    for fold in GroupedKFold(N_FOLDS, 0, source_group).split(rows):
-        test = [int(i) for i in fold.test if int(i) in tables]
-        if not test:
-            continue
-        known = {*key[test], *(str(composition_key(tables[i].composition)) for i in test)}
-        train = [int(i) for i in fold.train if lithium[i] and key[i] not in known]
-        model = trees.relearnt("Li", [rows[i] for i in train], value[train], side[train])
-        found = model.predict([tables[i] for i in test])
-        for i, mean, std in zip(test, found.mean, found.std, strict=True):
-            result[i] = CompositionResult(float(mean), float(std), bool(inside[i]))
-    return [result[i] for i in own]
 
 
 Far = tuple[int, CompositionResult, str]
 
 
 def far_rows(
-    trees: ConductivityTrees, rows: Rows, true: Floats, exact: NDArray[np.bool_], kept: Path | None
+    trees: ConductivityTrees, rows: Rows, forms: Rows, exact: NDArray[np.bool_], kept: Path | None
 ) -> list[Far]:
     """Index, prediction and element of every labelled row by models without one of its elements."""
-    side = np.array([SIDE[label_of(row).bound] for row in rows])
     known = {r["element"]: r["found"] for r in json_lines.read(kept)} if kept else {}
     named = [row.id for row, own in zip(rows, exact, strict=True) if own]
     scored = {name: k for k, name in enumerate(named)}
     result: list[Far] = []
     for element in ELEMENTS:
         if element not in known:
-            known[element] = without_element(trees, rows, true, side, element)
+            known[element] = without_element(trees, rows, forms, element)
             if kept:
                 json_lines.append(kept, {"element": element, "found": known[element]})
         result += [
@@ -299,15 +301,14 @@ Fitted = tuple[list[HopNetworkResult | None], list[CompositionResult], Floats, l
 """Hops, compositions, labels and papers that the estimate is fitted to."""
 
 
-def ordered_cells(rows: Rows, chosen: NDArray[np.intp]) -> dict[int, Crystal]:
-    """An ordered cell of every chosen row with a crystal, by index; a refused one is named."""
+def ordered_cells(rows: Rows) -> dict[int, Crystal]:
+    """An ordered cell of every row with a crystal, by index; a refused one is named."""
     result: dict[int, Crystal] = {}
-    for i in chosen:
-        crystal = rows[i].crystal
-        if crystal is None:
+    for i, row in enumerate(rows):
+        if row.crystal is None:
             continue
         try:
-            result[int(i)] = approximant(replace(crystal, id=rows[i].id))
+            result[i] = approximant(replace(row.crystal, id=row.id))
         except UnusableStructureError as error:
             print(f"not ordered: {error}")
     return result
@@ -337,6 +338,16 @@ def ordered_scores(estimate: ConductionEstimate, both: Fitted, n: int) -> dict[s
         gap = (value - true)[by_hops]
         result[name]["bias"] = round(float(gap.mean()), 2)
     return result
+
+
+def computed_values(
+    rows: Rows, computed: Sequence[tuple[int, Crystal]], found: Floats
+) -> tuple[Floats, Floats, list[str]]:
+    """Labels, predictions and papers of values of which a computed cell was predicted."""
+    own = [k for k, (i, _) in enumerate(computed) if label_of(rows[i]).bound == "="]
+    index = [computed[k][0] for k in own]
+    true = np.array([label_of(rows[i]).value for i in index])
+    return true, found[own], [source_group(rows[i]) for i in index]
 
 
 def beyond_elements(
@@ -385,14 +396,22 @@ def main() -> None:
     if args.work:
         args.work.mkdir(parents=True, exist_ok=True)
     rows = [as_crystal(row) for row in training_rows(args.data)]
-    labels = [label_of(row) for row in rows]
-    trees = load(DEFAULTS["conductivity"])
-    if not args.shipped_trees:
-        trees = ConductivityTrees().fit(rows, labels)
     true = np.array([label_of(row).value for row in rows])
     exact = np.array([label_of(row).bound == "=" for row in rows])
-    mean, std = trees.out_of_fold(rows, labels)
-    print(f"{len(rows)} rows, {exact.sum()} values", flush=True)
+    cells = ordered_cells(rows)
+    own_cells = [i for i in cells if exact[i]]
+    computed = computed_cells(args.data, rows)
+    forms = [
+        *(as_form(rows[i], replace(cell, id=ORDERED)) for i, cell in cells.items()),
+        *(as_form(rows[i], cell) for i, cell in computed),
+    ]
+    learnt = [*rows, *forms]
+    labels = [label_of(row) for row in learnt]
+    trees = load(DEFAULTS["conductivity"])
+    if not args.shipped_trees:
+        trees = ConductivityTrees().fit(learnt, labels)
+    mean, std = trees.out_of_fold(learnt, labels)
+    print(f"{len(rows)} rows, {exact.sum()} values, {len(forms)} further forms", flush=True)
     hops = hop_results([row.crystal for row in rows], args.work and args.work / "hops.jsonl")
     print(f"{sum(h is not None for h in hops)} crystals with hops", flush=True)
 
@@ -403,14 +422,13 @@ def main() -> None:
     ]
     papers = [source_group(rows[i]) for i in scored]
     estimate = ConductionEstimate()
-    cells = ordered_cells(rows, scored)
-    own_cells = [int(i) for i in scored if i in cells]
     ordered_hops = hop_results(
         [cells[i] for i in own_cells], args.work and args.work / "ordered_hops.jsonl"
     )
-    ordered_compositions = held_out_as_ordered(
-        trees, rows, own_cells, [cells[i] for i in own_cells], inside
-    )
+    at = {i: len(rows) + k for k, i in enumerate(cells)}
+    ordered_compositions = [
+        CompositionResult(float(mean[at[i]]), float(std[at[i]]), bool(inside[i])) for i in own_cells
+    ]
     print(f"{sum(h is not None for h in ordered_hops)} ordered cells with hops", flush=True)
     energies = [
         (rows[i].extra["activation_energy"].value, true[i])
@@ -418,7 +436,7 @@ def main() -> None:
         if "activation_energy" in rows[i].extra
     ]
     estimate.fit_activation_energies(*np.array(energies).T[::-1])
-    far = far_rows(trees, rows, true, exact, args.work and args.work / "without_element.jsonl")
+    far = far_rows(trees, rows, forms, exact, args.work and args.work / "without_element.jsonl")
     n = len(scored)
     both = (
         [*(hops[i] for i in scored), *ordered_hops],
@@ -429,7 +447,8 @@ def main() -> None:
     estimate.fit(*both, [(i, c) for i, c, _ in far])
     print(estimate, flush=True)
 
-    found = estimate.out_of_fold_[:n]
+    found_all = estimate.out_of_fold_
+    found = found_all[:n]
     columns = {
         "constant": by_fold(rows, lambda tr, te: np.full(len(te), np.median(true[tr])))[scored],
         "family median": by_fold(rows, lambda tr, te: family_median(rows, true, tr, te))[scored],
@@ -453,9 +472,11 @@ def main() -> None:
                 obelix.TABLE_FILE,
                 na_conductivity.TABLE_FILE,
                 conductivity_extra.TABLE_FILE,
+                materials_project.POOL_FILE,
             )
         },
         "n_rows": len(rows),
+        "n_further_forms": len(forms),
         "settings": asdict(CommitteeSettings()),
         "estimate": asdict(estimate),
     }
@@ -470,17 +491,27 @@ def main() -> None:
         }
         print(name, json.dumps(results[name], indent=1), flush=True)
     results["ordered cells"] = ordered_scores(estimate, both, n)
+    results["computed cells"] = {
+        "composition model": scores(*computed_values(rows, computed, mean[-len(computed) :]))
+    }
     print(json.dumps(results["ordered cells"], indent=1), flush=True)
     results["an element never seen"] = beyond_elements(estimate, both, far)
     print(json.dumps(results["an element never seen"], indent=1))
-    results["activation_energy"] = energy_scores(estimate, rows, mean)
+    results["activation_energy"] = energy_scores(estimate, rows, mean[: len(rows)])
     print(results["activation_energy"])
     results["above room temperature"] = warm_scores(
         args.data, estimate, [rows[i] for i in scored], columns["estimate"]
     )
     print(results["above room temperature"])
     RESULT.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    write_held_out([rows[i].id for i in scored], columns)
+    write_held_out(
+        [*(rows[i].id for i in scored), *(f"{rows[i].id} {ORDERED}" for i in own_cells)],
+        {
+            "estimate": np.array([f.mean for f in found_all]),
+            "composition model": np.array([c.mean for c in both[1]]),
+            "hop network": estimate.hops_out_of_fold_,
+        },
+    )
     if args.ship:
         folders = [args.ship / DEFAULTS[name] for name in ("conductivity", "conduction")]
         trees.save(folders[0], card(results, rows))
@@ -500,7 +531,10 @@ def main() -> None:
 
 
 def write_held_out(ids: Sequence[str], columns: dict[str, Floats]) -> None:
-    """Predictions of every row by models that saw neither its paper nor its composition."""
+    """Predictions of every row by models that saw neither its paper nor its composition.
+
+    A crystal as an ordered cell has the row's id with ``ordered`` behind it.
+    """
     with HELD_OUT.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["id", *PARTS])
@@ -609,7 +643,7 @@ def warm_scores(
     return result
 
 
-def trained_on(rows: Rows) -> dict[str, Any]:
+def trained_on(rows: Rows, n_forms: int) -> dict[str, Any]:
     return {
         "data": [
             {
@@ -618,9 +652,15 @@ def trained_on(rows: Rows) -> dict[str, Any]:
                 "citation": s.citation,
                 "licence": s.licence,
             }
-            for s in (obelix.SOURCE, na_conductivity.SOURCE, conductivity_extra.SOURCE)
+            for s in (
+                obelix.SOURCE,
+                na_conductivity.SOURCE,
+                conductivity_extra.SOURCE,
+                materials_project.SOURCES[0],
+            )
         ],
         "n_rows": len(rows),
+        "n_further_forms": n_forms,
         "n_papers": len({source_group(row) for row in rows}),
         "n_bounds": sum(label_of(row).bound != "=" for row in rows),
         "methods": ["experiment"],
@@ -645,7 +685,7 @@ def card(results: dict[str, Any], rows: Rows) -> dict[str, Any]:
         "working_ions": ["Li", "Na"],
         "families": sorted({str(row.family) for row in rows if row.family}),
         "trained_on": {
-            **trained_on(rows),
+            **trained_on(rows, results["n_further_forms"]),
             "base_systems": sorted({row.composition.reduced_formula for row in rows}),
         },
         "validation": {
@@ -675,7 +715,7 @@ def estimate_card(results: dict[str, Any], rows: Rows) -> dict[str, Any]:
         "method": "combination of least variance of the calibrated hop network and the model of "
         "measured compositions; Meyer-Neldel line for the activation energy",
         "working_ions": ["Li", "Na"],
-        "trained_on": trained_on(rows),
+        "trained_on": trained_on(rows, results["n_further_forms"]),
         "validation": {
             "protocol": PROTOCOL,
             **{

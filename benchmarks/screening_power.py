@@ -11,8 +11,8 @@ estimate, by its parts, and by single rules.
 Computed crystals are ordered and measured fast conductors mostly are not, so that disorder alone
 tells them apart. The fair trial hides every measured conductor as an ordered crystal: a disordered
 one as an ordered approximant (whole atoms by annealed swaps on the point-charge energy), predicted
-from that cell alone by committees that saw neither paper nor composition (the few numbers that
-combine both sources saw them). What the hops say of a crystal is kept in the work folder.
+from that cell alone (`benchmarks.conductivity`, which runs first). What the hops say of a crystal
+of the pool is kept in the work folder.
 
 What a first stage (``prescreen`` of a campaign) loses: the share of measured superionics of Li and
 Na that its thresholds discard, beside the share of the pool's electrolytes; were it to ask for the
@@ -39,11 +39,9 @@ from sklearn.metrics import roc_auc_score
 from benchmarks import json_lines
 from benchmarks.conductivity import (
     N_FOLDS,
+    ORDERED,
     PARTS,
-    approximant,
     as_crystal,
-    held_out_as_ordered,
-    held_out_domain,
     held_out_estimates,
     label_of,
     training_rows,
@@ -349,30 +347,13 @@ def main() -> None:
     said = np.isfinite(in_pool["estimate"])
     in_pool = {name: values[said] for name, values in in_pool.items()}
 
-    given: list[Crystal] = []
-    cells: list[Crystal] = []
-    own: list[int] = []
-    for i, row in enumerate(rows):
-        if row.crystal is None or label_of(row).bound != "=":
-            continue
-        crystal = replace(row.crystal, id=row.id, working_ion="Li")
-        try:
-            cells.append(approximant(crystal))
-        except UnusableStructureError as error:
-            print(f"left out: {error}")
-            continue
-        own.append(i)
-        given.append(crystal)
-    fast = np.array([label_of(rows[i]).value > SUPERIONIC for i in own])
     held_out = held_out_estimates()
-    as_given = {name: np.array([held_out[crystal.id][name] for crystal in given]) for name in PARTS}
-    cell_hops = hop_rows(cells, args.work / "approximants.jsonl")
-    as_ordered = combined(
-        cells,
-        cell_hops,
-        held_out_as_ordered(
-            load(DEFAULTS["conductivity"]), rows, own, cells, held_out_domain(rows)
-        ),
+    own = [i for i, row in enumerate(rows) if f"{row.id} {ORDERED}" in held_out]
+    given = [replace(c, working_ion="Li") for c in (rows[i].crystal for i in own) if c is not None]
+    fast = np.array([label_of(rows[i]).value > SUPERIONIC for i in own])
+    as_given, as_ordered = (
+        {name: np.array([held_out[f"{rows[i].id}{form}"][name] for i in own]) for name in PARTS}
+        for form in ("", f" {ORDERED}")
     )
     soft = "single rule: softest anions"
     as_given[soft] = as_ordered[soft] = np.array([anion_softness(c) for c in given])
@@ -389,7 +370,7 @@ def main() -> None:
         "n_pool": int(said.sum()),
         "n_pool_asked": len(pool),
         "n_pool_whole": len(li),
-        "n_approximants_with_hops": sum("reason" not in cell_hops[c.id] for c in cells),
+        "n_approximants_with_hops": int(np.isfinite(as_ordered["hop network"]).sum()),
     }
     results["as measured"], _ = trial(as_given, with_disorder, fast, each)
     results["ordered approximants"], curves = trial(as_ordered, in_pool, fast, each)

@@ -114,6 +114,8 @@ class ConductivityRow:
         doi: Source of the row.
         extra: The other columns that hold something.
         notes: What is to be known of how the row was read.
+        measured_composition: What was measured, where the row is another form of it: an ordered
+            cell of a disordered crystal, a computed cell.
     """
 
     id: str
@@ -127,6 +129,7 @@ class ConductivityRow:
     doi: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    measured_composition: Composition | None = None
 
 
 def is_conductivity_table(columns: Sequence[str]) -> bool:

@@ -243,3 +243,28 @@ def test_out_of_fold_predictions_saw_neither_paper_nor_composition(
     assert (spread > 0).all()
     with pytest.raises(ValueError, match="not the rows"):
         fitted.out_of_fold(rows[1:], labels[1:])
+
+
+def test_further_forms_of_a_composition_are_out_of_its_fold() -> None:
+    """A computed cell with a label of its own paper tells nothing of the same composition."""
+    rows, labels = data()
+    asked = rows[0]
+    rounded = asked.composition + Composition({"Li": 0.1})
+    wrong = law(asked) - 10.0
+
+    def held_out(measured: Composition | None) -> float:
+        forms = [
+            replace(
+                asked,
+                id=f"form-{k}",
+                doi=f"10.2/{k}",
+                composition=rounded,
+                measured_composition=measured,
+            )
+            for k in range(6)
+        ]
+        every, all_labels = [*rows, *forms], [*labels, *[label(wrong)] * 6]
+        mean, _ = ConductivityTrees(FEW).fit(every, all_labels).out_of_fold(every, all_labels)
+        return float(mean[0])
+
+    assert held_out(None) < held_out(asked.composition) - 2.0

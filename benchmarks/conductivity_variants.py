@@ -1,0 +1,358 @@
+"""What was tried to predict measured conductivities better, each variant on the same folds.
+
+    python -m benchmarks.conductivity_variants --data DIR --work DIR
+
+Extremely randomised trees on composition, space group and cell stand for the composition model:
+a variant changes what they learn from, what they see, or the learner. Papers are kept together and
+no composition of a fold is in its training, in three dealings of ten folds. Scored are measured
+crystals as refined, as ordered cells and as computed cells of their formula, and all rows; for
+sodium, rows that are not NASICON. The work folder is that of `benchmarks.conductivity`, which runs
+first: it keeps what the hops say.
+Writes benchmarks/results/conductivity_variants.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pymatgen.core import Composition
+from sklearn.ensemble import ExtraTreesRegressor
+
+from benchmarks.conductivity import (
+    N_FOLDS,
+    ORDERED,
+    ROOM_K,
+    as_crystal,
+    as_form,
+    computed_cells,
+    hop_results,
+    label_of,
+    ordered_cells,
+    training_rows,
+)
+from ionbridge.models.conductors.conduction_estimate import (
+    ROOM_TEMPERATURE_K,
+    ConductionEstimate,
+    HopNetworkResult,
+)
+from ionbridge.models.conductors.conductivity import (
+    SCALE,
+    SIDE,
+    composition_keys,
+    source_group,
+)
+from ionbridge.models.library import DEFAULTS, load
+from ionbridge.models.metrics import mae, spearman
+from ionbridge.models.regressors.boosting import Boosting
+from ionbridge.models.regressors.committee import MAX_SEARCH_ROWS, CommitteeSettings
+from ionbridge.models.regressors.gaussian_process import PathProcess
+from ionbridge.structures.chemistry.magpie import magpie_statistics
+from ionbridge.structures.features.conductor_descriptors import (
+    CELL_FEATURES,
+    OPTIONAL_BLOCKS,
+    SPACE_GROUP_FEATURES,
+    conductor_descriptors,
+    conductor_ion,
+    known_blocks,
+)
+from ionbridge.structures.features.descriptors import ANIONS
+from ionbridge.structures.features.splits import GroupedKFold
+from ionbridge.structures.io.tables import ConductivityRow, composition_key
+from ionbridge.structures.records import Crystal
+from ionbridge.structures.sources import conductivity_extra
+from ionbridge.structures.transport.closed_forms import decades_per_eV
+
+RESULT = Path(__file__).parent / "results" / "conductivity_variants.json"
+DEALINGS = (1, 2, 3)
+UNKNOWN = -1.0
+"""Stands for a column that a row does not have."""
+BOND = 1.3
+"""Anions within so many shortest distances are neighbours of an ion."""
+SETTINGS = CommitteeSettings()
+Floats = NDArray[np.float64]
+Learner = Callable[[Floats, Floats, Floats, int], Floats]
+"""Training columns and targets, columns that are asked for, seed -> predictions."""
+
+
+def blocks(rows: Sequence[ConductivityRow], elements: Sequence[str]) -> Floats:
+    """Composition, and space group and cell where known."""
+    sizes = dict(zip(OPTIONAL_BLOCKS, (len(SPACE_GROUP_FEATURES), len(CELL_FEATURES)), strict=True))
+    n_bare = len(conductor_descriptors(rows[0], elements))
+    result = []
+    for row in rows:
+        parts = [conductor_descriptors(row, elements)]
+        for name, size in sizes.items():
+            known = name in known_blocks(row)
+            found = conductor_descriptors(row, elements, (name,))[n_bare:] if known else ()
+            parts.append(np.array(found) if known else np.full(size, UNKNOWN))
+        result.append(np.concatenate(parts))
+    return np.array(result)
+
+
+def structure_columns(crystal: Crystal | None, ion: str) -> Floats:
+    """(10,) occupancies, distances and coordination of the ion; unknown without a crystal.
+
+    Mean and least occupancy of the ion's sites, shares of host sites that are partly filled and
+    shared, mean and spread of ion-anion distances, coordination, nearest other ion and host cation,
+    volume an anion; angstrom.
+    """
+    result = np.full(10, UNKNOWN)
+    if crystal is None:
+        return result
+    filled = crystal.occupancy(ion)
+    anion = np.array([sum(x for e, x in s.items() if e in ANIONS) > 0.5 for s in crystal.species])
+    own, host = filled > 0.01, filled <= 0.01
+    if not own.any() or not anion.any() or not host.any():
+        return result
+    i, j, _, d = crystal.to_pymatgen().get_neighbor_list(6.0)
+
+    def nearest(others: NDArray[np.bool_], least: float) -> Floats:
+        use = own[i] & others[j] & (d > least)
+        found = np.full(len(filled), 6.0)
+        np.minimum.at(found, i[use], d[use])
+        return found
+
+    shortest = nearest(anion, 0.5)
+    bond = own[i] & anion[j] & (d <= BOND * shortest[i])
+    if not bond.any():
+        return result
+    weight = filled[own] / filled[own].sum()
+    site = [s for s, h in zip(crystal.species, host, strict=True) if h]
+    result[:] = [
+        weight @ filled[own],
+        filled[own].min(),
+        np.mean([sum(s.values()) < 0.985 for s in site]),
+        np.mean([len(s) > 1 for s in site]),
+        np.average(d[bond], weights=filled[i[bond]]),
+        np.std(d[bond]),
+        np.bincount(i[bond], minlength=len(filled))[own] @ weight,
+        weight @ nearest(own, 0.8)[own],
+        weight @ nearest(host & ~anion, 0.5)[own],
+        crystal.volume_A3 / anion.sum(),
+    ]
+    return result
+
+
+def hop_columns(found: HopNetworkResult | None) -> Floats:
+    """(8,) barrier and its spread, diffusivity, carriers, and of what kind the crystal is."""
+    if found is None:
+        return np.full(8, UNKNOWN)
+    return np.array(
+        [
+            np.log(max(found.barrier_eV, 0.03)),
+            found.barrier_std_eV,
+            found.log10_diffusivity_cm2_s,
+            np.log10(found.carrier_density_cm3),
+            found.is_ion_full,
+            found.is_host_ordered,
+            found.is_ion_full_by_symmetry,
+            found.is_host_ordered_by_symmetry,
+        ],
+        dtype=float,
+    )
+
+
+def trees(x: Floats, y: Floats, asked: Floats, seed: int) -> Floats:
+    grown = ExtraTreesRegressor(
+        SETTINGS.n_trees,
+        min_samples_leaf=SETTINGS.min_leaf,
+        max_features=SETTINGS.max_features,
+        random_state=seed,
+    )
+    return np.asarray(grown.fit(x, y).predict(asked))
+
+
+def boosting(x: Floats, y: Floats, asked: Floats, seed: int) -> Floats:
+    side = np.zeros(len(y), dtype=int)
+    return Boosting.fit(x, y, side, SETTINGS.n_rounds, SETTINGS.depth, seed).predict(asked)
+
+
+def process(x: Floats, y: Floats, asked: Floats, seed: int) -> Floats:
+    few = np.random.default_rng(seed).permutation(len(y))[:MAX_SEARCH_ROWS]
+    theta = PathProcess(x[few], y[few]).theta
+    return np.clip(PathProcess(x, y, theta).mean_of(asked), y.min(), y.max())
+
+
+def all_three(x: Floats, y: Floats, asked: Floats, seed: int) -> Floats:
+    found = [learner(x, y, asked, seed) for learner in (trees, boosting, process)]
+    return np.asarray(np.mean(found, axis=0))
+
+
+def targets(rows: Sequence[ConductivityRow]) -> Floats:
+    value = np.array([label_of(row).value for row in rows])
+    side = np.array([SIDE[label_of(row).bound] for row in rows])
+    return SCALE.forward(-value) + SETTINGS.bound_step * side
+
+
+def predicted(
+    rows: Sequence[ConductivityRow], x: Floats, learnt: NDArray[np.bool_], learner: Learner
+) -> Floats:
+    """(n_dealings, n) log10 S/cm by models that saw neither paper nor composition of a row.
+
+    Args:
+        rows: (n,) rows.
+        x: (n, n_columns) what the learner sees.
+        learnt: (n,) which of them are learnt from.
+        learner: See above.
+    """
+    y, keys = targets(rows), np.array([composition_keys(row) for row in rows])
+    result = np.full((len(DEALINGS), len(rows)), np.nan)
+    for k, seed in enumerate(DEALINGS):
+        for fold in GroupedKFold(N_FOLDS, seed, source_group).split(rows):
+            known = np.isin(keys[fold.train], keys[fold.test]).any(axis=1)
+            train = fold.train[learnt[fold.train] & ~known]
+            found = learner(x[train], y[train], x[fold.test], seed)
+            result[k, fold.test] = -SCALE.inverse(found)
+    return result
+
+
+def warm_rows(data: Path, estimate: ConductionEstimate, known: set[Any]) -> list[ConductivityRow]:
+    """Rows of other temperatures and new compositions, carried to room temperature.
+
+    Prefactor and activation energy go together as the estimate has them.
+    """
+    result = []
+    start, slope = estimate.neldel_eV
+    for row in conductivity_extra.load(data).records:
+        kelvin = row.label.temperature_K if row.label else None
+        if kelvin is None or ROOM_K[0] <= kelvin <= ROOM_K[1]:
+            continue
+        if composition_key(row.composition) in known or not row.composition["Li"]:
+            continue
+        step = decades_per_eV(kelvin) - decades_per_eV(ROOM_TEMPERATURE_K)
+        at_room = label_of(row).value - np.log10(ROOM_TEMPERATURE_K / kelvin) + start * step
+        value = min(float(at_room / (1.0 - slope * step)), -0.5)
+        result.append(replace(row, label=replace(label_of(row), value=value)))
+    return result
+
+
+def scores(
+    true: Floats, found: Floats, subsets: dict[str, NDArray[np.bool_]]
+) -> dict[str, dict[str, Any]]:
+    """MAE in decades and rank correlation: mean over the dealings and their standard deviation."""
+    result = {}
+    for name, own in subsets.items():
+        each = np.array([[mae(true[own], f[own]), spearman(true[own], f[own])] for f in found])
+        result[name] = {
+            "n": int(own.sum()),
+            "mae": [round(float(v), 3) for v in (each[:, 0].mean(), each[:, 0].std())],
+            "spearman": [round(float(v), 3) for v in (each[:, 1].mean(), each[:, 1].std())],
+        }
+    return result
+
+
+def lithium(data: Path, work: Path, rows: list[ConductivityRow]) -> dict[str, Any]:
+    """Scores of every variant on lithium rows."""
+    li = [row for row in rows if conductor_ion(row) == "Li"]
+    cells, computed = ordered_cells(li), computed_cells(data, li)
+    forms = [
+        *(as_form(li[i], replace(cell, id=ORDERED)) for i, cell in cells.items()),
+        *(as_form(li[i], cell) for i, cell in computed),
+    ]
+    warm = warm_rows(
+        data, load(DEFAULTS["conduction"]), {composition_key(row.composition) for row in rows}
+    )
+    every = [*li, *forms, *warm]
+    kind = np.repeat(
+        ["refined", "ordered", "computed", "warm"], [len(li), len(cells), len(computed), len(warm)]
+    )
+    crystals = [
+        *(row.crystal for row in li),
+        *cells.values(),
+        *(cell for _, cell in computed),
+        *(None for _ in warm),
+    ]
+    hops = [
+        *hop_results([row.crystal for row in li], work / "hops.jsonl"),
+        *hop_results(list(cells.values()), work / "ordered_hops.jsonl"),
+    ]
+    hops += [None] * (len(every) - len(hops))
+    elements = sorted({str(e) for row in every for e in row.composition})
+    x = blocks(every, elements)
+    bare = x[:, : -len(SPACE_GROUP_FEATURES) - len(CELL_FEATURES)]
+    true = np.array([label_of(row).value for row in every])
+    exact = np.array([label_of(row).bound == "=" for row in every])
+    given = np.array([c is not None for c in crystals])
+    subsets = {
+        "measured crystals": (kind == "refined") & given & exact,
+        "ordered cells": (kind == "ordered") & exact,
+        "computed cells": (kind == "computed") & exact,
+        "all rows": (kind == "refined") & exact,
+    }
+    structures = np.array([structure_columns(c, "Li") for c in crystals])
+    from_hops = np.array([hop_columns(h) for h in hops])
+    magpie = np.array([magpie_statistics(row.composition.get_el_amt_dict()) for row in every])
+    refined, both = kind == "refined", np.isin(kind, ("refined", "ordered"))
+    forms_too = kind != "warm"
+    variants: dict[str, tuple[Floats, NDArray[np.bool_], Learner]] = {
+        "composition alone, refined cells": (bare, refined, trees),
+        "refined cells": (x, refined, trees),
+        "refined and ordered cells": (x, both, trees),
+        "refined, ordered and computed cells": (x, forms_too, trees),
+        "these, with Magpie statistics": (np.hstack([x, magpie]), forms_too, trees),
+        "these, with structure columns": (np.hstack([x, structures]), forms_too, trees),
+        "these, with columns of the hops": (np.hstack([x, from_hops]), forms_too, trees),
+        "these, with other temperatures": (x, np.ones(len(every), dtype=bool), trees),
+        "these, boosting": (x, forms_too, boosting),
+        "these, Gaussian process": (x, forms_too, process),
+        "these, mean of the three": (x, forms_too, all_three),
+    }
+    result = {}
+    for name, (columns, learnt, learner) in variants.items():
+        result[name] = scores(true, predicted(every, columns, learnt, learner), subsets)
+        print(name, json.dumps(result[name]), flush=True)
+    return result
+
+
+def sodium(rows: list[ConductivityRow]) -> dict[str, Any]:
+    """What lithium rows are worth for sodium, formulas read with one alkali for the other."""
+    ion = np.array([conductor_ion(row) for row in rows])
+    rows = [row for row, own in zip(rows, np.isin(ion, ("Li", "Na")), strict=True) if own]
+    ion = np.array([conductor_ion(row) for row in rows])
+    elements = sorted({str(e) for row in rows for e in row.composition})
+    as_written = np.array([conductor_descriptors(row, elements) for row in rows])
+    blind = np.array([conductor_descriptors(alkali_blind(row), elements) for row in rows])
+    flag = (ion == "Na").astype(float)[:, None]
+    true = np.array([label_of(row).value for row in rows])
+    exact = np.array([label_of(row).bound == "=" for row in rows])
+    other = np.array([row.family != "NASICON" for row in rows])
+    subsets = {"sodium, not NASICON": (ion == "Na") & other & exact}
+    na, li = ion == "Na", ion == "Li"
+    variants = {
+        "sodium rows alone": (as_written, na),
+        "lithium rows alone, read as lithium": (blind, li),
+        "both, one alkali for the other, and a flag": (np.hstack([blind, flag]), na | li),
+    }
+    result = {}
+    for name, (columns, learnt) in variants.items():
+        result[name] = scores(true, predicted(rows, columns, learnt, trees), subsets)
+        print(name, json.dumps(result[name]), flush=True)
+    return result
+
+
+def alkali_blind(row: ConductivityRow) -> ConductivityRow:
+    """The row with lithium in the place of sodium."""
+    amounts = row.composition.get_el_amt_dict()
+    amounts["Li"] = amounts.get("Li", 0.0) + amounts.pop("Na", 0.0)
+    return replace(row, composition=Composition(amounts))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
+    parser.add_argument("--work", type=Path, required=True, help="of `benchmarks.conductivity`")
+    args = parser.parse_args()
+    rows = [as_crystal(row) for row in training_rows(args.data)]
+    results = {"sodium": sodium(rows), "lithium": lithium(args.data, args.work, rows)}
+    RESULT.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
