@@ -489,7 +489,7 @@ class CellRom(Estimator):
             mean_voltage_V=mean_V,
             mean_voltage_std_V=spreads[3],
             irreversible_heat_J=lost,
-            reversible_heat_J=-cells.temperature[:, 0] * turned,
+            reversible_heat_J=0.0 - cells.temperature[:, 0] * turned,
             end_stoichiometry=ends,
         )
 
@@ -654,9 +654,8 @@ def _resolved(cells: Cells, uncertainty: bool) -> CellPrediction:
         mean_voltage_V=mean_V,
         mean_voltage_std_V=np.zeros_like(mean_V) + volt,
         irreversible_heat_J=np.trapezoid(rest - volts, FRACTIONS, axis=1) * charge,
-        reversible_heat_J=-cells.temperature[:, 0]
-        * np.trapezoid(entropic, FRACTIONS, axis=1)
-        * charge,
+        reversible_heat_J=0.0
+        - cells.temperature[:, 0] * np.trapezoid(entropic, FRACTIONS, axis=1) * charge,
         end_stoichiometry=np.stack([last[0][:, 0], surface[0], last[1][:, 0], surface[1]], axis=1),
     )
 

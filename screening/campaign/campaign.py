@@ -751,4 +751,4 @@ class Tally:
 
 def reason_kind(reason: str) -> str:
     """A reason without what differs from row to row: everything in brackets, and numbers."""
-    return re.sub(r"\d+(\.\d+)?", "N", re.sub(r"\s*\([^)]*\)", "", reason))
+    return re.sub(r"\d+(\.\d+)?", "…", re.sub(r"\s*\([^)]*\)", "", reason))

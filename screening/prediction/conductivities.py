@@ -22,6 +22,7 @@ ConductivityModel = ConductivityTrees | FewLabelConductivity
 CONDUCTIVITY = QUANTITIES["conductivity"]
 CONDUCTIVITY_COLUMNS = (
     "id",
+    "formula",
     *CONDUCTIVITY.columns(),
     "in_domain",
     "status",
@@ -49,7 +50,11 @@ def conductivity_rows(model: ConductivityModel, records: Sequence[InputRecord]) 
     """One row a record, in their order."""
     rows = [r for r in records if isinstance(r, ConductivityRow)]
     found = iter(each_or_failed(rows, partial(_rows, model)))
-    return [next(found) if isinstance(r, ConductivityRow) else unusable(r) for r in records]
+    made = [next(found) if isinstance(r, ConductivityRow) else unusable(r) for r in records]
+    return [
+        {**row, "formula": getattr(r, "formula", None)}
+        for row, r in zip(made, records, strict=True)
+    ]
 
 
 def with_crystal(row: Row, crystal: Row, own_model: bool) -> Row:

@@ -230,6 +230,7 @@ def test_a_table_by_the_trees(tmp_path: Path) -> None:
     assert result.columns == CONDUCTIVITY_COLUMNS
     rows = {r["id"]: r for r in result.rows[:-1]}
     assert [r["id"] for r in result.rows] == ["whole", "bound", "odd", "iron", "zinc", "whole"]
+    assert [r["formula"] for r in result.rows[:4]] == ["Li2ZrO3", "Li2TiO3", "LiXx2O4", "Fe2O3"]
     for name in ("whole", "bound", "zinc"):
         row = rows[name]
         assert row["status"] == "ok"

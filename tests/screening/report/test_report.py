@@ -82,7 +82,7 @@ def page(rows: list[Row], cell: CellStage | None = None, networks: int = 0, **sa
         "versions": {"ionbridge": "0"},
         "started": "2026-01-01T00:00:00Z",
         "counts": {"ok": len(rows), "filtered": 0, "failed": 0},
-        "reasons": {"failed": {"no working ion": 2}, "filtered": {"N atoms": 7}},
+        "reasons": {"failed": {"no working ion": 2}, "filtered": {"… atoms": 7}},
         "crystals_per_s": 3.0,
         "n_workers": 2,
         **said,
@@ -200,7 +200,7 @@ def test_failed_rows_are_listed_whole() -> None:
     reason = "no path through the crystal: " + "x" * 400
     html = page([row(0), row(1, status="failed", reason=reason)])
     assert reason in html
-    assert "<td>N atoms</td>" in html
+    assert "<td>… atoms</td>" in html
 
 
 def test_three_sentences_say_what_was_asked_and_found() -> None:
