@@ -149,6 +149,7 @@ class ConductionEstimate(Estimator):
             go together (Meyer and Neldel, Z. Tech. Phys. 18, 588 (1937)).
         neldel_std_eV: One sigma of that.
         interval_factor: Half width of the 90 % interval in sigmas, on ``SCALE``.
+        outside_interval_factor: The same for compositions outside their domain.
     """
 
     barrier_median_eV: float = 0.42
@@ -162,6 +163,7 @@ class ConductionEstimate(Estimator):
     neldel_eV: tuple[float, float] = (0.09, -0.07)
     neldel_std_eV: float = 0.1
     interval_factor: float = _SIGMAS_90
+    outside_interval_factor: float = _SIGMAS_90
 
     kind: ClassVar[str] = "conduction_estimate"
     quantity = "conduction"
@@ -226,14 +228,25 @@ class ConductionEstimate(Estimator):
             (c, None if np.isnan(h) else float(h))
             for c, h in zip(compositions, by_hops, strict=True)
         ]
+        self.interval_factor = self._factor(pairs, log10_sigma)
+        beyond = [(i, c) for i, c in far if np.isfinite(by_hops[i])]
+        self.outside_interval_factor = self.interval_factor
+        if len(beyond) >= N_FOLDS:
+            self.outside_interval_factor = self._factor(
+                [(c, float(by_hops[i])) for i, c in beyond], log10_sigma[[i for i, _ in beyond]]
+            )
+        self.out_of_fold_ = [self.combined(c, h)[0] for c, h in pairs]
+        self.hops_out_of_fold_ = by_hops
+        return self
+
+    def _factor(
+        self, pairs: Sequence[tuple[CompositionResult, float | None]], log10_sigma: Floats
+    ) -> float:
+        """Half width in sigmas of the interval that holds 90 % of the values."""
         plain = [self._combined(c, h, 1.0)[0] for c, h in pairs]
         mean, spread = np.array([[-v.mean, v.std] for v in plain]).T
         gap = np.abs(SCALE.forward(mean) - SCALE.forward(-log10_sigma))
-        self.interval_factor = float(np.quantile(gap / SCALE.forward_std(mean, spread), 0.9))
-        widening = self.interval_factor / _SIGMAS_90
-        self.out_of_fold_ = [self._combined(c, h, widening)[0] for c, h in pairs]
-        self.hops_out_of_fold_ = by_hops
-        return self
+        return float(np.quantile(gap / SCALE.forward_std(mean, spread), 0.9))
 
     def _fit_outside(
         self,
@@ -266,7 +279,9 @@ class ConductionEstimate(Estimator):
             composition: What measured compositions say.
             by_hops: log10 of S/cm by the hops, on the scale of experiment.
         """
-        return self._combined(composition, by_hops, self.interval_factor / _SIGMAS_90)
+        outside = composition is not None and not composition.in_domain
+        factor = self.outside_interval_factor if outside else self.interval_factor
+        return self._combined(composition, by_hops, factor / _SIGMAS_90)
 
     def estimate(
         self,
