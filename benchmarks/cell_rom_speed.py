@@ -27,7 +27,7 @@ from ionbridge.models.library import load
 from ionbridge.screening.cell.cell_model import N_THROUGH
 from ionbridge.screening.cell.designs import Design
 from ionbridge.screening.cell.discharge import FINER, discharge
-from ionbridge.screening.cell.rom import predict_designs
+from ionbridge.screening.cell.rom import STEPS, predict_designs
 from ionbridge.screening.execution.shards import write_json
 from ionbridge.screening.table import Row
 
@@ -62,18 +62,18 @@ def one_by_one(designs: list[Design], model: CellRom, uncertainty: bool) -> None
         predict_designs([design], model, uncertainty)
 
 
-def runs_short(row: Row) -> bool:
-    """Whether a prediction was stepped through time for want of salt."""
-    return "the salt runs short" in str(row["reason"])
+def is_stepped(row: Row) -> bool:
+    """Whether a prediction was stepped through time: short of salt, or unlike what was learnt."""
+    return any(how in str(row["reason"]) for how in STEPS.values())
 
 
 def measured(name: str, base: str, n_solves: int) -> dict[str, Any]:
-    """Times and ratios of one model: what is learnt, and what runs short of salt."""
+    """Times and ratios of one model: what is learnt, and what is stepped through time."""
     model = load(name)
     designs = sobol_designs(base, N_BATCH, SEED)
-    short = [runs_short(row) for row in predict_designs(designs, model)]
-    learnt = [d for d, s in zip(designs, short, strict=True) if not s]
-    stepped = [d for d, s in zip(designs, short, strict=True) if s]
+    slow_way = [is_stepped(row) for row in predict_designs(designs, model)]
+    learnt = [d for d, s in zip(designs, slow_way, strict=True) if not s]
+    stepped = [d for d, s in zip(designs, slow_way, strict=True) if s]
     full = full_s(learnt[: n_solves + 1], N_THROUGH)
     batch = (learnt * 2)[:N_BATCH]
     result: dict[str, Any] = {"full_model_s": round(full, 4), "n_solves": n_solves, "learnt": {}}
@@ -86,13 +86,13 @@ def measured(name: str, base: str, n_solves: int) -> dict[str, Any]:
             "single_s": round(single, 6),
             "single_ratio": round(full / single, 1),
         }
-    result["short_of_salt"] = {"share": len(stepped) / len(designs)}
-    if stepped:
+    result["stepped"] = {"share": len(stepped) / len(designs)}
+    if len(stepped) > n_solves:
         each = cpu_s(partial(predict_designs, stepped, model), 3) / len(stepped)
         single = cpu_s(partial(one_by_one, stepped[:N_SINGLE], model, True), 3) / N_SINGLE
         same = full_s(stepped[: n_solves + 1], N_THROUGH)
         finer = full_s(stepped[: n_solves // 2 + 1], FINER)
-        result["short_of_salt"] |= {
+        result["stepped"] |= {
             "full_model_s": round(same, 4),
             "full_model_finer_mesh_s": round(finer, 4),
             "batch_s": round(each, 5),

@@ -807,10 +807,9 @@ def cell_rom_speed(result: dict[str, Any]) -> str:
             f"{name} {learnt['batch_ratio']:.0f} times in a batch and "
             f"{learnt['single_ratio']:.0f} times alone"
             + (
-                f"; of its designs {100 * entry['short_of_salt']['share']:.0f} % run short of salt "
-                f"and are stepped through time, {entry['short_of_salt']['batch_ratio']:.1f} times "
-                "as fast as the full model"
-                if entry["short_of_salt"]["share"]
+                f"; of its designs {100 * entry['stepped']['share']:.0f} % are stepped through "
+                f"time, {entry['stepped']['batch_ratio']:.1f} times as fast as the full model"
+                if "batch_ratio" in entry["stepped"]
                 else ""
             )
         )

@@ -184,6 +184,8 @@ class _Corrections:
 
 
 _SHORTEST_S = 1e-6
+_TRAPEZOIDS = 0.5 * (np.diff(FRACTIONS, prepend=0.0) + np.diff(FRACTIONS, append=1.0))
+"""Weights of a mean over the discharge."""
 _BEYOND = np.array([1.004, 1.012, 1.03, 1.07, 1.15])
 """How far past the closed form's end the correction is followed, in units of it. It changes at
 once where a surface is full."""
@@ -396,6 +398,8 @@ class CellRom(Estimator):
         """
         self._check_fitted()
         chosen = np.broadcast_to(cells.salt_is_short if stepped is None else stepped, len(cells))
+        if len(cells) <= CHUNK and not chosen.any():
+            return self._whole(cells, self.parameters_, uncertainty)
         learnt, others = np.flatnonzero(~chosen), np.flatnonzero(chosen)
         parts = [
             self._whole(cells.take(learnt[i : i + CHUNK]), self.parameters_, uncertainty)
@@ -461,10 +465,10 @@ class CellRom(Estimator):
         reached = (end < np.minimum(corrections.time[:, -1:], cells.duration))[:, 0]
         volts[reached, -1] = cells.lower_V[reached, 0]
         capacity = (cells.current * end / SECONDS_PER_HOUR)[:, 0]
-        mean_V = np.asarray(np.trapezoid(volts, FRACTIONS, axis=1))
+        mean_V = np.asarray(volts @ _TRAPEZOIDS)
         rest, entropic = equilibrium(cells, (state.negative.mean, state.positive.mean))
-        lost = np.trapezoid(rest - volts, FRACTIONS, axis=1) * capacity * SECONDS_PER_HOUR
-        turned = np.trapezoid(entropic, FRACTIONS, axis=1) * capacity * SECONDS_PER_HOUR
+        lost = (rest - volts) @ _TRAPEZOIDS * capacity * SECONDS_PER_HOUR
+        turned = entropic @ _TRAPEZOIDS * capacity * SECONDS_PER_HOUR
         last = _between(corrections.shift, *corrections.position(end))[..., 0]
         ends = np.stack(
             [
@@ -542,11 +546,12 @@ class CellRom(Estimator):
         """(n,) True where the dimensionless groups lie among those of the training cells."""
         reference = self.domain_.reference
         low, high = reference.min(axis=0), reference.max(axis=0)
-        scaled = (groups(cells) - self.domain_.center) / self.domain_.scale
+        own = groups(cells)
+        scaled = (own - self.domain_.center) / self.domain_.scale
         room = MARGIN * (high - low) + 1e-6
         inside = ((scaled >= low - room) & (scaled <= high + room)).all(axis=1) & cells.salt_lasts
         if inside.any():
-            inside[inside] = self.domain_.distance(groups(cells)[inside]) <= FARTHEST
+            inside[inside] = self.domain_.distance(own[inside]) <= FARTHEST
         return np.asarray(inside)
 
     def _state(self) -> tuple[Arrays, Mapping[str, Any]]:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ionbridge.structures.compiled import compiled
+
 Floats = NDArray[np.float64]
 
 REGIONS = ("Negative electrode", "Separator", "Positive electrode")
@@ -169,27 +171,59 @@ def _levelled(
     """
     shape = np.concatenate([shape, end[:, None]], axis=1)
     volume = np.concatenate([volume, np.zeros((len(volume), 1))], axis=1)
-    total = volume.sum(axis=1)
     if diffusivity.values.shape[1] == 1:
         constant = diffusivity.values
-        level = (constant[:, 0] * start - (volume * shape).sum(axis=1)) / total
+        level = (constant[:, 0] * start - (volume * shape).sum(axis=1)) / volume.sum(axis=1)
         salt = (level[:, None] + shape) / constant
         return salt[:, :-1], salt[:, -1]
-    whole = diffusivity.integral()
-    salt = np.broadcast_to(start[:, None], shape.shape)
-    level = whole.at(start[:, None])[:, 0] - (volume * shape).sum(axis=1) / total
-    largest = diffusivity.step * (diffusivity.values.shape[1] - 1.001)
-    for _ in range(N_STEPS):
-        wanted = level[:, None] + shape
-        for _ in range(2):  # F(c) = wanted, by Newton, extended straight beyond the grid
-            inside = np.minimum(np.maximum(salt, 0.0), largest)
-            slope = diffusivity.at(inside)
-            salt = inside + (wanted - whole.at(inside)) / slope
-        surplus = (volume * salt).sum(axis=1) - start
-        level = level - surplus / (volume / slope).sum(axis=1)
-        if (np.abs(surplus) < BALANCED * start).all():
-            break
+    salt = _level(
+        np.ascontiguousarray(diffusivity.values),
+        diffusivity.integral().values,
+        diffusivity.step,
+        np.ascontiguousarray(start),
+        shape,
+        volume,
+    )
     return salt[:, :-1], salt[:, -1]
+
+
+@compiled
+def _at(row: Floats, step: float, concentration: float) -> float:
+    """`PropertyRows.at` of one row and place."""
+    position = min(max(concentration * (1.0 / step), 0.0), len(row) - 1.001)
+    k = int(position)
+    return float(row[k] + (row[k + 1] - row[k]) * (position - k))
+
+
+@compiled
+def _level(
+    values: Floats, whole: Floats, step: float, start: Floats, shape: Floats, volume: Floats
+) -> Floats:
+    """Concentrations at all places, row by row, by Newton's method."""
+    n, m = shape.shape
+    salt, slope = np.empty((n, m)), np.empty(m)
+    largest = step * (values.shape[1] - 1.001)
+    for i in range(n):
+        shaped, total = 0.0, 0.0
+        for k in range(m):
+            salt[i, k] = start[i]
+            shaped += volume[i, k] * shape[i, k]
+            total += volume[i, k]
+        level = _at(whole[i], step, start[i]) - shaped / total
+        for _ in range(N_STEPS):
+            held, softness = 0.0, 0.0
+            for k in range(m):
+                wanted = level + shape[i, k]
+                for _ in range(2):  # F(c) = wanted, by Newton, extended straight beyond the grid
+                    inside = min(max(salt[i, k], 0.0), largest)
+                    slope[k] = _at(values[i], step, inside)
+                    salt[i, k] = inside + (wanted - _at(whole[i], step, inside)) / slope[k]
+                held += volume[i, k] * salt[i, k]
+                softness += volume[i, k] / slope[k]
+            level -= (held - start[i]) / softness
+            if abs(held - start[i]) < BALANCED * start[i]:
+                break
+    return salt
 
 
 def ohmic_factor(

@@ -26,6 +26,7 @@ from ionbridge.models.cells.electrolyte_profile import (
     ohmic_factor,
     steady_profile,
 )
+from ionbridge.structures.compiled import compiled
 from ionbridge.structures.units import BOLTZMANN_EV_PER_K, FARADAY_C_PER_MOL, SECONDS_PER_HOUR
 
 Floats = NDArray[np.float64]
@@ -229,14 +230,25 @@ class Cells:
         return len(self.c_rate)
 
     @cached_property
-    def both(self) -> Mapping[str, Floats]:
-        """(2, n, 1) what the closed form asks of both electrodes, negative first."""
-        names = (
-            "rate", "start", "diffusion_time", "reaction", "log_exchange_factor", "depletion",
-            "crowding",
-        )  # fmt: skip
-        pair = (self.negative, self.positive)
-        return {k: np.stack([getattr(e, k) for e in pair]) for k in names}
+    def packed(self) -> Floats:
+        """(OF_CELL + 2 OF_ELECTRODE, n, 1) what the compiled loops ask of cells.
+
+        (.., n, m) where something changes with time.
+        """
+        kelvin = self.temperature - self.tables.scalars.get("Reference temperature [K]", np.nan)
+        columns = [
+            self.relaxation, self.thermal, self.separator, self.ohmic_steady, self.concentration,
+            self.curvature, self.contact, kelvin,
+        ]  # fmt: skip
+        for own in (self.negative, self.positive):
+            columns += [
+                own.rate, own.start, own.diffusion_time, own.reaction, own.log_exchange_factor,
+                own.depletion, own.crowding, own.ohmic, own.solid,
+            ]  # fmt: skip
+        found = np.empty((len(columns), len(self), max(c.shape[1] for c in columns)))
+        for row, column in zip(found, columns, strict=True):
+            row[...] = column
+        return found
 
     @property
     def salt_lasts(self) -> NDArray[np.bool_]:
@@ -493,7 +505,11 @@ class _Values:
     def __call__(self, name: str) -> Floats:
         """(n,) a number; a factor that is not given is 1."""
         base = self.tables.scalars.get(name, 1.0 if name.endswith(" factor") else np.nan)
-        return self.given_or(name, np.full(self.n, base, dtype=float))
+        return self.given_or(name, self._ones * base)
+
+    @cached_property
+    def _ones(self) -> Floats:
+        return np.ones(self.n)
 
     def given_or(self, name: str, base: Floats) -> Floats:
         """(n,) what was given of a parameter, the base cell's where nothing was."""
@@ -552,31 +568,95 @@ def discharge(cells: Cells, time: Floats, fourier: Floats | None = None) -> Disc
         time: (n, m) seconds since the start.
         fourier: (2, n, m) integral of D / R^2 over time of both electrodes, where it changes.
     """
-    own, tables = cells.both, cells.tables
-    settled = 1.0 - np.exp(-time / cells.relaxation)
-    crowded = time - cells.relaxation * settled
-    salt = np.maximum(1.0 + settled * own["depletion"], DEPLETED)
-    mean = own["start"] + own["rate"] * (time + own["crowding"] * crowded)
-    more = 1.0 + own["crowding"] * settled
-    lag = diffusion_lag(time / own["diffusion_time"] if fourier is None else fourier)
-    surface = mean + own["rate"] * own["diffusion_time"] * more * lag
-    surface = between(surface, -OVERSHOOT, 1.0 + OVERSHOOT)
-    exchange = _of_both(tables.both["log_exchange"], between(surface, EDGE, 1.0 - EDGE))
-    drive = own["reaction"] * more * np.exp(-(exchange + own["log_exchange_factor"]))
-    overpotential = 2.0 * cells.thermal * np.arcsinh(0.5 * drive / np.sqrt(salt))
-    at_first = cells.negative.ohmic / 3 + cells.separator + cells.positive.ohmic / 3
-    drop = (
-        at_first * (1.0 + settled * (cells.ohmic_steady - 1.0))
-        + (cells.negative.solid + cells.positive.solid) / 3
-        + cells.concentration * (np.log(salt[0] / salt[1]) + settled * cells.curvature)
-        + cells.contact
+    tables = cells.tables
+    n = len(tables.positive.potential)
+    mean, surface, overpotential, settled, drop = _closed_form(
+        np.ascontiguousarray(time),
+        cells.packed,
+        _NO_FOURIER if fourier is None else np.ascontiguousarray(fourier),
+        tables.both["log_exchange"].reshape(2, n),
+        tables.both["entropic"].reshape(2, n) if tables.has_entropic else _NO_ENTROPY,
+        _lag_table(),
     )
-    if tables.has_entropic:
-        kelvin = cells.temperature - tables.scalars["Reference temperature [K]"]
-        entropic = _of_both(tables.both["entropic"], between(surface, 0.0, 1.0))
-        drop = drop - kelvin * (entropic[1] - entropic[0])
     sides = [Surface(mean[i], surface[i], overpotential[i]) for i in (0, 1)]
     return Discharge(sides[0], sides[1], settled, drop)
+
+
+_NO_FOURIER, _NO_ENTROPY = np.empty((2, 0, 0)), np.empty((2, 0))
+OF_CELL, OF_ELECTRODE = 8, 9
+"""Rows of ``Cells.packed`` that belong to the cell, and to each electrode."""
+
+
+@compiled
+def _on_grid(table: Floats, inside: float) -> float:
+    """Linear interpolation on the uniform grid of [0, 1]."""
+    last = len(table) - 2
+    position = inside * (last + 1)
+    k = min(max(int(position), 0), last)
+    return float(table[k] + (table[k + 1] - table[k]) * (position - k))
+
+
+@compiled
+def _lag(fourier: float, table: Floats) -> float:
+    """`diffusion_lag` of one number."""
+    position = (np.log(max(fourier, SHORTEST)) - LOG_SHORTEST) * (1.0 / LOG_STEP)
+    k = min(max(int(position), 0), N_FOURIER - 2)
+    lag = table[k] + (table[k + 1] - table[k]) * min(position - k, 1.0)
+    return float(lag * np.sqrt(min(max(fourier, 0.0), SHORTEST) * (1.0 / SHORTEST)))
+
+
+@compiled
+def _closed_form(
+    time: Floats,
+    packed: Floats,
+    fourier: Floats,
+    log_exchange: Floats,
+    entropic: Floats,
+    lag_table: Floats,
+) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+    """Mean and surface stoichiometries and overpotentials (2, n, m), settled and drop (n, m)."""
+    n, m = time.shape
+    varies = packed.shape[2] > 1
+    mean, surface, lost = np.empty((2, n, m)), np.empty((2, n, m)), np.empty((2, n, m))
+    settled, drop = np.empty((n, m)), np.empty((n, m))
+    salt, turned = np.empty(2), np.empty(2)
+    for i in range(n):
+        for j in range(m):
+            at = j if varies else 0
+            t, thermal = time[i, j], packed[1, i, at]
+            part = 1.0 - np.exp(-t / packed[0, i, at])
+            crowded = t - packed[0, i, at] * part
+            ohmic, solid = packed[2, i, at], 0.0
+            for e in range(2):
+                first = OF_CELL + e * OF_ELECTRODE
+                rate, tau = packed[first, i, at], packed[first + 2, i, at]
+                crowding = packed[first + 6, i, at]
+                ohmic += packed[first + 7, i, at] / 3
+                solid += packed[first + 8, i, at]
+                salt[e] = max(1.0 + part * packed[first + 5, i, at], DEPLETED)
+                mean[e, i, j] = packed[first + 1, i, at] + rate * (t + crowding * crowded)
+                more = 1.0 + crowding * part
+                number = fourier[e, i, j] if fourier.shape[1] else t / tau
+                x = mean[e, i, j] + rate * tau * more * _lag(number, lag_table)
+                x = min(max(x, -OVERSHOOT), 1.0 + OVERSHOOT)
+                surface[e, i, j] = x
+                exchange = _on_grid(log_exchange[e], min(max(x, EDGE), 1.0 - EDGE))
+                drive = packed[first + 3, i, at] * more
+                drive *= np.exp(-(exchange + packed[first + 4, i, at]))
+                lost[e, i, j] = 2.0 * thermal * np.arcsinh(0.5 * drive / np.sqrt(salt[e]))
+                turned[e] = (
+                    _on_grid(entropic[e], min(max(x, 0.0), 1.0)) if entropic.shape[1] else 0.0
+                )
+            settled[i, j] = part
+            drop[i, j] = (
+                ohmic * (1.0 + part * (packed[3, i, at] - 1.0))
+                + solid / 3
+                + packed[4, i, at] * (np.log(salt[0] / salt[1]) + part * packed[5, i, at])
+                + packed[6, i, at]
+            )
+            if entropic.shape[1]:
+                drop[i, j] -= packed[7, i, at] * (turned[1] - turned[0])
+    return mean, surface, lost, settled, drop
 
 
 def _of_both(table: Floats, inside: Floats) -> Floats:
@@ -638,31 +718,60 @@ def unevenness(cells: Cells, state: Discharge, time: Floats) -> Unevenness:
         state: The closed form.
         time: (n, m) s, ascending from 0.
     """
-    step = np.empty_like(time)
-    step[:, 0] = time[:, 0]
-    step[:, 1:] = time[:, 1:] - time[:, :-1]
-    pairs = ((cells.negative, state.negative), (cells.positive, state.positive))
-    resistance, slope, drive, decay, gained = np.empty((5, 2, *time.shape))
-    for i, (electrode, surface) in enumerate(pairs):
-        ratio = np.sinh(0.5 * surface.overpotential / cells.thermal)
-        transfer = 2.0 * cells.thermal * ratio / np.sqrt(1.0 + ratio**2)
-        slope[i] = potential_slope(electrode.tables, surface.surface)
-        fill = np.abs(electrode.rate)
-        # within a particle the surface runs ahead of the mean, in the same proportion
-        ahead = fill * electrode.diffusion_time * diffusion_lag(time / electrode.diffusion_time)
-        resistance[i] = transfer + (electrode.ohmic + electrode.solid) / np.pi**2 + slope[i] * ahead
-        drive[i] = 2.0 * (electrode.ohmic - electrode.solid) / np.pi**2
-        filled = fill * step
-        decay[i] = np.exp(-slope[i] * filled / resistance[i])
-        is_flat = slope[i] * filled < 1e-3 * resistance[i]
-        target = drive[i] / np.maximum(slope[i], FLAT_V)
-        gained[i] = np.where(is_flat, drive[i] * filled / resistance[i], target * (1.0 - decay[i]))
-        decay[i][is_flat] = 1.0
-    gained[..., 0] = 0.0
-    spread = accumulated(decay, gained)
-    amplitude = (drive - slope * spread) / resistance
-    gain = np.asarray((0.5 * drive * amplitude).sum(axis=0))
+    tables = cells.tables
+    amplitude, spread, gain = _uneven(
+        np.ascontiguousarray(time),
+        cells.packed,
+        np.stack([state.negative.surface, state.positive.surface]),
+        np.stack([state.negative.overpotential, state.positive.overpotential]),
+        tables.both["potential"].reshape(2, len(tables.positive.potential)),
+        _lag_table(),
+    )
     return Unevenness(amplitude, spread, gain)
+
+
+@compiled
+def _uneven(
+    time: Floats,
+    packed: Floats,
+    surface: Floats,
+    overpotential: Floats,
+    potentials: Floats,
+    lag_table: Floats,
+) -> tuple[Floats, Floats, Floats]:
+    """Amplitude and spread (2, n, m), gain (n, m)."""
+    n, m = time.shape
+    varies = packed.shape[2] > 1
+    amplitude, spread, gain = np.empty((2, n, m)), np.empty((2, n, m)), np.zeros((n, m))
+    for e in range(2):
+        first = OF_CELL + e * OF_ELECTRODE
+        for i in range(n):
+            left = 0.0
+            for j in range(m):
+                at = j if varies else 0
+                thermal, tau = packed[1, i, at], packed[first + 2, i, at]
+                ohmic, solid = packed[first + 7, i, at], packed[first + 8, i, at]
+                ratio = np.sinh(0.5 * overpotential[e, i, j] / thermal)
+                transfer = 2.0 * thermal * ratio / np.sqrt(1.0 + ratio**2)
+                x = min(max(surface[e, i, j], SLOPE_STEP), 1.0 - SLOPE_STEP)
+                ahead_V = _on_grid(potentials[e], x + SLOPE_STEP)
+                slope = abs(ahead_V - _on_grid(potentials[e], x - SLOPE_STEP)) / (2.0 * SLOPE_STEP)
+                fill = abs(packed[first, i, at])
+                # within a particle the surface runs ahead of the mean, in the same proportion
+                ahead = fill * tau * _lag(time[i, j] / tau, lag_table)
+                resistance = transfer + (ohmic + solid) / np.pi**2 + slope * ahead
+                drive = 2.0 * (ohmic - solid) / np.pi**2
+                if j > 0:
+                    filled = fill * (time[i, j] - time[i, j - 1])
+                    if slope * filled < 1e-3 * resistance:
+                        left += drive * filled / resistance
+                    else:
+                        decay = np.exp(-slope * filled / resistance)
+                        left = decay * left + drive / max(slope, FLAT_V) * (1.0 - decay)
+                spread[e, i, j] = left
+                amplitude[e, i, j] = (drive - slope * left) / resistance
+                gain[i, j] += 0.5 * drive * amplitude[e, i, j]
+    return amplitude, spread, gain
 
 
 def accumulated(decay: Floats, gained: Floats) -> Floats:

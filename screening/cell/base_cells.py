@@ -238,7 +238,8 @@ class Potentials:
         kelvin = temperature_K - self.reference_K
         p = np.interp(positive, self.stoichiometry, self.positive_V)
         n = np.interp(negative, self.stoichiometry, self.negative_V)
-        return np.asarray(p - n + kelvin * self.entropic(negative, positive))
+        turned = kelvin * self.entropic(negative, positive) if kelvin else 0.0
+        return np.asarray(p - n + turned)
 
     def entropic(self, negative: Floats, positive: Floats) -> Floats:
         """dU/dT of the cell, V/K."""

@@ -18,6 +18,7 @@ from ionbridge.screening.cell.base_cells import (
     scalars,
 )
 from ionbridge.screening.cell.inputs import CURVE_CHANGES, ELECTRODES, STEP_WIDTH
+from ionbridge.structures.compiled import compiled
 
 Floats = NDArray[np.float64]
 
@@ -164,20 +165,62 @@ class _Charging:
 
     def crossing(self) -> tuple[Floats, Floats]:
         """Interval of the negative electrode's stoichiometry in which the voltage is reached."""
-        low, high = self.least, self.greatest
-        reached = low < high
-        for count in WITH_POLES if base_cell(self.base).has_poles else N_PLACES:
-            x = np.linspace(low, high, count, axis=1)
-            over = self.voltage(x) - self.upper_V[:, None]
-            crosses = (over[:, :-1] <= 0.0) & (over[:, 1:] > 0.0)
-            reached = reached & crosses.any(axis=1)
-            # Ramadass2004's fitted curve has poles; where one makes it cross, it does so far more
-            # steeply
-            rise = np.where(crosses, over[:, 1:] - over[:, :-1], np.inf)
-            at = rise.argmin(axis=1)
-            rows = np.arange(len(low))
-            low, high = x[rows, at], x[rows, at + 1]
-        return np.where(reached, low, np.nan), np.where(reached, high, np.nan)
+        table = potentials(self.base)
+        return _crossing(
+            np.array(WITH_POLES if base_cell(self.base).has_poles else N_PLACES),
+            np.stack([self.least, self.greatest, self.lithium, self.upper_V]),
+            np.stack([self.capacity["Negative"], self.capacity["Positive"]]),
+            np.stack([self.change[k][:, 0] for k in CURVE_CHANGES]),
+            np.stack([table.stoichiometry, table.negative_V, table.positive_V]),
+        )
+
+
+@compiled
+def _between(x: float, grid: Floats, values: Floats) -> float:
+    """``np.interp`` of one number."""
+    if x <= grid[0]:
+        return float(values[0])
+    if x >= grid[-1]:
+        return float(values[-1])
+    k = np.searchsorted(grid, x, side="right") - 1
+    return float(values[k] + (x - grid[k]) / (grid[k + 1] - grid[k]) * (values[k + 1] - values[k]))
+
+
+@compiled
+def _crossing(
+    counts: NDArray[np.int64], cells: Floats, capacity: Floats, change: Floats, curves: Floats
+) -> tuple[Floats, Floats]:
+    """See `_Charging.crossing`; columns are cells, ``curves`` the potentials by stoichiometry."""
+    n = cells.shape[1]
+    lower, upper = np.full(n, np.nan), np.full(n, np.nan)
+    for i in range(n):
+        low, high = cells[0, i], cells[1, i]
+        found = low < high
+        for count in counts:
+            if not found:
+                break
+            found, steepest, best = False, np.inf, 0
+            step, before = (high - low) / (count - 1), 0.0
+            for k in range(count):
+                x = high if k == count - 1 else low + k * step
+                y = (cells[2, i] - x * capacity[0, i]) / capacity[1, i]
+                over = _between(y, curves[0], curves[2]) - _between(x, curves[0], curves[1])
+                over += change[0, i] * (0.5 - y)
+                over -= change[1, i] * np.tanh((y - change[2, i]) / STEP_WIDTH)
+                over -= cells[3, i]
+                # Ramadass2004's fitted curve has poles; where one makes it cross, it does so far
+                # more steeply
+                if k > 0 and before <= 0.0 < over and over - before < steepest:
+                    found, steepest, best = True, over - before, k
+                before = over
+            if found:
+                low, high = (
+                    low + (best - 1) * step,
+                    high if best == count - 1 else low + best * step,
+                )
+        if found:
+            lower[i], upper[i] = low, high
+    return lower, upper
 
 
 def full_charge_stoichiometries(

@@ -165,7 +165,8 @@ def predict_designs(
     Raises:
         MissingExtraError: A base cell that the model does not carry, and PyBaMM is not installed.
     """
-    rows: list[Row] = [failed(d, d.trouble or unfit(d.base_cell)) for d in designs]
+    why = [d.trouble or unfit(d.base_cell) for d in designs]
+    rows: list[Row] = [failed(d, w) if w else {} for d, w in zip(designs, why, strict=True)]
     for tables, names, own in _groups(designs, model):
         chosen = [designs[i] for i in own]
         given = {k: np.array([d.parameters[k] for d in chosen]) for k in names}

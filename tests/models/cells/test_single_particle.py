@@ -6,17 +6,24 @@ import numpy as np
 import pytest
 
 from ionbridge.models.cells.electrolyte_profile import (
+    DEPLETED,
     REGIONS,
     WEIGHTS,
     PropertyRows,
     steady_profile,
 )
 from ionbridge.models.cells.single_particle import (
+    EDGE,
+    FLAT_V,
+    OVERSHOOT,
+    accumulated,
     diffusion_lag,
     discharge,
     end_of_discharge,
     equilibrium,
+    lookup,
     make_cells,
+    potential_slope,
     unevenness,
     voltage,
 )
@@ -174,3 +181,72 @@ def test_agrees_with_pybamm(name, model):
     if model == "SPM":
         found = found + state.drop[0]  # PyBaMM's SPM has no ohmic drops
     assert np.abs(found - solution["Voltage [V]"](time)).max() < MILLIVOLT
+
+
+class TestCompiled:
+    """The loops say what the formulas say, written as whole arrays."""
+
+    OWN = cells(7, seed=4)
+    TIME = np.linspace(0.0, 1.1, 23) * OWN.duration
+
+    def test_the_closed_form(self):
+        own, time = self.OWN, self.TIME
+        found = discharge(own, time)
+        settled = 1.0 - np.exp(-time / own.relaxation)
+        crowded = time - own.relaxation * settled
+        salts = []
+        pairs = ((own.negative, found.negative), (own.positive, found.positive))
+        for electrode, surface in pairs:
+            salt = np.maximum(1.0 + settled * electrode.depletion, DEPLETED)
+            mean = electrode.start + electrode.rate * (time + electrode.crowding * crowded)
+            more = 1.0 + electrode.crowding * settled
+            lag = diffusion_lag(time / electrode.diffusion_time)
+            at = mean + electrode.rate * electrode.diffusion_time * more * lag
+            at = np.clip(at, -OVERSHOOT, 1.0 + OVERSHOOT)
+            exchange = lookup(electrode.tables.log_exchange, np.clip(at, EDGE, 1.0 - EDGE))
+            drive = np.exp(-exchange - electrode.log_exchange_factor) * electrode.reaction * more
+            lost = 2.0 * own.thermal * np.arcsinh(0.5 * drive / np.sqrt(salt))
+            assert surface.mean == pytest.approx(mean, rel=SAME)
+            assert surface.surface == pytest.approx(at, rel=SAME)
+            assert surface.overpotential == pytest.approx(lost, rel=SAME)
+            salts.append(salt)
+        ohmic = own.negative.ohmic / 3 + own.separator + own.positive.ohmic / 3
+        drop = (
+            ohmic * (1.0 + settled * (own.ohmic_steady - 1.0))
+            + (own.negative.solid + own.positive.solid) / 3
+            + own.concentration * (np.log(salts[0] / salts[1]) + settled * own.curvature)
+            + own.contact
+        )
+        assert found.drop == pytest.approx(drop, rel=SAME)
+
+    def test_the_uneven_reaction(self):
+        own, time = self.OWN, self.TIME
+        state = discharge(own, time)
+        found = unevenness(own, state, time)
+        step = np.diff(time, axis=1, prepend=0.0)
+        gain = 0.0
+        pairs = ((own.negative, state.negative), (own.positive, state.positive))
+        for i, (electrode, surface) in enumerate(pairs):
+            ratio = np.sinh(0.5 * surface.overpotential / own.thermal)
+            slope = potential_slope(electrode.tables, surface.surface)
+            fill = np.abs(electrode.rate)
+            ahead = fill * electrode.diffusion_time * diffusion_lag(time / electrode.diffusion_time)
+            drops = electrode.ohmic + electrode.solid
+            resistance = 2.0 * own.thermal * ratio / np.sqrt(1.0 + ratio**2) + drops / np.pi**2
+            resistance = resistance + slope * ahead
+            drive = 2.0 * (electrode.ohmic - electrode.solid) / np.pi**2
+            filled = fill * step
+            flat = slope * filled < 1e-3 * resistance
+            decay = np.where(flat, 1.0, np.exp(-slope * filled / resistance))
+            steep = drive / np.maximum(slope, FLAT_V) * (1.0 - decay)
+            gained = np.where(flat, drive * filled / resistance, steep)
+            gained[:, 0] = 0.0
+            spread = accumulated(decay, gained)
+            amplitude = (drive - slope * spread) / resistance
+            gain = gain + 0.5 * drive * amplitude
+            assert found.spread[i] == pytest.approx(spread, rel=SAME, abs=1e-15)
+            assert found.amplitude[i] == pytest.approx(amplitude, rel=SAME, abs=1e-12)
+        assert found.gain == pytest.approx(gain, rel=SAME, abs=1e-15)
+
+
+SAME = 1e-9
