@@ -11,7 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ionbridge.screening.cell.base_cells import base_cell, import_pybamm, potentials, scalars
+from ionbridge.screening.cell.base_cells import (
+    METALS,
+    base_cell,
+    import_pybamm,
+    potentials,
+    scalars,
+)
 from ionbridge.screening.cell.cell_model import N_THROUGH, CellModel, cell_model, split
 from ionbridge.screening.cell.designs import Design
 from ionbridge.screening.cell.experiment_spread import stated_spreads, unsupported
@@ -233,6 +239,8 @@ def caution(design: Design) -> str:
     said = []
     if not cell.temperature_dependent and off > SAME_TEMPERATURE_K:
         said.append(f"electrolyte and diffusivities of {cell.name} do not depend on temperature")
+    if cell.anode == METALS["Na"]:
+        said.append("the exchange current of sodium metal is not known: that of lithium stands in")
     if overcharged(design):
         said.append(
             f"charged above the {scalars(cell.name)[_UPPER]:g} V of {cell.name}, where nothing "

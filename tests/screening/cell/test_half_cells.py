@@ -99,6 +99,7 @@ def test_sodium_hard_carbon_keeps_its_own_tables():
     found = discharge(check(Design("x", "Chayambuka2022_negative_half_cell", 0.1)))
     assert found["status"] == "ok"
     assert found["capacity_Ah"] == pytest.approx(0.0018, rel=0.15)
+    assert "that of lithium stands in" in found["reason"]
 
 
 def test_names_and_columns():
