@@ -1,5 +1,6 @@
-"""What several folders of tests share: one tiny model, and one thread."""
+"""What several folders of tests share: one tiny model, one thread, and no models of the user's."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,3 +23,11 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_models_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What lies in the library of whoever runs the tests is no part of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IONBRIDGE_LIBRARY", os.fspath(tmp_path_factory.mktemp("library")))
+        yield
