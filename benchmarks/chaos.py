@@ -1,11 +1,14 @@
 """Random kills of a campaign and random damages to its folder: what comes of each.
 
-    nice -n 10 python -m benchmarks.chaos --work WORK [--kills 30] [--damages 200] [--seed 0]
+    nice -n 10 python -m benchmarks.chaos --work WORK [--kills 30] [--stage-kills 12]
+        [--worker-kills 5] [--damages 200] [--seed 0]
 
 A campaign of small crystals with a tiny model, its best rows refined with a pair potential, is run
 whole once. Then, ``--kills`` times, it is run by a process of its own that is killed (SIGKILL)
 after a random time, up to three times, and gone on with: while shards are computed, in the
-refinement, in the merge of the table, in the report. ``--worker-kills`` times only its worker
+refinement, in the merge of the table, in the report. ``--stage-kills`` times another campaign, with
+a round of active learning, a refinement up to bands and cells, is killed at a random moment of each
+of these stages in turn, and at times once more. ``--worker-kills`` times only its worker
 process is killed, again and again, and the campaign goes on by itself. ``--damages`` times a copy
 of the finished folder is damaged in one to three files (KINDS; ``foreign`` is the same file of a
 campaign at another temperature) and gone on with. Each ends well if the table is that of the whole
@@ -15,7 +18,8 @@ the report is not made: it takes most of the time and reads nothing but the tabl
 
 Every trial runs in a process of its own, has its own random numbers, and is a line of
 WORK/trials.jsonl, so that the same command goes on where it was stopped, also after a kill of its
-own; benchmarks/results/chaos.json is written as it goes.
+own; benchmarks/results/chaos.json is written as it goes, and keeps what it says of kinds of which
+none is asked for.
 """
 
 from __future__ import annotations
@@ -45,8 +49,15 @@ from ionbridge.screening.cli import main
 from ionbridge.screening.execution.shards import write_json
 
 RESULT = Path(__file__).parent / "results" / "chaos.json"
-RECORD, TRIALS = "campaign.json", "trials.jsonl"
-TRIAL_KINDS = {"kill": "kill", "worker kill": "worker_kill", "damage": "damage"}
+RECORD, TRIALS, STAGE_LENGTHS = "campaign.json", "trials.jsonl", "stages.json"
+TRIAL_KINDS = {
+    "kill": "kill",
+    "stage kill": "stage_kill",
+    "worker kill": "worker_kill",
+    "damage": "damage",
+}
+STAGES = {"active": "labelling ", "refine": "refine: ", "cell": "cells: "}
+"""What a stage of a campaign says when it begins."""
 MOST_WORKER_KILLS = 2
 """The third death of a worker on one candidate would rightly cost its row."""
 EMPTY_TABLE = "no table"
@@ -84,12 +95,18 @@ def verdict(status: int, said: str, out: Path, right: str) -> str:
         if "computed again" not in li and not li.startswith("refine: ")
     ]
     if status == 0:
-        path = out / TABLE_FILE
-        found = path.read_text(encoding="utf-8") if path.is_file() else EMPTY_TABLE
-        return "right table" if found == right else "WRONG TABLE"
+        return "right table" if table(out) == right else "WRONG TABLE"
     if status == 2 and len(complaints) == 1 and complaints[0].startswith("ionbridge: "):
         return "one line"
     return f"UNEXPECTED (status {status}, {len(complaints)} lines)"
+
+
+def table(out: Path) -> str:
+    """The ranked table of a folder, which names a model in it relative to the folder."""
+    path = out / TABLE_FILE
+    if not path.is_file():
+        return EMPTY_TABLE
+    return path.read_text(encoding="utf-8").replace(f"{out}/", "")
 
 
 def killed(campaign: Path, out: Path, seconds: float) -> str:
@@ -111,6 +128,66 @@ def killed(campaign: Path, out: Path, seconds: float) -> str:
     made = [name for name in ("ranked.parquet", TABLE_FILE, "report.html") if (out / name).exists()]
     refined = f", {n_refined} refined" if n_refined else ""
     return f"after {n_shards} shards{refined}{''.join(f', {name}' for name in made)}"
+
+
+def stage_killed(campaign: Path, out: Path, stage: str, seconds: float) -> str:
+    """Run in a child that is killed some time after a stage began; how far it was."""
+    log = out.with_suffix(".log")
+    child = started(campaign, out, log)
+    status = None
+    while status is None and STAGES[stage] not in log.read_text(errors="replace"):
+        time.sleep(0.01)
+        status = ended(child)
+    if status is None:
+        time.sleep(seconds)
+        os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+    if not os.WIFSIGNALED(status):
+        return f"{stage}: not in time"
+    said = log.read_text(errors="replace").splitlines()
+    return f"{stage}, {seconds:.1f} s after it began, last said: {said[-1][:60]}"
+
+
+def started(campaign: Path, out: Path, log: Path) -> int:
+    """A child that runs a campaign, or goes on with it, and says it into a file."""
+    log.write_text("")
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            file = os.open(log, os.O_WRONLY | os.O_APPEND)
+            os.dup2(file, 1)
+            os.dup2(file, 2)
+            more = ["--resume"] if (out / RECORD).is_file() else []
+            command = ["screen", str(campaign), "--out", str(out), "--workers", "0", *more]
+            status = main(command)
+        finally:
+            os._exit(status)
+    return child
+
+
+def ended(child: int) -> int | None:
+    """The status of a child that has ended; None of one that runs."""
+    found, status = os.waitpid(child, os.WNOHANG)
+    return status if found else None
+
+
+def stage_lengths(campaign: Path, out: Path) -> dict[str, float]:
+    """Seconds of each stage of a whole run."""
+    log = out.with_suffix(".log")
+    child = started(campaign, out, log)
+    begun: dict[str, float] = {}
+    status = None
+    while status is None:
+        time.sleep(0.01)
+        said = log.read_text(errors="replace")
+        for stage, words in STAGES.items():
+            if words in said:
+                begun.setdefault(stage, time.monotonic())
+        status = ended(child)
+    assert status == 0, log.read_text(errors="replace")
+    ends = [*list(begun.values())[1:], time.monotonic()]
+    return {stage: end - begun[stage] for stage, end in zip(begun, ends, strict=True)}
 
 
 def worker_killed(campaign: Path, out: Path, chance: random.Random) -> tuple[int, str, int]:
@@ -206,7 +283,7 @@ def trial(kind: str, number: int, work: Path, seed: int) -> dict[str, Any]:
     chance = random.Random(f"{seed} {kind} {number}")
     campaign, out = work / "home" / "300.yaml", work / f"{kind}-{number}"
     shutil.rmtree(out, ignore_errors=True)
-    right = (work / "whole" / TABLE_FILE).read_text(encoding="utf-8")
+    right = table(work / "whole")
     whole_s = float((work / "whole_s").read_text())
     if kind == "kill":
         times = [chance.uniform(0.0, whole_s) for _ in range(chance.randint(1, 3))]
@@ -215,6 +292,15 @@ def trial(kind: str, number: int, work: Path, seed: int) -> dict[str, Any]:
         more = ["--resume"] if (out / RECORD).is_file() else []
         end = verdict(*run(campaign, out, *more), out, right)
         row: dict[str, Any] = {"killed": "; ".join(how), "end": end}
+    elif kind == "stage kill":
+        campaign = work / "home" / "stages.yaml"
+        right = table(work / "stages")
+        lengths = json.loads((work / STAGE_LENGTHS).read_text())
+        names = [list(STAGES)[number % len(STAGES)]]
+        names += [s for s in list(STAGES)[number % len(STAGES) :] if chance.random() < 0.25]
+        how = [stage_killed(campaign, out, s, chance.uniform(0.0, lengths[s])) for s in names]
+        end = verdict(*run(campaign, out, "--resume"), out, right)
+        row = {"killed": "; ".join(how), "end": end}
     elif kind == "worker kill":
         status, said, n_killed = worker_killed(campaign, out, chance)
         row = {"worker_kills": n_killed, "end": verdict(status, said, out, right)}
@@ -244,8 +330,8 @@ def in_child(what: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     return json.loads(text) if text else {"end": f"UNEXPECTED (trial ended with {status})"}
 
 
-def prepared(work: Path) -> dict[str, Any]:
-    """The campaign run whole, and at another temperature; what is there and holds is used."""
+def prepared(work: Path, with_stages: bool) -> dict[str, Any]:
+    """The campaigns run whole, one at another temperature, too; what is there and holds is used."""
     if not (work / "home").is_dir():
         work.mkdir(parents=True, exist_ok=True)
         make_home(work / "home")
@@ -258,12 +344,18 @@ def prepared(work: Path) -> dict[str, Any]:
         if fresh or "afresh" in said:  # the second one finds everything imported
             (work / "whole_s").write_text(str(time.monotonic() - started))
             (work / TRIALS).unlink(missing_ok=True)
+    if with_stages and not (work / STAGE_LENGTHS).is_file():
+        for _ in range(2):  # the second one finds everything imported and compiled
+            shutil.rmtree(work / "stages", ignore_errors=True)
+            lengths = stage_lengths(work / "home" / "stages.yaml", work / "stages")
+        write_json(work / STAGE_LENGTHS, lengths)
     return {}
 
 
 def measure(work: Path, wanted: dict[str, int], seed: int) -> dict[str, Any]:
     """All kills and damages, and what came of them."""
-    assert in_child(lambda: prepared(work)) == {}, "the whole campaign failed"
+    with_stages = bool(wanted["stage kill"])
+    assert in_child(lambda: prepared(work, with_stages)) == {}, "the whole campaign failed"
     rows = read(work / TRIALS)
     done = {(row["kind"], row["number"]) for row in rows}
     # in turn, so that a run that is stopped has measured all kinds
@@ -279,8 +371,12 @@ def measure(work: Path, wanted: dict[str, int], seed: int) -> dict[str, Any]:
 
 
 def summary(seed: int, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Counts of how each ended, and each."""
-    of = {kind: [row for row in rows if row["kind"] == kind] for kind in TRIAL_KINDS}
+    """Counts of how each ended, and each; of kinds without a row, what was measured before."""
+    before = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.is_file() else {}
+    of = {
+        kind: [row for row in rows if row["kind"] == kind] or before.get(f"each_{name}", [])
+        for kind, name in TRIAL_KINDS.items()
+    }
     return {
         "seed": seed,
         **{f"n_{name}s": len(of[kind]) for kind, name in TRIAL_KINDS.items()},
@@ -299,10 +395,12 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--kills", type=int, default=30)
+    parser.add_argument("--stage-kills", type=int, default=12)
     parser.add_argument("--worker-kills", type=int, default=5)
     parser.add_argument("--damages", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    wanted = {"kill": args.kills, "worker kill": args.worker_kills, "damage": args.damages}
+    numbers = (args.kills, args.stage_kills, args.worker_kills, args.damages)
+    wanted = dict(zip(TRIAL_KINDS, numbers, strict=True))
     found = measure(args.work, wanted, args.seed)
     print({k: v for k, v in found.items() if not k.startswith("each")})

@@ -417,8 +417,8 @@ def throughput(result: dict[str, Any]) -> str:
     ratios, stages, start = found["ratios"], found["stages"], result["start_cpu_s"]
     names = ("models list", "data list", "models show hop-barrier", "a worker's imports")
     starts = ", ".join(
-        f"{name if ' imports' in name else f'`{name}`'} {start['now'][name]:.2f} "
-        f"(in version {start['old_is']} {start['old'][name]:.2f})"
+        f"{name if ' imports' in name else f'`{name}`'} {start['now'][name]:.2f}"
+        + (f" (in version {start['old_is']} {start['old'][name]:.2f})" if "old" in start else "")
         for name in names
     )
     parts = ", ".join(
@@ -443,6 +443,8 @@ def chaos(result: dict[str, Any]) -> str:
 
     return (
         f"Campaigns under chance, gone on with: {result['n_kills']} kills: {ends('kills')}; "
+        f"{result['n_stage_kills']} kills in a round of labels, a refinement or cells: "
+        f"{ends('stage_kills')}; "
         f"{result['n_worker_kills']} runs whose worker was killed twice: {ends('worker_kills')}; "
         f"{result['n_damages']} damages to a finished folder: {ends('damages')}. A program that "
         "believes what it reads would have taken other rows in "

@@ -34,6 +34,8 @@ from ionbridge.structures.ties import ranks
 
 TIE_SCORE = 3.7e-9
 """Rows whose scores are closer keep the order of the candidates."""
+SHOWN_DIGITS = 6
+"""Significant digits of a number in a table of text (`ionbridge.screening.table.written`)."""
 N_EXPLAINED = 50
 """Number of top rows that get a line saying why they rank there."""
 
@@ -101,6 +103,9 @@ class Ranking:
 def ranking(rows: Iterable[Row], objectives: Sequence[Objective], rank_by: str) -> Ranking:
     """Rank rows that come one after the other.
 
+    Numbers that the table shows alike (`SHOWN_DIGITS`) are equal: further digits of a network hang
+    on what else was in its batch, and equal rows keep the order of the candidates.
+
     Rows that are not ``ok``, or lack the value of an objective (NaN and infinity are none), follow
     unranked in their order. Among the rows of its role (`ROLE_COLUMN`) a row is placed by the value
     less one standard deviation; equal ones in the order of the ranking.
@@ -122,12 +127,13 @@ def ranking(rows: Iterable[Row], objectives: Sequence[Objective], rank_by: str) 
             if _is_rankable(row, [own]):
                 value, std = _value_and_std(row, own.column)
                 places.append(n - 1)
-                safe.append(value - std)
+                safe.extend((value, std))
     at = np.array(complete, dtype=np.intp)
     known = np.array(numbers, dtype=float).reshape(len(at), len(objectives), 2)
     utilities = np.empty(known.shape[:2])
     for j, objective in enumerate(objectives):
-        utilities[:, j] = _utilities(known[:, j, 0], known[:, j, 1], objective, rank_by)
+        value, std = as_shown(known[:, j]).T
+        utilities[:, j] = _utilities(value, std, objective, rank_by)
     scores = scalarise(utilities, rank_by)
     likely = rank_by == "probability"  # small ones differ by their ratio
     merits = np.log(np.maximum(scores, 1e-300)) if likely else scores
@@ -141,10 +147,19 @@ def ranking(rows: Iterable[Row], objectives: Sequence[Objective], rank_by: str) 
     place[order] = np.arange(n)
     for _, places, safe in in_role.values():
         own_at = np.array(places, dtype=np.intp)
-        sorted_at = own_at[np.lexsort((place[own_at], -np.array(safe)))]
+        own_value, own_std = as_shown(np.array(safe).reshape(-1, 2)).T
+        sorted_at = own_at[np.lexsort((place[own_at], own_std - own_value))]
         rank_in_role[sorted_at] = np.arange(1, len(own_at) + 1)
     medians = tuple(np.median(known[:, :, 0], axis=0).tolist()) if len(at) else ()
     return Ranking(tuple(objectives), rank_by, order, rank, score, front, rank_in_role, medians)
+
+
+def as_shown(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Numbers rounded to the SHOWN_DIGITS that a table of text gives them."""
+    size = np.abs(values)
+    first = np.floor(np.log10(size, out=np.zeros_like(size), where=size > 0))
+    scale = 10.0 ** np.clip(SHOWN_DIGITS - 1 - first, -300, 300)
+    return np.asarray(np.round(values * scale) / scale)
 
 
 def rank(rows: Sequence[Row], objectives: Sequence[Objective], rank_by: str) -> list[Row]:

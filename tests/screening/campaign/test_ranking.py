@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import norm
 
 from ionbridge.screening.campaign.ranking import (
+    as_shown,
     check_objectives,
     pareto_fronts,
     rank,
@@ -15,7 +16,7 @@ from ionbridge.screening.campaign.ranking import (
 )
 from ionbridge.screening.campaign.settings import Objective
 from ionbridge.screening.errors import InputError
-from ionbridge.screening.table import COLUMNS, Row
+from ionbridge.screening.table import COLUMNS, Row, written
 from tests.tolerances import EXACT
 
 D = "log10_diffusivity_cm2_s"
@@ -66,9 +67,20 @@ def test_uncertainty_turns_the_order() -> None:
 
 
 def test_rows_that_rounding_parts_keep_their_order() -> None:
-    rows = [row("first", -7.0), row("second", -7.0 + 1e-12), row("best", -6.9)]
-    for rank_by in ("mean", "lcb", "probability"):
-        assert ids(rank(rows, [FAST], rank_by)) == ["best", "first", "second"]
+    for noise in (1e-12, 2e-7):  # of another order of sums, and of another batch in a network
+        rows = [row("first", -7.0), row("second", -7.0 + noise), row("best", -6.9)]
+        for rank_by in ("mean", "lcb", "probability"):
+            ranked = rank(rows, [FAST], rank_by)
+            assert ids(ranked) == ["best", "first", "second"]
+            assert [r["pareto_front"] for r in ranked] == [1, 2, 2]
+
+
+def test_numbers_are_taken_as_a_table_shows_them() -> None:
+    generator = np.random.default_rng(0)
+    values = generator.normal(size=200) * 10.0 ** generator.integers(-12, 12, 200)
+    values = np.array([0.0, 10.0, -9.9999999, *values])
+    assert [written(v) for v in as_shown(values)] == [written(v) for v in values]
+    np.testing.assert_allclose(as_shown(values), [float(written(v)) for v in values], rtol=EXACT)
     hopeless = [row("worse", -25.0), row("bad", -20.0)]
     assert ids(rank(hopeless, [FAST], "probability")) == ["bad", "worse"]
 
