@@ -427,7 +427,8 @@ def throughput(result: dict[str, Any]) -> str:
     return (
         f"A crystal of {found['mean_sites']:.0f} sites takes "
         f"{1000 * found['whole']['cpu_s_a_crystal']:.0f} ms of one core ({parts} of it; "
-        f"{found['n_crystals']} crystals of the embedded campaign, one repeat on a busy machine): "
+        f"{found['n_crystals']} crystals of the embedded campaign, the better of two repeats on a "
+        "busy machine): "
         f"{ratios['old_over_new']:.1f} times less than in version {result['old']} in the same run "
         f"(target 10), {ratios['of_one_chgnet_energy']:.2f} of one CHGNet energy of the same "
         f"crystals (target 0.1; {found['chgnet']['n']} ordered ones). CPU seconds to start, at a "
