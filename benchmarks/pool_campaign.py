@@ -121,7 +121,8 @@ def main() -> None:
     result = {
         "data_sha256": sha256(pool),
         "n_candidates": len(rows),
-        **{k: record[k] for k in ("settings", "model", "versions", "seeds", "counts", "reasons")},
+        "settings": settings,
+        **{k: record[k] for k in ("model", "versions", "seeds", "counts", "reasons")},
         **{k: record[k] for k in ("n_workers", "crystals_per_s", "timings_s")},
         "n_predicted_in_the_timed_run": record["n_predicted_in_this_run"],
         "roles": usable["role"].value_counts().to_dict(),

@@ -407,8 +407,7 @@ def pool_campaign(result: dict[str, Any]) -> str:
         f"The {result['n_candidates']:,} Li crystals of the Materials Project pool, screened to "
         f"the end on {result['n_workers']} CPU cores: {result['crystals_per_s']:.1f} crystals/s, "
         f"{counts['ok']:,} with a result, {share:.1f} % without, each with a reason "
-        "(`python -m benchmarks.pool_campaign`; run before spreads and centres were redefined: "
-        "counts and rate stand)."
+        "(`python -m benchmarks.pool_campaign`)."
     )
 
 
