@@ -20,7 +20,13 @@ from ionbridge.screening.cell.base_cells import (
 )
 from ionbridge.screening.cell.cell_model import N_THROUGH, CellModel, cell_model, split
 from ionbridge.screening.cell.designs import Design
-from ionbridge.screening.cell.experiment_spread import stated_spreads, unsupported
+from ionbridge.screening.cell.experiment_spread import (
+    COARSE_MESH,
+    FINER_MESH,
+    MESH,
+    stated_spreads,
+    unsupported,
+)
 from ionbridge.screening.cell.full_charge import NoFullChargeError, full_charge, open_circuit
 from ionbridge.screening.cell.inputs import ELECTRODES
 from ionbridge.screening.cell.radial_mesh import FITTED, RadialMesh
@@ -60,10 +66,6 @@ conducts so little that the reaction stays near the separator."""
 SHORT_OF_SALT, STEEP_V = 0.1, 0.075
 """Least concentration of the electrolyte anywhere, over the initial one, below which the salt runs
 short; largest drop of its potential through an electrode, above which it conducts too little."""
-MESH, COARSE_MESH, FINER_MESH = (0.0006, 0.002), (0.12, 0.03), (0.002, 0.001)
-"""Standard deviations by the mesh, of capacity and energy relatively and of the mean voltage in V:
-as a rule; where FINER is called for, and then on that mesh
-(benchmarks/results/cell_salt.json)."""
 
 
 def discharge(

@@ -17,6 +17,10 @@ from ionbridge.screening.cell.base_cells import base_cell, scalars
 CAPACITY, ENERGY, RETAINED = 0.031, 0.037, 0.019
 """Relative standard deviations of capacity, energy, and the capacity retained at a rate."""
 MEAN_VOLTAGE_V = 0.04
+MESH, COARSE_MESH, FINER_MESH = (0.0006, 0.002), (0.12, 0.03), (0.002, 0.001)
+"""A simulation's own standard deviations by its mesh, of capacity and energy relatively and of the
+mean voltage in V: as a rule; where a finer mesh is called for, and then on that mesh
+(benchmarks/results/cell_salt.json)."""
 N_CELLS = 4
 MEASURED = (
     ("LiCoO2", "graphite"),

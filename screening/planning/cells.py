@@ -9,8 +9,12 @@ from typing import Any
 
 from ionbridge.models import library
 from ionbridge.models.library import DEFAULTS
-from ionbridge.screening.cell.discharge import FINER_MESH
-from ionbridge.screening.cell.experiment_spread import CAPACITY, MEAN_VOLTAGE_V, N_CELLS
+from ionbridge.screening.cell.experiment_spread import (
+    CAPACITY,
+    FINER_MESH,
+    MEAN_VOLTAGE_V,
+    N_CELLS,
+)
 from ionbridge.screening.planning.catalogue import (
     Conditions,
     Entry,
