@@ -423,11 +423,18 @@ def throughput(result: dict[str, Any]) -> str:
     parts = ", ".join(
         f"{name} {1000 * stages[name]:.1f}" for name in ("hops", "classification", "model")
     )
+    rates = ""
+    if "two" in found:
+        one, two = (found[number]["crystals_per_s"] for number in ("one", "two"))
+        rates = (
+            f"{one:.0f} a second of wall time by one process, {two:.0f} by two on two cores "
+            f"(target 80), {ratios['two_processes_over_one']:.2f} times as many (target 1.8), "
+        )
     return (
         f"A crystal of {found['mean_sites']:.0f} sites takes "
         f"{1000 * found['whole']['cpu_s_a_crystal']:.0f} ms of one core ({parts} of it; "
-        f"{found['n_crystals']} crystals of the embedded campaign, the better of two repeats on a "
-        "busy machine): "
+        f"{found['n_crystals']} crystals of the embedded campaign, the better of two repeats at a "
+        f"load of {result['load']:.0f}): {rates}"
         f"{ratios['old_over_new']:.1f} times less than in version {result['old']} in the same run "
         f"(target 10), {ratios['of_one_chgnet_energy']:.2f} of one CHGNet energy of the same "
         f"crystals (target 0.1; {found['chgnet']['n']} ordered ones). CPU seconds to start, at a "
