@@ -211,8 +211,7 @@ def _kernels(parts: Sequence[Floats], theta: Floats) -> list[tuple[Floats, Float
 
     def matern(distance: Floats, variance: float, length: float) -> tuple[Floats, Floats]:
         x = np.sqrt(3.0) * distance / length
-        decay = variance * np.exp(-x)
-        return (1.0 + x) * decay, x**2 * decay
+        return _matern(distance, variance, length), x**2 * variance * np.exp(-x)
 
     found: list[tuple[Floats, Floats | None]] = [matern(parts[0], *value[:2])]
     found.append((value[2] * parts[1], None))
@@ -220,18 +219,23 @@ def _kernels(parts: Sequence[Floats], theta: Floats) -> list[tuple[Floats, Float
 
 
 def _signal(parts: Sequence[Floats], theta: Floats) -> Floats:
-    """Sum of the covariances of :func:`_kernels`."""
+    """Sum of the covariances of :func:`_kernels`, without derivatives."""
     value = np.exp(theta)
     found: Floats = value[2] * parts[1]
-    lengths = [(parts[0], *value[:2]), *((part, *value[3:5]) for part in parts[2:])]
-    for distance, variance, length in lengths:
-        x = distance * (np.sqrt(3.0) / length)
-        decay = np.exp(-x)
-        x += 1.0
-        x *= decay
-        x *= variance
-        found += x
+    found += _matern(parts[0], *value[:2])
+    if len(parts) > 2:
+        found += _matern(parts[2], *value[3:5])
     return found
+
+
+def _matern(distance: Floats, variance: float, length: float) -> Floats:
+    """Matern covariance of smoothness 3/2, in the memory of one array."""
+    x: Floats = distance * (np.sqrt(3.0) / length)
+    decay = np.exp(-x)
+    x += 1.0
+    x *= decay
+    x *= variance
+    return x
 
 
 def _prior(squares: Floats, theta: Floats) -> Floats:
