@@ -218,12 +218,22 @@ def rivals(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+JOINED_TITLES = {
+    "learned": "**`hop-barrier`**, no potential",
+    "fed": "**`hop-barrier`**, given CHGNet's energies in a rigid host",
+    "short": "**`hop-barrier`**, given a short relaxation",
+}
+"""Of the shipped model on labels joined with its own, by what hops bring."""
+
+
 def few_shot(result: dict[str, Any]) -> str:
     columns = {
         f"{k} ({len(result[k]['draws_by_family'])} families)": result[k]["strategies"]
         for k in ("k=4", "k=8", "k=16")
     }
-    titles = {n: f"{n.replace('_', ' ')} ({d})" for n, d in result["draws"].items()}
+    titles = {
+        n: f"{JOINED_TITLES.get(n, n.replace('_', ' '))} ({d})" for n, d in result["draws"].items()
+    }
 
     def cell(entry: dict[str, Any]) -> str:
         gap, low, high = entry["all"]["minus_trees_eV"]
@@ -262,8 +272,11 @@ def _efficiency(result: dict[str, Any]) -> list[str]:
         )
         return f"{value} [{', '.join(ends)}]"
 
-    shown = ("trees_weighted", "process", "learned", "fed", "committee", "auto", "network_frozen")
-    titles = {name: name.replace("_", " ") for name in shown}
+    shown = (
+        *("trees_weighted", "process", "learned", "fed", "short", "committee", "auto"),
+        "network_frozen",
+    )
+    titles = {name: JOINED_TITLES.get(name, name.replace("_", " ")) for name in shown}
     return [
         "Label efficiency: host frameworks that a reference needs for the error that a strategy "
         "has with k, over k (95 % interval over families and draws; > where the reference does not "
@@ -306,8 +319,7 @@ def olivine_transfer(result: dict[str, Any]) -> str:
         "trees": "trees, joint",
         "process": "process, joint",
         "process_family": "process, joint, the family with an offset of its own",
-        "learned": "`hop-barrier`, joint",
-        "fed": "`hop-barrier-chgnet`, joint",
+        **JOINED_TITLES,
         "network_frozen": "pretrained network and process, joint",
         "auto_labels": "chosen by cross-validation on the olivine labels",
     }

@@ -30,17 +30,17 @@ CANDIDATES = {
     "process_scratch": "process",
     "process": "process-joint",
     "process_family": "process-family",
-    "fed": "fed",
+    "learned": "fed",
 }
 """Strategies, by their names in ``benchmarks.transfer.adaptation_strategies``."""
 SIMPLE = {
     "family_mean": "family_mean",
     "trees_scratch": "trees",
     "process": "gaussian_process",
-    "fed": HopBarrierModel.kind,
+    "learned": HopBarrierModel.kind,
 }
 """Strategies that need little, and their names in :mod:`ionbridge.models.regressors.baselines`."""
-COMMITTEE = ("fed", "process", "process_family")
+COMMITTEE = ("learned", "process", "process_family")
 BY_KEY = {key: name for name, key in CANDIDATES.items()}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -11,9 +11,10 @@ import numpy as np
 from scipy.spatial.distance import cdist
 from sklearn.ensemble import ExtraTreesRegressor
 
+from benchmarks.shipped_hop_barrier import BRIEF, FAST, FED, HIDDEN, without
 from benchmarks.transfer.few_shot_tasks import Floats, Rows, Table, Task
 from ionbridge.models.adaptation.barriers import Base, ensemble_config, folds_of
-from ionbridge.models.barriers.hop_barrier import HopBarrierModel
+from ionbridge.models.barriers.hop_barrier import HopBarrierModel, Inputs
 from ionbridge.models.hop_networks.ensemble import HopEnsemble
 from ionbridge.models.hop_networks.finetuning import FrozenHost
 from ionbridge.models.prediction import Prediction
@@ -122,35 +123,61 @@ def mixed(table: Table, task: Task) -> Prediction:
     return certain(LOG.inverse(np.mean(parts, axis=0)))
 
 
-def fed(table: Table, task: Task, source: Rows | None = None) -> Prediction:
-    """The shipped model that reads CHGNet energies, on all labels, as fine-tuning joins them.
+def learned(table: Table, task: Task, source: Rows | None = None) -> Prediction:
+    """The shipped model on all labels, as fine-tuning joins them; hops bring nothing.
 
     Hyperparameters are those found on the source, by default the other families.
     """
-    rows = task.others if source is None else source
-    return joined(table, task, source_fed(table, rows.tobytes()))
+    return joined(table, task, HIDDEN[FAST], source)
 
 
-def learned(table: Table, task: Task) -> Prediction:
-    """The shipped model that needs no energies: pretrained networks say what to expect."""
-    return joined(table, task, source_fed(table, task.others.tobytes()), reads_energies=False)
+def fed(table: Table, task: Task) -> Prediction:
+    """The same where hops bring CHGNet's energies in a rigid host."""
+    return joined(table, task, HIDDEN[FED])
+
+
+def short(table: Table, task: Task) -> Prediction:
+    """The same where hops bring a short relaxation with SevenNet-0."""
+    return joined(table, task, HIDDEN[BRIEF])
 
 
 def joined(
-    table: Table, task: Task, theta: Mapping[Any, Floats], reads_energies: bool = True
+    table: Table, task: Task, hidden: Sequence[str], source: Rows | None = None
 ) -> Prediction:
-    """A shipped model on the labels of all families, with a source's hyperparameters."""
-    model = HopBarrierModel(task.seed, reads_energies)
-    model.fit_inputs(table.inputs.rows(task.train), table.barrier_eV[task.train], theta)
-    return model.predict_inputs(table.inputs.rows(task.test))
+    """The shipped model on the labels of other families, computed ones and those of the family.
+
+    The labels of the family are not moved towards relaxations, as none of a user's are.
+
+    Args:
+        table: Of all hops.
+        task: What is learnt from and asked.
+        hidden: What hops do not bring.
+        source: Hops that hyperparameters are found on; None takes the other families.
+    """
+    theta = source_theta(table, (task.others if source is None else source).tobytes())
+    own = table.inputs.rows(task.shots).unrelaxed()
+    inputs, barrier_eV = with_computed(table, task.others)
+    model = HopBarrierModel(task.seed)
+    model.fit_inputs(
+        inputs.with_rows(own), np.concatenate([barrier_eV, table.barrier_eV[task.shots]]), theta
+    )
+    return model.predict_inputs(without(table.inputs.rows(task.test), *hidden))
+
+
+def with_computed(table: Table, rows: Rows) -> tuple[Inputs, Floats]:
+    """Computed labels, then those of some hops."""
+    inputs, barrier_eV = table.computed
+    return (
+        inputs.with_rows(table.inputs.rows(rows)),
+        np.concatenate([barrier_eV, table.barrier_eV[rows]]),
+    )
 
 
 @lru_cache(maxsize=64)
-def source_fed(table: Table, others: bytes) -> Mapping[Any, Floats]:
-    """Hyperparameters of the processes of :func:`fed` on the other families, by what they read."""
-    rows = np.frombuffer(others, dtype=np.intp)
+def source_theta(table: Table, others: bytes) -> Mapping[Any, Floats]:
+    """Hyperparameters of the processes of :func:`joined` on a source, by what they read."""
     model = HopBarrierModel()
-    model.fit_inputs(table.inputs.rows(rows), table.barrier_eV[rows])
+    model.fit_inputs(*with_computed(table, np.frombuffer(others, dtype=np.intp)))
     return {reads: found.theta for reads, (found, _) in model.experts().items()}
 
 
@@ -174,6 +201,7 @@ STRATEGIES: dict[str, Strategy] = {
     "mixed": mixed,
     "learned": learned,
     "fed": fed,
+    "short": short,
     "network_frozen": network_frozen,
 }
 """Cheap ones first."""
@@ -189,7 +217,7 @@ def process_by_source(table: Table, task: Task, source: Rows | None = None) -> P
 
 BY_SOURCE: dict[str, Callable[[Table, Task, Rows | None], Prediction]] = {
     "process": process_by_source,
-    "fed": fed,
+    "learned": learned,
 }
 """Those whose hyperparameters a few labels hardly move: the source's serve in cross-validation."""
 

@@ -53,15 +53,16 @@ SHOWN = {
     "trees": "trees, joint",
     "process": "process, joint",
     "process_family": "process with an offset of the family's own",
-    "learned": "hop-barrier, joint",
-    "fed": "hop-barrier-chgnet, joint",
+    "learned": "hop-barrier",
+    "fed": "hop-barrier, given a rigid host's energies",
+    "short": "hop-barrier, given a short relaxation",
     "network_frozen": "pretrained network, joint",
     "trees_scratch": "trees, olivines alone",
     "process_scratch": "process, olivines alone",
     "family_mean": "median of the olivine labels",
     AUTO: "chosen by the olivine labels",
 }
-WITH_BARS = ("trees", "fed")
+WITH_BARS = ("trees", "learned")
 """Whose intervals are drawn."""
 POWER, LEVEL = 0.8, 0.05
 

@@ -24,4 +24,5 @@ def table(hops: Sequence[Hop], barrier_eV: Sequence[float]) -> Table:
     """Hops with one descriptor, which says nothing."""
     nothing = np.zeros((len(hops), 1))
     unread = cast("Inputs", None)  # no strategy of these tests reads energies
-    return Table(tuple(hops), np.array(barrier_eV, dtype=float), nothing, nothing, unread)
+    none = (unread, np.zeros(0))
+    return Table(tuple(hops), np.array(barrier_eV, dtype=float), nothing, nothing, unread, none)

@@ -69,7 +69,7 @@ def errors_of(known, task, answer):
 
 def test_the_best_everywhere_is_taken(known):
     todo = list(family_tasks(known))
-    test, held_out = answers(known, todo, lambda name, task: 0.01 if name == "fed" else 0.2)
+    test, held_out = answers(known, todo, lambda name, task: 0.01 if name == "learned" else 0.2)
     found = choices(known, todo, test, held_out)
     for task in todo:
         assert errors_of(known, task, found["auto_labels"][task.key]) == pytest.approx(0.01)
@@ -110,7 +110,7 @@ def test_a_family_s_own_test_rows_decide_nothing(known):
 def test_what_is_best_elsewhere_looks_at_other_families_and_as_many_frameworks():
     errors = {
         (4, 0, "garnet"): {**dict.fromkeys(CANDIDATES, 0.3), "process": 0.1},
-        (4, 0, "spinel"): {**dict.fromkeys(CANDIDATES, 0.3), "fed": 0.01},
+        (4, 0, "spinel"): {**dict.fromkeys(CANDIDATES, 0.3), "learned": 0.01},
         (8, 0, "layered"): {**dict.fromkeys(CANDIDATES, 0.3), "family_mean": 0.01},
     }
     empty = np.array([], dtype=np.intp)
@@ -119,20 +119,20 @@ def test_what_is_best_elsewhere_looks_at_other_families_and_as_many_frameworks()
 
 def test_by_labels_what_is_known_stands_until_it_is_clearly_beaten():
     flat = dict.fromkeys(CANDIDATES.values(), 0.2)
-    assert least(flat) == "fed"
-    assert least({**flat, "process-joint": 0.15}) == "fed"
+    assert least(flat) == "learned"
+    assert least({**flat, "process-joint": 0.15}) == "learned"
     assert least({**flat, "process-joint": 0.05}) == "process"
     assert least({**flat, "trees": 0.02}) == "trees_scratch"
 
 
 def test_without_a_look_at_the_labels_the_best_on_other_families_is_taken(known):
     def error(name, task):
-        return 0.01 if name == ("process" if task.family == "olivine" else "fed") else 0.2
+        return 0.01 if name == ("process" if task.family == "olivine" else "learned") else 0.2
 
     todo = list(family_tasks(known))
     test, _ = answers(known, todo, error)
     for key, answer in elsewhere(known, todo, test).items():
-        assert answer == test["fed"][key]
+        assert answer == test["learned"][key]
 
 
 def test_the_committee_follows_its_majority(known):

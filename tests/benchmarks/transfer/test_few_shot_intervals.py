@@ -47,12 +47,12 @@ def test_calibration_finds_the_factor_by_which_a_spread_is_too_small(known, monk
 
 
 def test_coverage_is_that_of_the_calibrated_intervals(known, monkeypatch, tmp_path):
-    for name in ("process", "fed"):
+    for name in ("process", "learned"):
         for strategies in (STRATEGIES, BY_SOURCE):
-            monkeypatch.setitem(strategies, name, one_of(0.05 if name == "fed" else 0.4))
+            monkeypatch.setitem(strategies, name, one_of(0.05 if name == "learned" else 0.4))
     todo = [task for task in tasks(known.hops, 1) if task.k in (0, 4)]
     assert {task.k for task in todo} == {0, 4}
-    for name in ("process", "fed"):
+    for name in ("process", "learned"):
         complete(name, TEST, known, todo, tmp_path)
         complete(name, HELD_OUT, known, [t for t in todo if t.k == 4], tmp_path)
     result = coverage(known, todo, tmp_path)

@@ -83,13 +83,13 @@ def test_differences_are_paired_by_hop(known):
             for key, own in ids.items()
         }
 
-    found = {"trees": off_by(0.02), "fed": off_by(0.01), "trees_scratch": off_by(0.03)}
-    for hop_id, error in hop_errors(known, todo, found["fed"], 4).items():
+    found = {"trees": off_by(0.02), "learned": off_by(0.01), "trees_scratch": off_by(0.03)}
+    for hop_id, error in hop_errors(known, todo, found["learned"], 4).items():
         assert error == pytest.approx(0.01 * len(hop_id))
     result = summary(known, todo, found)
     assert "trees_scratch" not in result["k=0"]  # nothing to learn from
-    gap = result["k=4"]["fed"]["minus trees"]["difference_eV"]
-    assert gap[0] == pytest.approx(-result["k=4"]["fed"]["mae_eV"][0], abs=2e-3)
+    gap = result["k=4"]["learned"]["minus trees"]["difference_eV"]
+    assert gap[0] == pytest.approx(-result["k=4"]["learned"]["mae_eV"][0], abs=2e-3)
     assert gap[2] < 0.0
 
 
@@ -107,7 +107,7 @@ def test_what_does_well_on_the_labels_is_taken(known):
             for task in todo
         }
 
-    for good in ("family_mean", "fed"):
+    for good in ("family_mean", "learned"):
         on_labels = {n: off_by(0.01 if n == good else 0.3, "shots") for n in COMPARED}
         test = {n: off_by(0.1 * k, "test") for k, n in enumerate(COMPARED)}
         found = chosen(known, todo, test, on_labels)
