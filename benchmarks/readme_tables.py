@@ -187,10 +187,13 @@ RIVAL_NAMES = {
     "alignn": "line-graph network (ALIGNN-like), from scratch",
     "own-network-scratch": "our network, from scratch",
     "own-network-pretrained": "our network pretrained, tuned to the labels, with a process",
-    "ours": "**`hop-barrier`**",
-    "ours-tuned": "`hop-barrier`, tuned",
-    "ours-chgnet": "**`hop-barrier-chgnet`**",
-    "ours-chgnet-tuned": "`hop-barrier-chgnet`, tuned",
+    "ours": "`hop-barrier`, of published labels alone",
+    "ours-tuned": "the same, tuned",
+    "ours-chgnet": "the same, given CHGNet's energies in a rigid host",
+    "ours-chgnet-tuned": "the same, given these and tuned",
+    "hop-barrier": "**`hop-barrier`**, no potential",
+    "hop-barrier, rigid profile": "**`hop-barrier`**, given CHGNet's energies in a rigid host",
+    "hop-barrier, short relaxation": "**`hop-barrier`**, given a short relaxation",
 }
 
 
