@@ -27,9 +27,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.lattice_gas_simulation import LatticeGas, transport
 from ionbridge.structures.crystals.neighbors import periodic_edges
 from ionbridge.structures.transport.closed_forms import VACANCY_CORRELATION_FACTORS
+from ionbridge.structures.transport.kinetic_monte_carlo import transport
+from ionbridge.structures.transport.lattice_gas import LatticeGas
 from ionbridge.structures.units import BOLTZMANN_EV_PER_K
 
 RESULT = Path(__file__).parent / "results" / "lattice_gas.json"

@@ -10,6 +10,9 @@ BOLTZMANN_EV_PER_K = 8.617333262e-5
 ELEMENTARY_CHARGE_C = 1.602176634e-19
 """e in coulomb; also J per eV."""
 
+COULOMB_EV_A = 14.399645
+"""e^2 / (4 pi epsilon_0): energy of two unit charges one angstrom apart, eV angstrom."""
+
 AVOGADRO_PER_MOL = 6.02214076e23
 """N_A in 1/mol."""
 

@@ -1,11 +1,11 @@
-"""Ions that block and repel each other on a network of sites: kinetic Monte Carlo.
+"""Jumps of ions that block and repel each other on a network of sites: kinetic Monte Carlo.
 
-One ion at most is on a site; it jumps to empty sites at the end of a hop. A jump from i to j has
-the barrier max(KRA, |dE| / 2) + dE / 2, with dE the change of the energy of the whole lattice: site
-energies and pair repulsions. That is the rule of
-`ionbridge.structures.transport.hop_network.carrier_network` for one carrier, and Metropolis' rule
-where KRA = 0, and obeys detailed balance. Jumps are drawn without rejections (A. B. Bortz, M. H.
-Kalos and J. L. Lebowitz, J. Comput. Phys. 17, 10 (1975)).
+An ion jumps to empty sites at the end of a hop. A jump from i to j has the barrier
+max(KRA, |dE| / 2) + dE / 2, with dE the change of the energy of the whole lattice: site energies
+and pair repulsions. That is the rule of
+:func:`ionbridge.structures.transport.hop_network.carrier_network` for one carrier, and Metropolis'
+rule where KRA = 0, and obeys detailed balance. Jumps are drawn without rejections (A. B. Bortz, M.
+H. Kalos and J. L. Lebowitz, J. Comput. Phys. 17, 10 (1975)).
 
 Tracer and collective diffusivity, correlation factors and Haven ratio are defined as by G. E. Murch
 (Solid State Ionics 7, 177 (1982)): f compares the tracer diffusivity with that of as many jumps
@@ -14,15 +14,17 @@ without memory, f_I the collective one, H = f / f_I.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
-import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ionbridge.structures.crystals.neighbors import periodic_edges
-from ionbridge.structures.hops.hops import EXCLUSION_A
+from ionbridge.structures.compiled import compiled
 from ionbridge.structures.hops.migration_graph import MigrationGraph
+from ionbridge.structures.transport.closed_forms import isotropic_diffusivity
+from ionbridge.structures.transport.hop_network import carrier_network, diffusion_tensor
+from ionbridge.structures.transport.lattice_gas import LatticeGas, Rows, equilibrium
 from ionbridge.structures.units import BOLTZMANN_EV_PER_K, CM2_S_PER_A2_PS
 
 Floats = NDArray[np.float64]
@@ -35,88 +37,17 @@ JUMPS_PER_RECORD = 10
 EQUILIBRATION = 0.1
 """So much of the run comes first and is not counted."""
 TRACER_LAGS, COLLECTIVE_LAGS = (4, 8), (1, 3)
-"""Records between which the mean squared displacement is taken to have become a straight line."""
-MIN_SITES = 200
-"""A lattice of fewer sites feels its periodic copies."""
-CLOSE_PAIR_EV = 1.0
-"""Repulsion of ions on two sites too close to be occupied at once."""
+"""Records between which the mean squared displacement is first taken to be a straight line."""
 WINDOW_RECORDS = 4
 """Records in a run of a stated number of jumps."""
 N_BLOCKS = 8
 """Parts of the run whose spread gives the standard errors."""
-
-
-@dataclass(frozen=True, eq=False)
-class LatticeGas:
-    """Ions on a periodic network of sites.
-
-    Attributes:
-        lattice: (3, 3) rows, angstrom.
-        start: (n_edges,) site at which a hop starts, in cell 0; every hop is listed once.
-        end: (n_edges,) site at which it ends.
-        shift: (n_edges, 3) integer cell in which it ends.
-        step_A: (n_edges, 3) cartesian vector from start to end, angstrom.
-        site_energy_eV: (n_sites,) energy of an ion on each site, eV.
-        kra_eV: (n_edges,) kinetically resolved activation barrier of each hop, eV.
-        n_ions: Ions in the cell; a fraction is rounded in the supercell that is simulated.
-        pair_start: (n_pairs,) site of a repulsion, in cell 0; every pair is listed once.
-        pair_end: (n_pairs,) the other site.
-        pair_shift: (n_pairs, 3) integer cell of the other.
-        pair_energy_eV: (n_pairs,) energy where both are occupied, eV.
-    """
-
-    lattice: Floats
-    start: Integers
-    end: Integers
-    shift: Integers
-    step_A: Floats
-    site_energy_eV: Floats
-    kra_eV: Floats
-    n_ions: float
-    pair_start: Integers
-    pair_end: Integers
-    pair_shift: Integers
-    pair_energy_eV: Floats
-
-    @property
-    def n_sites(self) -> int:
-        """Number of sites in the cell."""
-        return len(self.site_energy_eV)
-
-    def repeated(self, cells: tuple[int, int, int]) -> LatticeGas:
-        """The same gas in a supercell."""
-        counts = np.array(cells)
-        grid = np.stack(np.meshgrid(*map(np.arange, cells), indexing="ij"), -1).reshape(-1, 3)
-
-        def spread(
-            start: Integers, end: Integers, shift: Integers
-        ) -> tuple[Integers, Integers, Integers]:
-            place = grid[:, None] + shift
-            home = place % counts
-            number = (home[..., 0] * cells[1] + home[..., 1]) * cells[2] + home[..., 2]
-            first = np.arange(len(grid))[:, None] * self.n_sites + start
-            return (
-                first.ravel(),
-                (number * self.n_sites + end).ravel(),
-                (place // counts).reshape(-1, 3),
-            )
-
-        start, end, shift = spread(self.start, self.end, self.shift)
-        pair_start, pair_end, pair_shift = spread(self.pair_start, self.pair_end, self.pair_shift)
-        return LatticeGas(
-            lattice=counts[:, None] * self.lattice,
-            start=start,
-            end=end,
-            shift=shift,
-            step_A=np.tile(self.step_A, (len(grid), 1)),
-            site_energy_eV=np.tile(self.site_energy_eV, len(grid)),
-            kra_eV=np.tile(self.kra_eV, len(grid)),
-            n_ions=self.n_ions * len(grid),
-            pair_start=pair_start,
-            pair_end=pair_end,
-            pair_shift=pair_shift,
-            pair_energy_eV=np.tile(self.pair_energy_eV, len(grid)),
-        )
+SETTLED_SIGMAS = 2.0
+"""A slope that changes by less over twice the lag is that of endless time."""
+SAME_DIFFUSIVITY = 0.02
+"""Fast hops are slowed as long as the diffusivity of one carrier changes by no more than this."""
+N_FLOORS = 100
+"""Heights to which they are raised on trial."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,51 +81,37 @@ class GasTransport:
         return self.correlation_factor / self.collective_correlation_factor
 
 
-def lattice_gas(
-    graph: MigrationGraph,
-    site_energy_eV: ArrayLike,
-    kra_eV: ArrayLike,
-    n_ions: float | None = None,
-    close_A: float = EXCLUSION_A,
-    close_pair_eV: float = CLOSE_PAIR_EV,
-) -> LatticeGas:
-    """The ions of a crystal on its network of hops.
+def without_rattling(
+    graph: MigrationGraph, site_energy_eV: ArrayLike, kra_eV: ArrayLike, temperature_K: float
+) -> Floats:
+    """KRA with the lowest ones raised, so that jumps to and fro do not take up the simulation.
+
+    Hops far below the barrier of percolation only keep their sites in equilibrium, which slower
+    ones do as well (cf. A. Chatterjee and A. F. Voter, J. Chem. Phys. 132, 194101 (2010)). They are
+    raised to one height, the highest at which the exact diffusivity of a lone ion and of a lone
+    vacancy, a third of the trace, are within SAME_DIFFUSIVITY of what they were. KRA are raised,
+    so that both directions of a hop slow alike, and occupations stay.
 
     Args:
         graph: Sites and hops.
         site_energy_eV: (n_sites,) energy of the ion on each site, eV.
         kra_eV: (n_orbits,) KRA of each symmetry-unique hop, eV.
-        n_ions: Ions in the cell; by default as many as the crystal has.
-        close_A: Sites closer than this repel, angstrom: both are hardly occupied at once.
-        close_pair_eV: By how much, eV.
+        temperature_K: T in K.
+
+    Returns:
+        (n_orbits,) eV.
     """
-    lattice = np.asarray(graph.crystal.lattice, float)
-    src, dst, shift, _ = periodic_edges(lattice, graph.site_frac, close_A)
-    once = (src < dst) | ((src == dst) & (shift @ np.array([1_000_000, 1000, 1]) > 0))
-    step = (graph.site_frac[graph.end] + graph.shift - graph.site_frac[graph.start]) @ lattice
-    return LatticeGas(
-        lattice=lattice,
-        start=np.asarray(graph.start, np.int64),
-        end=np.asarray(graph.end, np.int64),
-        shift=np.asarray(graph.shift, np.int64),
-        step_A=step,
-        site_energy_eV=np.asarray(site_energy_eV, float),
-        kra_eV=np.asarray(kra_eV, float)[graph.orbit],
-        n_ions=graph.n_ions if n_ions is None else n_ions,
-        pair_start=src[once].astype(np.int64),
-        pair_end=dst[once].astype(np.int64),
-        pair_shift=shift[once].astype(np.int64),
-        pair_energy_eV=np.full(int(once.sum()), close_pair_eV),
-    )
-
-
-def enlarged(gas: LatticeGas, min_sites: int = MIN_SITES) -> LatticeGas:
-    """A supercell of at least so many sites, about as long in all directions."""
-    lengths = np.linalg.norm(gas.lattice, axis=1)
-    counts = np.ones(3, int)
-    while gas.n_sites * counts.prod() < min_sites or counts.min() < 2:
-        counts[np.argmin(counts * lengths)] += 1
-    return gas.repeated((int(counts[0]), int(counts[1]), int(counts[2])))
+    kra = np.asarray(kra_eV, float)
+    floor = np.linspace(kra.min(), kra.max(), N_FLOORS)
+    raised = np.maximum(kra, floor[:, None])
+    same = np.ones(N_FLOORS, bool)
+    for sign in (1.0, -1.0):
+        energy = sign * np.asarray(site_energy_eV, float)
+        network = carrier_network(replace(graph, carrier="interstitial"), energy, raised)
+        D = isotropic_diffusivity(diffusion_tensor(network, temperature_K))
+        same &= (1.0 - SAME_DIFFUSIVITY) * D[0] <= D
+    last = int(np.argmin(same)) if not same.all() else N_FLOORS
+    return np.asarray(raised[last - 1])
 
 
 def transport(
@@ -205,16 +122,18 @@ def transport(
     seed: int = 0,
     window_jumps: int | None = None,
 ) -> GasTransport:
-    """Simulate a lattice gas.
+    """Simulate a lattice gas, from a state in equilibrium.
 
-    The collective factor comes from two estimators with the same mean and uncorrelated errors: the
-    squared sum of all displacements, and, as the process is reversible, the sum of all squared
-    jumps less the squared integral of the mean drift (A. De Masi et al., J. Stat. Phys. 55, 787
-    (1989)). They are weighted by their variances. On equal sites without repulsion the drift is
-    zero in every state, and f_I = 1 comes out without noise.
+    Slopes of mean squared displacements are taken between two lags that are doubled until that
+    changes nothing beyond the standard errors. The collective factor comes from two estimators with
+    the same mean and uncorrelated errors: the squared sum of all displacements, and, as the process
+    is reversible, the sum of all squared jumps less the squared integral of the mean drift (A. De
+    Masi et al., J. Stat. Phys. 55, 787 (1989)). They are weighted by their variances. On equal
+    sites without repulsion the drift is zero in every state, and f_I = 1 comes out without noise.
 
     Args:
-        gas: As large as it is to be simulated; see `enlarged`.
+        gas: As large as it is to be simulated; see
+            :func:`ionbridge.structures.transport.lattice_gas.enlarged`.
         temperature_K: T in K.
         attempt_frequency_THz: Of every jump.
         jumps_per_ion: In the mean over ions.
@@ -223,31 +142,25 @@ def transport(
             their start; by default those of endless ones.
 
     Raises:
-        ValueError: No ion, no empty site, or no hop that is open.
+        ValueError: No ion, no empty site, more ions than fit, or no hop that is open.
     """
-    n_ions = round(gas.n_ions)
-    if not 0 < n_ions < gas.n_sites:
-        raise ValueError(
-            f"{n_ions} ions on {gas.n_sites} sites: expected at least one ion and one empty site"
-        )
-    if not temperature_K > 0:
-        raise ValueError(f"temperature_K must be positive, got {temperature_K:g}")
+    site_of, _ = equilibrium(gas, temperature_K, seed)
+    n_ions = len(site_of)
     kT = BOLTZMANN_EV_PER_K * temperature_K
-    hops = _rows(gas.n_sites, gas.start, gas.end)
+    hops = Rows.of(gas.n_sites, gas.start, gas.end)
     repel = gas.pair_energy_eV != 0.0
-    pairs = _rows(gas.n_sites, gas.pair_start[repel], gas.pair_end[repel])
+    pairs = Rows.of(gas.n_sites, gas.pair_start[repel], gas.pair_end[repel])
     steps = np.concatenate([gas.step_A, -gas.step_A])[hops.source]
     kra = np.concatenate([gas.kra_eV, gas.kra_eV])[hops.source] / kT
     pair_energy = np.concatenate([gas.pair_energy_eV[repel]] * 2)[pairs.source] / kT
     reach = _reach(hops, pairs)
     own = np.zeros(len(hops.end))
-    for site, row in enumerate(_slices(pairs)):
+    for site, row in enumerate(pairs.slices()):
         jumps = slice(hops.first[site], hops.first[site + 1])
         for other, energy in zip(pairs.end[row], pair_energy[row], strict=True):
             own[jumps] += np.where(hops.end[jumps] == other, energy, 0.0)
     every = JUMPS_PER_RECORD * n_ions if window_jumps is None else window_jumps // WINDOW_RECORDS
     n_records = max(jumps_per_ion * n_ions // every, N_BLOCKS * (max(TRACER_LAGS) + 4))
-    lags = (TRACER_LAGS, COLLECTIVE_LAGS) if window_jumps is None else ((0, WINDOW_RECORDS),) * 2
     ion, total, drift, squares, time, occupied = _walk(
         gas.site_energy_eV / kT,
         hops.first,
@@ -260,7 +173,7 @@ def transport(
         pair_energy,
         reach.first,
         reach.end,
-        n_ions,
+        site_of,
         int(EQUILIBRATION * n_records) * every,
         n_records,
         every,
@@ -268,78 +181,87 @@ def transport(
     )
     if not np.isfinite(time[-1]):
         raise ValueError("no jump is possible from the state that was reached")
-    parts = np.array_split(np.arange(n_records + 1), N_BLOCKS)
-    tracer = np.array([_tracer_factor(ion[p], squares[p], lags[0]) for p in parts])
-    f = _tracer_factor(ion, squares, lags[0])
-    f_I, f_I_std = _collective_factor(total, drift, squares, lags[1])
-    mean_square_A2 = (squares[-1] - squares[0]) / (every * n_records)
+    per_record = float(squares[-1] - squares[0]) / n_records
+
+    def tracer(lags: tuple[int, int]) -> tuple[float, float]:
+        return _mean(_slopes(ion, lags) / per_record)
+
+    def collective(lags: tuple[int, int]) -> tuple[float, float]:
+        return _weighted(
+            _mean(_slopes(total[:, None], lags) / per_record),
+            _mean(1.0 - _slopes(drift[:, None], lags) / per_record),
+        )
+
+    if window_jumps is None:
+        f, f_std = _settled(tracer, TRACER_LAGS, n_records)
+        f_I, f_I_std = _settled(collective, COLLECTIVE_LAGS, n_records)
+    else:
+        (f, f_std), (f_I, f_I_std) = (x((0, WINDOW_RECORDS)) for x in (tracer, collective))
     rate = every * n_records / n_ions / (time[-1] - time[0]) * attempt_frequency_THz
-    free = rate * mean_square_A2 / 6.0 * CM2_S_PER_A2_PS
+    free = rate * per_record / every / 6.0 * CM2_S_PER_A2_PS
     return GasTransport(
         tracer_diffusivity_cm2_s=f * free,
         collective_diffusivity_cm2_s=f_I * free,
         correlation_factor=f,
         collective_correlation_factor=f_I,
-        correlation_factor_std=float(tracer.std(ddof=1) / np.sqrt(N_BLOCKS)),
+        correlation_factor_std=f_std,
         collective_correlation_factor_std=f_I_std,
         jump_rate_THz=float(rate),
         site_occupation=occupied / (time[-1] - time[0]),
     )
 
 
-def _tracer_factor(ion: Floats, squares: Floats, lags: tuple[int, int]) -> float:
-    """Slope of the ions' mean squared displacement over that of their squared jumps."""
-    n = len(ion)
-    msd = [((ion[k:] - ion[: n - k]) ** 2).sum(axis=(1, 2)).mean() for k in lags]
-    made = [(squares[k:] - squares[: n - k]).mean() for k in lags]
-    return float((msd[1] - msd[0]) / (made[1] - made[0]))
+def _slopes(moved: Floats, lags: tuple[int, int]) -> Floats:
+    """(n_origins,) growth of the summed squared displacement in a record, between two lags.
+
+    Args:
+        moved: (n_records + 1, n, 3) displacements.
+        lags: Two numbers of records.
+    """
+    squares = [((moved[k:] - moved[: len(moved) - k]) ** 2).sum(axis=(1, 2)) for k in lags]
+    return np.asarray(
+        (squares[1] - squares[0][: len(squares[1])]) / (lags[1] - lags[0]), np.float64
+    )
 
 
-def _collective_factor(
-    total: Floats, drift: Floats, squares: Floats, lags: tuple[int, int]
+def _mean(series: Floats) -> tuple[float, float]:
+    """Mean and its standard error, from the spread of parts of the series."""
+    blocks = np.array([part.mean() for part in np.array_split(series, N_BLOCKS)])
+    return float(series.mean()), float(blocks.std(ddof=1) / np.sqrt(N_BLOCKS))
+
+
+def _weighted(first: tuple[float, float], second: tuple[float, float]) -> tuple[float, float]:
+    """Mean of least variance of two values with standard errors."""
+    (a, std_a), (b, std_b) = first, second
+    both = std_a**2 + std_b**2
+    if both == 0.0:
+        return 0.5 * (a + b), 0.0
+    share = std_a**2 / both
+    return (1.0 - share) * a + share * b, std_a * std_b / float(np.sqrt(both))
+
+
+def _settled(
+    factor: Callable[[tuple[int, int]], tuple[float, float]], lags: tuple[int, int], n_records: int
 ) -> tuple[float, float]:
-    """f_I and its standard error, from the two estimators."""
-    n = len(total)
+    """A factor at lags at which it no longer changes, and its standard error.
 
-    def slope(vectors: Floats) -> Floats:
-        square = [((vectors[k:] - vectors[: n - k]) ** 2).sum(axis=1) for k in lags]
-        each = (squares[-1] - squares[0]) / (n - 1) * (lags[1] - lags[0])
-        return np.asarray((square[1] - square[0][: len(square[1])]) / each)
-
-    direct, indirect = slope(total), 1.0 - slope(drift)
-    values = []
-    for estimate in (direct, indirect):
-        blocks = np.array([part.mean() for part in np.array_split(estimate, N_BLOCKS)])
-        values.append((estimate.mean(), blocks.var(ddof=1) / N_BLOCKS))
-    (a, var_a), (b, var_b) = values
-    share = var_a / (var_a + var_b) if var_a + var_b > 0 else 0.5
-    variance = var_a * var_b / (var_a + var_b) if var_a + var_b > 0 else 0.0
-    return float((1 - share) * a + share * b), float(np.sqrt(variance))
-
-
-@dataclass(frozen=True, eq=False)
-class _Rows:
-    """Neighbours of each site: those of site i are first[i] to first[i + 1] of `end`."""
-
-    first: Integers
-    end: Integers
-    source: Integers
+    Args:
+        factor: Value and standard error between two lags, in records.
+        lags: To begin with.
+        n_records: Lags stay below a part of the run.
+    """
+    value, std = factor(lags)
+    while True:
+        lags = 2 * lags[0], 2 * lags[1]
+        if lags[1] > n_records // N_BLOCKS:
+            return value, std
+        following, wider = factor(lags)
+        if abs(following - value) <= SETTLED_SIGMAS * np.hypot(std, wider):
+            return value, std
+        value, std = following, wider
 
 
-def _rows(n_sites: int, start: Integers, end: Integers) -> _Rows:
-    """Both directions of undirected pairs, by their first site."""
-    both = np.concatenate([start, end]), np.concatenate([end, start])
-    order = np.argsort(both[0], kind="stable")
-    first = np.searchsorted(both[0][order], np.arange(n_sites + 1))
-    return _Rows(first.astype(np.int64), both[1][order].astype(np.int64), order)
-
-
-def _slices(rows: _Rows) -> list[slice]:
-    """Where the neighbours of each site are."""
-    return [slice(a, b) for a, b in zip(rows.first[:-1], rows.first[1:], strict=True)]
-
-
-def _reach(hops: _Rows, pairs: _Rows) -> _Rows:
+def _reach(hops: Rows, pairs: Rows) -> Rows:
     """Sites whose rates change when a site is filled or emptied."""
     ends = []
     for i in range(len(hops.first) - 1):
@@ -349,10 +271,10 @@ def _reach(hops: _Rows, pairs: _Rows) -> _Rows:
         ends.append(sorted(near))
     first = np.cumsum([0, *map(len, ends)])
     end = np.array([k for near in ends for k in near], np.int64)
-    return _Rows(first.astype(np.int64), end, end)
+    return Rows(first.astype(np.int64), end, end)
 
 
-@numba.njit(cache=True)
+@compiled
 def _set_rate(
     site: int,
     ion_on: Integers,
@@ -391,7 +313,7 @@ def _set_rate(
         node //= 2
 
 
-@numba.njit(cache=True)
+@compiled
 def _walk(
     energy: Floats,
     hop_first: Integers,
@@ -404,7 +326,7 @@ def _walk(
     pair_energy: Floats,
     reach_first: Integers,
     reach_end: Integers,
-    n_ions: int,
+    site_of: Integers,
     n_before: int,
     n_records: int,
     every: int,
@@ -417,9 +339,10 @@ def _walk(
         at every record; time for which each site was occupied.
     """
     np.random.seed(seed)  # noqa: NPY002  (compiled code has no other generator)
-    n_sites = len(energy)
+    n_sites, n_ions = len(energy), len(site_of)
     ion_on = np.full(n_sites, -1)
-    ion_on[np.random.permutation(n_sites)[:n_ions]] = np.arange(n_ions)  # noqa: NPY002
+    for k in range(n_ions):
+        ion_on[site_of[k]] = k
     field = np.zeros(n_sites)
     for i in range(n_sites):
         for p in range(pair_first[i], pair_first[i + 1]):
