@@ -6,8 +6,8 @@ The published hops are taken in turn from every family, small cells first; so ar
 crystals that encoders are pretrained on (models/configs/potential_hops.jsonl.gz), in turn from
 every ion and kind of anion, none of them in an evaluation set. Every finished hop is a line of
 WORK/neb.jsonl or WORK/pool.jsonl, so the script goes on where it was killed; what ships already is
-not computed again. With --ship both are added, without what only a search for faults needs, to what
-ships in models/configs.
+not computed again, unless it could not be computed then. With --ship both are added, without what
+only a search for faults needs, to what ships in models/configs.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ AFTER = (0, 3, 5, 8, 10)
 POOL_SITES, POOL_ATOMS = 30, 56
 HIGHEST_RIGID_EV = 8.0
 """Hops of the pool that CHGNet puts higher in a rigid host are not computed."""
-KEPT = ("id", "n_atoms", "symmetric", "n_calls", "note", "forward_after_eV", "reason")
+KEPT = ("id", "n_atoms", "symmetric", "n_calls", "note", "cell", "forward_after_eV", "reason")
 """What ships of a finished hop as it was found."""
 ANIONS = ("F", "Cl", "Br", "I", "O", "S", "Se", "Te", "N")
 CENTRES = {"P", "Si", "S", "B", "C", "N", "As", "Ge", "Se", "Mo", "W", "V", "Cr"}
@@ -77,7 +77,8 @@ def main() -> None:
     sources = {"neb": published, "pool": of_pool}
     for name, hops_of in sources.items():
         file = args.work / f"{name}.jsonl"
-        done = {row["id"] for row in (*shipped(name), *read(file))}
+        known = [row for row in shipped(name) if "reason" not in row]
+        done = {row["id"] for row in (*known, *read(file))}
         for hop_id, make in hops_of(args.data, done):
             if time.monotonic() > until:
                 return
@@ -173,6 +174,7 @@ def row_of(hop_id: str, make: Made, calculator: Any) -> dict[str, Any]:
         "short_relaxation_eV": round(found.barrier_eV(), 4),
         "short_relaxation_backward_eV": round(found.barrier_backward_eV(), 4),
         "note": found.reason,
+        **({"cell": cell.note} if cell.note else {}),
         "forward_after_eV": {n: round(found.barrier_eV(n), 4) for n in AFTER},
         "backward_after_eV": {n: round(found.barrier_backward_eV(n), 4) for n in AFTER},
         "top_at": [*found.top_points, len(cell.path_A)],

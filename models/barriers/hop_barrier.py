@@ -99,7 +99,7 @@ class HopBarrierModel(HopModel):
 
     A hop that brings barriers of a short relaxation (SHORT, SHORT_BACKWARD) gets the mean of these
     and of what the model says, there and back, weighted by inverse variances: the less the model
-    knows of a family, the more the potential counts.
+    knows of a family, the more the potential counts. The mean is never less certain than the model.
 
     Args:
         seed: Of the trees.
@@ -162,14 +162,21 @@ class HopBarrierModel(HopModel):
         return self._energies(records, joined, np.zeros(len(records)), joined.difference)
 
     def crystal_energies(self, graphs: Sequence[MigrationGraph]) -> list[HopEnergies]:
-        """Energies of the unique hops of each crystal, as :meth:`energies`."""
+        """Energies of the unique hops of each crystal, as :meth:`energies`.
+
+        A short relaxation that a hop brings moves its ends apart or together, their mean stays.
+        """
         hops = [hop for graph in graphs for hop in graph.hops]
         data = [migration_graph_data(graph) for graph in graphs]
         start, end, _ = energies = self.learned.energies(data)
         none = np.zeros((0, len(HOP_FEATURES)))
         features = np.concatenate([none, *map(migration_graph_features, graphs)])
-        joined = self._joined(Inputs.made(hops, data, energies, features))
-        whole = self._energies(hops, joined, SITE_SHARE * start, SITE_SHARE * end)
+        inputs = Inputs.made(hops, data, energies, features)
+        joined = self._joined(inputs)
+        half = 0.5 * np.where(
+            np.isfinite(inputs.short[:, 0]), joined.difference - inputs.difference, 0.0
+        )
+        whole = self._energies(hops, joined, SITE_SHARE * start - half, SITE_SHARE * end + half)
         return whole.divided([len(graph.hops) for graph in graphs])
 
     def to(self, device: str) -> Self:
@@ -341,7 +348,9 @@ class HopBarrierModel(HopModel):
         The mean of both, each weighted by the inverse of its variance. That their errors are
         correlated widens the spread and stays out of the weights, which is what combinations of
         forecasts are found to be best with (Newbold and Granger, J. R. Stat. Soc. A 137, 131
-        (1974)).
+        (1974)). The relaxation gets less weight where the mean would be less certain than the model
+        is alone, and none where the model's spread is below SHORT_CORRELATION SHORT_STD: of a
+        crystal that is known this well a relaxation says nothing new.
         """
         t, noise, doubt = self._logarithms(inputs)
         alone = inputs.above_start(TARGET.inverse(t))
@@ -350,9 +359,11 @@ class HopBarrierModel(HopModel):
         there = np.isfinite(relaxed)
         gap = np.where(there, relaxed - both, 0.0)
         own = np.hypot(noise, doubt)
-        weight = np.where(there[:, 0], own**2 / (own**2 + SHORT_STD**2), 0.0)
-        rest = 1.0 - weight
         shared = SHORT_CORRELATION * own * SHORT_STD
+        narrowest = (own**2 - shared) / (own**2 + SHORT_STD**2 - 2.0 * shared)
+        weight = np.minimum(own**2 / (own**2 + SHORT_STD**2), 2.0 * np.maximum(narrowest, 0.0))
+        weight = np.where(there[:, 0], weight, 0.0)
+        rest = 1.0 - weight
         variance = (weight * SHORT_STD) ** 2 + (rest * own) ** 2 + 2.0 * weight * rest * shared
         left = np.sqrt(variance) / np.maximum(own, 1e-9)
         forward, backward = (both + weight[:, None] * gap).T

@@ -3,9 +3,10 @@
 Thousands of crystals by the network, the best few hundred again with single energies of the ion on
 its bond-valence path, the best of them with a short relaxation or the nudged elastic band. Only the
 hops that decide, those of the percolating path, are computed; where they turn out higher than
-others, these follow. What a method says of a hop is combined with what the network says in the
-proportion in which both were found to predict DFT barriers, and the spread is the measured error of
-that combination.
+others, these follow. A model that reads a method joins it with what it knows itself, with the
+spread that is left. What any other method says of a hop is combined with what the network says in
+the proportion in which both were found to predict DFT barriers, and the spread is the measured
+error of that combination.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ionbridge.models.barriers.hop_model import HopEnergies
+from ionbridge.models.barriers.hop_model import HopEnergies, HopModel
 from ionbridge.screening.campaign.candidates import Candidate, Candidates
 from ionbridge.screening.campaign.ranking import ranking
 from ionbridge.screening.campaign.refine_settings import RefineSettings
@@ -33,7 +34,9 @@ from ionbridge.screening.prediction.fidelity import (
     Method,
     barrier_by,
     choice_of,
+    is_read_by,
     measured_fidelities,
+    with_relaxation,
 )
 from ionbridge.screening.table import Row, checked_row, crystal_row
 from ionbridge.structures.hops.migration_graph import MigrationGraph
@@ -44,7 +47,7 @@ from ionbridge.structures.records import Crystal, UnusableStructureError
 def refined_energies(
     energies: HopEnergies, found: Mapping[int, HopBarrier], fidelities: Mapping[str, Fidelity]
 ) -> HopEnergies:
-    """The network's energies with those hops replaced that a better method has computed.
+    """The network's energies with those hops replaced that a method it does not read has computed.
 
     The mean of both ends stays the network's, so that hops of different fidelity share one scale.
 
@@ -69,6 +72,27 @@ def refined_energies(
         kra[:, k] = 0.5 * (there + back)
         aleatoric[k] = target.inverse_std(kra[:1, k], np.array([fidelity.std]))[0]
     return energies._replace(start_eV=start, end_eV=end, kra_eV=kra, aleatoric_std_eV=aleatoric)
+
+
+def joined_energies(
+    model: HopModel, graph: MigrationGraph, found: Mapping[int, HopBarrier]
+) -> HopEnergies:
+    """Energies of a crystal's hops by a model and what better methods say of some of them.
+
+    Args:
+        model: Of hops.
+        graph: The crystal.
+        found: Results by number of the hop.
+    """
+    hops = list(graph.hops)
+    others = {}
+    for k, result in found.items():
+        if is_read_by(model, result.method):
+            hops[k] = with_relaxation(hops[k], result)
+        else:
+            others[k] = result
+    (energies,) = model.crystal_energies([replace(graph, hops=tuple(hops))])
+    return refined_energies(energies, others, measured_fidelities())
 
 
 @dataclass(frozen=True)
@@ -107,12 +131,10 @@ class Refiner:
 
     def _refined(self, crystal: Crystal, graph: MigrationGraph) -> Row:
         network = loaded_model(self.predictor.model, self.predictor.device)
-        energies = network.crystal_energies([graph])[0]
         found: dict[int, HopBarrier] = {}
         labels: list[Row] = []
-        fidelities = measured_fidelities()
         while True:
-            combined = refined_energies(energies, found, fidelities)
+            combined = joined_energies(network, graph, found)
             values = conduction_row(graph, combined, self.predictor.conditions, crystal.lattice)
             deciding = [int(k) for k in str(values["percolating_hops"]).split()]
             missing = [k for k in deciding if k not in found]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import resources
 from typing import Literal
@@ -16,6 +16,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ionbridge.models.barriers.hop_barrier import SHORT, SHORT_BACKWARD
+from ionbridge.models.barriers.hop_model import HopModel
 from ionbridge.models.transforms import LogShift
 from ionbridge.screening.campaign.refine_settings import RefineSettings
 from ionbridge.screening.labelling.bands.calculators import CalculatorChoice
@@ -37,8 +39,6 @@ from ionbridge.structures.records import Crystal, Hop
 
 Floats = NDArray[np.float64]
 
-SHORT, SHORT_BACKWARD = "short_relaxation_eV", "short_relaxation_backward_eV"
-"""Keys of a hop record: barriers of a short relaxation, top above start and top above end."""
 Method = Literal["network", "energies", "short", "neb"]
 METHODS: tuple[Method, ...] = ("network", "energies", "short", "neb")
 """From the cheapest to the best."""
@@ -53,7 +53,8 @@ class Fidelity:
 
     On the logarithmic scale of :class:`ionbridge.models.transforms.LogShift`,
     t = intercept + network_weight t_network + weight t_method, with a spread. A short relaxation
-    and the network are averaged in eV instead: fitted weights do no better on unseen families.
+    and a model that does not read it are averaged in eV instead: fitted weights do no better on
+    unseen families.
 
     Attributes:
         intercept: In t.
@@ -108,6 +109,18 @@ class HopBarrier:
     backward_eV: float
     n_calls: int = 0
     note: str = ""
+
+
+def is_read_by(model: HopModel, method: Method) -> bool:
+    """Whether a model joins barriers of the method itself, as weights and spread of its own say."""
+    return method == "short" and model.reads_energies
+
+
+def with_relaxation(hop: Hop, found: HopBarrier) -> Hop:
+    """The hop with the barriers of a short relaxation, for a model that reads them."""
+    return replace(
+        hop, extra={**hop.extra, SHORT: found.forward_eV, SHORT_BACKWARD: found.backward_eV}
+    )
 
 
 @lru_cache(maxsize=1)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 from scipy.special import ndtri
 
-from ionbridge.models.barriers.hop_barrier import SHORT, SHORT_BACKWARD
 from ionbridge.models.library import load
 from ionbridge.models.transforms import LogShift
 from ionbridge.screening.campaign.refine_settings import RefineSettings
@@ -20,7 +19,9 @@ from ionbridge.screening.prediction.fidelity import (
     HopBarrier,
     Method,
     barrier_by,
+    is_read_by,
     measured_fidelities,
+    with_relaxation,
 )
 from ionbridge.screening.prediction.rows import each_or_failed, failed_prediction, predicted_rows
 from ionbridge.screening.table import Row, noted
@@ -101,9 +102,8 @@ class HopPredictor:
             note = f"{self.method}: {why}; the model alone"
             return {**row, "barrier_fidelity": "network", "note": _both(row.get("note"), note)}
         model = any_model(self.model)
-        if found.method == "short" and model.reads_energies:
-            brought = {SHORT: found.forward_eV, SHORT_BACKWARD: found.backward_eV}
-            (together,) = self._rows([replace(hop, extra={**hop.extra, **brought})])
+        if is_read_by(model, found.method):
+            (together,) = self._rows([with_relaxation(hop, found)])
         else:
             together = _on_a_line(row, found)
         note = found.note and f"{found.method}: {found.note}"

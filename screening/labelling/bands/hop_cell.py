@@ -19,7 +19,7 @@ from ionbridge.structures.bond_valence.minimum_energy_path import resample
 from ionbridge.structures.chemistry.composition import formula_oxidation_states
 from ionbridge.structures.crystals.neighbors import neighbors_within
 from ionbridge.structures.crystals.symmetry import space_group
-from ionbridge.structures.hops.hops import EXCLUSION_A, SAME_POINT_A, emptied_sites
+from ionbridge.structures.hops.hops import EXCLUSION_A, PASSING_A, SAME_POINT_A, emptied_sites
 from ionbridge.structures.records import Crystal, Hop, UnusableStructureError
 
 Floats = NDArray[np.float64]
@@ -244,7 +244,7 @@ def hop_cell_of_hop(hop: Hop, min_distance_A: float, max_atoms: int) -> HopCell:
     """A hop record as whole atoms: its own cell, repeated where that is too small.
 
     The repetitions hold the moving ion at its initial site, so that the composition is that of the
-    record.
+    record. What the path leads over is emptied, as in :func:`hop_cell_of_crystal`.
 
     Args:
         hop: A hop with an ordered host, on the path to start from.
@@ -264,26 +264,47 @@ def hop_cell_of_hop(hop: Hop, min_distance_A: float, max_atoms: int) -> HopCell:
         raise UnusableStructureError(
             f"{hop.id}: the host is disordered, whole atoms are needed; give an ordered cell"
         )
-    passed = emptied_sites(hop)[2:]
     rows = _supercell(sites, hop, np.eye(3, dtype=int)[None], min_distance_A, max_atoms)
     cells = cells_in(rows)
+    lattice = rows @ hop.lattice
     everywhere = ((sites.frac[None] + cells[:, None]) @ hop.lattice).reshape(-1, 3)
     here = int(np.flatnonzero(np.all(cells == 0, axis=1))[0])
     moving = here * sites.n_sites + sites.n_sites - 1
     symbols = [next(iter(s)) for s in sites.species] * len(cells)
     del symbols[moving]
+    host = np.delete(everywhere, moving, axis=0)
+    ions, met_A = _met(lattice, host, symbols, hop)
+    left = tuple(s for k, s in enumerate(symbols) if k not in ions)
+    passed = np.concatenate([emptied_sites(hop)[2:], met_A])
     return HopCell(
         id=hop.id,
         working_ion=hop.working_ion,
-        lattice=rows @ hop.lattice,
-        symbols=tuple(symbols),
-        host_A=np.delete(everywhere, moving, axis=0),
+        lattice=lattice,
+        symbols=left,
+        host_A=np.delete(host, ions, axis=0),
         path_A=hop.path_A,
         carrier="as given",
         family=hop.family,
         passed_A=passed,
-        note=_passing(len(passed), 0, symbols, hop, symbols),
+        note=_passing(len(passed), len(ions), left, hop, symbols),
     )
+
+
+def _met(
+    lattice: Floats, host_A: Floats, symbols: Sequence[str], hop: Hop
+) -> tuple[list[int], Floats]:
+    """Ions of the working kind that a path leads over: indices, and (n, 3) where it meets them.
+
+    One at an end is none of them: there is no hop onto an ion.
+    """
+    mobile = np.flatnonzero([s == hop.working_ion for s in symbols])
+    frac = host_A[mobile] @ np.linalg.inv(lattice)
+    _, at_ends, _, _ = neighbors_within(lattice, frac, hop.path_A[[0, -1]], PASSING_A)
+    _, ion, cell, distance = neighbors_within(lattice, frac, hop.path_A, PASSING_A)
+    nearest = {int(ion[k]): int(k) for k in np.argsort(-distance, kind="stable")}
+    ions = sorted(set(nearest) - set(at_ends.tolist()))
+    met = [(frac[i] + cell[nearest[i]]) @ lattice for i in ions]
+    return mobile[ions].tolist(), np.array(met).reshape(-1, 3)
 
 
 def _supercell(

@@ -15,10 +15,12 @@ from ionbridge.models.barriers.hop_barrier import (
     PROFILE,
     SHORT,
     SHORT_BACKWARD,
+    SHORT_CORRELATION,
     SHORT_STD,
     SHORT_TOO_LOW,
     TARGET,
     HopBarrierModel,
+    Inputs,
     view_of,
 )
 from ionbridge.models.library import load
@@ -264,10 +266,33 @@ def test_a_short_relaxation_counts_the_more_the_less_is_known():
     share = (joined.mean - alone.mean) / (3.0 - alone.mean)
     saddle = model.inputs_of(asked).above_mean(alone.mean)
     own = TARGET.forward_std(saddle, alone.std)
-    np.testing.assert_allclose(share, own**2 / (own**2 + SHORT_STD**2), rtol=1e-6)
+    assert share[1] == pytest.approx(own[1] ** 2 / (own[1] ** 2 + SHORT_STD**2), rel=1e-6)
     assert share[1] > share[0]
     left = TARGET.forward_std(joined.mean, joined.std)
     assert left[1] < own[1]
+
+
+def test_no_relaxation_makes_a_barrier_less_certain():
+    """Where both agree the spread is at most the model's own, less where it knows less."""
+    labelled, barrier = hops(30)
+    model = HopBarrierModel(n_folds=0).fit(labelled, barrier)
+    strangers = [replace(skew_hop(k), working_ion=ion) for k in (1, 9) for ion in ("Na", "Ca")]
+    inputs = model.inputs_of([*labelled[:6], *strangers])
+    for own in np.linspace(0.05, 1.5, 30):
+        spread = np.full(len(inputs.scalars), own / np.sqrt(2.0))
+        model._logarithms = lambda x, s=spread: (np.zeros(len(s)), s, s)
+        alone = model.predict_inputs(inputs.bare())
+        agreed = Inputs.of_arrays(
+            inputs.arrays()
+            | {"short": np.column_stack([alone.mean, alone.mean - inputs.difference])}
+        )
+        joined = model.predict_inputs(agreed)
+        np.testing.assert_allclose(joined.mean, alone.mean, rtol=1e-12)
+        assert np.all(joined.std <= alone.std * (1.0 + 1e-9))
+        if own < SHORT_CORRELATION * SHORT_STD:
+            np.testing.assert_allclose(joined.std, alone.std, rtol=1e-9)
+        if own > SHORT_STD:
+            assert np.all(joined.std < 0.9 * alone.std)
 
 
 @pytest.mark.parametrize("barriers", [(1.5, 0.6), (3.0, 0.05), (0.05, 2.0)])

@@ -7,15 +7,22 @@ import numpy as np
 import pytest
 
 from ionbridge.models.barriers.hop_model import HopEnergies
+from ionbridge.models.library import load
 from ionbridge.screening.campaign.refine_settings import RefineSettings
-from ionbridge.screening.campaign.refinement import Refiner, better, refine, refined_energies
+from ionbridge.screening.campaign.refinement import (
+    Refiner,
+    better,
+    joined_energies,
+    refine,
+    refined_energies,
+)
 from ionbridge.screening.campaign.settings import Objective
 from ionbridge.screening.errors import InputError, MissingExtraError
 from ionbridge.screening.execution.executor import ThisProcess
 from ionbridge.screening.execution.shards import ShardFolder, StoredRows
 from ionbridge.screening.labelling.bands.checked_calculator import BrokenCalculationError
 from ionbridge.screening.labelling.bands.short_relaxation import NO_BARRIER_EV
-from ionbridge.screening.prediction.conduction import Conditions
+from ionbridge.screening.prediction.conduction import Conditions, hop_network_row
 from ionbridge.screening.prediction.crystals import CrystalPredictor, loaded_model
 from ionbridge.screening.prediction.fidelity import (
     METHODS,
@@ -23,8 +30,10 @@ from ionbridge.screening.prediction.fidelity import (
     HopBarrier,
     barrier_by,
     measured_fidelities,
+    with_relaxation,
 )
 from ionbridge.structures.configuration import ConfigurationError, from_mapping
+from ionbridge.structures.frameworks.prototypes import PROTOTYPES
 from ionbridge.structures.hops.sites import find_hops
 from ionbridge.structures.records import Crystal, FailedRecord
 from tests.screening.tiny import layered, rocksalt, save_tiny_model
@@ -101,6 +110,41 @@ def test_a_mean_of_energies_is_one_there_and_back() -> None:
     assert refined.central_barrier_eV[1] == pytest.approx(0.5 * (alone + 0.9))
     before, after = ((e.end_eV - e.start_eV).mean(axis=0)[1] for e in (energies, refined))
     assert after == pytest.approx(0.5 * (before + 0.6))
+
+
+@pytest.mark.parametrize("name", ["LiFePO4-olivine", "Li6PS5Cl-argyrodite"])
+def test_a_hop_and_its_crystal_get_one_barrier(name: str) -> None:
+    model = load("hop-barrier")
+    graph = find_hops(PROTOTYPES[name].build())
+    found = {0: HopBarrier("short", 0.9, 0.6), 1: HopBarrier("short", 0.2, 0.3)}
+    whole = joined_energies(model, graph, found)
+    hops = [with_relaxation(graph.hops[k], result) for k, result in found.items()]
+    forward = model.predict(hops).mean
+    backward = model.predict([hop.reversed() for hop in hops]).mean
+    np.testing.assert_allclose(whole.central_barrier_eV[:2], forward, rtol=1e-3)
+    difference = (whole.end_eV - whole.start_eV).mean(axis=0)[:2]
+    np.testing.assert_allclose(difference, forward - backward, atol=2e-3)
+    alone, rest = (joined_energies(model, graph, {}), slice(2, None))
+    np.testing.assert_array_equal(whole.kra_eV[:, rest], alone.kra_eV[:, rest])
+    np.testing.assert_array_equal(whole.start_eV[:, rest], alone.start_eV[:, rest])
+
+
+def test_a_relaxation_that_agrees_makes_no_crystal_less_certain() -> None:
+    model = load("hop-barrier")
+    graph = find_hops(PROTOTYPES["LiFePO4-olivine"].build())
+    alone = joined_energies(model, graph, {})
+    forward = alone.central_barrier_eV
+    backward = forward - (alone.end_eV - alone.start_eV).mean(axis=0)
+    agreed = {
+        k: HopBarrier("short", float(there), float(back))
+        for k, (there, back) in enumerate(zip(forward, backward, strict=True))
+    }
+    refined = joined_energies(model, graph, agreed)
+    np.testing.assert_allclose(refined.central_barrier_eV, forward, rtol=1e-6)
+    assert np.all(refined.aleatoric_std_eV <= alone.aleatoric_std_eV * (1 + 1e-6))
+    before, after = (hop_network_row(graph, one, Conditions()) for one in (alone, refined))
+    key = "percolation_barrier_std_eV"
+    assert after[key] <= before[key] * (1 + 1e-6)
 
 
 def test_the_shipped_fidelities_are_measured() -> None:

@@ -144,6 +144,28 @@ def test_a_site_on_the_way_is_emptied_with_the_ends_and_said() -> None:
     assert in_crystal(crystal, direct).note == ""
 
 
+def test_an_ion_in_the_way_of_a_record_leaves() -> None:
+    """A record whose host holds an ion on the path is the record whose host lacks it."""
+    crystal = rocksalt()
+    hop = over_a_third_site(crystal, "Li")
+    there = np.array(hop.extra["passed_sites_A"]) @ np.linalg.inv(hop.lattice)
+    full = replace(
+        hop,
+        host_species=(*hop.host_species, {"Li": 1.0}),
+        host_frac=np.vstack([hop.host_frac, there + np.array([1.0, 0.0, -2.0])]),
+        extra={"path": "straight"},
+    )
+    cell, expected = (hop_cell_of_hop(one, 8.0, 400) for one in (full, hop))
+    cell.check_path()
+    assert cell.symbols == expected.symbols
+    np.testing.assert_allclose(cell.host_A, expected.host_A)
+    np.testing.assert_allclose(cell.passed_A, expected.passed_A, atol=1e-9)
+    assert cell.note.startswith("the path leads over 1 further site, emptied with the ends (1 Li")
+    other = replace(full, host_species=(*hop.host_species, {"Na": 1.0}))
+    with pytest.raises(UnusableStructureError, match=r"0\.00 angstrom from host atom .* \(Na\)"):
+        hop_cell_of_hop(other, 8.0, 400).check_path()
+
+
 def test_a_site_on_the_way_moves_with_the_relaxed_crystal() -> None:
     crystal = rocksalt()
     wider = replace(crystal, lattice=1.02 * crystal.lattice)

@@ -87,7 +87,8 @@ def test_rows_in_rows_out_and_reasons(tmp_path: Path) -> None:
         metal_hop(), id="mixed", host_species=({"Al": 0.5, "Cu": 0.5},) + ({"Al": 1.0},) * 29
     )
     strange = replace(metal_hop(), id="iron", host_species=({"Fe": 1.0},) * 30)
-    touching = replace(metal_hop(), id="touching")
+    copper = ({"Al": 1.0},) * 5 + ({"Cu": 1.0},) + ({"Al": 1.0},) * 24
+    touching = replace(metal_hop(), id="touching", host_species=copper)
     touching.path_frac[3] = touching.host_frac[5]
     given = [disordered, FailedRecord("bad", "empty file"), metal_hop(), strange, touching]
     tasks = neb_tasks(given)
