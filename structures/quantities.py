@@ -213,7 +213,8 @@ QUANTITIES = _known(
         "record",
         "crystal",
         "diffusivities of compositions, each at its temperature",
-        "a table with Formula, temperature_K and tracer_diffusivity_cm2_s, or what label md wrote",
+        "a table with Formula, temperature_K and tracer_diffusivity_cm2_s, or what label md or kmc "
+        "wrote",
     ),
     Quantity(
         "conductivity_labels",

@@ -173,7 +173,7 @@ class Finetune(Arguments):
     labels: WorkspacePath = Field(
         description="hops (JSON lines) with barrier_eV, bounds as text '<0.3'; a table with a "
         "composition and 'Ionic conductivity (S/cm)', bounds as <1e-8, or with temperature_K and "
-        "tracer_diffusivity_cm2_s; or what label md wrote"
+        "tracer_diffusivity_cm2_s; or what label md or kmc wrote"
     )
     quantity: Quantity | None = Field(default=None, description="default: what fits the labels")
     cifs: WorkspacePath | None = Field(default=None, description="folder with <ID>.cif for a table")
@@ -199,9 +199,11 @@ class Finetune(Arguments):
 class Label(Arguments):
     """What to compute labels for, and by which method."""
 
-    method: Literal["bvse", "neb", "md"] = Field(
-        description="bvse: bond-valence barriers (seconds); neb: minimum-energy paths and md: "
-        "molecular dynamics, both with a universal potential (minutes to hours each)"
+    method: Literal["bvse", "neb", "kmc", "md"] = Field(
+        description="bvse: bond-valence barriers (seconds); kmc: diffusivity of many ions that "
+        "block each other on a partly filled lattice, by kinetic Monte Carlo on predicted barriers "
+        "(seconds); neb: minimum-energy paths and md: molecular dynamics, both with a universal "
+        "potential (minutes to hours each)"
     )
     inputs: Inputs
     calculator: Literal["chgnet"] = Field("chgnet", description="of neb and md")
@@ -215,7 +217,13 @@ class Label(Arguments):
         default_factory=lambda: [800.0, 1000.0, 1200.0],
         min_length=1,
         max_length=8,
-        description="of md",
+        description="of md and kmc",
+    )
+    vacancy_fraction: float | None = Field(
+        default=None,
+        ge=0.001,
+        le=0.9,
+        description="of kmc: share of the ions that is missing where all their sites are full",
     )
     steps: int = Field(2000, ge=10, le=1_000_000, description="of md, 2 fs each, at most")
     wait_s: Wait = 20.0

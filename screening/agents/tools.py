@@ -165,8 +165,9 @@ TOOLS: dict[str, Tool] = {
         ),
         Tool(
             "label",
-            "Compute labels: bond-valence barriers (bvse, seconds), or nudged elastic band and "
-            "molecular dynamics with a universal potential (neb, md; minutes to hours).",
+            "Compute labels: bond-valence barriers (bvse, seconds), kinetic Monte Carlo of partly "
+            "filled lattices (kmc, seconds), or nudged elastic band and molecular dynamics with a "
+            "universal potential (neb, md; minutes to hours).",
             given.Label,
             work_tools.label,
             only_reads=False,

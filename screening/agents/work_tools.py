@@ -233,10 +233,11 @@ def finetune(caller: Caller, a: given.Finetune) -> Answer:
 
 
 def label(caller: Caller, a: given.Label) -> Answer:
-    """Start a job that computes labels: bands, dynamics or bond valences."""
+    """Start a job that computes labels: bands, dynamics, Monte Carlo or bond valences."""
     with _prepared(caller, "label") as job:
         paths = [job.stage(path) for path in a.inputs]
-        output = "output/labels.json" if a.method == "md" else "output/labels.jsonl"
+        of_ions = a.method in ("md", "kmc")
+        output = "output/labels.json" if of_ions else "output/labels.jsonl"
         options: list[str] = []
         if a.method == "neb":
             options = _options(
@@ -245,6 +246,11 @@ def label(caller: Caller, a: given.Label) -> Answer:
                 fmax_eV_A=a.fmax_eV_A,
                 max_hops=a.max_hops,
                 time_limit_min=a.time_limit_min,
+            )
+        elif a.method == "kmc":
+            options = _options(
+                temperatures_K=",".join(f"{t:g}" for t in a.temperatures_K),
+                vacancy_fraction=a.vacancy_fraction,
             )
         elif a.method == "md":
             options = _options(

@@ -7,6 +7,7 @@ stderr says what); 1 an internal error, which is a bug.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 import textwrap
@@ -178,6 +179,28 @@ def none_usable(n_rows: int, reasons: Counter[str]) -> int:
 def counted(counts: Counter[str]) -> str:
     """For example ``12 ok, 1 failed``."""
     return ", ".join(f"{counts[s]} {s}" for s in ("ok", "filtered", "failed") if counts[s])
+
+
+def refused(n: int) -> str:
+    """How many labels quote no diffusivity."""
+    return f"{n} refused" if n else ""
+
+
+def positive_numbers(option: str, text: str) -> tuple[float, ...]:
+    """Positive numbers, separated by commas.
+
+    Raises:
+        InputError: Something else.
+    """
+    from ionbridge.screening.errors import InputError
+
+    try:
+        numbers = tuple(float(word) for word in text.split(","))
+    except ValueError as error:
+        raise InputError(f"{option}: expected numbers such as 600,800, got {text!r}") from error
+    if not all(0 < number < math.inf for number in numbers):
+        raise InputError(f"{option}: expected positive numbers, got {text!r}")
+    return numbers
 
 
 def say(message: str) -> None:

@@ -28,7 +28,7 @@ def add(commands: Any) -> None:
         required=True,
         metavar="FILE",
         help="hops with barrier_eV; a table with a composition and 'Ionic conductivity (S/cm)', or "
-        "with temperature_K and tracer_diffusivity_cm2_s; what `ionbridge label md` wrote",
+        "with temperature_K and tracer_diffusivity_cm2_s; what `ionbridge label md` or `kmc` wrote",
     )
     command.add_argument(
         "--base", metavar="NAME|DIR", help="model to start from (default: the best shipped one)"

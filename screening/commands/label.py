@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ionbridge.screening.commands import label_bvse, label_md, label_neb
+from ionbridge.screening.commands import label_bvse, label_kmc, label_md, label_neb
 
-METHODS = (label_bvse, label_md, label_neb)
+METHODS = (label_bvse, label_kmc, label_md, label_neb)
 
 
 def add(commands: Any) -> None:
@@ -15,7 +15,8 @@ def add(commands: Any) -> None:
     command = commands.add_parser(
         "label",
         help="make labels by simulation",
-        description="Make labels by simulation: barriers of hops, diffusivities of crystals.",
+        description="Make labels by simulation: barriers of hops (bvse, neb), diffusivities of\n"
+        "crystals (kmc, md).",
         epilog="example:\n  ionbridge label bvse crystals.jsonl --out hops.jsonl",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

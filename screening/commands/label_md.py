@@ -15,6 +15,8 @@ from ionbridge.screening.commands.command import (
     add_workers,
     check_output,
     counted,
+    positive_numbers,
+    refused,
     say,
     status,
 )
@@ -128,7 +130,7 @@ def _analyse(args: argparse.Namespace) -> int:
             raise InputError(f"{name} is missing: --trajectory needs it")
     if args.interval_fs is not None and not 0 < args.interval_fs < math.inf:
         raise InputError(f"--interval-fs: expected a positive number, got {args.interval_fs}")
-    temperatures = _numbers("--temperature-K", args.temperature_K)
+    temperatures = positive_numbers("--temperature-K", args.temperature_K)
     if len(temperatures) != len(args.trajectory):
         raise InputError(
             f"--temperature-K: {len(temperatures)} temperature(s) for {len(args.trajectory)} "
@@ -209,7 +211,7 @@ def _simulate(args: argparse.Namespace) -> int:
     if not 0 < args.timestep_fs <= 20:
         raise InputError(f"--timestep-fs: expected more than 0, at most 20, got {args.timestep_fs}")
     settings = MdSettings(
-        temperatures_K=_numbers("--temperatures-K", args.temperatures_K),
+        temperatures_K=positive_numbers("--temperatures-K", args.temperatures_K),
         calculator=CalculatorChoice.parsed(args.calculator, args.calculator_arguments),
         dynamics=Dynamics(n_steps=args.steps, timestep_fs=args.timestep_fs, seed=args.seed),
         min_width_A=args.min_width_A,
@@ -272,11 +274,6 @@ def _check_outputs(args: argparse.Namespace, inputs: Sequence[Path]) -> None:
         check_output(file, *inputs)
 
 
-def refused(n: int) -> str:
-    """How many labels quote no diffusivity."""
-    return f"{n} refused" if n else ""
-
-
 def _summary(label: Any) -> str:
     """One line on a run."""
     flags = "".join(f"; {flag}" for flag in label["flags"])
@@ -289,16 +286,3 @@ def _summary(label: Any) -> str:
         f"{label['tracer_diffusivity_cm2_s_upper']:.1e}] cm²/s from {label['n_jumps']} jumps, "
         f"conductivity {label['conductivity_S_cm']:.2e} S/cm{flags}"
     )
-
-
-def _numbers(option: str, text: str) -> tuple[float, ...]:
-    """Positive numbers, separated by commas."""
-    from ionbridge.screening.errors import InputError
-
-    try:
-        numbers = tuple(float(word) for word in text.split(","))
-    except ValueError as error:
-        raise InputError(f"{option}: expected numbers such as 600,800, got {text!r}") from error
-    if not all(0 < number < math.inf for number in numbers):
-        raise InputError(f"{option}: expected positive numbers, got {text!r}")
-    return numbers

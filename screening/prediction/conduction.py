@@ -116,7 +116,7 @@ def hop_network_row(
             f"{graph.crystal.id}: no path through the crystal: {len(graph.hops)} unique hops "
             f"between {graph.n_sites} sites of {graph.working_ion} connect it in no direction"
         )
-    barriers = _sampled_barriers(graph, site, energies, at)
+    barriers = sampled_barriers(graph, site, energies, at)
     tensor = diffusion_tensor(central, at.temperature_K, at.attempt_frequency_THz)
     dimensions = int((centre <= centre[0] + at.dimensionality_margin_eV).sum())
     deciding = _hops_up_to(graph, central, centre[0], at.dimensionality_margin_eV)
@@ -150,13 +150,19 @@ def one_sigma(samples: NDArray[np.float64]) -> float:
     return float(0.5 * (high - low))
 
 
-def _sampled_barriers(
+def sampled_barriers(
     graph: MigrationGraph, site: NDArray[np.float64], energies: HopEnergies, at: Conditions
 ) -> NDArray[np.float64]:
     """(n_draws,) samples of the percolation barrier, eV.
 
     Hops take their variables in the order of their barriers (equal ones as they stand), so that
     the order in which atoms and hops came changes nothing.
+
+    Args:
+        graph: Sites and hops of the crystal.
+        site: (n_members, n_sites) energy of the ion on each site, eV.
+        energies: Of the hops.
+        at: Sampling.
     """
     member, normal = draws(at.n_draws, len(site), len(graph.hops), at.seed)
     noise = np.empty((len(member), len(graph.hops)))

@@ -152,11 +152,7 @@ class CrystalPredictor:
 
     def _hops_of(self, crystal: Crystal) -> MigrationGraph:
         """The hops, with a potential's energies for a model that reads them."""
-        graph = find_hops(crystal)
-        model = loaded_model(self.model, self.device)
-        if not model.asks_for_profile:
-            return graph
-        return replace(graph, hops=tuple(with_potential_profile(hop) for hop in graph.hops))
+        return _hops_for(crystal, loaded_model(self.model, self.device))
 
     def _guarded(self, crystal: Crystal, step: Callable[[], T]) -> T | Row:
         """The step's result, or the failed row that says what went wrong in it."""
@@ -224,6 +220,32 @@ class CrystalPredictor:
 
     def _table_row(self, one: _Prepared, values: Row) -> Row:
         return crystal_row(one.crystal, status="ok", model=self.model, **values)
+
+
+def hops_and_energies(crystal: Crystal, model: str) -> tuple[MigrationGraph, HopEnergies]:
+    """Sites and hops of a crystal, and what a model says of them.
+
+    Args:
+        crystal: Ordered or disordered crystal.
+        model: Name of a shipped model or a model folder.
+
+    Raises:
+        UnusableStructureError: See :func:`ionbridge.structures.hops.sites.find_hops`.
+        IncompatibleModelError: Unknown or broken model.
+        InputError: A model of another kind.
+    """
+    loaded = loaded_model(model)
+    graph = _hops_for(crystal, loaded)
+    (energies,) = loaded.crystal_energies([graph])
+    return graph, energies
+
+
+def _hops_for(crystal: Crystal, model: Any) -> MigrationGraph:
+    """The hops, with a potential's energies for a model that reads them."""
+    graph = find_hops(crystal)
+    if not model.asks_for_profile:
+        return graph
+    return replace(graph, hops=tuple(with_potential_profile(hop) for hop in graph.hops))
 
 
 @dataclass(frozen=True, eq=False)

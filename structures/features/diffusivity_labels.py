@@ -1,4 +1,4 @@
-"""Diffusivities as labels: a table of them, or the file that ``ionbridge label md`` writes."""
+"""Diffusivities as labels: a table of them, or a file of ``ionbridge label md`` or ``kmc``."""
 
 from __future__ import annotations
 

@@ -55,25 +55,39 @@ class GasTransport:
     """What the ions of a lattice gas do.
 
     Attributes:
-        tracer_diffusivity_cm2_s: D*, mean square of one ion's displacement over 6 t.
-        collective_diffusivity_cm2_s: D_J, the same of all ions' sum over the number of ions; the
-            conductivity is n q^2 D_J / kT with n the density of all ions.
         correlation_factor: f of the tracer.
+        correlation_factor_std: Its standard error.
         collective_correlation_factor: f_I.
-        correlation_factor_std: Standard error of f.
-        collective_correlation_factor_std: Standard error of f_I.
+        collective_correlation_factor_std: Its standard error.
+        free_diffusivity_cm2_s: Of as many jumps without memory.
+        free_diffusivity_std_cm2_s: Its standard error.
         jump_rate_THz: Jumps of one ion in a picosecond.
+        n_jumps: Of all ions, counted ones.
         site_occupation: (n_sites,) mean occupation of the sites of the simulated cell.
     """
 
-    tracer_diffusivity_cm2_s: float
-    collective_diffusivity_cm2_s: float
     correlation_factor: float
-    collective_correlation_factor: float
     correlation_factor_std: float
+    collective_correlation_factor: float
     collective_correlation_factor_std: float
+    free_diffusivity_cm2_s: float
+    free_diffusivity_std_cm2_s: float
     jump_rate_THz: float
+    n_jumps: int
     site_occupation: Floats
+
+    @property
+    def tracer_diffusivity_cm2_s(self) -> float:
+        """D*, mean square of one ion's displacement over 6 t."""
+        return self.correlation_factor * self.free_diffusivity_cm2_s
+
+    @property
+    def collective_diffusivity_cm2_s(self) -> float:
+        """D_J, mean square of the sum of all displacements over 6 t and the number of ions.
+
+        The conductivity is n q^2 D_J / kT with n the density of all ions.
+        """
+        return self.collective_correlation_factor * self.free_diffusivity_cm2_s
 
     @property
     def haven_ratio(self) -> float:
@@ -197,16 +211,18 @@ def transport(
         f_I, f_I_std = _settled(collective, COLLECTIVE_LAGS, n_records)
     else:
         (f, f_std), (f_I, f_I_std) = (x((0, WINDOW_RECORDS)) for x in (tracer, collective))
-    rate = every * n_records / n_ions / (time[-1] - time[0]) * attempt_frequency_THz
+    lasted, lasted_std = _mean(np.diff(time))
+    rate = every / n_ions / lasted * attempt_frequency_THz
     free = rate * per_record / every / 6.0 * CM2_S_PER_A2_PS
     return GasTransport(
-        tracer_diffusivity_cm2_s=f * free,
-        collective_diffusivity_cm2_s=f_I * free,
         correlation_factor=f,
-        collective_correlation_factor=f_I,
         correlation_factor_std=f_std,
+        collective_correlation_factor=f_I,
         collective_correlation_factor_std=f_I_std,
-        jump_rate_THz=float(rate),
+        free_diffusivity_cm2_s=free,
+        free_diffusivity_std_cm2_s=free * lasted_std / lasted,
+        jump_rate_THz=rate,
+        n_jumps=every * n_records,
         site_occupation=occupied / (time[-1] - time[0]),
     )
 

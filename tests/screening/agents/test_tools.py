@@ -66,6 +66,7 @@ CALLS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("label", {"method": "bvse", "inputs": ["mine"]}),
     ("label", {"method": "neb", "inputs": ["mine"], "max_hops": 2}),
     ("label", {"method": "md", "inputs": ["mine"], "temperatures_K": [600, 800.0]}),
+    ("label", {"method": "kmc", "inputs": ["mine"], "vacancy_fraction": 0.01}),
 )
 
 

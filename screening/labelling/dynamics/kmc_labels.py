@@ -1,0 +1,446 @@
+"""Crystals -> diffusivities of all their ions at once, by kinetic Monte Carlo on their hops.
+
+Barriers are those of a model of hops. How many ions there are, and on which sites, is what was
+refined: where sites are partly filled, site energies are fitted to the occupancies, as those of
+models are off by several times what these allow. Where all are full, jumps need vacancies, whose
+number no crystal states: a label needs it given. What is simulated and measured stands in
+:mod:`ionbridge.structures.transport.kinetic_monte_carlo`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ionbridge.models.library import DEFAULTS
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.execution.executor import Executor
+from ionbridge.screening.execution.folder_lock import locked_file
+from ionbridge.screening.execution.sealed_rows import checksum, sealed
+from ionbridge.screening.execution.shards import write_json
+from ionbridge.screening.labelling.dynamics.diffusion_label import (
+    SIGMAS,
+    Label,
+    arrhenius_label,
+)
+from ionbridge.screening.prediction.conduction import (
+    Conditions,
+    hop_network_row,
+    one_sigma,
+    sampled_barriers,
+    site_energies,
+)
+from ionbridge.screening.prediction.crystals import hops_and_energies
+from ionbridge.structures.hops.carriers import FULL
+from ionbridge.structures.hops.hops import EXCLUSION_A, MIN_OCCUPANCY
+from ionbridge.structures.hops.migration_graph import MigrationGraph
+from ionbridge.structures.io.reading import crystal_to_json
+from ionbridge.structures.records import (
+    CHARGE_NUMBER,
+    Crystal,
+    FailedRecord,
+    UnusableStructureError,
+)
+from ionbridge.structures.transport.closed_forms import (
+    carrier_density,
+    decades_per_eV,
+    nernst_einstein,
+)
+from ionbridge.structures.transport.hop_network import carrier_network, percolation_barriers
+from ionbridge.structures.transport.kinetic_monte_carlo import (
+    JUMPS_PER_ION,
+    GasTransport,
+    transport,
+    without_rattling,
+)
+from ionbridge.structures.transport.lattice_gas import (
+    COULOMB_REACH_A,
+    MIN_SITES,
+    LatticeGas,
+    enlarged,
+    fitted_to_occupancies,
+    lattice_gas,
+)
+
+METHOD = "kmc"
+REFINED_K = 298.15
+"""Temperature at which occupancies are taken to have been refined."""
+MIN_VACANCIES = 10
+"""In the cell that is simulated."""
+MOVED_SIGMAS = 3.0
+"""A correlation factor that is not by so many standard errors above zero shows no diffusion."""
+LEAST_STD = 1e-4
+"""Relative standard error of what came out without noise."""
+TRACER, JUMP = "tracer_diffusivity_cm2_s", "jump_diffusivity_cm2_s"
+TRACER_STD, JUMP_STD = "log10_tracer_diffusivity_std", "log10_jump_diffusivity_std"
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class KmcSettings:
+    """What is simulated.
+
+    Attributes:
+        temperatures_K: Temperatures in K.
+        model: Name or folder of the model of hop barriers.
+        vacancy_fraction: Share of the ions that is missing where all their sites are full; None
+            refuses such crystals.
+        dielectric_constant: Of the medium in which ions repel each other; None for no repulsion but
+            that of sites closer than EXCLUSION_A, which exclude each other.
+        jumps_per_ion: Length of a run, in the mean over ions.
+        attempt_frequency_THz: Of every hop.
+        seed: Of the random numbers.
+
+    Raises:
+        InputError: A value that cannot be.
+    """
+
+    temperatures_K: tuple[float, ...] = (300.0,)
+    model: str = DEFAULTS["migration_barrier"]
+    vacancy_fraction: float | None = None
+    dielectric_constant: float | None = None
+    jumps_per_ion: int = JUMPS_PER_ION
+    attempt_frequency_THz: float = 10.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be simulated."""
+        if self.vacancy_fraction is not None and not 1e-3 <= self.vacancy_fraction < 1:
+            raise InputError(
+                "the vacancy fraction is a share of the ions, from 0.001 to below 1, not "
+                f"{self.vacancy_fraction:g}"
+            )
+        if self.dielectric_constant is not None and not 1 <= self.dielectric_constant < math.inf:
+            raise InputError(
+                f"a dielectric constant is 1 or more, not {self.dielectric_constant:g}"
+            )
+        if self.jumps_per_ion < 100:
+            raise InputError(f"{self.jumps_per_ion} jumps an ion are too few, at least 100")
+        if self.seed < 0:
+            raise InputError(f"a seed is 0 or more, not {self.seed}")
+
+
+@dataclass(frozen=True)
+class KmcLabeller:
+    """Crystals to labels; the work of one process.
+
+    Attributes:
+        settings: See there.
+    """
+
+    settings: KmcSettings
+
+    def __call__(self, crystals: Sequence[Crystal]) -> list[Label]:
+        """One label a crystal; one that cannot be simulated gives the reason."""
+        return [self._label(crystal) for crystal in crystals]
+
+    def _label(self, crystal: Crystal) -> Label:
+        started = time.process_time()
+        try:
+            label = simulated(crystal, self.settings)
+        except (UnusableStructureError, ValueError) as error:
+            return failed_label(crystal, str(error))
+        except Exception as error:  # one crystal of many: a label, with the kind of error
+            return failed_label(crystal, f"{type(error).__name__}: {error}")
+        return {**label, "cpu_s": round(time.process_time() - started, 1)}
+
+
+def failed_label(crystal: Crystal | FailedRecord, reason: str) -> Label:
+    """The label of a crystal that was not simulated."""
+    reason = " ".join(reason.removeprefix(f"{crystal.id}: ").split())
+    formula = crystal.formula
+    return {
+        "id": crystal.id,
+        "formula": formula,
+        "method": METHOD,
+        "runs": [],
+        "arrhenius": arrhenius_label([]),
+        "status": "failed",
+        "reason": reason,
+    }
+
+
+def simulated(crystal: Crystal, settings: KmcSettings) -> Label:
+    """The label of a crystal: its runs, their Arrhenius fit, and what was assumed.
+
+    Raises:
+        UnusableStructureError: No hops, no ions, no empty sites, or hops that do not connect.
+        ValueError: More ions than fit on their sites.
+    """
+    graph, energies = hops_and_energies(crystal, settings.model)
+    at = Conditions(settings.temperatures_K[0], settings.attempt_frequency_THz)
+    row = hop_network_row(graph, energies, at)
+    kra = energies.central_kra_eV
+    gas, carriers, of_sites = _gas(
+        graph, site_energies(graph, energies).mean(axis=0), kra, settings
+    )
+    barrier = percolation_barriers(carrier_network(graph, gas.site_energy_eV, kra))[0]
+    sites = np.broadcast_to(gas.site_energy_eV, (len(energies.kra_eV), gas.n_sites))
+    spread = one_sigma(sampled_barriers(graph, sites, energies, at))
+    missing = gas.n_sites - gas.n_ions
+    big = enlarged(gas, max(MIN_SITES, math.ceil(MIN_VACANCIES * gas.n_sites / missing)))
+    density = float(carrier_density(gas.n_ions, graph.crystal.volume_A3))
+    runs = []
+    for kelvin in settings.temperatures_K:
+        slowed = without_rattling(graph, gas.site_energy_eV, kra, kelvin)[graph.orbit]
+        found = transport(
+            replace(big, kra_eV=np.tile(slowed, big.n_sites // gas.n_sites)),
+            kelvin,
+            settings.attempt_frequency_THz,
+            settings.jumps_per_ion,
+            settings.seed,
+        )
+        run = run_label(found, graph.working_ion, kelvin, density)
+        runs.append({**run, "log10_diffusivity_model_std": spread * float(decades_per_eV(kelvin))})
+    quoted = any(run["status"] == "ok" for run in runs)
+    return {
+        "id": crystal.id,
+        "formula": crystal.formula,
+        "working_ion": graph.working_ion,
+        "family": crystal.family,
+        "source": crystal.source,
+        "method": METHOD,
+        "carriers": carriers,
+        "site_energies": of_sites,
+        "repulsion": _repulsion(settings),
+        "percolation_barrier_eV": float(barrier),
+        "percolation_barrier_std_eV": spread,
+        "in_domain": row["in_domain"],
+        "n_sites_simulated": big.n_sites,
+        "n_ions_simulated": big.n_simulated,
+        "n_unique_hops": len(graph.hops),
+        "runs": runs,
+        "arrhenius": arrhenius(runs),
+        "status": "ok" if quoted else "refused",
+        "reason": "" if quoted else runs[0]["reason"],
+    }
+
+
+def _gas(
+    graph: MigrationGraph, site_energy_eV: Floats, kra_eV: Floats, settings: KmcSettings
+) -> tuple[LatticeGas, str, str]:
+    """The ions of a cell, where their number comes from, and where their energies do."""
+    gas = lattice_gas(
+        graph, site_energy_eV, kra_eV, dielectric_constant=settings.dielectric_constant
+    )
+    own = graph.site_occupancy > MIN_OCCUPANCY
+    ion, n_own = graph.working_ion, int(own.sum())
+    if not n_own:
+        raise UnusableStructureError(
+            f"{graph.crystal.id}: holds no {ion}; give the crystal with its ions"
+        )
+    if graph.site_occupancy[own].min() >= FULL:
+        share = settings.vacancy_fraction
+        if share is None:
+            raise UnusableStructureError(
+                f"{graph.crystal.id}: all sites of {ion} are full, and no crystal states how many "
+                "vacancies or other carriers it really has; say how many of its ions are missing "
+                "(--vacancy-fraction 0.01)"
+            )
+        gas = replace(gas, n_ions=gas.n_ions * (1.0 - share))
+        return (
+            gas,
+            f"{share:g} of the {ion} ions taken out of full sites, as stated",
+            "of the model of hops",
+        )
+    carriers = f"as refined: {graph.n_ions:.4g} {ion} on {graph.n_sites} sites of the cell"
+    if len(np.unique(graph.site_orbit)) == 1:
+        return gas, carriers, "all sites are equal by symmetry"
+    gas = fitted_to_occupancies(
+        gas, graph.site_orbit, graph.site_occupancy, REFINED_K, settings.seed
+    )
+    return gas, carriers, f"fitted to the refined occupancies at {REFINED_K:g} K"
+
+
+def _repulsion(settings: KmcSettings) -> str:
+    """What keeps ions apart, in words."""
+    near = f"sites closer than {EXCLUSION_A:g} angstrom are never filled at once"
+    if settings.dielectric_constant is None:
+        return f"{near}; no repulsion beyond that"
+    return (
+        f"{near}; beyond that as charges in a medium of dielectric constant "
+        f"{settings.dielectric_constant:g}, up to {COULOMB_REACH_A:g} angstrom"
+    )
+
+
+def run_label(
+    found: GasTransport, working_ion: str, temperature_K: float, density_cm3: float
+) -> dict[str, Any]:
+    """The label of one temperature; intervals are 95 % and of the sampling alone.
+
+    Args:
+        found: What the ions did.
+        working_ion: Their symbol.
+        temperature_K: T in K.
+        density_cm3: Of all ions.
+    """
+    f, f_std = found.correlation_factor, found.correlation_factor_std
+    f_I, f_I_std = found.collective_correlation_factor, found.collective_correlation_factor_std
+    moved, carried = f > MOVED_SIGMAS * f_std, f_I > MOVED_SIGMAS * f_I_std
+    tracer = _quoted(TRACER, TRACER_STD, found, f, f_std, moved)
+    jump = _quoted(JUMP, JUMP_STD, found, f_I, f_I_std, carried)
+    per_diffusivity = float(
+        nernst_einstein(1.0, density_cm3, temperature_K, CHARGE_NUMBER[working_ion])
+    )
+    conductivity = {
+        f"conductivity_S_cm{end}": None if (D := jump[JUMP + end]) is None else D * per_diffusivity
+        for end in ("", "_lower", "_upper")
+    }
+    ratio = found.haven_ratio if moved and carried else None
+    return {
+        "working_ion": working_ion,
+        "temperature_K": temperature_K,
+        "n_jumps": found.n_jumps,
+        **tracer,
+        **jump,
+        "tracer_correlation_factor": f,
+        "tracer_correlation_factor_std": f_std,
+        "collective_correlation_factor": f_I,
+        "collective_correlation_factor_std": f_I_std,
+        "haven_ratio": ratio,
+        "haven_ratio_std": ratio and ratio * math.hypot(f_std / f, f_I_std / f_I),
+        **conductivity,
+        "ion_density_cm3": density_cm3,
+        "status": "ok" if moved else "refused",
+        "reason": ""
+        if moved
+        else f"the ions jumped to and fro: none got anywhere in {found.n_jumps} jumps; the upper "
+        "ends are bounds",
+    }
+
+
+def _quoted(
+    column: str, std_column: str, found: GasTransport, factor: float, std: float, shown: bool
+) -> dict[str, float | None]:
+    """A diffusivity with its 95 % interval; where none is shown the upper end alone."""
+    free = found.free_diffusivity_cm2_s
+    upper = (max(factor, 0.0) + SIGMAS * std) * free
+    if not shown:
+        return {column: None, f"{column}_lower": None, f"{column}_upper": upper, std_column: None}
+    relative = math.hypot(std / factor, found.free_diffusivity_std_cm2_s / free, LEAST_STD)
+    spread = math.exp(SIGMAS * relative)
+    return {
+        column: factor * free,
+        f"{column}_lower": factor * free / spread,
+        f"{column}_upper": factor * free * spread,
+        std_column: relative / math.log(10.0),
+    }
+
+
+def arrhenius(runs: Sequence[Label]) -> Label:
+    """Activation energy and 300 K values; the conductivity follows from the jump diffusivity."""
+    fit = arrhenius_label(runs)
+    jump = arrhenius_label(
+        [{**run, TRACER: run[JUMP], TRACER_STD: run[JUMP_STD]} for run in runs if run[JUMP]]
+    )
+    if fit["status"] != "ok" or jump["status"] != "ok":
+        return fit
+    own = {key: jump[key] for key in jump if key.startswith("conductivity_300K_S_cm")}
+    ends = ("", "_lower", "_upper")
+    return {
+        **fit,
+        **own,
+        "conductivity_300K_from": "jump diffusivity",
+        **{
+            f"conductivity_activation_energy_eV{end}": jump[f"activation_energy_eV{end}"]
+            for end in ends
+        },
+    }
+
+
+def kmc_labels(
+    records: Sequence[Crystal | FailedRecord], settings: KmcSettings, out: Path, executor: Executor
+) -> Iterator[list[Label]]:
+    """The labels so far, after every crystal; the file grows with them and is gone on with.
+
+    Args:
+        records: Crystals, their ids unique.
+        settings: See there.
+        out: JSON document, ``{"labels": [...]}``.
+        executor: Where they are simulated.
+
+    Yields:
+        One label a record, in their order; the last list is the whole answer.
+
+    Raises:
+        InputError: The file holds something else, or labels made with other settings, or another
+            process works on it.
+    """
+    with locked_file(out):
+        made_of = [_claim(record, settings) for record in records]
+        kept = _kept(out, made_of[0]["settings"] if made_of else {})
+        labels = [
+            kept.get(claim["input_sha256"], failed_label(record, _reason(record)))
+            for record, claim in zip(records, made_of, strict=True)
+        ]
+        missing = {
+            k: [record]
+            for k, record in enumerate(records)
+            if isinstance(record, Crystal) and made_of[k]["input_sha256"] not in kept
+        }
+        yield labels
+        for k, (label,) in executor.map_shards(
+            KmcLabeller(settings), missing.items(), failed_label
+        ):
+            labels[k] = sealed({**label, **made_of[k]})
+            write_json(out, {"labels": labels})
+            yield labels
+        write_json(out, {"labels": labels})
+
+
+def _reason(record: Crystal | FailedRecord) -> str:
+    return record.reason if isinstance(record, FailedRecord) else "not run"
+
+
+def _claim(record: Crystal | FailedRecord, settings: KmcSettings) -> dict[str, Any]:
+    """What decides a label."""
+    content = crystal_to_json(record) if isinstance(record, Crystal) else record.reason
+    return {
+        "settings": json.loads(json.dumps(asdict(settings))),
+        "input_sha256": checksum(json.loads(json.dumps([record.id, content], default=str))),
+    }
+
+
+def _kept(out: Path, settings: Mapping[str, Any]) -> dict[str, Label]:
+    """Labels of an earlier run by their input; on stderr which are made again.
+
+    Raises:
+        InputError: The file holds no labels of this kind, or such made with other settings.
+    """
+    if not out.exists():
+        return {}
+    another = "; give another --out"
+    try:
+        labels = json.loads(out.read_text(encoding="utf-8"))["labels"]
+        given = [dict(label) for label in labels if label["method"] == METHOD]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise InputError(f"{out}: no labels of `label kmc` to go on with{another}") from error
+    if len(given) != len(labels):
+        raise InputError(f"{out}: holds labels of another method{another}")
+    kept = {}
+    for label in given:
+        if "row_sha256" not in label:
+            continue  # a record that could not be read, or one whose turn had not come
+        if sealed(label) != label:
+            print(
+                f"ionbridge: {out}: {label.get('id')}: its checksum differs; made again",
+                file=sys.stderr,
+            )
+            continue
+        for key, value in settings.items():
+            if label["settings"].get(key) != value:
+                raise InputError(
+                    f"{out}: its labels were made with {key} {label['settings'].get(key)!r}, not "
+                    f"{value!r}{another}, or the same settings to go on"
+                )
+        kept[str(label["input_sha256"])] = label
+    return kept
