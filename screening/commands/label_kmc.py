@@ -135,11 +135,12 @@ def _summary(run: Any) -> str:
         return (
             f"{kelvin}: D below {run['tracer_diffusivity_cm2_s_upper']:.1e} cm²/s, no motion seen"
         )
+    flags = "".join(f"; {flag}" for flag in run["flags"])
     known = f"{kelvin}: D = {run['tracer_diffusivity_cm2_s']:.2e} cm²/s"
     if run["conductivity_S_cm"] is None:
-        return f"{known}; conductivity below {run['conductivity_S_cm_upper']:.1e} S/cm"
+        return f"{known}; conductivity below {run['conductivity_S_cm_upper']:.1e} S/cm{flags}"
     return (
         f"{known}, f = {run['tracer_correlation_factor']:.3f}, Haven ratio "
         f"{run['haven_ratio']:.2f}, conductivity {run['conductivity_S_cm']:.2e} S/cm "
-        f"(barriers leave {run['log10_diffusivity_model_std']:.1f} decades)"
+        f"(barriers leave {run['log10_diffusivity_model_std']:.1f} decades){flags}"
     )

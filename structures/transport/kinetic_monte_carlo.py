@@ -1,8 +1,8 @@
 """Jumps of ions that block and repel each other on a network of sites: kinetic Monte Carlo.
 
 An ion jumps to empty sites at the end of a hop. A jump from i to j has the barrier
-max(KRA, |dE| / 2) + dE / 2, with dE the change of the energy of the whole lattice: site energies
-and pair repulsions. That is the rule of
+``max(KRA, |dE| / 2) + dE / 2``, with dE the change of the energy of the whole lattice: site
+energies and pair repulsions. That is the rule of
 :func:`ionbridge.structures.transport.hop_network.carrier_network` for one carrier, and Metropolis'
 rule where KRA = 0, and obeys detailed balance. Jumps are drawn without rejections (A. B. Bortz, M.
 H. Kalos and J. L. Lebowitz, J. Comput. Phys. 17, 10 (1975)).
@@ -176,7 +176,7 @@ def transport(
     every = JUMPS_PER_RECORD * n_ions if window_jumps is None else window_jumps // WINDOW_RECORDS
     n_records = max(jumps_per_ion * n_ions // every, N_BLOCKS * (max(TRACER_LAGS) + 4))
     ion, total, drift, squares, time, occupied = _walk(
-        gas.site_energy_eV / kT,
+        gas.energy_eV / kT,
         hops.first,
         hops.end,
         kra,

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from ionbridge.structures.compiled import compiled
 from ionbridge.structures.crystals.geometry import perpendicular_widths
 from ionbridge.structures.crystals.neighbors import periodic_edges
-from ionbridge.structures.hops.hops import EXCLUSION_A
+from ionbridge.structures.hops.hops import EXCLUSION_A, MIN_OCCUPANCY
 from ionbridge.structures.hops.migration_graph import MigrationGraph
 from ionbridge.structures.records import CHARGE_NUMBER
 from ionbridge.structures.units import BOLTZMANN_EV_PER_K, COULOMB_EV_A
@@ -30,8 +30,9 @@ MIN_WIDTH_A = 12.0
 """Twice `COULOMB_REACH_A`: no ion meets the same one twice."""
 COULOMB_REACH_A = 6.0
 """Ions farther apart are screened by those between them."""
-EXCLUDED_PAIR_EV = 5.0
-"""Energy of two ions on sites that exclude each other: none is ever there at 2000 K."""
+EXCLUDED_EV = 5.0
+"""Energy of two ions on sites that exclude each other, or of one on a taken site: none is ever
+there at 2000 K."""
 N_SWEEPS = 300
 """Moves tried for every site while it cools down, and as many after that."""
 N_FITS = 30
@@ -57,6 +58,8 @@ class LatticeGas:
         pair_end: (n_pairs,) the other site.
         pair_shift: (n_pairs, 3) integer cell of the other.
         pair_energy_eV: (n_pairs,) energy where both are occupied, eV.
+        taken: (n_sites,) share of each site that atoms hold which do not move; whole numbers in a
+            cell that is simulated (:func:`enlarged`). None where there are none.
     """
 
     lattice: Floats
@@ -71,11 +74,17 @@ class LatticeGas:
     pair_end: Integers
     pair_shift: Integers
     pair_energy_eV: Floats
+    taken: Floats | None = None
 
     @property
     def n_sites(self) -> int:
         """Number of sites in the cell."""
         return len(self.site_energy_eV)
+
+    @property
+    def energy_eV(self) -> Floats:
+        """(n_sites,) energy of an ion on each site, out of reach where it is taken."""
+        return self.site_energy_eV + (0.0 if self.taken is None else EXCLUDED_EV * self.taken)
 
     @property
     def n_simulated(self) -> int:
@@ -125,6 +134,7 @@ class LatticeGas:
             pair_end=pair_end,
             pair_shift=pair_shift,
             pair_energy_eV=np.tile(self.pair_energy_eV, len(grid)),
+            taken=None if self.taken is None else np.tile(self.taken, len(grid)),
         )
 
 
@@ -152,11 +162,17 @@ def lattice_gas(
     src, dst, shift, distance = periodic_edges(lattice, graph.site_frac, reach)
     once = (src < dst) | ((src == dst) & (shift @ np.array([1_000_000, 1000, 1]) > 0))
     src, dst, shift, distance = (a[once] for a in (src, dst, shift, distance))
-    energy = np.full(len(src), EXCLUDED_PAIR_EV)
+    mobile = graph.crystal.occupancy(graph.working_ion) > MIN_OCCUPANCY
+    taken = np.zeros(graph.n_sites)
+    taken[: mobile.sum()] = [
+        sum(x for symbol, x in graph.crystal.species[k].items() if symbol != graph.working_ion)
+        for k in np.flatnonzero(mobile)
+    ]
+    energy = np.full(len(src), EXCLUDED_EV)
     if dielectric_constant is not None:
         strength = COULOMB_EV_A * CHARGE_NUMBER[graph.working_ion] ** 2 / dielectric_constant
         repulsion = strength * (1.0 / distance - 1.0 / COULOMB_REACH_A)
-        energy = np.where(distance < exclusion_A, EXCLUDED_PAIR_EV, repulsion)
+        energy = np.where(distance < exclusion_A, EXCLUDED_EV, repulsion)
     return LatticeGas(
         lattice=lattice,
         start=np.asarray(graph.start, np.int64),
@@ -170,16 +186,35 @@ def lattice_gas(
         pair_end=dst.astype(np.int64),
         pair_shift=shift.astype(np.int64),
         pair_energy_eV=energy,
+        taken=taken if taken.any() else None,
     )
 
 
-def enlarged(gas: LatticeGas, min_sites: int = MIN_SITES) -> LatticeGas:
-    """A supercell of at least so many sites, MIN_WIDTH_A wide, and about as wide everywhere."""
+def enlarged(gas: LatticeGas, min_sites: int = MIN_SITES, seed: int = 0) -> LatticeGas:
+    """A supercell of at least so many sites, MIN_WIDTH_A wide, and about as wide everywhere.
+
+    Atoms that share sites with the ions and do not move are dealt out at random.
+
+    Args:
+        gas: Of one cell.
+        min_sites: Of the supercell.
+        seed: Of the dealing.
+    """
     widths = perpendicular_widths(gas.lattice)
     counts = np.maximum(np.ceil(MIN_WIDTH_A / widths).astype(int), 2)
     while gas.n_sites * counts.prod() < min_sites:
         counts[np.argmin(counts * widths)] += 1
-    return gas.repeated((int(counts[0]), int(counts[1]), int(counts[2])))
+    large = gas.repeated((int(counts[0]), int(counts[1]), int(counts[2])))
+    if gas.taken is None:
+        return large
+    rng = np.random.default_rng(seed)
+    n_copies = int(counts.prod())
+    taken = np.zeros((n_copies, gas.n_sites))
+    for site in np.flatnonzero(gas.taken > 0):
+        # all copies of all sites together hold as many as they should, not each site alone
+        n_taken = int(gas.taken[site] * n_copies + rng.random())
+        taken[rng.permutation(n_copies)[:n_taken], site] = 1.0
+    return replace(large, taken=taken.ravel())
 
 
 def equilibrium(gas: LatticeGas, temperature_K: float, seed: int = 0) -> tuple[Integers, Floats]:
@@ -205,15 +240,16 @@ def equilibrium(gas: LatticeGas, temperature_K: float, seed: int = 0) -> tuple[I
     pairs = Rows.of(gas.n_sites, gas.pair_start, gas.pair_end)
     energy = np.concatenate([gas.pair_energy_eV] * 2)[pairs.source] / kT
     site_of, mean = _cooled(
-        gas.site_energy_eV / kT, pairs.first, pairs.end, energy, gas.n_simulated, N_SWEEPS, seed
+        gas.energy_eV / kT, pairs.first, pairs.end, energy, gas.n_simulated, N_SWEEPS, seed
     )
     filled = np.zeros(gas.n_sites, bool)
     filled[site_of] = True
     both = filled[gas.pair_start] & filled[gas.pair_end]
-    if (gas.pair_energy_eV[both] >= EXCLUDED_PAIR_EV).any():
+    on_taken = False if gas.taken is None else bool((gas.taken[site_of] > 0).any())
+    if on_taken or (gas.pair_energy_eV[both] >= EXCLUDED_EV).any():
         raise ValueError(
-            f"{len(site_of)} ions do not fit on {gas.n_sites} sites of which those close to each "
-            "other are never filled at once"
+            f"{len(site_of)} ions do not fit on {gas.n_sites} sites: of those close to each other "
+            "one is filled at a time, and others may be taken"
         )
     return site_of, mean
 
@@ -230,7 +266,7 @@ def fitted_to_occupancies(
     Args:
         gas: Of one cell.
         orbit: (n_sites,) sites with one number are one kind.
-        occupancy: (n_sites,) of the ion.
+        occupancy: (n_sites,) of the ion; what is taken counts beside it.
         temperature_K: At which the occupancies were refined.
         seed: Of the random numbers.
 
@@ -240,7 +276,9 @@ def fitted_to_occupancies(
     kT = BOLTZMANN_EV_PER_K * temperature_K
     kind = np.unique(np.asarray(orbit), return_inverse=True)[1]
     count = np.bincount(kind)
-    wanted = np.bincount(kind, np.asarray(occupancy, float)) / count
+    taken = np.zeros(gas.n_sites) if gas.taken is None else gas.taken
+    free = np.maximum(count - np.bincount(kind, taken), LEAST_SHARE)
+    wanted = np.minimum(np.bincount(kind, np.asarray(occupancy, float)) / free, 1.0)
     inside = (wanted > LEAST_SHARE) & (wanted < 1.0 - LEAST_SHARE)
     target = np.clip(wanted, LEAST_SHARE, 1.0 - LEAST_SHARE)
     own = np.bincount(kind, gas.site_energy_eV) / count
@@ -253,13 +291,16 @@ def fitted_to_occupancies(
         np.maximum(own[fixed], energy[fixed]),
         np.minimum(own[fixed], energy[fixed]),
     )
-    large = enlarged(gas)
+    large = enlarged(gas, seed=seed)
     copies = large.n_sites // gas.n_sites
+    is_free = np.ones(large.n_sites, bool) if large.taken is None else large.taken == 0
+    all_kinds = np.tile(kind, copies)
+    n_free = np.maximum(np.bincount(all_kinds[is_free], minlength=len(count)), 1)
     total = np.zeros(len(count))
     for k in range(N_FITS if inside.sum() > 1 else 0):
         current = replace(large, site_energy_eV=np.tile(energy[kind], copies))
         mean = equilibrium(current, temperature_K, seed + k)[1]
-        found = np.bincount(np.tile(kind, copies), mean) / (count * copies)
+        found = np.bincount(all_kinds, mean * is_free) / n_free
         found = np.clip(found, 0.1 * LEAST_SHARE, 1.0 - 0.1 * LEAST_SHARE)
         step = np.log(found / (1.0 - found)) - np.log(target / (1.0 - target))
         energy[inside] += 0.5 * kT * step[inside]

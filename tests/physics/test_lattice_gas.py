@@ -248,6 +248,27 @@ class TestExclusionAndRepulsion:
         filled = np.isin(np.arange(gas.n_sites), site_of)
         assert not (filled[gas.pair_start] & filled[gas.pair_end]).any()
 
+    def test_sites_that_others_hold_are_never_entered(self):
+        shared = Crystal("shared", 3.0 * np.eye(3), ({"Li": 0.3, "La": 0.5},), np.zeros((1, 3)))
+        graph = find_hops(shared, "Li")
+        gas = enlarged(lattice_gas(graph, [0.0], np.zeros(len(graph.hops))), 200)
+        assert gas.taken.mean() == pytest.approx(0.5, abs=1 / gas.n_sites)
+        found = transport(gas, T, jumps_per_ion=300)
+        assert found.site_occupation[gas.taken > 0].max() == 0.0
+        assert found.site_occupation.sum() == pytest.approx(gas.n_simulated, rel=TIGHT)
+
+    def test_beyond_the_percolation_threshold_nothing_gets_far(self):
+        """Site percolation on a simple cubic lattice ends at 0.3116 free sites."""
+        factors = {}
+        for held in (0.3, 0.85):
+            shared = Crystal("x", 3.0 * np.eye(3), ({"Li": 0.05, "La": held},), np.zeros((1, 3)))
+            graph = find_hops(shared, "Li")
+            kra = np.where(graph.length_A[np.unique(graph.orbit, return_index=True)[1]] < 3.1, 0, 9)
+            gas = enlarged(lattice_gas(graph, [0.0], kra), 1000)
+            factors[held] = transport(gas, T, jumps_per_ion=1500).correlation_factor
+        assert factors[0.3] > 0.2
+        assert factors[0.85] < 0.02
+
     def test_more_ions_than_fit_are_refused(self):
         graph = self.split(0.6)
         gas = enlarged(lattice_gas(graph, np.zeros(2), np.zeros(len(graph.hops))), 100)

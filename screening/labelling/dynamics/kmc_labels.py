@@ -78,6 +78,8 @@ MIN_VACANCIES = 10
 """In the cell that is simulated."""
 MOVED_SIGMAS = 3.0
 """A correlation factor that is not by so many standard errors above zero shows no diffusion."""
+FASTEST_CM2_S, HIGHEST_S_CM = 1e-4, 1.0
+"""No ion is known to move faster in a solid, or to carry more."""
 LEAST_STD = 1e-4
 """Relative standard error of what came out without noise."""
 TRACER, JUMP = "tracer_diffusivity_cm2_s", "jump_diffusivity_cm2_s"
@@ -186,8 +188,10 @@ def simulated(crystal: Crystal, settings: KmcSettings) -> Label:
     barrier = percolation_barriers(carrier_network(graph, gas.site_energy_eV, kra))[0]
     sites = np.broadcast_to(gas.site_energy_eV, (len(energies.kra_eV), gas.n_sites))
     spread = one_sigma(sampled_barriers(graph, sites, energies, at))
-    missing = gas.n_sites - gas.n_ions
-    big = enlarged(gas, max(MIN_SITES, math.ceil(MIN_VACANCIES * gas.n_sites / missing)))
+    missing = gas.n_sites - gas.n_ions - (0.0 if gas.taken is None else float(gas.taken.sum()))
+    big = enlarged(
+        gas, max(MIN_SITES, math.ceil(MIN_VACANCIES * gas.n_sites / missing)), settings.seed
+    )
     density = float(carrier_density(gas.n_ions, graph.crystal.volume_A3))
     runs = []
     for kelvin in settings.temperatures_K:
@@ -238,7 +242,8 @@ def _gas(
         raise UnusableStructureError(
             f"{graph.crystal.id}: holds no {ion}; give the crystal with its ions"
         )
-    if graph.site_occupancy[own].min() >= FULL:
+    taken = np.zeros(graph.n_sites) if gas.taken is None else gas.taken
+    if (graph.site_occupancy + taken)[own].min() >= FULL:
         share = settings.vacancy_fraction
         if share is None:
             raise UnusableStructureError(
@@ -253,6 +258,8 @@ def _gas(
             "of the model of hops",
         )
     carriers = f"as refined: {graph.n_ions:.4g} {ion} on {graph.n_sites} sites of the cell"
+    if taken.any():
+        carriers += f", {taken.sum():.4g} of them held at random by atoms that do not move"
     if len(np.unique(graph.site_orbit)) == 1:
         return gas, carriers, "all sites are equal by symmetry"
     gas = fitted_to_occupancies(
@@ -310,12 +317,23 @@ def run_label(
         "haven_ratio_std": ratio and ratio * math.hypot(f_std / f, f_I_std / f_I),
         **conductivity,
         "ion_density_cm3": density_cm3,
+        "flags": _flags(tracer[TRACER], conductivity["conductivity_S_cm"]),
         "status": "ok" if moved else "refused",
         "reason": ""
         if moved
         else f"the ions jumped to and fro: none got anywhere in {found.n_jumps} jumps; the upper "
         "ends are bounds",
     }
+
+
+def _flags(diffusivity: float | None, conductivity: float | None) -> list[str]:
+    """What is not to be believed."""
+    if (diffusivity or 0.0) <= FASTEST_CM2_S and (conductivity or 0.0) <= HIGHEST_S_CM:
+        return []
+    return [
+        f"above what solids show ({FASTEST_CM2_S:g} cm2/s, {HIGHEST_S_CM:g} S/cm): the barriers "
+        "are predicted too low"
+    ]
 
 
 def _quoted(

@@ -103,6 +103,14 @@ class TestWhatIsAssumed:
         stated = simulated(rocksalt(), replace(settings, vacancy_fraction=0.25))
         assert stated["carriers"] == "0.25 of the Li ions taken out of full sites, as stated"
 
+    def test_sites_shared_with_others_count_as_held(self, settings):
+        shared = replace(rocksalt(), species=({"Li": 0.5, "Mg": 0.25}, {"Cl": 1.0}))
+        label = simulated(shared, settings)
+        assert "0.25 of them held at random by atoms that do not move" in label["carriers"]
+        full = replace(rocksalt(), species=({"Li": 0.75, "Mg": 0.25}, {"Cl": 1.0}))
+        (refused,) = KmcLabeller(settings)([full])
+        assert "--vacancy-fraction" in refused["reason"]
+
     def test_stated_vacancies_are_not_for_partly_filled_ones(self, settings):
         plain = simulated(partly_filled(), settings)
         stated = simulated(partly_filled(), replace(settings, vacancy_fraction=0.25))
@@ -116,6 +124,13 @@ class TestWhatIsAssumed:
         assert "no repulsion beyond" in plain["repulsion"]
         f_I = [x["runs"][0]["collective_correlation_factor"] for x in (plain, charged)]
         assert f_I[1] < f_I[0] - 0.05
+
+    def test_what_no_solid_shows_is_flagged(self, settings):
+        cold = simulated(partly_filled(), replace(settings, temperatures_K=(100.0,)))["runs"][0]
+        hot = simulated(partly_filled(), replace(settings, temperatures_K=(1e5,)))["runs"][0]
+        assert not cold["flags"]
+        assert hot["tracer_diffusivity_cm2_s"] > 1e-4
+        assert "predicted too low" in hot["flags"][0]
 
     @pytest.mark.parametrize(
         "wrong",
