@@ -8,7 +8,8 @@ published test set is drawn), all rows on the same footing: hops without energie
 touches another ion) are predicted without. `path` knows path and composition alone; `hop-barrier`
 also the energies that pretrained networks expect of a universal potential; `rigid profile` CHGNet's
 own along the path, the host as it stands, `short relaxation` barriers of SevenNet-0 after a few
-steps (models/configs/short_relaxations.jsonl.gz), and `relaxed band` those of the data set (MACE),
+steps (models/configs/short_relaxations.jsonl.gz; where the path leads over ions, these emptied),
+and `relaxed band` those of the data set (MACE),
 which cost minutes a hop. CHGNet energies are those of benchmarks.make.potential_hops, the rivals'
 predictions those of benchmarks.hop_barriers. Hyperparameters of the processes are those of all
 labels; nothing else of what is held out is known. Each protocol also says which family and which
@@ -50,7 +51,7 @@ from ionbridge.models.calibration import Calibration
 from ionbridge.models.checkpoint import sha256
 from ionbridge.models.hop_networks.hop_signals import signal_hops
 from ionbridge.models.hop_networks.pretraining import POOL, PretrainingConfig
-from ionbridge.models.library import LIBRARY
+from ionbridge.models.library import LIBRARY, load
 from ionbridge.models.metrics import bootstrap, mae, paired_bootstrap, r2, spearman
 from ionbridge.models.prediction import Prediction
 from ionbridge.structures.chemistry.composition import working_ion
@@ -92,11 +93,13 @@ def main() -> None:
     barrier = np.array([hop.barrier_eV for hop in hops], dtype=float)
     checksum = sha256(args.data / neb_barriers.HOPS_FILE)
     inputs = Inputs.of(hops)
+    asked = with_emptied(inputs, hops)
     profiled, band = inputs.sources.T
     out: dict[str, Any] = {
         "data_sha256": checksum,
         "n": len(hops),
         "n_with_energies": int(profiled.sum()),
+        "n_relaxed": int(np.isfinite(asked.short[:, 0]).sum()),
         "raw_spearman": {
             "pretrained networks, where CHGNet energies are known": round(
                 spearman(barrier[profiled], inputs.learned[profiled, 0]), 3
@@ -112,9 +115,12 @@ def main() -> None:
     }
     blind = without(inputs, "learned", "view", "band", "short")
     theta, blind_theta = (hyperparameters(i, barrier) for i in (inputs, blind))
-    others, other_eV = computed(args.data, hops)
-    beside = Inputs.of(others), other_eV
-    out["n_computed_labels"] = len(others)
+    if args.ship:
+        others, other_eV = computed(args.data, hops)
+        beside = Inputs.of(others), other_eV
+    else:
+        beside = shipped_labels(len(hops))
+    out["n_computed_labels"] = len(beside[1])
     if args.ship:
         model = HopBarrierModel(beside=(others, other_eV)).fit(hops, barrier)
         model.save(LIBRARY / FAST, card_of(FAST, model, hops, {}))
@@ -123,7 +129,7 @@ def main() -> None:
         started = time.perf_counter()
         found = {PATH: out_of_fold(blind, barrier, folds, blind_theta)}
         found[LABELS] = out_of_fold(inputs.unrelaxed(), barrier, folds, theta, HIDDEN[FAST])
-        found |= by_fidelity(inputs, barrier, folds, theta, beside)
+        found |= by_fidelity(inputs, barrier, folds, theta, beside, asked=asked)
         means = {name: prediction.mean for name, prediction in found.items()}
         for name in RIVALS:
             file = RESULTS / f"{protocol}.{name}.json"
@@ -170,15 +176,36 @@ def keep(
 
 
 def seen(hops: Sequence[Hop]) -> list[Hop]:
-    """The hops with what universal potentials say of them, as far as it was computed."""
+    """The hops with what universal potentials say of them, as far as it was computed.
+
+    No relaxation with ions on the way emptied: that is another hop than the label's, which is not
+    to be drawn towards it.
+    """
     brought: dict[str, dict[str, Any]] = {hop.id: {} for hop in hops}
     for row in lines_of(SHIPPED["neb"]):
         if "frozen_eV" in row:
             brought.get(row["id"], {})[PROFILE] = row["frozen_eV"]
     for row in lines_of(SHORT_ROWS):
-        if row["set"] == "neb" and (barriers := short_of(row)) is not None:
+        if row["set"] == "neb" and "emptied" not in row and (barriers := short_of(row)) is not None:
             brought[row["id"]] |= dict(zip((SHORT, SHORT_BACKWARD), barriers, strict=True))
     return [replace(hop, extra={**hop.extra, **brought[hop.id]}) for hop in hops]
+
+
+def with_emptied(inputs: Inputs, hops: Sequence[Hop]) -> Inputs:
+    """The inputs with all short relaxations, those with ions on the way emptied among them."""
+    place = {hop.id: k for k, hop in enumerate(hops)}
+    short = inputs.short.copy()
+    for row in lines_of(SHORT_ROWS):
+        if row["set"] == "neb" and "emptied" in row and (barriers := short_of(row)) is not None:
+            short[place[row["id"]]] = np.maximum(barriers, LOWEST_SHORT_EV)
+    return Inputs.of_arrays(inputs.arrays() | {"short": short})
+
+
+def shipped_labels(n_published: int) -> tuple[Inputs, Floats]:
+    """The computed labels that the shipped model has learnt from beside the published ones."""
+    model = load(FAST)
+    own = np.arange(len(model.barrier_eV_) - n_published)
+    return model.inputs_.rows(own), model.barrier_eV_[own]
 
 
 def computed(data: Path, published: Sequence[Hop]) -> tuple[list[Hop], Floats]:
@@ -252,6 +279,7 @@ def by_fidelity(
     theta: Mapping[Sources, Floats] | None = None,
     beside: tuple[Inputs, Floats] | None = None,
     hidden: Mapping[str, Sequence[str]] = HIDDEN,
+    asked: Inputs | None = None,
 ) -> dict[str, Prediction]:
     """Every hop predicted by a model that saw nothing of its fold, by what the hop brings.
 
@@ -262,7 +290,9 @@ def by_fidelity(
         theta: Hyperparameters of the processes; None finds them in every fold.
         beside: Labels that are learnt from in every fold.
         hidden: What hops do not bring, by the name of the prediction.
+        asked: What hops bring where they are asked for; None as where they are learnt from.
     """
+    asked = inputs if asked is None else asked
     parts = {name: np.zeros((3, len(barrier))) for name in hidden}
     for fold in folds:
         model = HopBarrierModel()
@@ -271,7 +301,7 @@ def by_fidelity(
             rows, labels = beside[0].with_rows(rows), np.concatenate([beside[1], labels])
         model.fit_inputs(rows, labels, theta)
         for name, columns in hidden.items():
-            found = model.predict_inputs(without(inputs.rows(fold.test), *columns))
+            found = model.predict_inputs(without(asked.rows(fold.test), *columns))
             parts[name][:, fold.test] = found.mean, found.aleatoric_std, found.epistemic_std
     return {name: Prediction(*part) for name, part in parts.items()}
 

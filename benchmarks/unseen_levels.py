@@ -4,8 +4,9 @@
 
 Variants of `hop-barrier` on the 524 published hops, whole families, whole ions or both left out:
 losses that forgive outliers, all computed labels that there are, other ways to join a short
-relaxation, offsets of the relaxation by kind of hop, and a pull towards the mean by ion. All that a
-variant chooses is chosen on what is not held out. Unless said otherwise, computed labels and
+relaxation, offsets of the relaxation by kind of hop, a pull towards the mean by ion, and the model
+alone where signs speak against the relaxation. All that a variant chooses is chosen on what is not
+held out. Unless said otherwise, computed labels and
 hyperparameters are those of the shipped model, as in benchmarks.shipped_hop_barrier. Differences to
 what ships with 95 % bootstrap over families.
 """
@@ -27,6 +28,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
 
 from benchmarks.hop_barriers import PROTOCOLS
+from benchmarks.make.short_relaxations import SHIPPED as SHORT_ROWS
 from benchmarks.shipped_hop_barrier import (
     BRIEF,
     FAST,
@@ -34,11 +36,20 @@ from benchmarks.shipped_hop_barrier import (
     by_fidelity,
     computed,
     extremes,
+    lines_of,
     mean_by_ion,
     seen,
+    shipped_labels,
+    with_emptied,
     without,
 )
-from ionbridge.models.barriers.hop_barrier import LOWEST_SHORT_EV, TARGET, HopBarrierModel, Inputs
+from ionbridge.models.barriers.hop_barrier import (
+    LOWEST_SHORT_EV,
+    SHORT_STD,
+    TARGET,
+    HopBarrierModel,
+    Inputs,
+)
 from ionbridge.models.checkpoint import sha256
 from ionbridge.models.library import load
 from ionbridge.models.metrics import mae, paired_bootstrap, spearman
@@ -64,6 +75,11 @@ ANIONS = ("F", "Cl", "Br", "I", "S", "Se", "Te", "O", "N")
 CENTRES = frozenset(["P", "Si", "B", "C", "S"])
 PULLS = (0.0, 0.1, 0.2, 0.4, 0.8)
 """Shares of the mean by ion that are chosen from."""
+GAPS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, np.inf)
+"""Differences of model and relaxation, in standard deviations of it, beyond which the latter may
+be left out."""
+PUSHES_EV_A = (0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, np.inf)
+"""The same of forces on the held ion along its path: at a saddle there is none."""
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
 
@@ -76,10 +92,13 @@ def main() -> None:
     hops = seen(neb_barriers.load(args.data).records)
     barrier = np.array([hop.barrier_eV for hop in hops], dtype=float)
     inputs = Inputs.of(hops)
+    asked = with_emptied(inputs, hops)
+    forces = {row["id"]: abs(row["along_eV_A"]) for row in lines_of(SHORT_ROWS) if "n_calls" in row}
+    push = np.array([forces.get(hop.id, 0.0) for hop in hops])
     out: dict[str, Any] = {
         "data_sha256": sha256(args.data / neb_barriers.HOPS_FILE),
         "n": len(hops),
-        "n_relaxed": int(np.isfinite(inputs.short).all(axis=1).sum()),
+        "n_relaxed": int(np.isfinite(asked.short).all(axis=1).sum()),
     }
     others, other_eV = computed(args.data, hops)
     beside = Inputs.of(others), other_eV
@@ -88,15 +107,29 @@ def main() -> None:
     for protocol in NEW:
         folds = list(PROTOCOLS[protocol].split(hops))
         by_ion = mean_by_ion(hops, barrier, folds)
-        alone, joined, doubt = fits(inputs, barrier, folds)
+        alone, joined, doubt, spread = fits(inputs, asked, barrier, folds)
         alone["all computed labels"] = more(inputs, barrier, folds, theta, beside)
         families = {FAST: alone, BRIEF: joined}
         families[FAST] |= {
             "drawn to the mean by ion": drawn(alone[FAST], by_ion, doubt, barrier, folds)
         }
-        families[BRIEF] |= relaxed(hops, inputs, barrier, folds, alone[FAST], joined[BRIEF])
+        families[BRIEF] |= relaxed(hops, asked, barrier, folds, alone[FAST], joined[BRIEF])
         families[BRIEF] |= {
             "drawn to the mean by ion": drawn(joined[BRIEF], by_ion, doubt, barrier, folds)
+        }
+        gap = gaps(asked, alone[FAST], spread)
+        signs = {
+            "where both disagree": (np.abs(gap), GAPS),
+            "where the relaxation is far below": (-gap, GAPS),
+            "where the ion is pushed along its path": (push, PUSHES_EV_A),
+        }
+        families[BRIEF] |= {
+            f"the model alone {where}": best_elsewhere(
+                [np.where(sign > limit, alone[FAST], joined[BRIEF]) for limit in limits],
+                barrier,
+                folds,
+            )
+            for where, (sign, limits) in signs.items()
         }
         out[protocol] = {
             name: {
@@ -124,27 +157,28 @@ def more(
 
 
 def fits(
-    inputs: Inputs, barrier: Floats, folds: Sequence[Any]
-) -> tuple[dict[str, Floats], dict[str, Floats], Floats]:
+    inputs: Inputs, asked: Inputs, barrier: Floats, folds: Sequence[Any]
+) -> tuple[dict[str, Floats], dict[str, Floats], Floats, Floats]:
     """Barriers without a potential and with a short relaxation, by variant; the model's doubt.
 
     Args:
-        inputs: Of (n,) hops.
+        inputs: Of (n,) hops, as they are learnt from.
+        asked: As they are asked for.
         barrier: (n,) labels, eV.
         folds: Splits of them.
 
     Returns:
-        Two mappings from variants to (n,) barriers in eV, and (n,) the epistemic spread in eV.
+        Two mappings from variants to (n,) barriers in eV, (n,) the epistemic spread in eV, and (n,)
+        the whole spread on TARGET.
     """
     shipped = load(FAST)
-    n_others = len(shipped.barrier_eV_) - len(barrier)
-    others = shipped.inputs_.rows(np.arange(n_others)), shipped.barrier_eV_[:n_others]
+    others = shipped_labels(len(barrier))
     theta = {NOTHING: shipped.experts()[NOTHING][0].theta}
     bare = without(inputs, *HIDDEN[FAST])
-    brief = without(inputs, *HIDDEN[BRIEF])
+    brief = without(asked, *HIDDEN[BRIEF])
     names = ("process, Huber loss", "median of the trees", "and support vectors")
     t = {name: np.zeros(len(barrier)) for name in names}
-    plain, joined, doubt = (np.zeros(len(barrier)) for _ in range(3))
+    plain, joined, doubt, spread = (np.zeros(len(barrier)) for _ in range(4))
     for fold in folds:
         model = HopBarrierModel()
         model.fit_inputs(
@@ -156,6 +190,7 @@ def fits(
         test = bare.rows(fold.test)
         found = model.predict_inputs(test)
         plain[fold.test], doubt[fold.test] = found.mean, found.epistemic_std
+        spread[fold.test] = TARGET.forward_std(test.above_mean(found.mean), found.std)
         joined[fold.test] = model.predict_inputs(brief.rows(fold.test)).mean
         x = test.for_process(NOTHING)
         mean, each = process.mean_of(x), forest.predict(test.for_trees(NOTHING))
@@ -166,7 +201,20 @@ def fits(
         third = vectors.predict(few_numbers(test))
         t[names[2]][fold.test] = (mean + each.mean(axis=0) + third) / 3.0
     alone = {FAST: plain} | {k: inputs.above_start(TARGET.inverse(v)) for k, v in t.items()}
-    return alone, {BRIEF: joined}, doubt
+    return alone, {BRIEF: joined}, doubt, spread
+
+
+def gaps(asked: Inputs, alone: Floats, spread: Floats) -> Floats:
+    """(n,) the relaxation above the model, in standard deviations; zero without a relaxation.
+
+    Args:
+        asked: Of (n,) hops.
+        alone: (n,) barriers of the model, eV.
+        spread: (n,) its spread on TARGET.
+    """
+    there = np.isfinite(asked.short).all(axis=1)
+    short = np.where(there, asked.short[:, 0], alone)
+    return (TARGET.forward(short) - TARGET.forward(alone)) / np.hypot(spread, SHORT_STD)
 
 
 def forgiving(process: PathProcess) -> PathProcess:
@@ -296,8 +344,13 @@ def drawn(
     """
     ratio = (doubt / np.median(doubt)) ** 2
     shares = [pull * size for pull in PULLS for size in (np.ones(len(mean)), ratio / (1 + ratio))]
-    found = np.zeros(len(mean))
     values = [(1.0 - share) * mean + share * by_ion for share in shares]
+    return best_elsewhere(values, barrier, folds)
+
+
+def best_elsewhere(values: Sequence[Floats], barrier: Floats, folds: Sequence[Any]) -> Floats:
+    """(n,) in every fold that of several predictions which is best on the rest."""
+    found = np.zeros(len(barrier))
     for fold in folds:
         best = min(values, key=lambda v: mae(barrier[fold.train], v[fold.train]))
         found[fold.test] = best[fold.test]

@@ -54,7 +54,7 @@ AFTER = (0, 3, 5, 8, 10)
 POOL_SITES, POOL_ATOMS = 30, 56
 HIGHEST_RIGID_EV = 8.0
 """Hops of the pool that CHGNet puts higher in a rigid host are not computed."""
-KEPT = ("id", "n_atoms", "symmetric", "n_calls", "note", "cell", "forward_after_eV", "reason")
+KEPT = ("id", "n_atoms", "symmetric", "n_calls", "note", "emptied", "forward_after_eV", "reason")
 """What ships of a finished hop as it was found."""
 ANIONS = ("F", "Cl", "Br", "I", "O", "S", "Se", "Te", "N")
 CENTRES = {"P", "Si", "S", "B", "C", "N", "As", "Ge", "Se", "Mo", "W", "V", "Cr"}
@@ -174,7 +174,7 @@ def row_of(hop_id: str, make: Made, calculator: Any) -> dict[str, Any]:
         "short_relaxation_eV": round(found.barrier_eV(), 4),
         "short_relaxation_backward_eV": round(found.barrier_backward_eV(), 4),
         "note": found.reason,
-        **({"cell": cell.note} if cell.note else {}),
+        **({"emptied": cell.note} if cell.note else {}),
         "forward_after_eV": {n: round(found.barrier_eV(n), 4) for n in AFTER},
         "backward_after_eV": {n: round(found.barrier_backward_eV(n), 4) for n in AFTER},
         "top_at": [*found.top_points, len(cell.path_A)],
