@@ -21,6 +21,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from benchmarks import cell_discrepancy_networks as networks
 from ionbridge.models.cells.cell_discrepancy import (
     PARTS,
     CellDiscrepancy,
@@ -30,7 +31,8 @@ from ionbridge.models.cells.cell_discrepancy import (
     beginning,
     discrepancy,
 )
-from ionbridge.models.cells.measured_cell import RATES_APART, MeasuredCurve
+from ionbridge.models.cells.measured_cell import PARAMETERS, RATES_APART, MeasuredCurve
+from ionbridge.models.cells.olivine_end import ended
 from ionbridge.screening.cell.experiments import Experiment, read_experiment
 from ionbridge.screening.cell.fit_bases import FitBase, fit_base
 from ionbridge.screening.cell.fitted import Fit, FittedPredictor, fit_experiment
@@ -46,8 +48,14 @@ GRID = np.concatenate([np.linspace(0.0, 0.02, 21), np.linspace(0.025, 1.0, 240)]
 FIRST_PART, AFTER_S = 0.01, (3.0, 30.0, 60.0)
 WANTED = np.unique([*np.linspace(0.0, 1.2, 800), *PARTS])
 ARRAYS = ("slow_V", "polarisation_V")
+PUBLISHED_H = (36.5e-9) ** 2 / 1.184e-18 * 2.0**1.6 / SECONDS_PER_HOUR
+"""Radius squared over diffusivity of the published olivine where it is full, h."""
+INSTANT_H = 1e-3
+TAIL_V = 0.5
+NOTHING_CARRIED = "fitted, nothing carried"
+"""The fit, an olivine with its end."""
 ONE_CURVE, TWO_CURVES = (
-    ("nothing", "one scale factor", "fitted", "fitted, carried"),
+    ("nothing", "one scale factor", "fitted", NOTHING_CARRIED, "fitted, carried"),
     ("fitted", "scratch", "carried, one factor", "carried"),
 )
 """Ways with the slow curve given, and with the slow one and another."""
@@ -104,10 +112,12 @@ def solve(cell: Measured) -> dict[str, Any]:
     base = FittedPredictor(replace(slow, anchor=unfitted), nothing)
     one = FittedPredictor(slow, nothing)
     rom = FittedPredictor(slow, nothing, resolved=False)
+    lower_V = cell.base.basis.lower_V
     rows = []
     for i, curve in enumerate(cell.curves):
         at = curve.current_A, curve.ambient_K
         warmest = one.solved(*at, True)[2].max()
+        rated = one.rated(*at)
         rows.append(
             {
                 "curve": curve.name,
@@ -115,13 +125,18 @@ def solve(cell: Measured) -> dict[str, Any]:
                 "fast": curve.current_A > RATES_APART * cell.curves[0].current_A,
                 "measured": _pair(curve.charge_Ah, curve.voltage_V),
                 "base": _pair(*base.solved(*at, True)[:2]),
-                "fitted": _pair(*one.bare(*at)),
-                "rom": _pair(*rom.bare(*at)),
+                "fitted": _of_record(one.by_set(*at)[0], slow.cell.capacity_Ah, lower_V),
+                "rom": _of_record(rom.by_set(*at)[0], slow.cell.capacity_Ah, lower_V),
+                "olivine_end": {
+                    name: _of_record(record, slow.cell.capacity_Ah, lower_V)
+                    for name, record in olivine_ends(one, *at).items()
+                },
                 "warmer_K": float(warmest - curve.ambient_K),
                 "measured_warmer_K": None
                 if curve.temperature_K is None
                 else float(curve.temperature_K.max() - curve.ambient_K),
-                "rated": _as_json(one.rated(*at)),
+                "rated": _as_json(rated),
+                "by_set": _as_json(one.by_set(*at)[0]),
                 "resistance_mOhm": _resistances(curve),
                 "sha256": hashlib.sha256(cell.files[i].read_bytes()).hexdigest(),
                 "two": {},
@@ -134,8 +149,8 @@ def solve(cell: Measured) -> dict[str, Any]:
         for i in fast:
             if i != j:
                 curve = cell.curves[i]
-                rated = two.rated(curve.current_A, curve.ambient_K)
-                rows[i]["two"][rows[j]["curve"]] = _as_json(rated)
+                both_fit = two.by_set(curve.current_A, curve.ambient_K)[0]
+                rows[i]["two"][rows[j]["curve"]] = _as_json(both_fit)
     return {
         "cell": cell.experiment.name,
         "base": cell.base.label,
@@ -143,9 +158,57 @@ def solve(cell: Measured) -> dict[str, Any]:
         "slow_capacity_Ah": slow.cell.capacity_Ah,
         "beginning": _beginning(cell.curves[0]),
         "nominal_Ah": cell.base.basis.nominal_Ah,
-        "lower_V": cell.base.basis.lower_V,
+        "lower_V": lower_V,
         "curves": rows,
     }
+
+
+def olivine_ends(
+    predictor: FittedPredictor, current_A: float, ambient_K: float
+) -> dict[str, RatedCurve]:
+    """Other ways than the one that ships in which an olivine may end -> the prediction."""
+    if not predictor.ends_as_olivine:
+        return {}
+    by_set = predictor.by_set(current_A, ambient_K)[0]
+    cell, lower_V = predictor.fit.anchor, predictor.fit.base.basis.lower_V
+    start = float(cell.parameters[PARAMETERS.index("positive_full")])
+    slow_h = cell.diffusion_s("Positive", ambient_K) / SECONDS_PER_HOUR
+    slow = min(predictor.fit.curves, key=lambda c: c.current_A)
+    return {
+        "without heat": ended(by_set, (slow_h, slow_h), start, lower_V),
+        "published diffusivity": ended(by_set, (PUBLISHED_H, PUBLISHED_H), start, lower_V),
+        "contacts alone": ended(by_set, (INSTANT_H, INSTANT_H), start, lower_V),
+        "in proportion to the current": in_proportion(by_set, slow, lower_V),
+    }
+
+
+def in_proportion(record: RatedCurve, slow: MeasuredCurve, lower_V: float) -> RatedCurve:
+    """An end whose charge below a voltage grows with the current, as the slow curve's last part.
+
+    There charge left = a (rate / fall) - b, fall from the plateau; a, b by least squares over
+    TAIL_V above the cut-off. Where that lies below the parameter set's prediction it is taken.
+    """
+    volts = np.linspace(lower_V, lower_V + TAIL_V, 40)
+    share = slow.charge_Ah / slow.capacity_Ah
+    falling = slow.voltage_V[::-1] + 1e-9 * np.arange(len(share))
+    left = 1.0 - np.interp(volts, falling, share[::-1])
+    plateau = float(np.interp(0.5, share, slow.voltage_V))
+    terms = np.stack([record.slow_rate / (plateau - volts), -np.ones_like(volts)], axis=1)
+    a, b = np.linalg.lstsq(terms, left, rcond=None)[0]
+    place = np.linspace(0.0, 1.0, 2001)
+    fall = a * (record.rate - record.slow_rate) / (1.0 - place + max(b, 1e-6))
+    held = np.interp(np.minimum(place, 0.5), PARTS, record.polarisation_V)
+    curve = np.interp(place, PARTS, record.slow_V) - np.maximum(held, fall)
+    end = _ends(place, curve, lower_V)
+    found = np.interp(PARTS * end, place, curve)
+    return replace(record, polarisation_V=record.slow_V - found, capacity=end)
+
+
+def _of_record(record: RatedCurve, scale_Ah: float, lower_V: float) -> dict[str, list[float]]:
+    """A prediction with nothing of what cells lack, on GRID."""
+    share, volts = record.corrected(np.zeros(len(PARTS) + 1), lower_V)
+    kept = len(PARTS)
+    return _pair(share[:kept] * scale_Ah, volts[:kept])
 
 
 def _resistances(curve: MeasuredCurve) -> dict[str, float]:
@@ -229,6 +292,19 @@ def with_interval(
     }
 
 
+def _of(row: Mapping[str, Any], pair: Mapping[str, Any], cell: Mapping[str, Any]) -> dict[str, Any]:
+    """How far a predicted pair of arrays is from a measured curve."""
+    charge, volts = (np.array(pair[k]) for k in ("charge_Ah", "voltage_V"))
+    return error(row["measured"], charge, volts, _ends(charge, volts, cell["lower_V"]))
+
+
+def _begun(cell: Mapping[str, Any], record: RatedCurve) -> tuple[RatedCurve, Floats]:
+    """A prediction, and what of it is known from the first minute of the slow curve."""
+    slow = cell["beginning"]
+    at = np.array(slow["share"]), np.array(slow["voltage_V"])
+    return record, beginning(record, *at, slow["rest_V"])
+
+
 class Comparison:
     """Solved cells, compared way by way."""
 
@@ -241,6 +317,7 @@ class Comparison:
                     records.append(_record(cell["kind"], row["rated"]))
                     labels.append(self.label(cell, row))
         self.everything = CellDiscrepancy().fit(records, labels)
+        self._sources: dict[str, Any] = {}
 
     def label(
         self, cell: Mapping[str, Any], row: Mapping[str, Any], record: RatedCurve | None = None
@@ -261,8 +338,14 @@ class Comparison:
                 named = {"cell": cell["cell"], "curve": row["curve"], "given": "slow"}
                 for way in ("nothing", "one scale factor", "fitted", "rom"):
                     yield {**named, "way": way, **self._plain(cell, row, way)}
+                for name, pair in row["olivine_end"].items():
+                    yield {**named, "way": f"olivine end, {name}", **_of(row, pair, cell)}
                 if row["fast"]:
                     record = _record(cell["kind"], row["rated"])
+                    begun = _begun(cell, record)
+                    plain = _of_record(record, cell["slow_capacity_Ah"], cell["lower_V"])
+                    yield {**named, "way": NOTHING_CARRIED, **_of(row, plain, cell)}
+                    yield from self._networks(cell, row, record, begun, named)
                     found = self._corrected(others, record, cell)
                     own = with_interval(row["measured"], found, cell["slow_capacity_Ah"])
                     yield {**named, "way": "fitted, carried", **own}
@@ -277,6 +360,44 @@ class Comparison:
                         for way in TWO_CURVES:
                             own = self._second(cell, row, second, way, others, empty)
                             yield {**named, "way": way, **own}
+                        record, known = (
+                            _record(cell["kind"], of["by_set"]) for of in (row, second)
+                        )
+                        given = known, self.label(cell, second, known)
+                        yield from self._networks(cell, row, record, given, named)
+
+    def _networks(
+        self,
+        cell: Mapping[str, Any],
+        row: Mapping[str, Any],
+        record: RatedCurve,
+        known: tuple[RatedCurve, Floats],
+        named: Mapping[str, Any],
+    ) -> Iterable[dict[str, Any]]:
+        """One a way to carry networks: mean over seeds, and each seed's error."""
+        points = networks.Points.of([known[0]], [known[1]])
+        found = networks.carried(self._source(cell), points, record)
+        for way, lacking in found.items():
+            errors = []
+            for one in lacking:
+                share, volts = record.corrected(one, cell["lower_V"])
+                charge = share * cell["slow_capacity_Ah"]
+                end = _ends(charge, volts, cell["lower_V"])
+                errors.append(error(row["measured"], charge, volts, end))
+            means = {k: float(np.mean([e[k] for e in errors])) for k in errors[0]}
+            by_seed = [e["rmse_mV"] for e in errors]
+            yield {**named, "way": f"network, {way}", **means, "rmse_by_seed_mV": by_seed}
+
+    def _source(self, cell: Mapping[str, Any]) -> Any:
+        """Networks pretrained on cells like this one; on all others where there is none."""
+        name, like = cell["cell"], Kind(**cell["kind"]).like
+        if name not in self._sources:
+            pairs = zip(self.everything.records_, self.everything.labels_, strict=True)
+            others = [(r, y) for r, y in pairs if r.kind.cell != name]
+            alike = [pair for pair in others if pair[0].kind.like == like] or others
+            data = networks.Points.of([r for r, _ in alike], [y for _, y in alike])
+            self._sources[name] = networks.fitted(networks.fresh(), data, networks.Training())
+        return self._sources[name]
 
     def _plain(self, cell: Mapping[str, Any], row: Mapping[str, Any], way: str) -> dict[str, Any]:
         name = {"fitted": "fitted", "rom": "rom"}.get(way, "base")
@@ -285,7 +406,7 @@ class Comparison:
             slow = cell["curves"][0]
             own = [np.array(slow["base"][k]) for k in ("charge_Ah", "voltage_V")]
             charge = charge * slow["measured"]["charge_Ah"][-1] / _ends(*own, cell["lower_V"])
-        return error(row["measured"], charge, volts, _ends(charge, volts, cell["lower_V"]))
+        return _of(row, {"charge_Ah": charge, "voltage_V": volts}, cell)
 
     def _corrected(
         self,
@@ -294,10 +415,7 @@ class Comparison:
         cell: Mapping[str, Any],
         own: Sequence[tuple[RatedCurve, Floats]] = (),
     ) -> DiscrepancyCurve:
-        slow = cell["beginning"]
-        at = np.array(slow["share"]), np.array(slow["voltage_V"])
-        begun = beginning(record, *at, slow["rest_V"])
-        return model.correct(record, cell["lower_V"], WANTED, own, begun)
+        return model.correct(record, cell["lower_V"], WANTED, own, _begun(cell, record)[1])
 
     def _second(
         self,
@@ -309,8 +427,7 @@ class Comparison:
         empty: CellDiscrepancy,
     ) -> dict[str, Any]:
         """A curve predicted from the slow one and another."""
-        record = _record(cell["kind"], row["rated"])
-        known = _record(cell["kind"], second["rated"])
+        record, known = (_record(cell["kind"], of["by_set"]) for of in (row, second))
         label = self.label(cell, second, known)
         scale = cell["slow_capacity_Ah"]
         if way in ("fitted", "carried, one factor"):
@@ -346,6 +463,9 @@ def summary(rows: Sequence[Mapping[str, Any]], cells: Sequence[Mapping[str, Any]
             if values:
                 mean[key] = float(np.mean(values))
         errors = [abs(row["capacity_error_percent"]) for row in own]
+        seeds = [row["rmse_by_seed_mV"] for row in own if "rmse_by_seed_mV" in row]
+        if seeds:
+            mean["rmse_std_over_seeds_mV"] = float(np.std(np.mean(seeds, axis=0)))
         means[name] = {**mean, "capacity_error_percent": float(np.mean(errors)), "n": len(own)}
     return means
 
@@ -353,6 +473,7 @@ def summary(rows: Sequence[Mapping[str, Any]], cells: Sequence[Mapping[str, Any]
 def automatic(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
     """Cell left out -> slow or two curves -> the way with the least error on the other cells."""
     found: dict[str, dict[str, str]] = {}
+    faster = {(r["cell"], r["curve"]) for r in rows if r["way"] == "carried"}
     for cell in dict.fromkeys(r["cell"] for r in rows if r["way"] == "carried"):
         for given, ways in (("slow curve", ONE_CURVE), ("two curves", TWO_CURVES)):
             errors = {
@@ -361,6 +482,7 @@ def automatic(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
                         r["rmse_mV"]
                         for r in rows
                         if r["cell"] != cell
+                        and (r["cell"], r["curve"]) in faster
                         and r["way"] == way
                         and ("," in r["given"]) == (given == "two curves")
                     ]

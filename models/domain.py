@@ -103,5 +103,10 @@ class Domain:
         return found
 
     @cached_property
+    def limits(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(d,) least and greatest of the training rows, scaled."""
+        return self.reference.min(axis=0), self.reference.max(axis=0)
+
+    @cached_property
     def _tree(self) -> cKDTree:
         return cKDTree(self.reference)

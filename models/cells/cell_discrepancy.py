@@ -261,7 +261,14 @@ class CellDiscrepancy(Estimator):
 
     def without(self, cell: str) -> CellDiscrepancy:
         """Fitted anew without the curves of one cell."""
-        kept = [i for i, r in enumerate(self.records_) if r.kind.cell != cell]
+        return self._only(lambda kind: kind.cell != cell)
+
+    def unlike(self, kind: Kind) -> CellDiscrepancy:
+        """Fitted anew without the curves of a cell and of those like it."""
+        return self._only(lambda other: other.cell != kind.cell and other.like != kind.like)
+
+    def _only(self, wanted: Callable[[Kind], bool]) -> CellDiscrepancy:
+        kept = [i for i, r in enumerate(self.records_) if wanted(r.kind)]
         return CellDiscrepancy(self.widths, self.carried_factor, self.own_factor).fit(
             [self.records_[i] for i in kept], [self.labels_[i] for i in kept]
         )

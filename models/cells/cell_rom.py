@@ -544,8 +544,7 @@ class CellRom(Estimator):
 
     def in_domain(self, cells: Cells) -> NDArray[np.bool_]:
         """(n,) True where the dimensionless groups lie among those of the training cells."""
-        reference = self.domain_.reference
-        low, high = reference.min(axis=0), reference.max(axis=0)
+        low, high = self.domain_.limits
         own = groups(cells)
         scaled = (own - self.domain_.center) / self.domain_.scale
         room = MARGIN * (high - low) + 1e-6

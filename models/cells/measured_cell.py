@@ -262,6 +262,19 @@ class FittedCell:
             for name, s in zip(PARAMETERS, self.std, strict=True)
         }
 
+    def diffusion_s(self, electrode: str, temperature_K: float) -> float:
+        """Radius squared over diffusivity of an electrode's particles at half filling, s.
+
+        Args:
+            electrode: ``Negative`` or ``Positive``.
+            temperature_K: Of the cell.
+        """
+        tables = self.basis.tables
+        values = self.basis.overrides(self.parameters[None])
+        cells = make_cells(tables, 1.0, temperature_K, values)
+        own = cells.negative if electrode == "Negative" else cells.positive
+        return float(own.diffusion_time[0, 0])
+
     def course(self, current_A: float, charge_Ah: Floats, ambient_K: float) -> WarmCourse:
         """One discharge of the fitted cell at (m,) charges; arrays of the result are (1, m)."""
         return self.basis.discharge(

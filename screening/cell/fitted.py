@@ -36,6 +36,7 @@ from ionbridge.models.cells.measured_cell import (
     fit_cell,
     slow_curves,
 )
+from ionbridge.models.cells.olivine_end import ended
 from ionbridge.models.cells.warm_cell import EquilibriumCurve
 from ionbridge.screening.cell import bpx
 from ionbridge.screening.cell.base_cells import FIT_FILE
@@ -52,6 +53,7 @@ BPX_FILE = "cell.bpx.json"
 FORMAT = 1
 MODEL = "cell-discrepancy"
 """Shipped model of what fitted cells lack."""
+OLIVINE = "olivine"
 N_POINTS = 201
 LONGEST = 1.2
 """Over the slow curve's charge, up to which a model is followed."""
@@ -157,10 +159,15 @@ class FittedPredictor:
         self.fit, self.discrepancy, self.resolved = fit, discrepancy, resolved
         self.notes: list[str] = []
         self._slow_models: dict[bool, tuple[Floats, float]] = {}
+        fast = [c for c in fit.curves if c.current_A > RATES_APART * fit.anchor.slowest_A]
+        kind = fit.base.kind
+        self.ends_as_olivine = kind.cathode_class.split(",")[0] == OLIVINE and not fast
+        if kind.cathode_class.split(",")[0] == OLIVINE and fast:
+            # what olivines lack was learnt with that end, of which a faster curve says more
+            self.discrepancy = discrepancy.unlike(kind)
         self.own = [
             (record, self.lacking(record, curve))
-            for curve in fit.curves
-            if curve.current_A > RATES_APART * fit.anchor.slowest_A
+            for curve in fast
             for record in [self.rated(curve.current_A, curve.ambient_K)]
         ]
 
@@ -211,20 +218,36 @@ class FittedPredictor:
         return at, np.append(volts[:last], base.basis.lower_V), np.interp(at, charge, kelvin)
 
     def rated(self, current_A: float, ambient_K: float) -> RatedCurve:
-        """The measured slow curve, and by how much more the model polarises at another current."""
+        """The measured slow curve, and by how much more the model polarises at another current.
+
+        Olivines end as such electrodes do (``ionbridge.models.cells.olivine_end``), unless a faster
+        curve shows how this one does.
+        """
+        record, kelvin = self.by_set(current_A, ambient_K)
+        if not self.ends_as_olivine:
+            return record
+        cell, basis = self.fit.anchor, self.fit.base.basis
+        slow_h, fast_h = (
+            cell.diffusion_s("Positive", at) / SECONDS_PER_HOUR for at in (ambient_K, kelvin)
+        )
+        start = float(cell.parameters[PARAMETERS.index("positive_full")])
+        return ended(record, (slow_h, fast_h), start, basis.lower_V)
+
+    def by_set(self, current_A: float, ambient_K: float) -> tuple[RatedCurve, float]:
+        """The same by the parameter set alone, and the cell's temperature at the end, K."""
         cell = self.fit.anchor
         resolved = self.resolved
         if resolved:
             try:
                 modelled, slow_end = self._slow(True)
-                charge, volts, _ = self.solved(current_A, ambient_K, True)
+                charge, volts, kelvin = self.solved(current_A, ambient_K, True)
             except ValueError as error:
                 self.notes.append(f"closed form in place of DFN: {error}")
                 resolved = False
         if not resolved:
             modelled, slow_end = self._slow(False)
-            charge, volts, _ = self.solved(current_A, ambient_K, False)
-        return RatedCurve(
+            charge, volts, kelvin = self.solved(current_A, ambient_K, False)
+        record = RatedCurve(
             kind=self.fit.base.kind,
             rate=current_A / cell.capacity_Ah,
             slow_rate=cell.slowest_A / cell.capacity_Ah,
@@ -232,6 +255,7 @@ class FittedPredictor:
             polarisation_V=modelled - np.interp(PARTS * charge[-1], charge, volts),
             capacity=float(charge[-1]) / slow_end,
         )
+        return record, float(kelvin[-1])
 
     def _begun(self, record: RatedCurve) -> Floats:
         """What a prediction lacks in its first minute, by the slowest curve's."""

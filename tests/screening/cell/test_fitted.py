@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import yaml
 
-from ionbridge.models.cells.measured_cell import PARAMETERS
+from ionbridge.models.cells.cell_discrepancy import CellDiscrepancy
+from ionbridge.models.cells.measured_cell import PARAMETERS, MeasuredCurve, fit_cell
 from ionbridge.models.library import load
 from ionbridge.screening.cell import bpx
 from ionbridge.screening.cell.base_cells import base_cell
@@ -15,7 +16,7 @@ from ionbridge.screening.cell.designs import read_designs
 from ionbridge.screening.cell.discharge import discharge
 from ionbridge.screening.cell.experiments import read_experiment
 from ionbridge.screening.cell.fit_bases import fit_base
-from ionbridge.screening.cell.fitted import parse_rates, read_fit
+from ionbridge.screening.cell.fitted import Fit, FittedPredictor, parse_rates, read_fit
 from ionbridge.screening.cell.rom import predict_designs
 from ionbridge.screening.cell.settings import CellSettings
 from ionbridge.screening.cell.solvers import predicted as predicted_by
@@ -274,3 +275,29 @@ def test_a_plan_gives_what_the_commands_give(fit, folder, tmp_path):
 def test_cells_without_curves_are_refused_in_one_line(tmp_path):
     with pytest.raises(InputError, match="no cell with measured curves"):
         read_givens([_cells(tmp_path)])
+
+
+def test_an_olivine_ends_as_one_unless_a_faster_curve_shows_how(tmp_path):
+    entry = {"chemistry": {"positive": "LiFePO4", "negative": "graphite"}, "lower_cutoff_V": 2.0}
+    base = fit_base("lfp", entry, (tmp_path,), 2.3)
+    curves = []
+    for rate in (0.05, 1.0):
+        charge = np.linspace(0.0, 2.6, 600)
+        current = np.array([rate * 2.3])
+        course = base.basis.discharge(
+            base.basis.start[None], current, charge[None], np.array([298.15])
+        )
+        end = int(np.argmax(course.voltage_V[0] < 2.0)) + 1
+        volts = course.voltage_V[0, :end]
+        curves.append(MeasuredCurve(f"{rate:g}C", current[0], charge[:end], volts, 298.15))
+    slow = fit_cell(base.basis, curves[:1], base.prior)
+    nothing = CellDiscrepancy().fit([], [])
+
+    def predictor(chosen):
+        return FittedPredictor(Fit(base, slow, slow, tuple(chosen), ()), nothing, resolved=False)
+
+    alone, shown = predictor(curves[:1]), predictor(curves)
+    by_set = alone.by_set(2.3, 298.15)[0]
+    assert alone.rated(2.3, 298.15).capacity < by_set.capacity
+    assert shown.rated(2.3, 298.15).capacity == pytest.approx(by_set.capacity)
+    assert alone.rated(0.115, 298.15).capacity == pytest.approx(1.0, abs=1e-3)
