@@ -494,7 +494,13 @@ def conductivity(result: dict[str, Any]) -> str:
         "composition model": "measured compositions alone (`conductivity-trees`)",
         "estimate": "**the estimate** (`conduction-estimate`)",
     }
-    subsets = ("OBELiX rows with a CIF", "ordered cells", "OBELiX rows", "all rows")
+    subsets = (
+        "OBELiX rows with a CIF",
+        "ordered cells",
+        "OBELiX rows",
+        "known sodium conductors",
+        "all rows",
+    )
     ordered, warm = result["ordered cells"]["estimate"], result["above room temperature"]
     lines = [
         "Measured room-temperature conductivity, every row predicted by models that saw neither "
@@ -550,7 +556,7 @@ def conductivity_variants(result: dict[str, Any]) -> str:
     def cell(entry: dict[str, Any]) -> str:
         return "{:.2f} ± {:.2f} / {:.2f}".format(*entry["mae"], entry["spearman"][0])
 
-    (slow,) = next(iter(sodium.values())).values()
+    groups = next(iter(sodium.values()))
     return "\n".join(
         [
             "What was tried for the model of compositions: extra trees on composition, space group "
@@ -566,11 +572,14 @@ def conductivity_variants(result: dict[str, Any]) -> str:
                 for name, entry in lithium.items()
             ),
             "",
-            f"{slow['n']} sodium rows that are not NASICON: "
-            + "; ".join(
-                f"{name} {cell(next(iter(entry.values())))}" for name, entry in sodium.items()
-            )
-            + ".",
+            "| learnt from | "
+            + " | ".join(f"{name}, {entry['n']}" for name, entry in groups.items())
+            + " |",
+            "|---|" + "---|" * len(groups),
+            *(
+                f"| {name} | " + " | ".join(cell(entry[n]) for n in groups) + " |"
+                for name, entry in sodium.items()
+            ),
         ]
     )
 

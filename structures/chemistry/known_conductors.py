@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 from pymatgen.core import Composition
 
 from ionbridge.structures.io.tables import ConductivityRow, composition_key, read_table
+from ionbridge.structures.records import Label
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,37 @@ def known_conductors() -> tuple[KnownConductor, ...]:
     """All rows of the table of known ionic conductors."""
     _, rows = read_table(Path(__file__).with_suffix(".csv"))
     return tuple(_conductor(row) for row in rows)
+
+
+def known_rows() -> tuple[ConductivityRow, ...]:
+    """The measured conductivities as labelled rows, for models that learn from tables.
+
+    Values that one paper or review cites of others count as of that one paper. An activation energy
+    is the :class:`Label` ``extra["activation_energy"]``.
+    """
+    result = []
+    for i, known in enumerate(known_conductors()):
+        value, energy = known.log10_conductivity_S_cm, known.activation_energy_eV
+        if value is None:
+            continue
+        measured = Label("log10_conductivity_S_cm", value, method="experiment", source=known.source)
+        extra = {}
+        if energy is not None:
+            extra["activation_energy"] = replace(
+                measured, quantity="activation_energy_eV", value=energy
+            )
+        result.append(
+            ConductivityRow(
+                id=f"known_conductors#{i}",
+                formula=known.formula,
+                composition=Composition(known.formula),
+                space_group=min(known.space_groups) if len(known.space_groups) == 1 else None,
+                label=measured,
+                doi=known.source.split(", ref")[0],
+                extra=extra,
+            )
+        )
+    return tuple(result)
 
 
 def known_conductor(row: ConductivityRow) -> KnownConductor | None:
