@@ -80,6 +80,10 @@ MOVED_SIGMAS = 3.0
 """A correlation factor that is not by so many standard errors above zero shows no diffusion."""
 FASTEST_CM2_S, HIGHEST_S_CM = 1e-4, 1.0
 """No ion is known to move faster in a solid, or to carry more."""
+SINGLE_FILE = (
+    "ions in a channel cannot pass each other: tracer diffusivity and Haven ratio fall with time "
+    "and with the length of the cell; the jump diffusivity holds"
+)
 LEAST_STD = 1e-4
 """Relative standard error of what came out without noise."""
 TRACER, JUMP = "tracer_diffusivity_cm2_s", "jump_diffusivity_cm2_s"
@@ -204,7 +208,9 @@ def simulated(crystal: Crystal, settings: KmcSettings) -> Label:
             settings.seed,
         )
         run = run_label(found, graph.working_ion, kelvin, density)
-        runs.append({**run, "log10_diffusivity_model_std": spread * float(decades_per_eV(kelvin))})
+        run["log10_diffusivity_model_std"] = spread * float(decades_per_eV(kelvin))
+        run["flags"] += [SINGLE_FILE] if row["percolation_dimensionality"] == 1 else []
+        runs.append(run)
     quoted = any(run["status"] == "ok" for run in runs)
     return {
         "id": crystal.id,

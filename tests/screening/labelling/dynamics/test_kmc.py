@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from ionbridge.screening.cli import main
@@ -18,7 +19,7 @@ from ionbridge.screening.labelling.dynamics.kmc_labels import (
 from ionbridge.screening.prediction.crystals import hops_and_energies
 from ionbridge.structures.features.diffusivity_labels import read_diffusivities
 from ionbridge.structures.io.reading import write_cif
-from ionbridge.structures.records import FailedRecord
+from ionbridge.structures.records import Crystal, FailedRecord
 from ionbridge.structures.transport.closed_forms import (
     VACANCY_CORRELATION_FACTORS,
     carrier_density,
@@ -131,6 +132,19 @@ class TestWhatIsAssumed:
         assert not cold["flags"]
         assert hot["tracer_diffusivity_cm2_s"] > 1e-4
         assert "predicted too low" in hot["flags"][0]
+
+    def test_channels_are_flagged(self, settings):
+        """One site 2.9 angstrom from the next along one axis, 7 angstrom across."""
+        channel = Crystal(
+            "channel",
+            np.diag([2.9, 7.0, 7.0]),
+            ({"Li": 0.5}, {"Cl": 0.5}),
+            np.array([[0, 0, 0], [0.5, 0.5, 0.5]]),
+        )
+        label = simulated(channel, settings)
+        assert all("cannot pass each other" in run["flags"][-1] for run in label["runs"])
+        assert label["runs"][0]["collective_correlation_factor"] == pytest.approx(1.0, abs=1e-6)
+        assert not simulated(partly_filled(), settings)["runs"][0]["flags"]
 
     @pytest.mark.parametrize(
         "wrong",
