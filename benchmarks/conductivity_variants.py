@@ -8,6 +8,12 @@ no composition of a fold is in its training, in three dealings of ten folds. Sco
 crystals as refined, as ordered cells and as computed cells of their formula, and all rows; for
 sodium, oxides that are not NASICON and the known conductors of the package's table. The work folder
 is that of `benchmarks.conductivity`, which runs first: it keeps what the hops say.
+
+With --hops, what was tried for the hop network alone: that ions block each other on the partly
+filled lattice (`ionbridge label kmc`) in place of independent carriers. What the simulation says
+takes the place of the percolation barrier of these crystals; others stay as they are, and the
+calibration is that of the estimate, coefficients from other papers. The work folder keeps what was
+simulated.
 Writes benchmarks/results/conductivity_variants.json.
 """
 
@@ -16,7 +22,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +47,14 @@ from benchmarks.conductivity import (
     hop_results,
     label_of,
     ordered_cells,
+    rounded,
     training_rows,
 )
+from benchmarks.conductivity import scores as paper_scores
+from ionbridge.models.checkpoint import sha256
 from ionbridge.models.conductors.conduction_estimate import (
     ROOM_TEMPERATURE_K,
+    CompositionResult,
     ConductionEstimate,
     HopNetworkResult,
 )
@@ -55,10 +65,13 @@ from ionbridge.models.conductors.conductivity import (
     source_group,
 )
 from ionbridge.models.library import DEFAULTS, load
-from ionbridge.models.metrics import mae, spearman
+from ionbridge.models.metrics import bootstrap, mae, spearman
 from ionbridge.models.regressors.boosting import Boosting
 from ionbridge.models.regressors.committee import MAX_SEARCH_ROWS, CommitteeSettings
 from ionbridge.models.regressors.gaussian_process import PathProcess
+from ionbridge.screening.labelling.dynamics.kmc_labels import KmcLabeller, KmcSettings
+from ionbridge.screening.prediction.conduction import site_energies
+from ionbridge.screening.prediction.crystals import hops_and_energies
 from ionbridge.structures.chemistry.magpie import magpie_statistics
 from ionbridge.structures.features.conductor_descriptors import (
     CELL_FEATURES,
@@ -72,11 +85,18 @@ from ionbridge.structures.features.descriptors import ANIONS
 from ionbridge.structures.features.splits import GroupedKFold
 from ionbridge.structures.io.tables import ConductivityRow, composition_key
 from ionbridge.structures.records import Crystal
-from ionbridge.structures.sources import conductivity_extra
-from ionbridge.structures.transport.closed_forms import decades_per_eV
+from ionbridge.structures.sources import conductivity_extra, obelix
+from ionbridge.structures.transport.closed_forms import decades_per_eV, nernst_einstein
+from ionbridge.structures.transport.lattice_gas import LEAST_SHARE
+from ionbridge.structures.units import BOLTZMANN_EV_PER_K
 
 RESULT = Path(__file__).parent / "results" / "conductivity_variants.json"
 DEALINGS = (1, 2, 3)
+BLOCKING = KmcSettings((ROOM_TEMPERATURE_K, 450.0), jumps_per_ion=500)
+DIELECTRIC_CONSTANT, N_REPELLED = 20.0, 40
+"""Repulsion beside blocking, and the number of crystals, drawn at random, that it is tried on."""
+FREE_CM2_S = 3e-3
+"""Diffusivity without a barrier: 10 THz, and steps of 4 angstrom."""
 UNKNOWN = -1.0
 """Stands for a column that a row does not have."""
 FAR = -99.0
@@ -427,13 +447,208 @@ def alkali_blind(row: ConductivityRow) -> ConductivityRow:
     return replace(row, composition=Composition(amounts))
 
 
+def simulated(
+    crystals: Sequence[Crystal], settings: KmcSettings, kept: Path
+) -> dict[str, dict[str, Any]]:
+    """Labels of `label kmc` by crystal, as far as there are any; kept in a file."""
+    found = {row["id"]: row for row in json_lines.read(kept)}
+    for crystal in crystals:
+        if crystal.id not in found:
+            (found[crystal.id],) = KmcLabeller(settings)([crystal])
+            json_lines.append(kept, found[crystal.id])
+    wanted = {crystal.id for crystal in crystals}
+    return {
+        id: label for id, label in found.items() if id in wanted and label["status"] != "failed"
+    }
+
+
+def site_energy_spread(crystals: Sequence[Crystal]) -> dict[str, Any]:
+    """Energies of partly filled sites, by the model of hops and by what was refined.
+
+    Differences to the mean of a crystal, eV; what was refined is -kT ln(x / (1 - x)).
+    """
+    by_model: list[float] = []
+    refined: list[float] = []
+    n_crystals = 0
+    for crystal in crystals:
+        graph, energies = hops_and_energies(crystal, DEFAULTS["migration_barrier"])
+        kind = np.unique(graph.site_orbit, return_inverse=True)[1]
+        count = np.bincount(kind)
+        filled = np.bincount(kind, graph.site_occupancy) / count
+        energy = np.bincount(kind, site_energies(graph, energies).mean(axis=0)) / count
+        partly = (filled > LEAST_SHARE) & (filled < 1.0 - LEAST_SHARE)
+        if partly.sum() < 2:
+            continue
+        own = -np.log(filled[partly] / (1.0 - filled[partly]))
+        own *= BOLTZMANN_EV_PER_K * ROOM_TEMPERATURE_K
+        n_crystals += 1
+        by_model += (energy[partly] - energy[partly].mean()).tolist()
+        refined += (own - own.mean()).tolist()
+    return {
+        "n_crystals": n_crystals,
+        "n_kinds_of_sites": len(refined),
+        "std_model_eV": round(float(np.std(by_model)), 3),
+        "std_refined_eV": round(float(np.std(refined)), 3),
+        "spearman": round(spearman(np.array(refined), np.array(by_model)), 3),
+    }
+
+
+def jump_log10(run: dict[str, Any]) -> float:
+    """log10 of the jump diffusivity of a run, or of its upper end where nothing moved."""
+    return float(np.log10(run["jump_diffusivity_cm2_s"] or run["jump_diffusivity_cm2_s_upper"]))
+
+
+def height_eV(log10_diffusivity: float) -> float:
+    """Barrier of independent ions with this diffusivity at room temperature."""
+    gap = np.log10(FREE_CM2_S) - log10_diffusivity
+    return float(gap / decades_per_eV(ROOM_TEMPERATURE_K))
+
+
+def slope_eV(label: dict[str, Any]) -> float:
+    """Slope of the jump diffusivity over temperature."""
+    low, high = label["runs"]
+    step = decades_per_eV(low["temperature_K"]) - decades_per_eV(high["temperature_K"])
+    return float((jump_log10(high) - jump_log10(low)) / step)
+
+
+def carriers_log10(hops: HopNetworkResult) -> float:
+    """log10 of the jump diffusivity of independent carriers."""
+    share = hops.carrier_density_cm3 / hops.ion_density_cm3
+    return float(hops.log10_diffusivity_cm2_s + np.log10(share))
+
+
+def by_hops(
+    hops: list[HopNetworkResult], true: NDArray[np.float64], papers: list[str]
+) -> NDArray[np.float64]:
+    """(n,) calibrated hop network, coefficients from other papers; log10 of S/cm."""
+    nothing = [CompositionResult(float(np.median(true)), 2.0, False)] * len(hops)
+    return ConductionEstimate().fit(hops, nothing, true, papers).hops_out_of_fold_
+
+
+def hop_variants(data: Path, work: Path, rows: list[ConductivityRow]) -> dict[str, Any]:
+    """Errors of the hop network alone, with and without what blocking ions do."""
+    rows = [r for r in rows if r.crystal is not None and label_of(r).bound == "="]
+    found = hop_results([row.crystal for row in rows], work / "hops.jsonl")
+    rows = [row for row, hops in zip(rows, found, strict=True) if hops is not None]
+    hops = [h for h in found if h is not None]
+    true = np.array([label_of(row).value for row in rows])
+    papers = [source_group(row) for row in rows]
+    at = {row.crystal.id: k for k, row in enumerate(rows) if row.crystal is not None}
+    partly = [
+        row.crystal
+        for row, h in zip(rows, hops, strict=True)
+        if row.crystal is not None and not h.is_ion_full
+    ]
+    few = np.random.default_rng(0).permutation(len(partly))[:N_REPELLED]
+    blocking = simulated(partly, BLOCKING, work / "blocking.jsonl")
+    repelled = simulated(
+        [partly[k] for k in few],
+        replace(BLOCKING, dielectric_constant=DIELECTRIC_CONSTANT),
+        work / "repulsion.jsonl",
+    )
+    repelled = {id: label for id, label in repelled.items() if id in blocking}
+    estimate = load(DEFAULTS["conduction"])
+
+    def calibrated(barrier_eV: dict[str, float]) -> Floats:
+        own = {at[id]: value for id, value in barrier_eV.items()}
+        changed = [replace(h, barrier_eV=own.get(k, h.barrier_eV)) for k, h in enumerate(hops)]
+        return by_hops(changed, true, papers)
+
+    def posterior(log10_D: float, barrier: float, std: float, id: str) -> float:
+        """log10 S/cm without a calibration, the posterior of a barrier in its place."""
+        shift = estimate.barrier(max(barrier, 0.0), std)[0] - barrier
+        log10_D -= shift * float(decades_per_eV(ROOM_TEMPERATURE_K))
+        density = hops[at[id]].ion_density_cm3
+        return float(log10_D + np.log10(nernst_einstein(1.0, density, ROOM_TEMPERATURE_K)))
+
+    def variants(labels: dict[str, dict[str, Any]], name: str) -> dict[str, Floats]:
+        index = [at[id] for id in labels]
+        diffusivity = {id: height_eV(jump_log10(x["runs"][0])) for id, x in labels.items()}
+        slope = {id: slope_eV(x) for id, x in labels.items()}
+        bare = [
+            posterior(jump_log10(x["runs"][0]), slope[id], x["percolation_barrier_std_eV"], id)
+            for id, x in labels.items()
+        ]
+        return {
+            f"{name}: diffusivity": calibrated(diffusivity)[index],
+            f"{name}: slope over temperature": calibrated(slope)[index],
+            f"{name}: not calibrated": np.array(bare),
+        }
+
+    ships = calibrated({})
+    own = [at[id] for id in blocking]
+    columns = {
+        "independent carriers: percolation barrier (as it ships)": ships[own],
+        "independent carriers: the same, site energies from occupancies": calibrated(
+            {id: x["percolation_barrier_eV"] for id, x in blocking.items()}
+        )[own],
+        "independent carriers: diffusivity": calibrated(
+            {id: height_eV(carriers_log10(hops[at[id]])) for id in blocking}
+        )[own],
+        "independent carriers: not calibrated": np.array(
+            [
+                posterior(carriers_log10(h), h.barrier_eV, h.barrier_std_eV, id)
+                for id, h in ((id, hops[at[id]]) for id in blocking)
+            ]
+        ),
+        **variants(blocking, "blocking"),
+    }
+    few_own = [at[id] for id in repelled]
+    few_columns = {
+        "independent carriers: percolation barrier (as it ships)": ships[few_own],
+        **variants({id: blocking[id] for id in repelled}, "blocking"),
+        **variants(repelled, "blocking and repulsion"),
+    }
+    factors = [x["runs"][0] for x in blocking.values() if x["runs"][0]["haven_ratio"]]
+    return {
+        "n_with_hops": len(rows),
+        "n_partly_filled": len(partly),
+        "n_simulated": len(own),
+        "n_without_motion": len(own) - len(factors),
+        "simulated_rows": compared(true[own], columns, [papers[k] for k in own]),
+        "random_rows": compared(true[few_own], few_columns, [papers[k] for k in few_own]),
+        **{
+            f"{key}_quartiles": [
+                round(float(q), 3)
+                for q in np.quantile([run[key] for run in factors], [0.25, 0.5, 0.75])
+            ]
+            for key in (
+                "tracer_correlation_factor",
+                "collective_correlation_factor",
+                "haven_ratio",
+            )
+        },
+        "site_energies": site_energy_spread(partly),
+        "settings": {**asdict(BLOCKING), "dielectric_constant": DIELECTRIC_CONSTANT},
+        "data_sha256": {obelix.TABLE_FILE: sha256(data / obelix.TABLE_FILE)},
+    }
+
+
+def compared(true: Floats, columns: dict[str, Floats], papers: Sequence[str]) -> dict[str, Any]:
+    """Scores of every column, and what it changes of the first one's error, paired by paper."""
+    first = np.abs(next(iter(columns.values())) - true)
+    result = {}
+    for name, value in columns.items():
+        error = np.abs(value - true)
+        change = bootstrap(lambda a, b: float(np.mean(b - a)), first, error, groups=papers)
+        result[name] = {**paper_scores(true, value, papers), "change_of_mae": rounded(change)}
+        print(f"{name:65s} {json.dumps(result[name])}", flush=True)
+    return result
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
     parser.add_argument("--work", type=Path, required=True, help="of `benchmarks.conductivity`")
+    parser.add_argument("--hops", action="store_true", help="the variants of the hop network alone")
     args = parser.parse_args()
+    args.work.mkdir(parents=True, exist_ok=True)
     rows = [as_crystal(row) for row in training_rows(args.data)]
-    results = {"sodium": sodium(rows), "lithium": lithium(args.data, args.work, rows)}
+    results = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {}
+    if args.hops:
+        results["hop network"] = hop_variants(args.data, args.work, rows)
+    else:
+        results |= {"sodium": sodium(rows), "lithium": lithium(args.data, args.work, rows)}
     RESULT.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
