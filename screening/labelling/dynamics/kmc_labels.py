@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ionbridge.models.library import DEFAULTS
+from ionbridge.models.checkpoint import model_checksum
+from ionbridge.models.library import DEFAULTS, find
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.execution.executor import Executor
 from ionbridge.screening.execution.folder_lock import locked_file
@@ -51,6 +52,7 @@ from ionbridge.structures.records import (
     UnusableStructureError,
 )
 from ionbridge.structures.transport.closed_forms import (
+    PREFACTOR_STD_DECADES,
     carrier_density,
     decades_per_eV,
     nernst_einstein,
@@ -208,7 +210,9 @@ def simulated(crystal: Crystal, settings: KmcSettings) -> Label:
             settings.seed,
         )
         run = run_label(found, graph.working_ion, kelvin, density)
-        run["log10_diffusivity_model_std"] = spread * float(decades_per_eV(kelvin))
+        run["log10_diffusivity_model_std"] = math.hypot(
+            spread * float(decades_per_eV(kelvin)), PREFACTOR_STD_DECADES
+        )
         run["flags"] += [SINGLE_FILE] if row["percolation_dimensionality"] == 1 else []
         runs.append(run)
     quoted = any(run["status"] == "ok" for run in runs)
@@ -400,8 +404,10 @@ def kmc_labels(
             process works on it.
     """
     with locked_file(out):
-        made_of = [_claim(record, settings) for record in records]
-        kept = _kept(out, made_of[0]["settings"] if made_of else {})
+        decides = {**asdict(settings), "model_sha256": model_checksum(find(settings.model))}
+        decides = json.loads(json.dumps(decides))
+        made_of = [_claim(record, decides) for record in records]
+        kept = _kept(out, decides)
         labels = [
             kept.get(claim["input_sha256"], failed_label(record, _reason(record)))
             for record, claim in zip(records, made_of, strict=True)
@@ -425,11 +431,11 @@ def _reason(record: Crystal | FailedRecord) -> str:
     return record.reason if isinstance(record, FailedRecord) else "not run"
 
 
-def _claim(record: Crystal | FailedRecord, settings: KmcSettings) -> dict[str, Any]:
+def _claim(record: Crystal | FailedRecord, settings: Mapping[str, Any]) -> dict[str, Any]:
     """What decides a label."""
     content = crystal_to_json(record) if isinstance(record, Crystal) else record.reason
     return {
-        "settings": json.loads(json.dumps(asdict(settings))),
+        "settings": settings,
         "input_sha256": checksum(json.loads(json.dumps([record.id, content], default=str))),
     }
 
