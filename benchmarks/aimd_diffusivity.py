@@ -1,7 +1,8 @@
 """Diffusivity that `predict` gives at the temperatures of simulations, against AIMD.
 
     python -m benchmarks.argyrodite_aimd --data DIR      # the labels of four published runs, first
-    python -m benchmarks.aimd_diffusivity
+    ionbridge label md ID.cif --temperatures-K 1000 --steps 3000 --out ID.json   # own labels
+    python -m benchmarks.aimd_diffusivity --data DIR [--labels ID.json ...]
 
 Four published runs of argyrodites at 500 K, and what papers state of their AIMD: the Arrhenius line
 (room-temperature conductivity and activation energy) or the activation energy alone. Compositions
@@ -14,6 +15,7 @@ Writes benchmarks/results/aimd_diffusivity.json.
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -30,10 +32,12 @@ from ionbridge.screening.prediction.crystals import CrystalPredictor
 from ionbridge.screening.prediction.estimate import REFERENCE_SOURCE
 from ionbridge.structures.frameworks.prototypes import PROTOTYPES
 from ionbridge.structures.records import Crystal
+from ionbridge.structures.sources import materials_project
 from ionbridge.structures.transport.closed_forms import decades_per_eV, nernst_einstein
 
 RESULT = Path(__file__).parent / "results" / "aimd_diffusivity.json"
 RUNS = RESULT.with_name("argyrodite_aimd.json")
+MD_LABELS = RESULT.with_name("md_labels.json")
 RUN_K = 500.0
 LINE_K = (600.0, 800.0, 1000.0)
 ROOM_K = 300.0
@@ -186,6 +190,36 @@ def entries() -> list[dict[str, Any]]:
     return found
 
 
+def md_entries(data: Path) -> list[dict[str, Any]]:
+    """Predictions beside labels of molecular dynamics with a potential."""
+    labels = {label["id"]: label for label in json.loads(MD_LABELS.read_text(encoding="utf-8"))}
+    pool = {c.id: c for c in materials_project.load_pool(data).records if c.id in labels}
+    found = []
+    for name, label in labels.items():
+        crystal = replace(pool[name], working_ion=label["working_ion"])
+        for run in label["runs"]:
+            value, upper = (
+                run[key] and float(np.log10(run[key]))
+                for key in ("tracer_diffusivity_cm2_s", "tracer_diffusivity_cm2_s_upper")
+            )
+            row = predicted(crystal, run["temperature_K"])
+            bound = upper if value is None else None
+            found.append({**entry(name, row, value, bound), "formula": label["formula"]})
+    return found
+
+
+def add_labels(files: list[Path]) -> None:
+    """Add what `ionbridge label md` wrote to the labels that are kept; failed ones are left out."""
+    kept = json.loads(MD_LABELS.read_text(encoding="utf-8")) if MD_LABELS.exists() else []
+    by_id = {label["id"]: label for label in kept}
+    for file in files:
+        for label in json.loads(file.read_text(encoding="utf-8"))["labels"]:
+            if "runs" in label:
+                by_id[label["id"]] = label
+    rows = ",\n".join(json.dumps(by_id[name]) for name in sorted(by_id))
+    MD_LABELS.write_text(f"[\n{rows}\n]\n", encoding="utf-8")
+
+
 def slopes() -> list[dict[str, Any]]:
     """Activation energies of ln D between the ends of the simulated range."""
     result = []
@@ -268,9 +302,49 @@ def summary(found: list[dict[str, Any]], lines: list[dict[str, Any]]) -> dict[st
     }
 
 
+def md_summary(found: list[dict[str, Any]]) -> dict[str, Any]:
+    """Errors of the estimate and of the hop network, beside the mean of the other labels."""
+    scored = [e for e in found if e["aimd"] is not None]
+    true = np.array([e["aimd"] for e in scored])
+    others = (true.sum() - true) / (len(true) - 1)
+    columns = {
+        "estimate": np.array([e["estimate"] for e in scored]),
+        "hop network": np.array([e["hop_network"] for e in scored]),
+        "constant": others,
+    }
+    interval = np.array([e["interval"] for e in scored])
+    return {
+        "n": len(scored),
+        "mae_decades": {k: round(float(np.abs(v - true).mean()), 3) for k, v in columns.items()},
+        "bias_decades": {k: round(float((v - true).mean()), 3) for k, v in columns.items()},
+        "interval_coverage_90": round(
+            float(np.mean((interval[:, 0] <= true) & (true <= interval[:, 1]))), 3
+        ),
+        "beyond_bounds_decades": [
+            round(max(e["estimate"] - e["aimd_at_most"], 0.0), 3)
+            for e in found
+            if e["aimd_at_most"] is not None
+        ],
+    }
+
+
 def main() -> None:
-    found, lines = entries(), slopes()
-    results = {"summary": summary(found, lines), "values": found, "slopes": lines}
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
+    parser.add_argument(
+        "--labels", type=Path, nargs="*", default=[], help="further files of `label md`"
+    )
+    args = parser.parse_args()
+    if args.labels:
+        add_labels(args.labels)
+    found, lines, md = entries(), slopes(), md_entries(args.data)
+    results = {
+        "summary": summary(found, lines),
+        "molecular dynamics": md_summary(md),
+        "values": found,
+        "slopes": lines,
+        "molecular dynamics, values": md,
+    }
     print(json.dumps(results, indent=1))
     RESULT.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
