@@ -204,7 +204,7 @@ def md_entries(data: Path) -> list[dict[str, Any]]:
             )
             row = predicted(crystal, run["temperature_K"])
             bound = upper if value is None else None
-            found.append({**entry(name, row, value, bound), "formula": label["formula"]})
+            found.append({**entry(name, row, None, value, bound), "formula": label["formula"]})
     return found
 
 
