@@ -221,6 +221,56 @@ def rivals(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+LEVEL_NAMES = {"hop-barrier": "no potential", "hop-barrier, short relaxation": "short relaxation"}
+
+
+def unseen_levels(result: dict[str, Any]) -> str:
+    protocols = ("leave-family-out", "leave-ion-out", "leave-family-and-ion-out")
+    lines = [
+        "| change of the MAE, eV [95 % over families] | family left out | ion left out | both left "
+        "out | worse than the mean by ion |",
+        "|---|---|---|---|---|",
+    ]
+    for fidelity, title in LEVEL_NAMES.items():
+        for variant, entry in result[protocols[0]][fidelity].items():
+            if "mae_minus_shipped_eV" not in entry:
+                continue
+            changes = (
+                result[protocol][fidelity][variant]["mae_minus_shipped_eV"]
+                for protocol in protocols
+            )
+            cells = [f"{v:+.3f} [{low:+.3f}, {high:+.3f}]" for v, low, high in changes]
+            worse = ", ".join(entry["worse_than_mean_by_ion"]) or "none"
+            lines.append(f"| {title}: {variant} | {' | '.join(cells)} | {worse} |")
+    return "\n".join(lines)
+
+
+def relaxed_relatives(result: dict[str, Any]) -> str:
+    lines = [
+        f"Families of 8 or more hops left out, {result['draws']} draws; MAE in eV / Spearman of "
+        "the hops that are asked for (change, 95 % over families; mean over families).",
+        "",
+        "| relaxed hops of the family | hops | not used | offset, shrunk | learnt from |",
+        "|---|---|---|---|---|",
+    ]
+    for name, entry in result.items():
+        if not isinstance(entry, dict) or "learnt from" not in entry:
+            continue
+        ways = [entry["not"], entry.get("moved by"), entry["learnt from"]]
+        cells = [_way(way) if way else "" for way in ways]
+        lines.append(f"| {name} | {entry['n_hops']} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _way(entry: dict[str, Any]) -> str:
+    shown = f"{entry['mae_eV']:.3f} / {entry['spearman']:.2f}"
+    if "change_eV" not in entry:
+        return f"{shown} ({entry['mean_over_families_mae_eV']:.3f})"
+    value, low, high = entry["change_eV"]
+    mean = entry["mean_over_families_mae_eV"]
+    return f"{shown} ({value:+.3f} [{low:+.3f}, {high:+.3f}]; {mean:.3f})"
+
+
 JOINED_TITLES = {
     "learned": "**`hop-barrier`**, no potential",
     "fed": "**`hop-barrier`**, given CHGNet's energies in a rigid host",
@@ -1065,6 +1115,8 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "pretraining_signals": pretraining_signals,
     "few_shot": few_shot,
     "olivine_transfer": olivine_transfer,
+    "relaxed_relatives": relaxed_relatives,
+    "unseen_levels": unseen_levels,
     "methods": methods,
     "md_diffusivity": md_diffusivity,
     "domain_error": domain_error,
