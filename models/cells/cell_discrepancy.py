@@ -70,6 +70,11 @@ class Kind:
         """What cells have in common whose models lack something alike."""
         return f"{self.cathode_class} | {self.negative}"
 
+    @property
+    def is_olivine(self) -> bool:
+        """Whether the cathode is one, whatever set stands in."""
+        return self.cathode_class.split(",")[0] == "olivine"
+
 
 @dataclass(frozen=True, eq=False)
 class RatedCurve:
@@ -130,9 +135,6 @@ BEGINNING_S = (2.0, 60.0)
 """Seconds after the current is switched on, in which a cell's resistance is one at all currents."""
 LEAST_DROP = 0.4
 """Of what a model drops by in that time: a curve that falls less did not begin at rest."""
-ONE_PHASE_FIRST = ("olivine",)
-"""Classes of cathodes whose discharges begin with the end of one phase: what falls there is their
-equilibrium, not the current's doing."""
 
 
 def beginning(
@@ -157,7 +159,8 @@ def beginning(
     seconds = PARTS * curve.capacity / curve.rate * SECONDS_PER_HOUR
     early = np.flatnonzero((seconds >= BEGINNING_S[0]) & (seconds <= BEGINNING_S[1]))
     first = share[1] / curve.slow_rate * SECONDS_PER_HOUR if len(share) > 1 else np.inf
-    if curve.kind.cathode_class in ONE_PHASE_FIRST or first > BEGINNING_S[1] or not len(early):
+    # discharges of olivines begin with the end of one phase: their equilibrium falls there
+    if curve.kind.is_olivine or first > BEGINNING_S[1] or not len(early):
         return lacking
     at = PARTS[early] * curve.capacity / faster
     rest = voltage_V[0] if rest_V is None else rest_V

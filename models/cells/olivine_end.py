@@ -156,7 +156,8 @@ def ended(
 
     The slow curve is taken to end where the olivine is full. Up to half of the charge the
     prediction stays as it is; from there on it falls by what the olivine falls more than in the
-    slow discharge, its own parameter set's polarisation staying what it is at half.
+    slow discharge, its own parameter set's polarisation staying what it is at half. Where the set
+    alone falls further, what else limits it does.
 
     Args:
         record: Predicted with a parameter set.
@@ -185,7 +186,9 @@ def ended(
     beyond = np.where(place > HALF, np.maximum(below - known, 0.0), 0.0)
     held = np.interp(np.minimum(place, HALF), PARTS, record.polarisation_V)
     curve = np.interp(place, PARTS, record.slow_V) - held - beyond
-    curve = np.maximum(curve, lower_V - 1.0)
+    alone = record.slow_V - record.polarisation_V
+    by_set = np.interp(place, PARTS * record.capacity, alone, right=FALLEN_V)
+    curve = np.maximum(np.minimum(curve, by_set), lower_V - 1.0)
     gone = np.flatnonzero(curve <= lower_V)
     if len(gone) and gone[0] == 0:
         return record

@@ -521,6 +521,9 @@ class _Values:
     def by_temperature(self, values: Floats) -> Floats:
         """(n, ...) for (n_T, ...): interpolated in 1/T, exact for logarithms of Arrhenius laws."""
         index, part = self._place
+        if self.n == 1:  # slices are views
+            k, share = index[0], part[0]
+            return np.asarray(values[k : k + 1] * (1.0 - share) + values[k + 1 : k + 2] * share)
         part = part.reshape(-1, *([1] * (values.ndim - 1)))
         return np.asarray(values[index] * (1.0 - part) + values[index + 1] * part)
 
@@ -677,9 +680,9 @@ def voltage(
     shift_positive: Floats | float = 0.0,
 ) -> Floats:
     """Terminal voltage, V, (n, m); the shifts are added to the surface stoichiometries."""
-    surface = np.stack(
-        [state.negative.surface + shift_negative, state.positive.surface + shift_positive]
-    )
+    surface = np.empty((2, *state.drop.shape))
+    np.add(state.negative.surface, shift_negative, out=surface[0])
+    np.add(state.positive.surface, shift_positive, out=surface[1])
     inside = between(surface, 0.0, 1.0)
     potentials = _of_both(cells.tables.both["potential"], inside)
     potentials = potentials - SATURATED_SLOPE_V * (surface - inside)

@@ -53,7 +53,6 @@ BPX_FILE = "cell.bpx.json"
 FORMAT = 1
 MODEL = "cell-discrepancy"
 """Shipped model of what fitted cells lack."""
-OLIVINE = "olivine"
 N_POINTS = 201
 LONGEST = 1.2
 """Over the slow curve's charge, up to which a model is followed."""
@@ -161,8 +160,8 @@ class FittedPredictor:
         self._slow_models: dict[bool, tuple[Floats, float]] = {}
         fast = [c for c in fit.curves if c.current_A > RATES_APART * fit.anchor.slowest_A]
         kind = fit.base.kind
-        self.ends_as_olivine = kind.cathode_class.split(",")[0] == OLIVINE and not fast
-        if kind.cathode_class.split(",")[0] == OLIVINE and fast:
+        self.ends_as_olivine = kind.is_olivine and not fast
+        if kind.is_olivine and fast:
             # what olivines lack was learnt with that end, of which a faster curve says more
             self.discrepancy = discrepancy.unlike(kind)
         self.own = [

@@ -186,6 +186,7 @@ def test_a_beginning_that_tells_nothing_is_left_out():
     volts = _ohmic(share, record.slow_rate)
     under_load = beginning(record, share, volts)
     one_phase = beginning(_predicted("olivine"), share, volts, REST_V)
+    stand_in = beginning(_predicted("olivine, stand-in"), share, volts, REST_V)
     sparse = beginning(record, share[::1000], volts[::1000], REST_V)
-    for found in (under_load, one_phase, sparse):
+    for found in (under_load, one_phase, stand_in, sparse):
         assert np.isnan(found).all()

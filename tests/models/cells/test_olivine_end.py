@@ -1,5 +1,7 @@
 """An olivine's end: resistors in parallel, diffusion in a sphere, and what a prediction keeps."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
@@ -94,6 +96,14 @@ def test_a_prediction_keeps_its_first_half_and_gives_less():
     late = np.linspace(0.6, 0.9, 20)
     assert (_at(end, late) <= _at(whole, late) + 2e-3).all()
     assert 0.85 < end.capacity < 0.97
+
+
+def test_what_else_limits_a_cell_stays():
+    short = replace(_record(1.0), capacity=0.6)
+    found = ended(short, (1.0, 1.0), START, LOWER_V)
+    assert found.capacity <= short.capacity
+    early = np.linspace(0.05, 0.5, 10)
+    assert (_at(found, early) <= _at(short, early) + 1e-3).all()
 
 
 def test_capacities_fall_with_rate_and_diffusion_time_and_rise_with_heat():
