@@ -662,17 +662,6 @@ def _closed_form(
     return mean, surface, lost, settled, drop
 
 
-def _of_both(table: Floats, inside: Floats) -> Floats:
-    """(2, n, m) linear interpolation, each electrode in its half of the table."""
-    n = len(table) // 2
-    position = inside * (n - 1)
-    index = np.minimum(position.astype(np.intp), n - 2)
-    part = position - index
-    index[1] += n
-    left = table[index]
-    return np.asarray(left + (table[index + 1] - left) * part)
-
-
 def voltage(
     cells: Cells,
     state: Discharge,
@@ -680,14 +669,32 @@ def voltage(
     shift_positive: Floats | float = 0.0,
 ) -> Floats:
     """Terminal voltage, V, (n, m); the shifts are added to the surface stoichiometries."""
-    surface = np.empty((2, *state.drop.shape))
-    np.add(state.negative.surface, shift_negative, out=surface[0])
-    np.add(state.positive.surface, shift_positive, out=surface[1])
-    inside = between(surface, 0.0, 1.0)
-    potentials = _of_both(cells.tables.both["potential"], inside)
-    potentials = potentials - SATURATED_SLOPE_V * (surface - inside)
-    lost = state.positive.overpotential + state.negative.overpotential + state.drop
-    return np.asarray(potentials[1] - potentials[0] - lost)
+    negative, positive = state.negative, state.positive
+    return _terminal(
+        negative.surface + shift_negative,
+        positive.surface + shift_positive,
+        negative.overpotential,
+        positive.overpotential,
+        state.drop,
+        cells.tables.both["potential"].reshape(2, -1),
+    )
+
+
+@compiled
+def _terminal(
+    negative: Floats, positive: Floats, lost_n: Floats, lost_p: Floats, drop: Floats, table: Floats
+) -> Floats:
+    """See ``voltage``; potentials fall steeply beyond full and rise beyond empty."""
+    found = np.empty(drop.shape)
+    n, m = drop.shape
+    for i in range(n):
+        for j in range(m):
+            x, y = negative[i, j], positive[i, j]
+            x_in, y_in = min(max(x, 0.0), 1.0), min(max(y, 0.0), 1.0)
+            low = _on_grid(table[0], x_in) - SATURATED_SLOPE_V * (x - x_in)
+            high = _on_grid(table[1], y_in) - SATURATED_SLOPE_V * (y - y_in)
+            found[i, j] = high - low - (lost_p[i, j] + lost_n[i, j] + drop[i, j])
+    return found
 
 
 @dataclass(frozen=True, eq=False)

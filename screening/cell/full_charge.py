@@ -101,10 +101,8 @@ def curve_limits(base: str) -> dict[str, tuple[float, float]]:
 def _charging(base: str, given: Mapping[str, Any], n: int) -> _Charging:
     """What sharing the lithium of n designs is about."""
     full: dict[str, Any] = {**scalars(base), **given}
-    capacity = {
-        e: np.broadcast_to(np.asarray(electrode_capacity_Ah(full, e), dtype=float), n)
-        for e in ELECTRODES
-    }
+    each = np.zeros(n)
+    capacity = {e: each + electrode_capacity_Ah(full, e) for e in ELECTRODES}
 
     def lithium(electrode: str) -> Any:
         name = f"concentration in {electrode.lower()} electrode [mol.m-3]"
@@ -116,12 +114,12 @@ def _charging(base: str, given: Mapping[str, Any], n: int) -> _Charging:
     return _Charging(
         base=base,
         change={
-            k: np.broadcast_to(np.asarray(given.get(k, d), dtype=float), n)[:, None]
+            k: (each + np.asarray(given.get(k, d), dtype=float))[:, None]
             for k, d in CURVE_CHANGES.items()
         },
         capacity=capacity,
         lithium=total,
-        upper_V=np.broadcast_to(np.asarray(full["Upper voltage cut-off [V]"], dtype=float), n),
+        upper_V=each + np.asarray(full["Upper voltage cut-off [V]"], dtype=float),
         least=np.maximum(
             limits["Negative"][0], (total - high * capacity["Positive"]) / capacity["Negative"]
         ),
