@@ -38,6 +38,8 @@ BENT, START, END = 0.06, 4e-3, 1e-2
 PLACES = PARTS + BENT * (np.log(PARTS + START) - np.log(1.0 + END - PARTS))
 TAPER = 0.03
 """Last part of a discharge, in which what is lacking goes: every one ends at the cut-off."""
+LATE = 0.95
+"""Part of a discharge from which on it falls: no cell warms up so late that its voltage rises."""
 BEYOND = np.array([1.01, 1.3])
 """Where a curve is followed on below the cut-off."""
 LEAST_SLOPE_V = 1.0
@@ -99,12 +101,15 @@ class RatedCurve:
     def corrected(self, lacking: Floats, lower_V: float) -> tuple[Floats, Floats]:
         """Share (charge over that of the slow curve) and voltage, ascending and past the end.
 
+        Where what is lacking goes (TAPER) a curve never rises again: its lowest voltage holds.
+
         Args:
             lacking: (n + 1,) as ``discrepancy`` gives it.
             lower_V: Where discharges end.
         """
         volts = self.slow_V - self.polarisation_V - lacking[:-1]
         volts[-1] = min(volts[-1], lower_V)
+        volts[PARTS >= LATE] = np.minimum.accumulate(volts[PARTS >= LATE])
         slope = max((volts[-3] - volts[-1]) / (PARTS[-1] - PARTS[-3]), LEAST_SLOPE_V)
         beyond = volts[-1] - slope * (BEYOND - PARTS[-1])
         share = np.concatenate([PARTS, BEYOND]) * self.capacity * np.exp(lacking[-1])

@@ -101,6 +101,22 @@ def test_a_like_cell_teaches_and_an_unlike_one_does_not():
     assert _rmse(other, target) == pytest.approx(none)
 
 
+def test_a_discharge_at_constant_current_falls_to_its_end():
+    """What is lacking goes in the last part; the curve and its bounds do not come back up."""
+    lacking = NOTHING.copy()
+    lacking[:-1] = 0.6 * np.minimum((1.0 - PARTS) / 0.03, 1.0)
+    record = _record()
+    volts = record.slow_V - record.polarisation_V - lacking[:-1]
+    assert np.diff(volts).max() > 0.05
+    assert np.diff(record.corrected(lacking, LOWER_V)[1]).max() <= 0.0
+    early = PARTS < 0.95
+    assert (record.corrected(lacking, LOWER_V)[1][: len(PARTS)][early] == volts[early]).all()
+    model = CellDiscrepancy().fit([record], [lacking])
+    found = model.correct(_record(cell="b"), LOWER_V, SHARE)
+    for end in (found.voltage_V, found.lower_V, found.upper_V):
+        assert np.diff(end)[found.share[1:] > 0.96].max() <= 1e-12
+
+
 def test_what_is_lacking_grows_with_the_rate():
     """Learnt at one rate it is carried to another in proportion."""
     source = _record("a", rate=0.5)
