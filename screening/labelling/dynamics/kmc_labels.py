@@ -80,6 +80,9 @@ MIN_VACANCIES = 10
 """In the cell that is simulated."""
 MOVED_SIGMAS = 3.0
 """A correlation factor that is not by so many standard errors above zero shows no diffusion."""
+UNSEEN_JUMPS = 3.0
+"""Upper end, at 95 %, of a number of events of which none was seen: this many net jumps of all that
+were counted are the least correlation factor that a run can show."""
 FASTEST_CM2_S, HIGHEST_S_CM = 1e-4, 1.0
 """No ion is known to move faster in a solid, or to carry more."""
 SINGLE_FILE = (
@@ -294,6 +297,9 @@ def run_label(
 ) -> dict[str, Any]:
     """The label of one temperature; intervals are 95 % and of the sampling alone.
 
+    Where the ions as a whole went less far than UNSEEN_JUMPS jumps, beyond doubt, they are frozen
+    on their sites, and both diffusivities are refused.
+
     Args:
         found: What the ions did.
         working_ion: Their symbol.
@@ -302,7 +308,10 @@ def run_label(
     """
     f, f_std = found.correlation_factor, found.correlation_factor_std
     f_I, f_I_std = found.collective_correlation_factor, found.collective_correlation_factor_std
-    moved, carried = f > MOVED_SIGMAS * f_std, f_I > MOVED_SIGMAS * f_I_std
+    least = UNSEEN_JUMPS / found.n_jumps
+    frozen = f_I + SIGMAS * f_I_std < least
+    moved = not frozen and f > max(MOVED_SIGMAS * f_std, least)
+    carried = f_I > max(MOVED_SIGMAS * f_I_std, least)
     tracer = _quoted(TRACER, TRACER_STD, found, f, f_std, moved)
     jump = _quoted(JUMP, JUMP_STD, found, f_I, f_I_std, carried)
     per_diffusivity = float(
@@ -329,11 +338,14 @@ def run_label(
         "ion_density_cm3": density_cm3,
         "flags": _flags(tracer[TRACER], conductivity["conductivity_S_cm"]),
         "status": "ok" if moved else "refused",
-        "reason": ""
-        if moved
-        else f"the ions jumped to and fro: none got anywhere in {found.n_jumps} jumps; the upper "
-        "ends are bounds",
+        "reason": "" if moved else _why_refused(frozen, found.n_jumps),
     }
+
+
+def _why_refused(frozen: bool, n_jumps: int) -> str:
+    """Of a run that shows no diffusion."""
+    what = "as a whole they went nowhere" if frozen else "none got anywhere"
+    return f"the ions jumped to and fro: {what} in {n_jumps} jumps; the upper ends are bounds"
 
 
 def _flags(diffusivity: float | None, conductivity: float | None) -> list[str]:
@@ -351,7 +363,7 @@ def _quoted(
 ) -> dict[str, float | None]:
     """A diffusivity with its 95 % interval; where none is shown the upper end alone."""
     free = found.free_diffusivity_cm2_s
-    upper = (max(factor, 0.0) + SIGMAS * std) * free
+    upper = max(max(factor, 0.0) + SIGMAS * std, UNSEEN_JUMPS / found.n_jumps) * free
     if not shown:
         return {column: None, f"{column}_lower": None, f"{column}_upper": upper, std_column: None}
     relative = math.hypot(std / factor, found.free_diffusivity_std_cm2_s / free, LEAST_STD)

@@ -14,6 +14,7 @@ from ionbridge.screening.labelling.dynamics.kmc_labels import (
     KmcLabeller,
     KmcSettings,
     kmc_labels,
+    run_label,
     simulated,
 )
 from ionbridge.screening.prediction.crystals import hops_and_energies
@@ -26,6 +27,7 @@ from ionbridge.structures.transport.closed_forms import (
     nernst_einstein,
     random_walk_diffusivity,
 )
+from ionbridge.structures.transport.kinetic_monte_carlo import GasTransport
 from ionbridge.structures.units import BOLTZMANN_EV_PER_K
 from tests.screening.tiny import rocksalt
 
@@ -94,6 +96,38 @@ class TestIdealLattice:
             assert run["jump_diffusivity_cm2_s"] == pytest.approx(0.5 * free, rel=0.02)
             assert run["tracer_correlation_factor"] < 1
         assert label["carriers"].startswith("as refined: 0.5 Li on 1 sites")
+
+
+class TestFrozen:
+    """Three events are the upper end, at 95 %, of a number of which none was seen."""
+
+    def run(self, f=(0.5, 0.01), f_I=(0.6, 0.01), n_jumps=300_000):
+        found = GasTransport(*f, *f_I, 1e-12, 1e-14, 1e-3, n_jumps, np.ones(1))
+        return run_label(found, "Li", 300.0, 1e22)
+
+    def test_what_carries_nothing_is_refused_whatever_its_standard_errors(self):
+        run = self.run((6e-4, 1e-4), (4e-35, 9e-36))
+        assert run["status"] == "refused"
+        for name in ("tracer_diffusivity_cm2_s", "jump_diffusivity_cm2_s", "haven_ratio"):
+            assert run[name] is None
+        assert run["conductivity_S_cm"] is None
+        assert "went nowhere in 300000 jumps" in run["reason"]
+
+    def test_the_bound_is_three_net_jumps_of_those_counted(self):
+        run = self.run(f_I=(0.0, 0.0))
+        assert run["jump_diffusivity_cm2_s_upper"] == pytest.approx(3 / 300_000 * 1e-12)
+        per_diffusivity = float(nernst_einstein(1.0, 1e22, 300.0))
+        bound = run["jump_diffusivity_cm2_s_upper"] * per_diffusivity
+        assert run["conductivity_S_cm_upper"] == pytest.approx(bound)
+
+    def test_a_charge_lost_in_noise_leaves_the_tracer(self):
+        run = self.run(f_I=(0.01, 0.02))
+        assert run["status"] == "ok"
+        assert run["tracer_diffusivity_cm2_s"] == pytest.approx(5e-13)
+        assert run["conductivity_S_cm"] is run["haven_ratio"] is None
+
+    def test_what_moves_is_quoted(self):
+        assert self.run()["haven_ratio"] == pytest.approx(0.5 / 0.6)
 
 
 class TestWhatIsAssumed:
