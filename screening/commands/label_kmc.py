@@ -81,11 +81,21 @@ def _run(args: argparse.Namespace) -> int:
     from ionbridge.screening.errors import InputError
     from ionbridge.screening.execution.executor import LocalProcesses
     from ionbridge.screening.execution.executors import executor_from
-    from ionbridge.screening.labelling.dynamics.kmc_labels import KmcSettings, kmc_labels
+    from ionbridge.screening.labelling.dynamics.kmc_labels import (
+        UNUSED_SHARE,
+        KmcSettings,
+        kmc_labels,
+    )
     from ionbridge.screening.prediction.crystals import loaded_model
     from ionbridge.screening.prediction.files import read_input
-    from ionbridge.structures.records import Crystal, FailedRecord
+    from ionbridge.structures.records import WORKING_IONS, Crystal, FailedRecord
 
+    if args.working_ion not in (None, *WORKING_IONS):
+        raise InputError(
+            f"--working-ion: {args.working_ion!r} is no mobile ion known here; expected one of "
+            f"{', '.join(WORKING_IONS)}"
+        )
+    executor = executor_from("local", args.workers)
     settings = KmcSettings(
         temperatures_K=positive_numbers("--temperatures-K", args.temperatures_K),
         model=args.model or DEFAULTS["migration_barrier"],
@@ -107,7 +117,6 @@ def _run(args: argparse.Namespace) -> int:
     ]
     if data.kind != "crystals" or not records:
         raise InputError(f"label kmc needs crystals, not {data.kind.replace('_', ' ')}")
-    executor = executor_from("local", args.workers)
     if isinstance(executor, LocalProcesses):
         executor = LocalProcesses(
             executor.n_workers, preload=("ionbridge.screening.labelling.dynamics.kmc_labels",)
@@ -120,6 +129,8 @@ def _run(args: argparse.Namespace) -> int:
     for label in labels:
         if label["status"] == "failed":
             say(f"{label['id']}: {label['reason']}")
+        elif UNUSED_SHARE in label["carriers"]:
+            say(f"{label['id']}: {UNUSED_SHARE}")
         for run in label["runs"]:
             say(f"{label['id']}: {_summary(run)}")
     counts = Counter(label["status"] for label in labels)

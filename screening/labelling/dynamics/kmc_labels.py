@@ -76,8 +76,11 @@ from ionbridge.structures.transport.lattice_gas import (
 METHOD = "kmc"
 REFINED_K = 298.15
 """Temperature at which occupancies are taken to have been refined."""
-MIN_VACANCIES = 10
-"""In the cell that is simulated."""
+MIN_CARRIERS = 10
+"""Ions, and vacancies, in the cell that is simulated."""
+HOTTEST_K = 4500.0
+"""No solid is known to stand more: carbides and nitrides of hafnium and tantalum melt below."""
+UNUSED_SHARE = "the stated vacancy fraction is not used: the crystal has empty sites of its own"
 MOVED_SIGMAS = 3.0
 """A correlation factor that is not by so many standard errors above zero shows no diffusion."""
 UNSEEN_JUMPS = 3.0
@@ -101,7 +104,7 @@ class KmcSettings:
     """What is simulated.
 
     Attributes:
-        temperatures_K: Temperatures in K.
+        temperatures_K: Temperatures in K, each once, up to HOTTEST_K.
         model: Name or folder of the model of hop barriers.
         vacancy_fraction: Share of the ions that is missing where all their sites are full; None
             refuses such crystals.
@@ -125,9 +128,17 @@ class KmcSettings:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be simulated."""
-        if self.vacancy_fraction is not None and not 1e-3 <= self.vacancy_fraction < 1:
+        for k, kelvin in enumerate(self.temperatures_K):
+            if not 0 < kelvin <= HOTTEST_K:
+                raise InputError(
+                    f"a temperature lies above 0 K and is {HOTTEST_K:g} K at most, where no solid "
+                    f"is left, not {kelvin:g} K"
+                )
+            if kelvin in self.temperatures_K[:k]:
+                raise InputError(f"the temperature {kelvin:g} K stands there twice")
+        if self.vacancy_fraction is not None and not 1e-3 <= self.vacancy_fraction <= 0.999:
             raise InputError(
-                "the vacancy fraction is a share of the ions, from 0.001 to below 1, not "
+                "the vacancy fraction is a share of the ions, from 0.001 to 0.999, not "
                 f"{self.vacancy_fraction:g}"
             )
         if self.dielectric_constant is not None and not 1 <= self.dielectric_constant < math.inf:
@@ -188,6 +199,11 @@ def simulated(crystal: Crystal, settings: KmcSettings) -> Label:
         ValueError: More ions than fit on their sites.
     """
     graph, energies = hops_and_energies(crystal, settings.model)
+    if graph.working_ion not in CHARGE_NUMBER:
+        raise UnusableStructureError(
+            f"{crystal.id}: {graph.working_ion} is no mobile ion known here; expected one of "
+            f"{', '.join(CHARGE_NUMBER)}"
+        )
     at = Conditions(settings.temperatures_K[0], settings.attempt_frequency_THz)
     row = hop_network_row(graph, energies, at)
     kra = energies.central_kra_eV
@@ -198,8 +214,9 @@ def simulated(crystal: Crystal, settings: KmcSettings) -> Label:
     sites = np.broadcast_to(gas.site_energy_eV, (len(energies.kra_eV), gas.n_sites))
     spread = one_sigma(sampled_barriers(graph, sites, energies, at))
     missing = gas.n_sites - gas.n_ions - (0.0 if gas.taken is None else float(gas.taken.sum()))
+    fewer = min(missing, gas.n_ions)
     big = enlarged(
-        gas, max(MIN_SITES, math.ceil(MIN_VACANCIES * gas.n_sites / missing)), settings.seed
+        gas, max(MIN_SITES, math.ceil(MIN_CARRIERS * gas.n_sites / fewer)), settings.seed
     )
     density = float(carrier_density(gas.n_ions, graph.crystal.volume_A3))
     runs = []
@@ -273,6 +290,8 @@ def _gas(
     carriers = f"as refined: {graph.n_ions:.4g} {ion} on {graph.n_sites} sites of the cell"
     if taken.any():
         carriers += f", {taken.sum():.4g} of them held at random by atoms that do not move"
+    if settings.vacancy_fraction is not None:
+        carriers += f"; {UNUSED_SHARE}"
     if len(np.unique(graph.site_orbit)) == 1:
         return gas, carriers, "all sites are equal by symmetry"
     gas = fitted_to_occupancies(

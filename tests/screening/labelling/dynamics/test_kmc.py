@@ -150,6 +150,22 @@ class TestWhatIsAssumed:
         plain = simulated(partly_filled(), settings)
         stated = simulated(partly_filled(), replace(settings, vacancy_fraction=0.25))
         assert stated["runs"] == plain["runs"]
+        assert "not used" in stated["carriers"]
+        assert "not used" not in plain["carriers"]
+
+    def test_a_cell_grows_for_few_ions(self, settings, barrier_eV):
+        """Alone on a lattice of equal sites an ion walks without memory."""
+        hot = replace(settings, temperatures_K=(500.0,), vacancy_fraction=0.99)
+        label = simulated(rocksalt(), hot)
+        assert label["n_ions_simulated"] >= 10
+        rate = 10.0 * math.exp(-barrier_eV / (BOLTZMANN_EV_PER_K * 500.0))
+        free = float(random_walk_diffusivity(rate, 5.13 / math.sqrt(2), 12))
+        (run,) = label["runs"]
+        assert run["jump_diffusivity_cm2_s"] == pytest.approx(0.99 * free, rel=0.02)
+
+    def test_what_is_no_mobile_ion_is_told_in_words(self, settings):
+        (label,) = KmcLabeller(settings)([replace(rocksalt(), working_ion="Cl")])
+        assert label["reason"].startswith("Cl is no mobile ion known here; expected one of Li, ")
 
     def test_charges_that_repel_slow_each_other(self, settings):
         plain, charged = (
@@ -162,7 +178,8 @@ class TestWhatIsAssumed:
 
     def test_what_no_solid_shows_is_flagged(self, settings):
         cold = simulated(partly_filled(), replace(settings, temperatures_K=(100.0,)))["runs"][0]
-        hot = simulated(partly_filled(), replace(settings, temperatures_K=(1e5,)))["runs"][0]
+        fast = replace(settings, temperatures_K=(4000.0,), attempt_frequency_THz=1e5)
+        hot = simulated(partly_filled(), fast)["runs"][0]
         assert not cold["flags"]
         assert hot["tracer_diffusivity_cm2_s"] > 1e-4
         assert "predicted too low" in hot["flags"][0]
@@ -184,7 +201,9 @@ class TestWhatIsAssumed:
         "wrong",
         [
             {"vacancy_fraction": 0.0},
-            {"vacancy_fraction": 1.0},
+            {"vacancy_fraction": 0.9995},
+            {"temperatures_K": (300.0, 500.0, 300.0)},
+            {"temperatures_K": (300.0, 1e300)},
             {"dielectric_constant": 0.5},
             {"jumps_per_ion": 10},
             {"seed": -1},
@@ -262,6 +281,11 @@ class TestCommand:
         ("option", "value"),
         [
             ("--temperatures-K", "-3"),
+            ("--temperatures-K", "300,300"),
+            ("--temperatures-K", "1e6"),
+            ("--working-ion", "O"),
+            ("--working-ion", "Xx"),
+            ("--workers", "-3"),
             ("--vacancy-fraction", "2"),
             ("--dielectric-constant", "0"),
             ("--jumps-per-ion", "1"),
