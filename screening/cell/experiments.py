@@ -20,7 +20,8 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from ionbridge.models.cells.measured_cell import MeasuredCurve
+from ionbridge.models.cells.cell_discrepancy import UNENDED_V
+from ionbridge.models.cells.measured_cell import MeasuredCurve, slow_curves
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.table import given_table
 from ionbridge.structures.configuration import nearest
@@ -35,6 +36,8 @@ AT_REST = 0.5
 STEADY = 0.05
 """Largest relative change of a current that counts as constant."""
 LEAST_POINTS = 8
+CUT_SHORT_V = 0.3
+"""A slow curve that ends so far above the cut-off is not the whole discharge."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +72,13 @@ def read_experiment(cells: Path, name: str, files: Sequence[Path]) -> Experiment
         files: CSV files.
 
     Raises:
-        InputError: A file cannot be read, an unknown cell, or no usable curve.
+        InputError: A file cannot be read or stands there twice, an unknown cell, no usable curve,
+            or a slow curve that does not reach the cell's lower cut-off.
     """
     entry = _entry(cells, name)
+    twice = [p for i, p in enumerate(files) if p.resolve() in {f.resolve() for f in files[:i]}]
+    if twice:
+        raise InputError(f"--curves: {twice[0]} stands there twice; give each curve once")
     notes: list[str] = []
     celsius = _number(entry.get("temperature_C"), "temperature_C")
     if celsius is None:
@@ -84,6 +91,7 @@ def read_experiment(cells: Path, name: str, files: Sequence[Path]) -> Experiment
         notes.append(f"nominal_capacity_Ah is not stated: taken as {nominal:.4g}, the largest here")
     if not 1e-7 <= nominal <= 1e5:
         raise InputError(f"{cells}: {name}: nominal_capacity_Ah is {nominal:g}, is the unit right?")
+    lower = _number(entry.get("lower_cutoff_V"), "lower_cutoff_V")
     known = entry.get("curves") or {}
     curves, kept = [], []
     for path, columns in zip(files, raw, strict=True):
@@ -93,16 +101,29 @@ def read_experiment(cells: Path, name: str, files: Sequence[Path]) -> Experiment
         if direction != "discharge":
             notes.append(f"{path.name}: a {direction} curve is left out; discharges are fitted")
             continue
-        curve, own = _curve(path, columns, about, nominal, celsius + ZERO_C_K)
+        curve, own = _curve(path, columns, about, nominal, celsius + ZERO_C_K, lower)
         notes += own
         curves.append(curve)
         kept.append(path)
-    if curves and _number(entry.get("lower_cutoff_V"), "lower_cutoff_V") is None:
-        lowest = min(float(c.voltage_V[-1]) for c in curves)
-        entry = {**entry, "lower_cutoff_V": lowest}
-        notes.append(f"lower_cutoff_V is not stated: {lowest:.4g}, the lowest end of the curves")
     if not curves:
         raise InputError(f"{name}: no discharge curve among {', '.join(p.name for p in files)}")
+    if lower is None:
+        lower = min(float(c.voltage_V[-1]) for c in curves)
+        entry = {**entry, "lower_cutoff_V": lower}
+        notes.append(f"lower_cutoff_V is not stated: {lower:.4g}, the lowest end of the curves")
+    for curve in slow_curves(curves):
+        end = float(curve.voltage_V[-1])
+        if end > lower + CUT_SHORT_V:
+            raise InputError(
+                f"{name}: {curve.name} ends at {end:.3f} V, above the cut-off of {lower:g} V, so "
+                "that it does not tell the cell's capacity; give the whole slow discharge, or "
+                f"state lower_cutoff_V: {end:.2f} if that is where discharges end"
+            )
+        if end > lower + UNENDED_V:
+            notes.append(
+                f"{curve.name} ends at {end:.3f} V: nothing was measured from there to the cut-off "
+                f"of {lower:g} V"
+            )
     return Experiment(name, entry, cells.parent, nominal, tuple(curves), tuple(kept), tuple(notes))
 
 
@@ -199,6 +220,7 @@ def _curve(
     about: Mapping[str, Any],
     nominal_Ah: float,
     ambient_K: float,
+    lower_V: float | None,
 ) -> tuple[MeasuredCurve, list[str]]:
     """The discharge in a table, without its rests, and notes."""
     notes, rest_V = [], None
@@ -243,6 +265,17 @@ def _curve(
             kelvin = np.interp(charge, charge[known], own[known]) + ZERO_C_K
     if len(charge) < LEAST_POINTS or charge[-1] <= 0.0:
         raise InputError(f"{path}: no discharge in it: the charge does not rise")
+    below = np.flatnonzero(volts <= lower_V) if lower_V is not None else []
+    if len(below) and below[0] + 1 < len(volts):
+        end = int(below[0]) + 1
+        if end < LEAST_POINTS:
+            raise InputError(
+                f"{path}: {end - 1} points before the voltage falls to the cut-off of "
+                f"{lower_V:g} V, expected {LEAST_POINTS}; is lower_cutoff_V right?"
+            )
+        notes.append(f"{path.name}: {len(volts) - end} samples below the cut-off are left out")
+        charge, volts = charge[:end], volts[:end]
+        kelvin = kelvin[:end] if kelvin is not None else None
     if volts[-1] > volts[0]:
         raise InputError(f"{path}: the voltage rises with discharge_capacity_Ah; is it a charge?")
     if charge[0] > 0.0:  # digitised: the beginning is missing

@@ -332,6 +332,10 @@ def predict_rates(predictor: FittedPredictor, rates: Mapping[str, float]) -> lis
         share = np.linspace(0.0, found.capacity, N_POINTS)
         volts = np.interp(share, found.share, found.voltage_V)
         energy = float(np.trapezoid(volts, share)) * cell.capacity_Ah
+        if energy < capacity * basis.lower_V:
+            reason = "the voltage lies below the lower cut-off almost from the first moment"
+            row.update(status="failed", reason=reason)
+            continue
         energy_std = found.energy_std_V * cell.capacity_Ah
         fastest = max(KNOWN_C_RATE, max(c.current_A for c in fit.curves) / basis.nominal_Ah * 1.05)
         reasons = []

@@ -303,8 +303,9 @@ def _fit(args: argparse.Namespace) -> int:
     from ionbridge.screening.cell.experiments import read_experiment
     from ionbridge.screening.cell.fitted import BPX_FILE, fit_experiment, write_fit
 
+    experiment = read_experiment(args.cells, args.cell, args.curves)
     check_new_folder(args.out)
-    fit = fit_experiment(read_experiment(args.cells, args.cell, args.curves))
+    fit = fit_experiment(experiment)
     write_fit(fit, args.out)
     for note in fit.notes:
         say(f"note: {note}")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,13 @@ from ionbridge.screening.cell.designs import read_designs
 from ionbridge.screening.cell.discharge import discharge
 from ionbridge.screening.cell.experiments import read_experiment
 from ionbridge.screening.cell.fit_bases import fit_base
-from ionbridge.screening.cell.fitted import Fit, FittedPredictor, parse_rates, read_fit
+from ionbridge.screening.cell.fitted import (
+    Fit,
+    FittedPredictor,
+    parse_rates,
+    predict_rates,
+    read_fit,
+)
 from ionbridge.screening.cell.rom import predict_designs
 from ionbridge.screening.cell.settings import CellSettings
 from ionbridge.screening.cell.solvers import predicted as predicted_by
@@ -199,6 +206,33 @@ def test_what_cannot_be_fitted_is_refused_in_one_line(tmp_path, changes, message
 
 
 @pytest.mark.parametrize(
+    ("cutoff", "message"),
+    [
+        (2.5, r"slow ends at 3.220 V, above the cut-off of 2.5 V.* lower_cutoff_V: 3.22"),
+        (4.05, r"4 points before the voltage falls to the cut-off of 4.05 V"),
+        (5.0, r"0 points before the voltage falls to the cut-off of 5 V"),
+    ],
+)
+def test_a_curve_that_is_not_the_whole_discharge_is_refused(tmp_path, cutoff, message):
+    path = _linear(tmp_path)
+    with pytest.raises(InputError, match=message):
+        read_experiment(_cells(tmp_path, lower_cutoff_V=cutoff), "mine", [path])
+    with pytest.raises(InputError, match="stands there twice"):
+        read_experiment(_cells(tmp_path), "mine", [path, tmp_path / "." / "slow.csv"])
+
+
+def test_curves_end_at_the_cutoff_and_what_was_not_measured_is_said(tmp_path):
+    path = _linear(tmp_path)
+    cut = read_experiment(_cells(tmp_path, lower_cutoff_V=3.5), "mine", [path])
+    volts = cut.curves[0].voltage_V
+    assert volts[-1] <= 3.5 < volts[-2]
+    assert cut.curves[0].capacity_Ah == pytest.approx(1.5, abs=2.2 / 59)
+    assert any("samples below the cut-off are left out" in note for note in cut.notes)
+    above = read_experiment(_cells(tmp_path), "mine", [path])  # 3.22 V of 3.0 V
+    assert any("nothing was measured" in note for note in above.notes)
+
+
+@pytest.mark.parametrize(
     ("entry", "base"),
     [
         ({"positive": "LFP", "negative": "graphite"}, "Prada2013_balanced"),
@@ -301,3 +335,13 @@ def test_an_olivine_ends_as_one_unless_a_faster_curve_shows_how(tmp_path):
     assert alone.rated(2.3, 298.15).capacity < by_set.capacity
     assert shown.rated(2.3, 298.15).capacity == pytest.approx(by_set.capacity)
     assert alone.rated(0.115, 298.15).capacity == pytest.approx(1.0, abs=1e-3)
+
+
+def test_a_discharge_below_the_cutoff_from_the_start_is_no_result(fit):
+    found = read_fit(fit)
+    basis = replace(found.base.basis, lower_V=4.15)
+    high = replace(found, base=replace(found.base, basis=basis))
+    predictor = FittedPredictor(high, CellDiscrepancy().fit([], []), resolved=False)
+    (row,) = predict_rates(predictor, {"2": 2.0})
+    assert row["status"] == "failed"
+    assert "below the lower cut-off" in row["reason"]
