@@ -34,6 +34,7 @@ from ionbridge.screening.cell.base_cells import (
     BaseCell,
     Potentials,
     base_cell,
+    import_pybamm,
     potentials,
     scalars,
 )
@@ -174,7 +175,7 @@ def candidate_parameters(
                 f"over {cell.cathode}, and no predicted diffusivity of {cell.cathode} is at hand"
             )
         if shipped is None:
-            raise NoCellError(f"the cathode's diffusivity of {base} is no number to be scaled")
+            shipped = _diffusivity_at(base, temperature_K)
         asked = float(row["log10_diffusivity_cm2_s"])
         ratio = asked - reference_log10_diffusivity
         log10 = math.log10(shipped) + ratio
@@ -217,6 +218,16 @@ def candidate_parameters(
             ),
         )
     )
+
+
+def _diffusivity_at(base: str, kelvin: float) -> float:
+    """Mean over filling, of its logarithm, of a cathode's diffusivity that is a function, m2/s."""
+    pybamm = import_pybamm()
+    values, symbols = base_cell(base).values, pybamm.LithiumIonParameters().p.prim
+    filling = pybamm.Vector(np.linspace(0.01, 0.99, 99))
+    symbol = symbols.D(filling * symbols.c_max, pybamm.Scalar(kelvin))
+    found = np.asarray(values.process_symbol(symbol).evaluate(), dtype=float)
+    return float(np.exp(np.log(found).mean()))
 
 
 def _electrolyte(row: Mapping[str, Any], cell: BaseCell, kelvin: float) -> CandidateParameters:

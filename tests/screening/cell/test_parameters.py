@@ -1,6 +1,7 @@
 """Candidates in cells: the lattice gas gives theta, ratios give apparent values, units are SI."""
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 
 pytest.importorskip("pybamm")
 
-from ionbridge.screening.cell.base_cells import Potentials, scalars
+from ionbridge.screening.cell import parameters
+from ionbridge.screening.cell.base_cells import Potentials, base_cell, scalars
 from ionbridge.screening.cell.parameters import (
     APPARENT,
     CATHODE_DIFFUSIVITY,
@@ -88,6 +90,25 @@ def test_phase_separating_host_takes_the_ratio() -> None:
         candidate_parameters(row(), "Prada2013_balanced", 300.0)
     absolute = candidate_parameters(row(), "Prada2013_balanced", 300.0, absolute=True)
     assert absolute.kind == CHEMICAL
+
+
+def test_a_diffusivity_that_is_a_function_is_scaled_at_the_cells_temperature(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """That of filling y and temperature 1e-17 (1 + y / 10) T / 300: its mean logarithm."""
+    shipped = base_cell("Prada2013_balanced").values.copy()
+    function = {CATHODE_DIFFUSIVITY: lambda y, kelvin: 1e-17 * (1.0 + y / 10.0) * kelvin / 300.0}
+    shipped.update(function)
+    cell = SimpleNamespace(**vars(base_cell("Prada2013_balanced")), values=shipped)
+    monkeypatch.setattr(parameters, "base_cell", lambda name: cell)
+    numbers = {**scalars("Prada2013_balanced")}
+    del numbers[CATHODE_DIFFUSIVITY]
+    monkeypatch.setattr(parameters, "scalars", lambda name: numbers)
+    for kelvin in (300.0, 330.0):
+        found = candidate_parameters(row(temperature_K=kelvin), "Prada2013_balanced", kelvin, -9.0)
+        shape = np.exp(np.log(1.0 + np.linspace(0.0, 1.0, 1001) / 10.0).mean())
+        truth = 1e-18 * shape * kelvin / 300.0
+        assert found.values[CATHODE_DIFFUSIVITY] == pytest.approx(truth, rel=1e-3)
 
 
 def test_arrhenius_brings_a_candidate_to_the_cell() -> None:
