@@ -338,7 +338,8 @@ def _crystal_of(record: InputRecord) -> Crystal | FailedRecord:
     if not isinstance(record, ConductivityRow):
         return record if isinstance(record, FailedRecord) else FailedRecord(record.id, "no table")
     if record.crystal is None:
-        why = "; ".join(record.notes) or "no CIF for this row (name their folder with --cifs)"
+        of_cif = [note for note in record.notes if ".cif" in note]
+        why = "; ".join(of_cif) or "no CIF for this row (name their folder with --cifs)"
         return FailedRecord(record.id, f"{why}: this model starts from crystals", record.formula)
     return record.crystal
 

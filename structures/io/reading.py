@@ -504,13 +504,15 @@ def _with_cif(row: ConductivityRow, cifs: Path | None, max_MB: float) -> Conduct
         crystal = crystal_of_cif(cifs, row.id, max_MB)
     except UnusableStructureError as error:
         reason = f"{row.id}.cif is not used: {error}"
-        return replace(row, notes=(reason,), extra={**row.extra, "cif_error": str(error)})
+        notes = (*row.notes, reason)
+        return replace(row, notes=notes, extra={**row.extra, "cif_error": str(error)})
     if crystal is None:
-        return replace(row, notes=(f"no {row.id}.cif in the folder of --cifs",))
+        return replace(row, notes=(*row.notes, f"no {row.id}.cif in the folder of --cifs"))
     difference = composition_difference(row.composition, crystal.composition)
     if difference:
         crystal = crystal.with_notes(f"{row.id}.cif holds {crystal.formula}: {difference}")
-    return replace(row, crystal=replace(crystal, family=row.family), notes=crystal.notes)
+    notes = (*row.notes, *crystal.notes)
+    return replace(row, crystal=replace(crystal, family=row.family), notes=notes)
 
 
 def _broken(file: Path, error: Exception, done: int) -> str:

@@ -25,7 +25,7 @@ CONDUCTIVITY_COLUMNS = ("Ionic conductivity (S cm-1)", "Ionic conductivity (S/cm
 COMPOSITION_COLUMNS = ("True Composition", "Reduced Composition", "Formula", "composition")
 ID_COLUMNS = ("ID", "id")
 LATTICE_COLUMNS = ("a", "b", "c", "alpha", "beta", "gamma")
-SPACE_GROUP_COLUMNS = ("Space group #", "Spacegroup")
+SPACE_GROUP_COLUMNS = ("Space group #", "Space group number", "Spacegroup")
 FAMILY_COLUMNS = ("Family", "Type")
 DOI_COLUMNS = ("DOI", "Source")
 _USED_COLUMNS = frozenset(
@@ -164,16 +164,22 @@ def conductivity_row(row: Mapping[str, str], id: str) -> ConductivityRow | Faile
         composition = _composition(text)
     except ValueError as error:
         return FailedRecord(id, f"composition {text!r}: {error}", formula)
+    stated = _first(given, SPACE_GROUP_COLUMNS)
+    space_group = _space_group(stated)
+    notes: tuple[str, ...] = ()
+    if stated is not None and space_group is None:
+        notes = (f"space group '{clean_text(stated)[:40]}' is no number from 1 to 230: not used",)
     return ConductivityRow(
         id=id,
         formula=formula,
         composition=composition,
         cell=_cell(given),
-        space_group=_space_group(_first(given, SPACE_GROUP_COLUMNS)),
+        space_group=space_group,
         label=_label(given),
         family=_first(given, FAMILY_COLUMNS),
         doi=_first(given, DOI_COLUMNS),
         extra={k: v for k, v in given.items() if k not in _USED_COLUMNS},
+        notes=notes,
     )
 
 
@@ -255,7 +261,9 @@ def _cell(
 
 def _space_group(text: str | None) -> int | None:
     number = _float(text or "")
-    return int(number) if number is not None and 1 <= number <= 230 else None
+    if number is None or number != int(number):
+        return None
+    return int(number) if 1 <= number <= 230 else None
 
 
 def _float(text: str) -> float | None:

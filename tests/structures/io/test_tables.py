@@ -43,6 +43,17 @@ def test_a_cell_is_all_six_numbers_or_none():
     assert np.allclose(conductivity_row({**full, **angles}, "").cell, [4, 4, 4, 90, 90, 90])
 
 
+@pytest.mark.parametrize("column", ["Space group #", "Space group number", "Spacegroup"])
+def test_a_space_group_is_a_number_or_named(column):
+    row = conductivity_row({"Formula": "NaI", column: "225"}, "")
+    assert (row.space_group, row.notes, dict(row.extra)) == (225, (), {})
+    for wrong in ("231", "0", "Fm-3m", "1.5"):
+        row = conductivity_row({"Formula": "NaI", column: wrong}, "")
+        assert row.space_group is None
+        assert row.notes == (f"space group '{wrong}' is no number from 1 to 230: not used",)
+    assert conductivity_row({"Formula": "NaI", column: ""}, "").notes == ()
+
+
 def test_tables_are_known_by_their_composition_column():
     assert is_conductivity_table(["Formula", "x"])
     assert is_conductivity_table(["ID", "True Composition"])
