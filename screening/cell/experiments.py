@@ -265,7 +265,7 @@ def _curve(
             kelvin = np.interp(charge, charge[known], own[known]) + ZERO_C_K
     if len(charge) < LEAST_POINTS or charge[-1] <= 0.0:
         raise InputError(f"{path}: no discharge in it: the charge does not rise")
-    below = np.flatnonzero(volts <= lower_V) if lower_V is not None else []
+    below = np.flatnonzero(volts <= (-np.inf if lower_V is None else lower_V))
     if len(below) and below[0] + 1 < len(volts):
         end = int(below[0]) + 1
         if end < LEAST_POINTS:
