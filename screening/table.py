@@ -114,7 +114,7 @@ COLUMN_MEANINGS = {
     "model": "the model of barriers",
     "barrier_fidelity": "how the deciding barriers were computed: `network`, or a potential",
     "barrier_error_eV": "validated error of that fidelity",
-    "refine_reason": "why a row was not refined",
+    "refine_reason": "why a row was not refined, or what is doubtful of it",
     "note": "what a reader chose or left out",
 }
 """What every column of ``ranked.csv`` holds, in the order of the columns."""

@@ -29,6 +29,7 @@ from ionbridge.screening.prediction.conduction import conduction_row
 from ionbridge.screening.prediction.crystals import CrystalPredictor, loaded_model
 from ionbridge.screening.prediction.fidelity import (
     METHODS,
+    WEIGHS_NOTHING,
     Fidelity,
     HopBarrier,
     Method,
@@ -133,8 +134,9 @@ class Refiner:
         network = loaded_model(self.predictor.model, self.predictor.device)
         found: dict[int, HopBarrier] = {}
         labels: list[Row] = []
+        alone = joined_energies(network, graph, found)
         while True:
-            combined = joined_energies(network, graph, found)
+            combined = joined_energies(network, graph, found) if found else alone
             values = conduction_row(graph, combined, self.predictor.conditions, crystal.lattice)
             deciding = [int(k) for k in str(values["percolating_hops"]).split()]
             missing = [k for k in deciding if k not in found]
@@ -154,6 +156,9 @@ class Refiner:
                 "or more time"
             )
         notes = [f"{graph.hops[k].id}: {one.note}" for k, one in sorted(found.items()) if one.note]
+        before, after = (x.central_barrier_eV[deciding] for x in (alone, combined))
+        if is_read_by(network, worst) and np.allclose(after, before, rtol=1e-9, atol=0.0):
+            notes.append(WEIGHS_NOTHING)
         return crystal_row(
             crystal,
             status="ok",

@@ -45,6 +45,8 @@ METHODS: tuple[Method, ...] = ("network", "energies", "short", "neb")
 
 FIDELITIES_FILE = "fidelities.json"
 """Measured by ``benchmarks/funnel.py``."""
+WEIGHS_NOTHING = "short: the relaxation weighs nothing here, the model is surer"
+"""Note of barriers that are those of the model alone, though a relaxation was computed."""
 
 
 @dataclass(frozen=True)

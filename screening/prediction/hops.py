@@ -16,6 +16,7 @@ from ionbridge.screening.campaign.refine_settings import RefineSettings
 from ionbridge.screening.labelling.bands.checked_calculator import BrokenCalculationError
 from ionbridge.screening.labelling.bands.potential_profile import with_potential_profile
 from ionbridge.screening.prediction.fidelity import (
+    WEIGHS_NOTHING,
     HopBarrier,
     Method,
     barrier_by,
@@ -48,6 +49,7 @@ POTENTIAL_COLUMNS = (
     "potential_calls",
 )
 """With a potential: which method stands beside the model, what it says alone, and what it took."""
+BOTH_WAYS = ("migration_barrier_eV", "migration_barrier_backward_eV")
 TARGET = LogShift()
 SIGMAS_90 = float(ndtri(0.95))
 
@@ -102,15 +104,18 @@ class HopPredictor:
             note = f"{self.method}: {why}; the model alone"
             return {**row, "barrier_fidelity": "network", "note": _both(row.get("note"), note)}
         model = any_model(self.model)
+        unweighed = None
         if is_read_by(model, found.method):
             (together,) = self._rows([with_relaxation(hop, found)])
+            same = all(np.isclose(together[c], row[c], rtol=1e-9) for c in BOTH_WAYS)
+            unweighed = WEIGHS_NOTHING if same and found.n_calls else None
         else:
             together = _on_a_line(row, found)
         note = found.note and f"{found.method}: {found.note}"
         return {
             **row,
             **together,
-            "note": _both(row.get("note"), note),
+            "note": _both(row.get("note"), note, unweighed),
             "barrier_fidelity": found.method,
             "potential_barrier_eV": round(found.forward_eV, 4),
             "potential_barrier_backward_eV": round(found.backward_eV, 4),

@@ -26,12 +26,14 @@ from ionbridge.screening.prediction.conduction import Conditions, hop_network_ro
 from ionbridge.screening.prediction.crystals import CrystalPredictor, loaded_model
 from ionbridge.screening.prediction.fidelity import (
     METHODS,
+    WEIGHS_NOTHING,
     Fidelity,
     HopBarrier,
     barrier_by,
     measured_fidelities,
     with_relaxation,
 )
+from ionbridge.screening.prediction.hops import HopPredictor
 from ionbridge.structures.configuration import ConfigurationError, from_mapping
 from ionbridge.structures.frameworks.prototypes import PROTOTYPES
 from ionbridge.structures.hops.sites import find_hops
@@ -127,6 +129,32 @@ def test_a_hop_and_its_crystal_get_one_barrier(name: str) -> None:
     alone, rest = (joined_energies(model, graph, {}), slice(2, None))
     np.testing.assert_array_equal(whole.kra_eV[:, rest], alone.kra_eV[:, rest])
     np.testing.assert_array_equal(whole.start_eV[:, rest], alone.start_eV[:, rest])
+
+
+@pytest.mark.parametrize("name", ["LiFePO4-olivine", "Li6PS5Cl-argyrodite"])
+def test_a_relaxation_without_weight_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def disagreeing(*_: object) -> HopBarrier:
+        return HopBarrier("short", 0.9, 0.9, 12)
+
+    for module in ("campaign.refinement", "prediction.hops"):
+        monkeypatch.setattr(f"ionbridge.screening.{module}.barrier_by", disagreeing)
+    crystal = PROTOTYPES[name].build()
+    alone, joined = (
+        HopPredictor("hop-barrier", method)([crystal])[0]["hops"] for method in ("network", "short")
+    )
+    computed = [k for k, row in enumerate(joined) if row.get("barrier_fidelity") == "short"]
+    assert computed
+    key = "migration_barrier_eV"
+    for k in computed:
+        same = joined[k][key] == pytest.approx(alone[k][key], rel=1e-9)
+        assert (WEIGHS_NOTHING in (joined[k]["note"] or "")) == same
+    predictor = CrystalPredictor("hop-barrier", Conditions(n_draws=8))
+    (plain,) = predictor([crystal])
+    (row,) = Refiner("short", predictor, RefineSettings())([crystal])
+    key = "percolation_barrier_eV"
+    same = row[key] == pytest.approx(plain[key], rel=1e-6)
+    assert (WEIGHS_NOTHING in (row["refine_reason"] or "")) == same
+    assert same == (name == "LiFePO4-olivine")
 
 
 def test_a_relaxation_that_agrees_makes_no_crystal_less_certain() -> None:
