@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ionbridge.models.cells.cell_discrepancy import (
+    LATE,
     PARTS,
     PLACES,
     CellDiscrepancy,
@@ -348,6 +349,9 @@ def predict_rates(predictor: FittedPredictor, rates: Mapping[str, float]) -> lis
             )
         if rate > fastest:
             reasons.append(f"faster than any measured cell ({fastest:.2g}C)")
+        early = bool((volts[share < LATE * found.capacity] < basis.lower_V).any())
+        if early:
+            reasons.append("the curve falls below the cut-off before the capacity that is given")
         if predictor.seen:
             reasons.append("the discrepancy was learnt on faster curves of this cell, too")
         reasons += dict.fromkeys(predictor.notes)
@@ -360,7 +364,7 @@ def predict_rates(predictor: FittedPredictor, rates: Mapping[str, float]) -> lis
             energy_std_Wh=energy_std,
             mean_voltage_V=energy / capacity,
             mean_voltage_std_V=energy_std / capacity,
-            in_domain=found.supported and rate <= fastest,
+            in_domain=found.supported and rate <= fastest and not early,
             status="ok",
             reason="; ".join(reasons),
             curve=_from_rest(fit, found),

@@ -345,3 +345,14 @@ def test_a_discharge_below_the_cutoff_from_the_start_is_no_result(fit):
     (row,) = predict_rates(predictor, {"2": 2.0})
     assert row["status"] == "failed"
     assert "below the lower cut-off" in row["reason"]
+
+
+def test_a_curve_below_the_cutoff_before_its_end_is_out_of_the_domain(fit):
+    found = read_fit(fit)
+    predictor = FittedPredictor(found, CellDiscrepancy().fit([], []), resolved=False)
+    made = predictor.corrected(2.28, 298.15)
+    for off, early in ((0.0, False), (0.5, True)):
+        predictor.corrected = lambda *_, off=off: replace(made, voltage_V=made.voltage_V - off)
+        (row,) = predict_rates(predictor, {"1": 1.0})
+        assert ("falls below the cut-off before" in row["reason"]) is early
+        assert not (early and row["in_domain"])
