@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ionbridge.models.cells.cell_discrepancy import PARTS, RatedCurve
+from ionbridge.models.cells.single_particle import on_grid
 from ionbridge.structures.compiled import compiled
 
 Floats = NDArray[np.float64]
@@ -54,13 +55,6 @@ _POTENTIAL = open_circuit_V(np.linspace(0.0, 1.0, N_FILLINGS))
 
 
 @compiled
-def _potential(filling: float, table: Floats) -> float:
-    position = filling * (len(table) - 1)
-    k = min(int(position), len(table) - 2)
-    return float(table[k] + (table[k + 1] - table[k]) * (position - k))
-
-
-@compiled
 def _uptake(
     level: float,
     most: float,
@@ -81,7 +75,7 @@ def _uptake(
         for _ in range(N_HALVINGS):
             middle = 0.5 * (little + much)
             lag = (8.0 * gradient[g] + middle * diffusion_h / 3.0) / 35.0
-            if _potential(filling[g] + lag, table) - contact[g] * middle < level:
+            if on_grid(table, filling[g] + lag) - contact[g] * middle < level:
                 much = middle
             else:
                 little = middle

@@ -591,7 +591,7 @@ OF_CELL, OF_ELECTRODE = 8, 9
 
 
 @compiled
-def _on_grid(table: Floats, inside: float) -> float:
+def on_grid(table: Floats, inside: float) -> float:
     """Linear interpolation on the uniform grid of [0, 1]."""
     last = len(table) - 2
     position = inside * (last + 1)
@@ -643,12 +643,12 @@ def _closed_form(
                 x = mean[e, i, j] + rate * tau * more * _lag(number, lag_table)
                 x = min(max(x, -OVERSHOOT), 1.0 + OVERSHOOT)
                 surface[e, i, j] = x
-                exchange = _on_grid(log_exchange[e], min(max(x, EDGE), 1.0 - EDGE))
+                exchange = on_grid(log_exchange[e], min(max(x, EDGE), 1.0 - EDGE))
                 drive = packed[first + 3, i, at] * more
                 drive *= np.exp(-(exchange + packed[first + 4, i, at]))
                 lost[e, i, j] = 2.0 * thermal * np.arcsinh(0.5 * drive / np.sqrt(salt[e]))
                 turned[e] = (
-                    _on_grid(entropic[e], min(max(x, 0.0), 1.0)) if entropic.shape[1] else 0.0
+                    on_grid(entropic[e], min(max(x, 0.0), 1.0)) if entropic.shape[1] else 0.0
                 )
             settled[i, j] = part
             drop[i, j] = (
@@ -691,8 +691,8 @@ def _terminal(
         for j in range(m):
             x, y = negative[i, j], positive[i, j]
             x_in, y_in = min(max(x, 0.0), 1.0), min(max(y, 0.0), 1.0)
-            low = _on_grid(table[0], x_in) - SATURATED_SLOPE_V * (x - x_in)
-            high = _on_grid(table[1], y_in) - SATURATED_SLOPE_V * (y - y_in)
+            low = on_grid(table[0], x_in) - SATURATED_SLOPE_V * (x - x_in)
+            high = on_grid(table[1], y_in) - SATURATED_SLOPE_V * (y - y_in)
             found[i, j] = high - low - (lost_p[i, j] + lost_n[i, j] + drop[i, j])
     return found
 
@@ -764,8 +764,8 @@ def _uneven(
                 ratio = np.sinh(0.5 * overpotential[e, i, j] / thermal)
                 transfer = 2.0 * thermal * ratio / np.sqrt(1.0 + ratio**2)
                 x = min(max(surface[e, i, j], SLOPE_STEP), 1.0 - SLOPE_STEP)
-                ahead_V = _on_grid(potentials[e], x + SLOPE_STEP)
-                slope = abs(ahead_V - _on_grid(potentials[e], x - SLOPE_STEP)) / (2.0 * SLOPE_STEP)
+                ahead_V = on_grid(potentials[e], x + SLOPE_STEP)
+                slope = abs(ahead_V - on_grid(potentials[e], x - SLOPE_STEP)) / (2.0 * SLOPE_STEP)
                 fill = abs(packed[first, i, at])
                 # within a particle the surface runs ahead of the mean, in the same proportion
                 ahead = fill * tau * _lag(time[i, j] / tau, lag_table)
