@@ -88,12 +88,14 @@ class FailedRecord:
         reason: Why, in one line.
         formula: What it is, where that is known.
         read: What was read, where that contradicts the file: to look at, not to use.
+        file: Path, as given, of the file that holds it; empty for what came from none.
     """
 
     id: str
     reason: str
     formula: str = ""
     read: Crystal | None = None
+    file: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, eq=False)

@@ -161,19 +161,37 @@ def check_new_folder(folder: Path) -> None:
     check_output(folder / "card.yaml")
 
 
-def status(n_usable: int, rows: Iterable[Any]) -> int:
-    """Exit status of a table; where not one row is usable, one line says why."""
+def status(n_usable: int, rows: Iterable[Any], records: Iterable[Any] = ()) -> int:
+    """Exit status of a table; where not one row is usable, one line says why.
+
+    Args:
+        n_usable: Number of rows that are.
+        rows: All of them.
+        records: What was read of files, so that the line can name one that could not be.
+    """
     if n_usable:
         return USABLE
     reasons = Counter(row.get("reason") or "" for row in rows)
-    return none_usable(reasons.total(), reasons)
+    return none_usable(reasons.total(), reasons, records)
 
 
-def none_usable(n_rows: int, reasons: Counter[str]) -> int:
-    """Exit status of a table without one usable row; one line says why."""
-    why = f": {reasons.most_common(1)[0][0]}" if reasons else ""
+def none_usable(n_rows: int, reasons: Counter[str], records: Iterable[Any]) -> int:
+    """Exit status of a table without one usable row; one line says why (see `status`)."""
+    why = ""
+    if reasons:
+        reason = reasons.most_common(1)[0][0]
+        why = "".join(f": {text}" for text in (_unread_file(records, reason), reason) if text)
     say(f"ionbridge: not one usable row of {n_rows}{why}")
     return UNUSABLE
+
+
+def _unread_file(records: Iterable[Any], reason: str) -> str:
+    """The first file of which something could not be read for this reason; empty if none."""
+    from ionbridge.structures.plain_text import clean_text
+    from ionbridge.structures.records import FailedRecord
+
+    files = (r.file for r in records if isinstance(r, FailedRecord) and r.reason == reason)
+    return clean_text(next(files, ""))
 
 
 def counted(counts: Counter[str]) -> str:

@@ -66,7 +66,7 @@ def _run(args: argparse.Namespace) -> int:
             f"ionbridge: {seen} of {result['n']} labelled rows are of base systems that "
             f"{predictions.model} was trained on: their errors say little about new ones"
         )
-    return status(result["n_predicted"], predictions.rows)
+    return status(result["n_predicted"], predictions.rows, data.records)
 
 
 def _errors(result: Mapping[str, Any]) -> str:

@@ -45,13 +45,15 @@ def _run(args: argparse.Namespace) -> int:
     from ionbridge.screening.execution.shards import write_atomically
     from ionbridge.screening.prediction.inspection import COLUMNS, as_text, inspected
     from ionbridge.screening.table import csv_lines
+    from ionbridge.structures.io.reading import iter_records
 
     if args.out is not None:
         check_output(args.out, *args.files)
     try:
-        rows = inspected(args.files, args.max_file_MB)
+        records = list(iter_records(args.files, max_file_MB=args.max_file_MB))
     except (ValueError, OSError) as error:
         raise InputError(str(error)) from error
+    rows = [inspected(record) for record in records]
     counts = Counter(row["status"] for row in rows)
     if args.out is None:
         print(as_text(rows))
@@ -59,4 +61,4 @@ def _run(args: argparse.Namespace) -> int:
     else:
         write_atomically(args.out, csv_lines(rows, COLUMNS))
         say(f"wrote {args.out} ({counted(counts)})")
-    return status(counts["ok"], rows)
+    return status(counts["ok"], rows, records)

@@ -42,4 +42,4 @@ def _run(args: argparse.Namespace) -> int:
     write_json_lines(args.out, labels)
     counts = Counter(label["status"] for label in labels)
     say(f"wrote {args.out} ({counted(counts)})")
-    return status(counts["ok"], labels)
+    return status(counts["ok"], labels, records)

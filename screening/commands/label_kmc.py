@@ -136,7 +136,7 @@ def _run(args: argparse.Namespace) -> int:
     counts = Counter(label["status"] for label in labels)
     found = ", ".join(filter(None, (counted(counts), refused(counts["refused"]))))
     say(f"wrote {args.out} ({found})")
-    return status(counts["ok"] + counts["refused"], labels)
+    return status(counts["ok"] + counts["refused"], labels, records)
 
 
 def _summary(run: Any) -> str:

@@ -260,7 +260,7 @@ def _simulate(args: argparse.Namespace) -> int:
     counts = Counter(label["status"] for label in labels)
     found = ", ".join(filter(None, (counted(counts), refused(counts["refused"]))))
     say(f"wrote {args.out} ({found})")
-    return status(counts["ok"] + counts["refused"], labels)
+    return status(counts["ok"] + counts["refused"], labels, records)
 
 
 def _check_outputs(args: argparse.Namespace, inputs: Sequence[Path]) -> None:

@@ -109,4 +109,4 @@ def _run(args: argparse.Namespace) -> int:
         rows = label_neb(tasks, labeller, args.out, executor, lambda row: bar.update())
     counts = Counter(row["status"] for row in rows)
     say(f"wrote {args.out} ({counted(counts)})")
-    return status(counts["ok"], rows)
+    return status(counts["ok"], rows, records)

@@ -65,8 +65,9 @@ def _run(args: argparse.Namespace) -> int:
     check_output(args.out, *args.input, args.cifs, args.model)
     data = stream_input(args.input, args.cifs, args.max_file_MB)
     say(data.found)
+    known = known_by_number(data)
     columns, rows, _ = predicted(
-        known_by_number(data),
+        known,
         args.quantity,
         args.model,
         Conditions(temperature_K=args.temperature_K),
@@ -96,7 +97,7 @@ def _run(args: argparse.Namespace) -> int:
     if n_noted or (data.kind == "crystals" and counts["failed"]):
         how_many = f"{n_noted} rows have a note; " if n_noted else ""
         say(f"{how_many}ionbridge inspect FILE shows what was read of a file")
-    return USABLE if counts["ok"] else none_usable(counts.total(), reasons)
+    return USABLE if counts["ok"] else none_usable(counts.total(), reasons, known.records)
 
 
 def _say_answer(row: dict[str, Any]) -> None:

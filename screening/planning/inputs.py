@@ -227,7 +227,8 @@ def _records(name: str, path: Path) -> Given:
         else:
             failed.append({"id": record.id, "status": "failed", "reason": record.reason})
     if not tables:
-        raise InputError(f"--given {name}: not one usable record ({data.found})")
+        why = f"{failed[0]['id']}: {failed[0]['reason']}" if failed else data.found
+        raise InputError(f"--given {name}: not one usable record ({why})")
     _check_barriers(name, tables.get("hop_labels", ()))
     labelled = len(tables.get("hop_labels", ()))
     bounds = sum(barrier_label(row)[1] != "=" for row in tables.get("hop_labels", ()))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import spglib
@@ -15,7 +14,7 @@ from ionbridge.structures.bond_valence.bond_sums import bond_valences
 from ionbridge.structures.chemistry import composition
 from ionbridge.structures.crystals.geometry import check_geometry
 from ionbridge.structures.crystals.symmetry import SYMPREC_A, from_spglib, spglib_cell
-from ionbridge.structures.io.reading import InputRecord, iter_records
+from ionbridge.structures.io.reading import InputRecord
 from ionbridge.structures.records import Crystal, FailedRecord, UnusableStructureError
 
 COLUMNS = (
@@ -39,18 +38,10 @@ TIME_LIMIT_S = 20.0
 """For one crystal: thousands of atoms keep their row without what takes longer."""
 
 
-def inspected(paths: Sequence[Path], max_file_MB: float) -> list[Row]:
-    """One row a record of the files, in their order.
-
-    Raises:
-        ValueError: A path is missing, or a file of no known form.
-    """
-    return [_row(record) for record in iter_records(paths, max_file_MB=max_file_MB)]
-
-
-def _row(record: InputRecord) -> Row:
+def inspected(record: InputRecord) -> Row:
+    """The row of a record: what was read, or why nothing."""
     if isinstance(record, FailedRecord):
-        seen = {} if record.read is None else _row(replace(record.read, id=record.id))
+        seen = {} if record.read is None else inspected(replace(record.read, id=record.id))
         return {
             "formula": record.formula or None,
             **seen,

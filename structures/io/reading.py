@@ -139,10 +139,10 @@ def iter_records(
         name = clean_text(name)
         for record in _file_records(file, name, None if cifs is None else Path(cifs), max_file_MB):
             if isinstance(record, FailedRecord):
-                record = _one_line(record)
+                record = _one_line(replace(record, file=readable_name(file)))
             if record.id in seen:
                 formula = "" if isinstance(record, Hop) else record.formula
-                yield FailedRecord(record.id, "duplicate id", formula)
+                yield FailedRecord(record.id, "duplicate id", formula, file=readable_name(file))
                 continue
             seen.add(record.id)
             if working_ion and isinstance(record, Crystal) and record.working_ion is None:

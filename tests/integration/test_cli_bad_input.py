@@ -214,6 +214,35 @@ def test_a_campaign_that_cannot_run(
     assert message in one_line(capsys)
 
 
+@pytest.mark.parametrize("command", ["predict", "inspect", "label kmc", "label neb", "label bvse"])
+def test_a_cif_that_was_cut_off_is_named(command: str, tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "in").mkdir()
+    cut = tmp_path / "in" / "cut.cif"
+    cut.write_text(GOOD[:-12], encoding="utf-8")
+    (tmp_path / "other.cif").write_text(GOOD[:200], encoding="utf-8")
+    name = command.rpartition(" ")[2]
+    for k, given in enumerate(([cut], [cut.parent], [cut, tmp_path / "other.cif"])):
+        to = ["--out", str(tmp_path / f"{name}{k}.jsonl")]
+        assert main([*command.split(), *map(str, given), *to]) == 2
+        last = capsys.readouterr().err.splitlines()[-1]
+        assert f"not one usable row of {len(given)}: {cut}: line 10: " in last
+
+
+def test_molecular_dynamics_names_a_cif_that_was_cut_off(tmp_path: Path, capsys: Capture) -> None:
+    cut = tmp_path / "cut.cif"
+    cut.write_text(GOOD[:-12], encoding="utf-8")
+    calculator = ["--calculator", "ase.calculators.lj:LennardJones"]
+    out = ["--out", str(tmp_path / "md.json")]
+    assert main(["label", "md", str(cut), *calculator, *out, "--workers", "0"]) == 2
+    assert f"{cut}: line 10: " in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_plan_says_why_nothing_given_can_be_used(tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "cut.cif").write_text(GOOD[:-12], encoding="utf-8")
+    assert main(["plan", "--goal", "conductivity", "--given", str(tmp_path / "cut.cif")]) == 2
+    assert "line 10" in one_line(capsys)
+
+
 def test_no_row_is_usable(tmp_path: Path, tiny_model: Path, capsys: Capture) -> None:
     write_json_lines(tmp_path / "p.jsonl", [rocksalt("x", ion="Cs")])
     (tmp_path / "c.yaml").write_text(
