@@ -38,6 +38,7 @@ EXPECTED = {
     "too_short": "at least {min_length}",
     "greater_than": "more than {gt:g}",
     "greater_than_equal": "{ge:g} or more",
+    "less_than_equal": "{le:g} or less",
     "literal_error": "{expected}",
 }
 """Kind of error of pydantic -> what was expected, with what pydantic says of it."""

@@ -7,7 +7,6 @@ stderr says what); 1 an internal error, which is a bug.
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import sys
 import textwrap
@@ -204,8 +203,8 @@ def refused(n: int) -> str:
     return f"{n} refused" if n else ""
 
 
-def positive_numbers(option: str, text: str) -> tuple[float, ...]:
-    """Positive numbers, separated by commas.
+def numbers(option: str, text: str) -> tuple[float, ...]:
+    """Numbers, separated by commas.
 
     Raises:
         InputError: Something else.
@@ -213,12 +212,9 @@ def positive_numbers(option: str, text: str) -> tuple[float, ...]:
     from ionbridge.screening.errors import InputError
 
     try:
-        numbers = tuple(float(word) for word in text.split(","))
+        return tuple(float(word) for word in text.split(","))
     except ValueError as error:
         raise InputError(f"{option}: expected numbers such as 600,800, got {text!r}") from error
-    if not all(0 < number < math.inf for number in numbers):
-        raise InputError(f"{option}: expected positive numbers, got {text!r}")
-    return numbers
 
 
 def say(message: str) -> None:

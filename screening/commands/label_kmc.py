@@ -13,7 +13,7 @@ from ionbridge.screening.commands.command import (
     add_workers,
     check_output,
     counted,
-    positive_numbers,
+    numbers,
     refused,
     say,
     status,
@@ -97,7 +97,7 @@ def _run(args: argparse.Namespace) -> int:
         )
     executor = executor_from("local", args.workers)
     settings = KmcSettings(
-        temperatures_K=positive_numbers("--temperatures-K", args.temperatures_K),
+        temperatures_K=numbers("--temperatures-K", args.temperatures_K),
         model=args.model or DEFAULTS["migration_barrier"],
         vacancy_fraction=args.vacancy_fraction,
         dielectric_constant=args.dielectric_constant,

@@ -15,7 +15,7 @@ from ionbridge.screening.commands.command import (
     add_workers,
     check_output,
     counted,
-    positive_numbers,
+    numbers,
     refused,
     say,
     status,
@@ -123,6 +123,7 @@ def _analyse(args: argparse.Namespace) -> int:
     from ionbridge.screening.labelling.dynamics.diffusion_label import arrhenius_label
     from ionbridge.screening.labelling.dynamics.msd_plot import write_plot
     from ionbridge.screening.labelling.dynamics.trajectory_files import Form
+    from ionbridge.screening.temperatures import check_temperature
 
     for option in ("working_ion", "temperature_K"):
         if getattr(args, option) is None:
@@ -130,12 +131,14 @@ def _analyse(args: argparse.Namespace) -> int:
             raise InputError(f"{name} is missing: --trajectory needs it")
     if args.interval_fs is not None and not 0 < args.interval_fs < math.inf:
         raise InputError(f"--interval-fs: expected a positive number, got {args.interval_fs}")
-    temperatures = positive_numbers("--temperature-K", args.temperature_K)
+    temperatures = numbers("--temperature-K", args.temperature_K)
     if len(temperatures) != len(args.trajectory):
         raise InputError(
             f"--temperature-K: {len(temperatures)} temperature(s) for {len(args.trajectory)} "
             "trajectories; give one for each, 800,1000"
         )
+    for kelvin in temperatures:
+        check_temperature(kelvin)
     _check_outputs(args, args.trajectory)
     form = Form(_elements(args.elements), args.topology)
     labels = [
@@ -211,7 +214,7 @@ def _simulate(args: argparse.Namespace) -> int:
     if not 0 < args.timestep_fs <= 20:
         raise InputError(f"--timestep-fs: expected more than 0, at most 20, got {args.timestep_fs}")
     settings = MdSettings(
-        temperatures_K=positive_numbers("--temperatures-K", args.temperatures_K),
+        temperatures_K=numbers("--temperatures-K", args.temperatures_K),
         calculator=CalculatorChoice.parsed(args.calculator, args.calculator_arguments),
         dynamics=Dynamics(n_steps=args.steps, timestep_fs=args.timestep_fs, seed=args.seed),
         min_width_A=args.min_width_A,

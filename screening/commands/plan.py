@@ -111,7 +111,6 @@ def _run(args: argparse.Namespace) -> int:
     from ionbridge.screening.planning.planner import plan
 
     for name, value in (
-        ("--temperature-K", args.temperature_K),
         ("--c-rate", args.c_rate),
         ("--max-cost-min", args.max_cost_min),
         ("--max-labels", args.max_labels),
@@ -123,9 +122,9 @@ def _run(args: argparse.Namespace) -> int:
         raise InputError("--execute needs --out DIR: the folder for steps and results")
     if args.allow_labels and not args.execute:
         raise InputError("--allow-labels needs --execute: labels are computed, not only proposed")
-    givens = read_givens(args.given)
     asked = {n: v for n in ("temperature_K", "c_rate") if (v := getattr(args, n)) is not None}
     at = Conditions(**asked, seed=args.seed, stated=frozenset(asked))
+    givens = read_givens(args.given)
     made = plan(args.goal, givens, at=at, max_cost_s=60.0 * args.max_cost_min)
     if args.out is None:
         return _planned(args, made, givens, at)

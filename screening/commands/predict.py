@@ -53,15 +53,13 @@ def add(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from ionbridge.screening.errors import InputError
     from ionbridge.screening.execution.executors import executor_from
     from ionbridge.screening.execution.shards import write_atomically
     from ionbridge.screening.prediction.conduction import Conditions
     from ionbridge.screening.prediction.files import known_by_number, predicted, stream_input
     from ionbridge.screening.table import csv_lines
 
-    if not 0 < args.temperature_K < float("inf"):
-        raise InputError(f"--temperature-K: expected a positive number, got {args.temperature_K}")
+    at = Conditions(temperature_K=args.temperature_K)
     check_output(args.out, *args.input, args.cifs, args.model)
     data = stream_input(args.input, args.cifs, args.max_file_MB)
     say(data.found)
@@ -70,7 +68,7 @@ def _run(args: argparse.Namespace) -> int:
         known,
         args.quantity,
         args.model,
-        Conditions(temperature_K=args.temperature_K),
+        at,
         executor_from("local", args.workers),
         progress=sys.stderr.isatty(),
         potential=args.potential,

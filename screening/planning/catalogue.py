@@ -13,6 +13,7 @@ from typing import Any, Literal
 from ionbridge.models.prediction import HALF_WIDTH_90
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.table import Row
+from ionbridge.screening.temperatures import check_temperature
 from ionbridge.structures.configuration import nearest
 from ionbridge.structures.quantities import QUANTITIES, Quantity
 
@@ -31,12 +32,19 @@ class Conditions:
         c_rate: Of cells, relative to the nominal capacity of the base cell.
         seed: Of everything drawn.
         stated: Names of those that the user asked for; None: those that differ from the defaults.
+
+    Raises:
+        InputError: No solid has such a temperature.
     """
 
     temperature_K: float = 300.0
     c_rate: float = 1.0
     seed: int = 0
     stated: frozenset[str] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a temperature at which there is no solid."""
+        check_temperature(self.temperature_K)
 
     @property
     def asked(self) -> frozenset[str]:

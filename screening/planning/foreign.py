@@ -48,6 +48,7 @@ from ionbridge.screening.planning.inputs import plan_row_of_composition, read_gi
 from ionbridge.screening.planning.records import composition_of, failed, hop_of, usable
 from ionbridge.screening.planning.settings_files import ADAPTER, adapter_folders
 from ionbridge.screening.table import Row, given_table
+from ionbridge.screening.temperatures import check_temperature
 from ionbridge.structures.features.descriptors import (
     composition_descriptors,
     composition_feature_names,
@@ -496,8 +497,10 @@ def validate(name: str, rows: Path, work: Path, temperature_K: float = 300.0) ->
         ``n``, ``mae``, ``rmse``, ``bias`` in the unit of the quantity, and checksums.
 
     Raises:
-        InputError: Unknown name, too few rows, or the model cannot be used.
+        InputError: Unknown name, no temperature of a solid, too few rows, or the model cannot be
+            used.
     """
+    check_temperature(temperature_K)
     known = {read_adapter(folder).name: folder for folder in adapter_folders()}
     if name not in known:
         raise InputError(f"no adapter '{name}'; known: {', '.join(known) or 'none'}")

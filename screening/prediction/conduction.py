@@ -23,6 +23,7 @@ from ionbridge.models.barriers.hop_model import HopEnergies
 from ionbridge.screening.prediction.estimate import estimated_rows
 from ionbridge.screening.prediction.sampling import N_DRAWS, draws
 from ionbridge.screening.table import Row
+from ionbridge.screening.temperatures import check_temperature
 from ionbridge.structures.hops.migration_graph import MigrationGraph
 from ionbridge.structures.records import UnusableStructureError
 from ionbridge.structures.ties import TIE_EV, ranks
@@ -51,6 +52,9 @@ class Conditions:
         n_draws: Number of samples, at least; see
             :func:`ionbridge.screening.prediction.sampling.draws`.
         seed: Seed of the samples, the same ones for every crystal.
+
+    Raises:
+        InputError: No solid has such a temperature.
     """
 
     temperature_K: float = 300.0
@@ -58,6 +62,10 @@ class Conditions:
     dimensionality_margin_eV: float = 0.10
     n_draws: int = N_DRAWS
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse a temperature at which there is no solid."""
+        check_temperature(self.temperature_K)
 
 
 def site_energies(graph: MigrationGraph, energies: HopEnergies) -> NDArray[np.float64]:

@@ -202,6 +202,10 @@ def test_a_damaged_model_folder(
             "name: a\ncandidates: {references: true}\nobjectives: [{column: log10_D}]\n",
             "no numeric column 'log10_D'",
         ),
+        (
+            "name: a\ncandidates: {references: true}\ntemperature_K: 1.0e+6\n",
+            "temperature_K: expected 4500 or less",
+        ),
     ],
 )
 def test_a_campaign_that_cannot_run(
@@ -235,6 +239,37 @@ def test_molecular_dynamics_names_a_cif_that_was_cut_off(tmp_path: Path, capsys:
     out = ["--out", str(tmp_path / "md.json")]
     assert main(["label", "md", str(cut), *calculator, *out, "--workers", "0"]) == 2
     assert f"{cut}: line 10: " in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("kelvin", ["1e6", "4501", "0", "-300", "nan"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "predict in.cif --temperature-K={} --out out",
+        "plan --goal conductivity --given in.cif --temperature-K={}",
+        "label kmc in.cif --temperatures-K=300,{} --out out",
+        "label md in.cif --temperatures-K=300,{} --out out",
+        "label md --trajectory in.traj --working-ion Li --temperature-K={} --out out",
+        "models validate mine --rows in.csv --temperature-K={}",
+    ],
+)
+def test_a_temperature_that_no_solid_has(
+    command: str, kelvin: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in.cif").write_text(GOOD, encoding="utf-8")
+    assert main(command.format(kelvin).split()) == 2
+    said = one_line(capsys)
+    assert "a temperature lies above 0 K and is 4500 K at most" in said
+    assert f"{float(kelvin):g} K" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_molecular_dynamics_twice_at_one_temperature(tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "in.cif").write_text(GOOD, encoding="utf-8")
+    given = ["label", "md", str(tmp_path / "in.cif"), "--out", str(tmp_path / "md.json")]
+    assert main([*given, "--temperatures-K", "800,900,800"]) == 2
+    assert "800 K stands there twice" in one_line(capsys)
 
 
 def test_a_plan_says_why_nothing_given_can_be_used(tmp_path: Path, capsys: Capture) -> None:

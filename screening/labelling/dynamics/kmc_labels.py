@@ -41,6 +41,7 @@ from ionbridge.screening.prediction.conduction import (
     site_energies,
 )
 from ionbridge.screening.prediction.crystals import hops_and_energies
+from ionbridge.screening.temperatures import check_temperatures
 from ionbridge.structures.hops.carriers import FULL
 from ionbridge.structures.hops.hops import EXCLUSION_A, MIN_OCCUPANCY
 from ionbridge.structures.hops.migration_graph import MigrationGraph
@@ -78,8 +79,6 @@ REFINED_K = 298.15
 """Temperature at which occupancies are taken to have been refined."""
 MIN_CARRIERS = 10
 """Ions, and vacancies, in the cell that is simulated."""
-HOTTEST_K = 4500.0
-"""No solid is known to stand more: carbides and nitrides of hafnium and tantalum melt below."""
 UNUSED_SHARE = "the stated vacancy fraction is not used: the crystal has empty sites of its own"
 MOVED_SIGMAS = 3.0
 """A correlation factor that is not by so many standard errors above zero shows no diffusion."""
@@ -128,14 +127,7 @@ class KmcSettings:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be simulated."""
-        for k, kelvin in enumerate(self.temperatures_K):
-            if not 0 < kelvin <= HOTTEST_K:
-                raise InputError(
-                    f"a temperature lies above 0 K and is {HOTTEST_K:g} K at most, where no solid "
-                    f"is left, not {kelvin:g} K"
-                )
-            if kelvin in self.temperatures_K[:k]:
-                raise InputError(f"the temperature {kelvin:g} K stands there twice")
+        check_temperatures(self.temperatures_K)
         if self.vacancy_fraction is not None and not 1e-3 <= self.vacancy_fraction <= 0.999:
             raise InputError(
                 "the vacancy fraction is a share of the ions, from 0.001 to 0.999, not "

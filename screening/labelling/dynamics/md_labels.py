@@ -25,6 +25,7 @@ from ionbridge.screening.labelling.dynamics.md import (
     sums_file,
 )
 from ionbridge.screening.labelling.dynamics.trajectory import read_trajectory
+from ionbridge.screening.temperatures import check_temperatures
 from ionbridge.structures.chemistry.composition import working_ion
 from ionbridge.structures.chemistry.ordering import Ordered
 from ionbridge.structures.io.reading import crystal_to_json
@@ -38,11 +39,15 @@ class MdSettings:
     """What is simulated, and how it is analysed.
 
     Attributes:
-        temperatures_K: Temperatures in K, in the order in which they are run.
+        temperatures_K: Temperatures in K, each once, up to HOTTEST_K, in the order in which they
+            are run.
         calculator: Forces.
         dynamics: Steps, time step and thermostat.
         min_width_A: Least distance of an atom from its periodic copies, angstrom.
         skip_ps: Left out of the analysis at the start of a run, for equilibration.
+
+    Raises:
+        InputError: No solid has such a temperature, or one stands there twice.
     """
 
     temperatures_K: tuple[float, ...]
@@ -50,6 +55,10 @@ class MdSettings:
     dynamics: Dynamics = field(default_factory=Dynamics)
     min_width_A: float = 8.0
     skip_ps: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse temperatures that cannot be simulated."""
+        check_temperatures(self.temperatures_K)
 
 
 @dataclass(frozen=True, eq=False)
