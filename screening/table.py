@@ -112,7 +112,8 @@ COLUMN_MEANINGS = {
     "reason": "why it is not `ok`, or out of the domain",
     "why": "why a top row ranks there",
     "model": "the model of barriers",
-    "barrier_fidelity": "how the deciding barriers were computed: `network`, or a potential",
+    "barrier_fidelity": "what the deciding barriers are made of: `network`, also where a "
+    "relaxation weighs nothing beside it, or it and a potential",
     "barrier_error_eV": "validated error of that fidelity",
     "refine_reason": "why a row was not refined, or what is doubtful of it",
     "note": "what a reader chose or left out",

@@ -159,6 +159,7 @@ class Refiner:
         before, after = (x.central_barrier_eV[deciding] for x in (alone, combined))
         if is_read_by(network, worst) and np.allclose(after, before, rtol=1e-9, atol=0.0):
             notes.append(WEIGHS_NOTHING)
+            worst = METHODS[0]
         return crystal_row(
             crystal,
             status="ok",
@@ -260,9 +261,11 @@ def refine(
 
 
 def better(row: Row, refined: Row) -> Row:
-    """The refined row where there is a result, else the row as it was with the reason."""
+    """The refined row where there is a result, else the row as it was with the reason.
+
+    A refined row of the network alone stands: a method was computed and weighs nothing beside it.
+    """
     if refined["status"] != "ok":
         return {**row, "refine_reason": refined["reason"]}
-    if METHODS.index(refined["barrier_fidelity"]) < METHODS.index(row["barrier_fidelity"]):
-        return row
-    return refined
+    surest, before = (METHODS.index(one["barrier_fidelity"]) for one in (refined, row))
+    return row if 0 < surest < before else refined

@@ -16,6 +16,7 @@ from ionbridge.screening.campaign.refine_settings import RefineSettings
 from ionbridge.screening.labelling.bands.checked_calculator import BrokenCalculationError
 from ionbridge.screening.labelling.bands.potential_profile import with_potential_profile
 from ionbridge.screening.prediction.fidelity import (
+    METHODS,
     WEIGHS_NOTHING,
     HopBarrier,
     Method,
@@ -48,7 +49,8 @@ POTENTIAL_COLUMNS = (
     "potential_barrier_backward_eV",
     "potential_calls",
 )
-"""With a potential: which method stands beside the model, what it says alone, and what it took."""
+"""With a potential: what the barrier is made of (`network` where the method weighs nothing beside
+the model), what the method says alone, and what it took."""
 BOTH_WAYS = ("migration_barrier_eV", "migration_barrier_backward_eV")
 TARGET = LogShift()
 SIGMAS_90 = float(ndtri(0.95))
@@ -104,11 +106,12 @@ class HopPredictor:
             note = f"{self.method}: {why}; the model alone"
             return {**row, "barrier_fidelity": "network", "note": _both(row.get("note"), note)}
         model = any_model(self.model)
-        unweighed = None
+        fidelity, unweighed = found.method, None
         if is_read_by(model, found.method):
             (together,) = self._rows([with_relaxation(hop, found)])
             same = all(np.isclose(together[c], row[c], rtol=1e-9) for c in BOTH_WAYS)
-            unweighed = WEIGHS_NOTHING if same and found.n_calls else None
+            if same and found.n_calls:
+                fidelity, unweighed = METHODS[0], WEIGHS_NOTHING
         else:
             together = _on_a_line(row, found)
         note = found.note and f"{found.method}: {found.note}"
@@ -116,7 +119,7 @@ class HopPredictor:
             **row,
             **together,
             "note": _both(row.get("note"), note, unweighed),
-            "barrier_fidelity": found.method,
+            "barrier_fidelity": fidelity,
             "potential_barrier_eV": round(found.forward_eV, 4),
             "potential_barrier_backward_eV": round(found.backward_eV, 4),
             "potential_calls": found.n_calls,
