@@ -81,11 +81,8 @@ def _run(args: argparse.Namespace) -> int:
     from ionbridge.screening.errors import InputError
     from ionbridge.screening.execution.executor import LocalProcesses
     from ionbridge.screening.execution.executors import executor_from
-    from ionbridge.screening.labelling.dynamics.kmc_labels import (
-        UNUSED_SHARE,
-        KmcSettings,
-        kmc_labels,
-    )
+    from ionbridge.screening.labelling.dynamics.kmc_gas import UNUSED_SHARE
+    from ionbridge.screening.labelling.dynamics.kmc_labels import KmcSettings, kmc_labels
     from ionbridge.screening.prediction.crystals import loaded_model
     from ionbridge.screening.prediction.files import read_input
     from ionbridge.structures.records import WORKING_IONS, Crystal, FailedRecord

@@ -203,8 +203,9 @@ def _simulate(args: argparse.Namespace) -> int:
     from ionbridge.screening.execution.executors import executor_from
     from ionbridge.screening.execution.shards import write_json
     from ionbridge.screening.labelling.bands.calculators import CalculatorChoice
+    from ionbridge.screening.labelling.dynamics.label_file import as_document
     from ionbridge.screening.labelling.dynamics.md import Dynamics
-    from ionbridge.screening.labelling.dynamics.md_labels import MdSettings, as_document, md_labels
+    from ionbridge.screening.labelling.dynamics.md_labels import MdSettings, md_labels
     from ionbridge.screening.labelling.dynamics.msd_plot import write_plot
     from ionbridge.screening.prediction.files import read_input
     from ionbridge.structures.records import Crystal, FailedRecord

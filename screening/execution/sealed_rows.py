@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from ionbridge.screening.errors import InputError
 from ionbridge.screening.table import Row
 
 SEAL = "row_sha256"
@@ -44,3 +45,22 @@ def sealed_rows(lines: Iterable[str]) -> Iterator[tuple[int, Row | str]]:
             yield number, "its checksum differs"
         else:
             yield number, row
+
+
+def check_same(what: str, made: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Refuse to go on with what was made otherwise.
+
+    Args:
+        what: The file, and what of it: ``labels.json: its labels were``.
+        made: Settings that it was made with.
+        wanted: Those of this run.
+
+    Raises:
+        InputError: One of those wanted is another.
+    """
+    for key, value in wanted.items():
+        if made.get(key) != value:
+            raise InputError(
+                f"{what} made with {key} {made.get(key)!r}, not {value!r}; give another --out, or "
+                "the same settings to go on"
+            )

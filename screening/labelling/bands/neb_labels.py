@@ -22,7 +22,13 @@ from pymatgen.core import Composition
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.execution.executor import Executor
 from ionbridge.screening.execution.folder_lock import locked_file
-from ionbridge.screening.execution.sealed_rows import SEAL, checksum, sealed, sealed_rows
+from ionbridge.screening.execution.sealed_rows import (
+    SEAL,
+    check_same,
+    checksum,
+    sealed,
+    sealed_rows,
+)
 from ionbridge.screening.labelling.bands.calculators import CalculatorChoice
 from ionbridge.screening.labelling.bands.checked_calculator import BrokenCalculationError
 from ionbridge.screening.labelling.bands.hop_cell import (
@@ -306,13 +312,7 @@ def finished_rows(out: Path, labeller: NebLabeller, made_of: Mapping[str, str]) 
             )
     wanted = _flat(json.loads(json.dumps(labeller.provenance)))
     for row in rows:
-        made = _flat(row)
-        for key, value in wanted.items():
-            if made.get(key, value) != value:
-                raise InputError(
-                    f"{out}: its rows were made with {key} {made[key]!r}, not {value!r}; give "
-                    "another --out, or the same settings to go on"
-                )
+        check_same(f"{out}: its rows were", {**wanted, **_flat(row)}, wanted)
     return {str(row["id"]): row for row in rows}
 
 

@@ -9,11 +9,9 @@ number no crystal states: a label needs it given. What is simulated and measured
 
 from __future__ import annotations
 
-import json
 import math
-import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,14 +23,13 @@ from ionbridge.models.checkpoint import model_checksum
 from ionbridge.models.library import DEFAULTS, find
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.execution.executor import Executor
-from ionbridge.screening.execution.folder_lock import locked_file
-from ionbridge.screening.execution.sealed_rows import checksum, sealed
-from ionbridge.screening.execution.shards import write_json
 from ionbridge.screening.labelling.dynamics.diffusion_label import (
     SIGMAS,
     Label,
     arrhenius_label,
 )
+from ionbridge.screening.labelling.dynamics.kmc_gas import gas_of_crystal, repulsion
+from ionbridge.screening.labelling.dynamics.label_file import growing_labels
 from ionbridge.screening.prediction.conduction import (
     Conditions,
     hop_network_row,
@@ -42,10 +39,6 @@ from ionbridge.screening.prediction.conduction import (
 )
 from ionbridge.screening.prediction.crystals import hops_and_energies
 from ionbridge.screening.temperatures import check_temperatures
-from ionbridge.structures.hops.carriers import FULL
-from ionbridge.structures.hops.hops import EXCLUSION_A, MIN_OCCUPANCY
-from ionbridge.structures.hops.migration_graph import MigrationGraph
-from ionbridge.structures.io.reading import crystal_to_json
 from ionbridge.structures.records import (
     CHARGE_NUMBER,
     Crystal,
@@ -65,21 +58,11 @@ from ionbridge.structures.transport.kinetic_monte_carlo import (
     transport,
     without_rattling,
 )
-from ionbridge.structures.transport.lattice_gas import (
-    COULOMB_REACH_A,
-    MIN_SITES,
-    LatticeGas,
-    enlarged,
-    fitted_to_occupancies,
-    lattice_gas,
-)
+from ionbridge.structures.transport.lattice_gas import MIN_SITES, enlarged
 
 METHOD = "kmc"
-REFINED_K = 298.15
-"""Temperature at which occupancies are taken to have been refined."""
 MIN_CARRIERS = 10
 """Ions, and vacancies, in the cell that is simulated."""
-UNUSED_SHARE = "the stated vacancy fraction is not used: the crystal has empty sites of its own"
 MOVED_SIGMAS = 3.0
 """A correlation factor that is not by so many standard errors above zero shows no diffusion."""
 UNSEEN_JUMPS = 3.0
@@ -199,8 +182,13 @@ def simulated(crystal: Crystal, settings: KmcSettings) -> Label:
     at = Conditions(settings.temperatures_K[0], settings.attempt_frequency_THz)
     row = hop_network_row(graph, energies, at)
     kra = energies.central_kra_eV
-    gas, carriers, of_sites = _gas(
-        graph, site_energies(graph, energies).mean(axis=0), kra, settings
+    gas, carriers, of_sites = gas_of_crystal(
+        graph,
+        site_energies(graph, energies).mean(axis=0),
+        kra,
+        settings.vacancy_fraction,
+        settings.dielectric_constant,
+        settings.seed,
     )
     barrier = percolation_barriers(carrier_network(graph, gas.site_energy_eV, kra))[0]
     sites = np.broadcast_to(gas.site_energy_eV, (len(energies.kra_eV), gas.n_sites))
@@ -237,7 +225,7 @@ def simulated(crystal: Crystal, settings: KmcSettings) -> Label:
         "method": METHOD,
         "carriers": carriers,
         "site_energies": of_sites,
-        "repulsion": _repulsion(settings),
+        "repulsion": repulsion(settings.dielectric_constant),
         "percolation_barrier_eV": float(barrier),
         "percolation_barrier_std_eV": spread,
         "in_domain": row["in_domain"],
@@ -249,58 +237,6 @@ def simulated(crystal: Crystal, settings: KmcSettings) -> Label:
         "status": "ok" if quoted else "refused",
         "reason": "" if quoted else runs[0]["reason"],
     }
-
-
-def _gas(
-    graph: MigrationGraph, site_energy_eV: Floats, kra_eV: Floats, settings: KmcSettings
-) -> tuple[LatticeGas, str, str]:
-    """The ions of a cell, where their number comes from, and where their energies do."""
-    gas = lattice_gas(
-        graph, site_energy_eV, kra_eV, dielectric_constant=settings.dielectric_constant
-    )
-    own = graph.site_occupancy > MIN_OCCUPANCY
-    ion, n_own = graph.working_ion, int(own.sum())
-    if not n_own:
-        raise UnusableStructureError(
-            f"{graph.crystal.id}: holds no {ion}; give the crystal with its ions"
-        )
-    taken = np.zeros(graph.n_sites) if gas.taken is None else gas.taken
-    if (graph.site_occupancy + taken)[own].min() >= FULL:
-        share = settings.vacancy_fraction
-        if share is None:
-            raise UnusableStructureError(
-                f"{graph.crystal.id}: all sites of {ion} are full, and no crystal states how many "
-                "vacancies or other carriers it really has; say how many of its ions are missing "
-                "(--vacancy-fraction 0.01)"
-            )
-        gas = replace(gas, n_ions=gas.n_ions * (1.0 - share))
-        return (
-            gas,
-            f"{share:g} of the {ion} ions taken out of full sites, as stated",
-            "of the model of hops",
-        )
-    carriers = f"as refined: {graph.n_ions:.4g} {ion} on {graph.n_sites} sites of the cell"
-    if taken.any():
-        carriers += f", {taken.sum():.4g} of them held at random by atoms that do not move"
-    if settings.vacancy_fraction is not None:
-        carriers += f"; {UNUSED_SHARE}"
-    if len(np.unique(graph.site_orbit)) == 1:
-        return gas, carriers, "all sites are equal by symmetry"
-    gas = fitted_to_occupancies(
-        gas, graph.site_orbit, graph.site_occupancy, REFINED_K, settings.seed
-    )
-    return gas, carriers, f"fitted to the refined occupancies at {REFINED_K:g} K"
-
-
-def _repulsion(settings: KmcSettings) -> str:
-    """What keeps ions apart, in words."""
-    near = f"sites closer than {EXCLUSION_A:g} angstrom are never filled at once"
-    if settings.dielectric_constant is None:
-        return f"{near}; no repulsion beyond that"
-    return (
-        f"{near}; beyond that as charges in a medium of dielectric constant "
-        f"{settings.dielectric_constant:g}, up to {COULOMB_REACH_A:g} angstrom"
-    )
 
 
 def run_label(
@@ -426,74 +362,6 @@ def kmc_labels(
         InputError: The file holds something else, or labels made with other settings, or another
             process works on it.
     """
-    with locked_file(out):
-        decides = {**asdict(settings), "model_sha256": model_checksum(find(settings.model))}
-        decides = json.loads(json.dumps(decides))
-        made_of = [_claim(record, decides) for record in records]
-        kept = _kept(out, decides)
-        labels = [
-            kept.get(claim["input_sha256"], failed_label(record, _reason(record)))
-            for record, claim in zip(records, made_of, strict=True)
-        ]
-        missing = {
-            k: [record]
-            for k, record in enumerate(records)
-            if isinstance(record, Crystal) and made_of[k]["input_sha256"] not in kept
-        }
-        yield labels
-        for k, (label,) in executor.map_shards(
-            KmcLabeller(settings), missing.items(), failed_label
-        ):
-            labels[k] = sealed({**label, **made_of[k]})
-            write_json(out, {"labels": labels})
-            yield labels
-        write_json(out, {"labels": labels})
-
-
-def _reason(record: Crystal | FailedRecord) -> str:
-    return record.reason if isinstance(record, FailedRecord) else "not run"
-
-
-def _claim(record: Crystal | FailedRecord, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What decides a label."""
-    content = crystal_to_json(record) if isinstance(record, Crystal) else record.reason
-    return {
-        "settings": settings,
-        "input_sha256": checksum(json.loads(json.dumps([record.id, content], default=str))),
-    }
-
-
-def _kept(out: Path, settings: Mapping[str, Any]) -> dict[str, Label]:
-    """Labels of an earlier run by their input; on stderr which are made again.
-
-    Raises:
-        InputError: The file holds no labels of this kind, or such made with other settings.
-    """
-    if not out.exists():
-        return {}
-    another = "; give another --out"
-    try:
-        labels = json.loads(out.read_text(encoding="utf-8"))["labels"]
-        given = [dict(label) for label in labels if label["method"] == METHOD]
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise InputError(f"{out}: no labels of `label kmc` to go on with{another}") from error
-    if len(given) != len(labels):
-        raise InputError(f"{out}: holds labels of another method{another}")
-    kept = {}
-    for label in given:
-        if "row_sha256" not in label:
-            continue  # a record that could not be read, or one whose turn had not come
-        if sealed(label) != label:
-            print(
-                f"ionbridge: {out}: {label.get('id')}: its checksum differs; made again",
-                file=sys.stderr,
-            )
-            continue
-        for key, value in settings.items():
-            if label["settings"].get(key) != value:
-                raise InputError(
-                    f"{out}: its labels were made with {key} {label['settings'].get(key)!r}, not "
-                    f"{value!r}{another}, or the same settings to go on"
-                )
-        kept[str(label["input_sha256"])] = label
-    return kept
+    decides = {**asdict(settings), "model_sha256": model_checksum(find(settings.model))}
+    work = KmcLabeller(settings)
+    yield from growing_labels(records, work, failed_label, METHOD, decides, out, executor)

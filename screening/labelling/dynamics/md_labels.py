@@ -13,6 +13,7 @@ from typing import Any
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.execution.executor import Executor
 from ionbridge.screening.execution.folder_lock import locked_folder
+from ionbridge.screening.execution.sealed_rows import check_same
 from ionbridge.screening.execution.shards import write_json
 from ionbridge.screening.labelling.bands.calculators import CalculatorChoice
 from ionbridge.screening.labelling.dynamics.diffusion_label import Label, arrhenius_label, motion
@@ -270,11 +271,7 @@ def _check_claim(task: MdTask, settings: MdSettings) -> None:
         before = dict(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise InputError(f"{file}: cannot be read ({type(error).__name__}){again}") from error
-    changed = [key for key in claim if before.get(key) != claim[key]]
-    if changed:
-        raise InputError(
-            f"{path}: cannot go on with this run, changed since: {', '.join(changed)}{again}"
-        )
+    check_same(f"{path}: this run was", before, claim)
 
 
 def _file_name(id: str) -> str:
@@ -283,8 +280,3 @@ def _file_name(id: str) -> str:
     if plain == id:
         return plain
     return f"{plain}-{hashlib.sha256(id.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
-
-
-def as_document(labels: Sequence[Label]) -> dict[str, Any]:
-    """What goes into the file."""
-    return {"labels": list(labels)}

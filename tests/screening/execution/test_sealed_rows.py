@@ -5,7 +5,8 @@ import random
 
 import pytest
 
-from ionbridge.screening.execution.sealed_rows import SEAL, sealed, sealed_rows
+from ionbridge.screening.errors import InputError
+from ionbridge.screening.execution.sealed_rows import SEAL, check_same, sealed, sealed_rows
 
 ROW = {"id": "Ω\u2028", "value": 0.1 + 0.2, "none": None, "deep": {"b": [1, 2.0], "a": True}}
 
@@ -45,3 +46,10 @@ def test_what_does_not_hold_says_why(line: str, why: str) -> None:
     ((number, found),) = sealed_rows([line])
     assert number == 1
     assert why in found
+
+
+@pytest.mark.parametrize("made", [{"seed": 0, "steps": 5}, {"steps": 5}])
+def test_what_was_made_otherwise_is_not_gone_on_with(made: dict[str, int]) -> None:
+    check_same("a.json: its rows were", {"seed": 3, "more": 1}, {"seed": 3})
+    with pytest.raises(InputError, match=r"a\.json: its rows were made with seed (0|None), not 3"):
+        check_same("a.json: its rows were", made, {"steps": 5, "seed": 3})
