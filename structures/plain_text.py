@@ -58,3 +58,8 @@ def one_line(text: str, longest: int) -> str:
         c if c.isprintable() else " " for c in " ".join(_SEQUENCES.sub("", text).split())
     )
     return line if len(line) <= longest else line[: longest - 3] + "..."
+
+
+def number_of(n: int, noun: str) -> str:
+    """``1 run``, ``2 runs``, of nouns that take an s."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

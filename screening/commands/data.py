@@ -174,6 +174,7 @@ def _data_export(args: argparse.Namespace) -> int:
         starter_neb_hops,
     )
     from ionbridge.structures.io.reading import write_json_lines
+    from ionbridge.structures.plain_text import number_of
 
     check_output(args.out)
     read: dict[str, Callable[[], Sequence[Any]]] = dict(
@@ -181,13 +182,14 @@ def _data_export(args: argparse.Namespace) -> int:
     )
     records = read[args.name]()
     write_json_lines(args.out, records)
-    say(f"wrote {args.out} ({len(records)} records)")
+    say(f"wrote {args.out} ({number_of(len(records), 'record')})")
     return USABLE
 
 
 def _data_convert(args: argparse.Namespace) -> int:
     from ionbridge.screening.errors import InputError
     from ionbridge.structures.io.reading import write_json_lines
+    from ionbridge.structures.plain_text import number_of
     from ionbridge.structures.records import Crystal, Hop
 
     source = _source(args.name)
@@ -206,7 +208,7 @@ def _data_convert(args: argparse.Namespace) -> int:
         )
     write_json_lines(args.out, loaded.records)
     dropped = ", ".join(f"{n} {reason}" for reason, n in loaded.dropped.items()) or "none"
-    say(f"wrote {args.out} ({len(loaded)} records; left out: {dropped})")
+    say(f"wrote {args.out} ({number_of(len(loaded), 'record')}; left out: {dropped})")
     return USABLE
 
 

@@ -38,6 +38,7 @@ def _run(args: argparse.Namespace) -> int:
     from ionbridge.screening.prediction.conduction import Conditions
     from ionbridge.screening.prediction.evaluation import evaluate
     from ionbridge.screening.prediction.files import predict, read_input
+    from ionbridge.structures.plain_text import number_of
 
     check_output(args.out, *args.input, args.cifs, args.model)
     data = read_input(args.input, args.cifs, args.max_file_MB)
@@ -58,7 +59,7 @@ def _run(args: argparse.Namespace) -> int:
     if result["n_bounds"]:
         kept = result["bounds_kept"]
         share = "none of them predicted" if kept is None else f"{100 * kept:.0f} % of them kept"
-        say(f"{result['n_bounds']} labels are bounds, scored apart: {share}")
+        say(f"{number_of(result['n_bounds'], 'bound')} among the labels, scored apart: {share}")
     for name, why in result["baselines_missing"].items():
         say(f"no baseline {name}: {why}")
     if seen := result["n_in_training_set"]:

@@ -208,6 +208,7 @@ def _simulate(args: argparse.Namespace) -> int:
     from ionbridge.screening.labelling.dynamics.md_labels import MdSettings, md_labels
     from ionbridge.screening.labelling.dynamics.msd_plot import write_plot
     from ionbridge.screening.prediction.files import read_input
+    from ionbridge.structures.plain_text import number_of
     from ionbridge.structures.records import Crystal, FailedRecord
 
     if args.steps < 1:
@@ -246,8 +247,9 @@ def _simulate(args: argparse.Namespace) -> int:
         executor = LocalProcesses(
             executor.n_workers, preload=("ionbridge.screening.labelling.dynamics.md_labels",)
         )
-    n_runs = len(records) * len(settings.temperatures_K)
-    say(f"{n_runs} runs of {args.steps} steps; trajectories grow in {folder}")
+    n_runs = sum(isinstance(r, Crystal) for r in records) * len(settings.temperatures_K)
+    length = number_of(args.steps, "step")
+    say(f"{number_of(n_runs, 'run')} of {length}; trajectories grow in {folder}")
     labels: list[Any] = []
     with tqdm(total=n_runs, unit=" runs", disable=not sys.stderr.isatty()) as bar:
         for labels in md_labels(records, settings, folder, executor):

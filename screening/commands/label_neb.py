@@ -79,6 +79,7 @@ def _run(args: argparse.Namespace) -> int:
     from ionbridge.screening.labelling.bands.neb import NebSettings
     from ionbridge.screening.labelling.bands.neb_labels import NebLabeller, label_neb, neb_tasks
     from ionbridge.screening.prediction.files import read_input
+    from ionbridge.structures.plain_text import number_of
     from ionbridge.structures.records import Crystal, FailedRecord, Hop
 
     settings = NebSettings(
@@ -104,7 +105,7 @@ def _run(args: argparse.Namespace) -> int:
         executor = LocalProcesses(
             executor.n_workers, preload=("ionbridge.screening.labelling.bands.neb_labels",)
         )
-    say(f"{len(tasks)} hops")
+    say(number_of(sum(not isinstance(task, FailedRecord) for task in tasks), "hop"))
     with tqdm(total=len(tasks), unit=" hops", disable=not sys.stderr.isatty()) as bar:
         rows = label_neb(tasks, labeller, args.out, executor, lambda row: bar.update())
     counts = Counter(row["status"] for row in rows)

@@ -58,6 +58,7 @@ def _run(args: argparse.Namespace) -> int:
     from ionbridge.screening.prediction.conduction import Conditions
     from ionbridge.screening.prediction.files import known_by_number, predicted, stream_input
     from ionbridge.screening.table import csv_lines
+    from ionbridge.structures.plain_text import number_of
 
     at = Conditions(temperature_K=args.temperature_K)
     check_output(args.out, *args.input, args.cifs, args.model)
@@ -93,7 +94,7 @@ def _run(args: argparse.Namespace) -> int:
     say(f"wrote {args.out} ({counted(counts)})")
     n_noted = notes["any"]
     if n_noted or (data.kind == "crystals" and counts["failed"]):
-        how_many = f"{n_noted} rows have a note; " if n_noted else ""
+        how_many = f"{number_of(n_noted, 'row')} with a note; " if n_noted else ""
         say(f"{how_many}ionbridge inspect FILE shows what was read of a file")
     return USABLE if counts["ok"] else none_usable(counts.total(), reasons, known.records)
 

@@ -30,6 +30,7 @@ from ionbridge.structures.frameworks.prototypes import reference_crystals
 from ionbridge.structures.io.json_records import barrier_label, crystal_to_json, hop_to_json
 from ionbridge.structures.io.site_symbols import ELEMENT_SYMBOLS
 from ionbridge.structures.io.tables import ConductivityRow, conductivity_row, open_table
+from ionbridge.structures.plain_text import number_of
 from ionbridge.structures.quantities import QUANTITIES
 from ionbridge.structures.records import WORKING_IONS, Crystal, Hop
 
@@ -172,7 +173,9 @@ def _measured_cell(name: str, path: Path) -> Given:
         }
         for cell, curves in measured_cells(path).items()
     )
-    return Given(name, {"measured_discharges": rows}, f"found {len(rows)} measured cells")
+    return Given(
+        name, {"measured_discharges": rows}, f"found {number_of(len(rows), 'measured cell')}"
+    )
 
 
 def _diffusivities(name: str, path: Path) -> Given:
@@ -380,12 +383,16 @@ def _cell_table(path: Path) -> Given | None:
             }
             for design in read_designs(path)
         )
-        return Given(str(path), {"cell_design": rows}, f"found {len(rows)} cell designs")
+        return Given(
+            str(path), {"cell_design": rows}, f"found {number_of(len(rows), 'cell design')}"
+        )
     if EARLY_COLUMN in columns:
         _, cells = given_table(path)
         early = tuple({"id": c.get("cell") or f"cell{k}", **c} for k, c in enumerate(cells))
         return Given(
-            str(path), {"early_cycles": early}, f"found early cycles of {len(early)} cells"
+            str(path),
+            {"early_cycles": early},
+            f"found early cycles of {number_of(len(early), 'cell')}",
         )
     return None
 

@@ -27,7 +27,7 @@ from ionbridge.structures.io.json_records import (
 )
 from ionbridge.structures.io.site_symbols import ISOTOPES, Occupants, occupants, occupants_of_label
 from ionbridge.structures.io.space_group_settings import Operations
-from ionbridge.structures.plain_text import clean_text
+from ionbridge.structures.plain_text import clean_text, number_of
 from ionbridge.structures.records import ContradictionError, Crystal, UnusableStructureError
 
 SITE_TOLERANCE_A = 0.05
@@ -181,7 +181,7 @@ def _plain_text(text: str) -> tuple[str, list[str]]:
     minus = re.compile("(?<![^\\s'\",(])[\u2212\u2010-\u2015\ufe63\uff0d](?=[\\d.xyzXYZ])")
     text, n = minus.subn("-", text)
     if n:
-        notes.append(f"{n} typographic minus sign{'s' if n > 1 else ''} read as minus")
+        notes.append(f"{number_of(n, 'typographic minus sign')} read as minus")
     text = text.replace("\u00a0", " ").replace("\u2009", " ").replace("\u202f", " ")
     text = text.replace("□", "Vac").replace("\ufeff", "")
     return re.sub(r"[^\x00-\x7f]", "~", text), notes
@@ -206,7 +206,8 @@ def _block_starts(text: str) -> list[int]:
 def _parsed(name: str, text: str, first_line: int, notes: list[str]) -> _Block:
     text, n_quoted = _with_quoted_operations(text)
     if n_quoted:
-        notes.append(f"{n_quoted} symmetry operations with blanks read without quotes")
+        operations = number_of(n_quoted, "symmetry operation")
+        notes.append(f"{operations} with blanks read without quotes")
     if "\x00" in text or re.search(r"[\x01-\x08\x0e-\x1f\x7f]", text):
         raise UnusableStructureError("holds control characters: damaged, or not a text file")
     document: gemmi.cif.Document

@@ -23,6 +23,7 @@ from ionbridge.screening.labelling.dynamics.host import inspect_host, is_ion, wi
 from ionbridge.screening.labelling.dynamics.jumps import count_jumps
 from ionbridge.screening.labelling.dynamics.trajectory import Trajectory
 from ionbridge.structures.bond_valence.softbv import ion_charge
+from ionbridge.structures.plain_text import number_of
 from ionbridge.structures.transport.closed_forms import (
     carrier_density,
     fit_arrhenius,
@@ -82,7 +83,9 @@ def motion(trajectory: Trajectory, working_ion: str, temperature_K: float, seed:
     host = inspect_host(trajectory, working_ion)
     reason = tracer.reason
     if n_jumps < MIN_JUMPS:
-        reason = f"{n_jumps} jumps are too few for a diffusivity (at least {MIN_JUMPS})"
+        are = "is" if n_jumps == 1 else "are"
+        seen = number_of(n_jumps, "jump")
+        reason = f"{seen} {are} too few for a diffusivity (at least {MIN_JUMPS})"
     flags = host.flags
     if not reason and jump.upper_cm2_s < LOCAL_RATIO * tracer.lower_cm2_s:
         flags.append("the ions exchange places: hardly any charge is carried far")

@@ -14,6 +14,7 @@ import pytest
 from ase.build import bulk
 
 from ionbridge.screening.campaign.refine_settings import RefineSettings
+from ionbridge.screening.cli import main
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.execution.executor import ThisProcess
 from ionbridge.screening.execution.folder_lock import locked_file
@@ -212,6 +213,17 @@ def test_one_process_works_on_a_file_and_a_file_without_checksums_stays(tmp_path
     with pytest.raises(InputError, match="none of its lines carries a checksum"):
         label_neb(tasks, labeller, out, ThisProcess())
     assert out.read_text() == '{"id": "mine"}\n'
+
+
+def test_the_command_counts_the_hops_that_can_be_computed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in").mkdir()
+    write_json_lines(tmp_path / "in" / "hop.jsonl", [metal_hop()])
+    (tmp_path / "in" / "bad.jsonl").write_text('{"id": "bad", "path_frac": []}\n')
+    command = ["label", "neb", str(tmp_path / "in"), "--calculator", EMT.name, "--steps", "2"]
+    main([*command, "--workers", "0", "--out", str(tmp_path / "out.jsonl")])
+    assert "\n1 hop\n" in capsys.readouterr().err
 
 
 def test_hops_of_a_crystal_keep_their_names() -> None:

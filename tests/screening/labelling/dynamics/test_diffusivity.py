@@ -182,17 +182,20 @@ class TestRefusal:
         assert 0 < label["tracer_diffusivity_cm2_s_upper"] < 1e-4
         assert label["msd_A2"] > 0
 
-    def test_few_jumps_are_counted_and_refused(self):
+    @pytest.mark.parametrize(
+        ("n", "said"), [(0, "0 jumps are too few"), (1, "1 jump is"), (6, "6 jumps are too few")]
+    )
+    def test_few_jumps_are_counted_and_refused(self, n, said):
         rng = np.random.default_rng(9)
         sites = np.zeros((300, 24, 3))
-        for ion in range(6):
+        for ion in range(n):
             sites[50 * ion + 20 :, ion, 0] += SITE_DISTANCE_A
         walk = sites + rng.normal(0, 0.2, sites.shape)
-        assert count_jumps(walk, INTERVAL_PS) == 6
+        assert count_jumps(walk, INTERVAL_PS) == n
         label = motion(as_trajectory(walk, 0.0, rng), "Li", 600.0).label
-        assert label["n_jumps"] == 6
+        assert label["n_jumps"] == n
         assert label["status"] == "refused"
-        assert "6 jumps are too few" in label["reason"]
+        assert said in label["reason"]
 
     @pytest.mark.parametrize("n_frames", [2, 3, 5, 10])
     def test_short_and_frozen_motion_gets_a_reason(self, n_frames):

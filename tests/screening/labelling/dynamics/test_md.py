@@ -334,6 +334,18 @@ class TestCommand:
         assert main([*base, "100", "--timestep-fs", "1"]) == 2
         assert "timestep_fs" in capsys.readouterr().err
 
+    def test_one_run_is_counted_as_one_and_what_cannot_run_as_none(self, tmp_path, capsys):
+        (tmp_path / "in").mkdir()
+        write_cif(salt(), tmp_path / "in" / "LiCl.cif")
+        (tmp_path / "in" / "cut.cif").write_text("data_cut\n")
+        given = [*LABEL_MD, str(tmp_path / "in"), "--out", str(tmp_path / "md.json"), "--skip-ps=0"]
+        given += ["--calculator", "tests.screening.labelling.dynamics.test_md:Springs"]
+        given += ["--workers", "0", "--steps", "20", "--temperatures-K"]
+        assert main([*given, "300"]) == 0
+        assert "\n1 run of 20 steps; " in capsys.readouterr().err
+        assert main([*given, "300,400"]) == 0
+        assert "\n2 runs of 20 steps; " in capsys.readouterr().err
+
     def test_an_unknown_calculator_is_one_line(self, tmp_path, capsys):
         write_cif(salt(), tmp_path / "LiCl.cif")
         options = [*LABEL_MD, str(tmp_path / "LiCl.cif"), "--out", str(tmp_path / "x.json")]
