@@ -61,6 +61,7 @@ class Given:
         name: As the user wrote it.
         tables: Rows of each quantity that it holds, one a record.
         found: What was found in it, in words.
+        failed: Rows of its records that cannot be used, with their reasons.
     """
 
     name: str

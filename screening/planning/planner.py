@@ -41,6 +41,7 @@ from ionbridge.screening.planning.wanted_labels import WantedLabel, wanted_label
 from ionbridge.screening.table import Row
 from ionbridge.structures.configuration import nearest
 from ionbridge.structures.frameworks.family_names import canonical_family
+from ionbridge.structures.plain_text import number_of
 from ionbridge.structures.quantities import QUANTITIES
 
 MAX_CHAINS = 400
@@ -360,7 +361,8 @@ def plan(
     if goal in tables:
         stands = (f"{goal} is given and stands as it is", *unused({}, at))
         chain = Chain((), 0.0, 0.0, 0.0, ())
-        return Plan(goal, unit, found, tables, at, chain, (), stands[0], warnings=stands[1:])
+        said = (*_unread(given), *stands[1:])
+        return Plan(goal, unit, found, tables, at, chain, (), stands[0], warnings=said)
     survey = _Survey(catalogue, tables, at)
     chains = [survey.chain(goal, choice) for choice in survey.choices(goal)]
     if not chains:
@@ -382,6 +384,7 @@ def plan(
         "; ".join((_why(ordered, unit, max_cost_s), *survey.adaptations(chosen))),
         warnings=(
             *chosen.warnings,
+            *_unread(given),
             *_label_warnings(tables, chosen),
             *_given_warnings(tables, chosen),
             *unused(conditions, at),
@@ -420,6 +423,17 @@ def _label_warnings(tables: Tables, chosen: Chain) -> Iterator[str]:
             f"the labels were computed with a universal potential, itself off by +-{error:.2g} eV; "
             "that is counted in"
         )
+
+
+def _unread(given: Sequence[Given]) -> Iterator[str]:
+    """Which records of what is given are left out."""
+    for one in given:
+        if one.failed:
+            first = one.failed[0]
+            yield (
+                f"{one.name}: {number_of(len(one.failed), 'record')} left out: {first['id']}: "
+                f"{first['reason']}" + ("; ..." if len(one.failed) > 1 else "")
+            )
 
 
 def _given_warnings(tables: Tables, chosen: Chain) -> Iterator[str]:

@@ -86,3 +86,21 @@ def test_an_empty_library_leaves_physics(tmp_path, monkeypatch, capsys):
     assert "hop-barrier" not in text
     assert main(["plan", "--goal", "voltage", *given]) == UNUSABLE
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_what_cannot_be_read_of_a_folder_is_said(tmp_path, capsys):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    write_json_lines(folder / "good.jsonl", [layered()])
+    arguments = ["plan", "--goal", "percolation_barrier", "--given", str(folder)]
+    assert main(arguments) == USABLE
+    assert "left out" not in capsys.readouterr().out
+    for name in ("cut", "empty"):
+        (folder / f"{name}.cif").write_text("data_cut\n" if name == "cut" else "")
+    out = tmp_path / "plan"
+    assert main([*arguments, "--out", str(out)]) == USABLE
+    said = f"{folder}: 2 records left out: cut: not a readable CIF file"
+    assert said in capsys.readouterr().out
+    assert any(
+        line.startswith(said) for line in json.loads((out / "plan.json").read_text())["warnings"]
+    )
