@@ -1,4 +1,4 @@
-"""Temperatures at which a solid conducts: what may be asked for."""
+"""Temperatures at which ions move in solids: what may be asked for."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ from collections.abc import Sequence
 
 from ionbridge.screening.errors import InputError
 
+COLDEST_K = 50.0
+"""Below, no ion is seen to hop in a solid, and predictions are off by hundreds of decades."""
 HOTTEST_K = 4500.0
 """No solid is known to stand more: carbides and nitrides of hafnium and tantalum melt below."""
 
 
 def check_temperature(kelvin: float) -> None:
-    """Refuse a temperature at which there is no solid.
+    """Refuse a temperature at which no ions move in a solid.
 
     Raises:
-        InputError: It is not above 0 K, or above HOTTEST_K.
+        InputError: It is below COLDEST_K or above HOTTEST_K.
     """
-    if not 0 < kelvin <= HOTTEST_K:
+    if not COLDEST_K <= kelvin <= HOTTEST_K:
         raise InputError(
-            f"a temperature lies above 0 K and is {HOTTEST_K:g} K at most, where no solid is left, "
+            f"a temperature is {COLDEST_K:g} to {HOTTEST_K:g} K, where ions move in solids, "
             f"not {kelvin:g} K"
         )
 
@@ -27,7 +29,7 @@ def check_temperatures(temperatures_K: Sequence[float]) -> None:
     """Refuse temperatures that cannot be simulated one by one.
 
     Raises:
-        InputError: There is no solid at one of them, or one stands there twice.
+        InputError: No ions move in solids at one of them, or one stands there twice.
     """
     for k, kelvin in enumerate(temperatures_K):
         check_temperature(kelvin)

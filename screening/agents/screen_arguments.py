@@ -23,7 +23,7 @@ from ionbridge.screening.agents.tool_arguments import (
 )
 from ionbridge.screening.campaign.campaign_template import explained_keys
 from ionbridge.screening.campaign.settings import CampaignSettings
-from ionbridge.screening.temperatures import HOTTEST_K
+from ionbridge.screening.temperatures import COLDEST_K, HOTTEST_K
 from ionbridge.structures.configuration import from_mapping
 
 MOST_NAMES = 128
@@ -31,7 +31,7 @@ BOUNDS: dict[Any, tuple[float, float]] = {
     int: (0, 100_000),
     float: (-1e30, 1e30),
     "seed": (0, 2**31 - 1),
-    "temperature_K": (1.0, HOTTEST_K),
+    "temperature_K": (COLDEST_K, HOTTEST_K),
     "attempt_frequency_THz": (0.01, 1000.0),
     "candidates.max_file_MB": (0.001, 512.0),
     "n_draws": (1, 4096),

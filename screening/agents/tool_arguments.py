@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ionbridge.screening.temperatures import HOTTEST_K
+from ionbridge.screening.temperatures import COLDEST_K, HOTTEST_K
 
 MOST_CORES = 256
 LONGEST_WAIT_S = 50.0
@@ -46,7 +46,7 @@ Given = Annotated[
     ),
 ]
 Quantity = Literal["migration_barrier", "diffusivity", "conductivity"]
-Temperature = Annotated[float, Field(ge=1.0, le=HOTTEST_K, description="K")]
+Temperature = Annotated[float, Field(ge=COLDEST_K, le=HOTTEST_K, description="K")]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Inputs = Annotated[
     list[WorkspacePath],

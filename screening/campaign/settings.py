@@ -19,7 +19,7 @@ from annotated_types import Ge, Gt, Le, MinLen
 from ionbridge.screening.campaign.refine_settings import RefineSettings
 from ionbridge.screening.cell.settings import CellSettings
 from ionbridge.screening.prediction.sampling import N_DRAWS
-from ionbridge.screening.temperatures import HOTTEST_K
+from ionbridge.screening.temperatures import COLDEST_K, HOTTEST_K
 from ionbridge.structures.configuration import ConfigurationError, from_mapping
 from ionbridge.structures.io.file_text import MAX_FILE_MB
 from ionbridge.structures.records import WorkingIon
@@ -206,7 +206,7 @@ class CampaignSettings:
     name: str
     seed: int = 0
     working_ions: Annotated[tuple[WorkingIon, ...], MinLen(1)] = ("Li", "Na")
-    temperature_K: Annotated[float, Gt(0), Le(HOTTEST_K)] = 300.0
+    temperature_K: Annotated[float, Ge(COLDEST_K), Le(HOTTEST_K)] = 300.0
     attempt_frequency_THz: Annotated[float, Gt(0)] = 10.0
     candidates: CandidateSettings = field(default_factory=CandidateSettings)
     filters: FilterSettings = field(default_factory=FilterSettings)

@@ -34,7 +34,7 @@ class Conditions:
         stated: Names of those that the user asked for; None: those that differ from the defaults.
 
     Raises:
-        InputError: No solid has such a temperature.
+        InputError: No ions move in solids at this temperature.
     """
 
     temperature_K: float = 300.0
@@ -43,7 +43,7 @@ class Conditions:
     stated: frozenset[str] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a temperature at which there is no solid."""
+        """Refuse a temperature at which no ions move in a solid."""
         check_temperature(self.temperature_K)
 
     @property

@@ -497,8 +497,8 @@ def validate(name: str, rows: Path, work: Path, temperature_K: float = 300.0) ->
         ``n``, ``mae``, ``rmse``, ``bias`` in the unit of the quantity, and checksums.
 
     Raises:
-        InputError: Unknown name, no temperature of a solid, too few rows, or the model cannot be
-            used.
+        InputError: Unknown name, no ions move at the temperature, too few rows, or the model
+            cannot be used.
     """
     check_temperature(temperature_K)
     known = {read_adapter(folder).name: folder for folder in adapter_folders()}

@@ -54,7 +54,7 @@ class Conditions:
         seed: Seed of the samples, the same ones for every crystal.
 
     Raises:
-        InputError: No solid has such a temperature.
+        InputError: No ions move in solids at this temperature.
     """
 
     temperature_K: float = 300.0
@@ -64,7 +64,7 @@ class Conditions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse a temperature at which there is no solid."""
+        """Refuse a temperature at which no ions move in a solid."""
         check_temperature(self.temperature_K)
 
 

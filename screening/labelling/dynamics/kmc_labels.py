@@ -86,7 +86,7 @@ class KmcSettings:
     """What is simulated.
 
     Attributes:
-        temperatures_K: Temperatures in K, each once, up to HOTTEST_K.
+        temperatures_K: Temperatures in K, each once, from COLDEST_K to HOTTEST_K.
         model: Name or folder of the model of hop barriers.
         vacancy_fraction: Share of the ions that is missing where all their sites are full; None
             refuses such crystals.

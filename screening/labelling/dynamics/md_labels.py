@@ -40,15 +40,15 @@ class MdSettings:
     """What is simulated, and how it is analysed.
 
     Attributes:
-        temperatures_K: Temperatures in K, each once, up to HOTTEST_K, in the order in which they
-            are run.
+        temperatures_K: Temperatures in K, each once, COLDEST_K to HOTTEST_K, in the order in
+            which they are run.
         calculator: Forces.
         dynamics: Steps, time step and thermostat.
         min_width_A: Least distance of an atom from its periodic copies, angstrom.
         skip_ps: Left out of the analysis at the start of a run, for equilibration.
 
     Raises:
-        InputError: No solid has such a temperature, or one stands there twice.
+        InputError: No ions move in solids at such a temperature, or one stands there twice.
     """
 
     temperatures_K: tuple[float, ...]

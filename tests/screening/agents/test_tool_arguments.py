@@ -17,11 +17,14 @@ from ionbridge.screening.campaign.settings import (
 )
 from ionbridge.screening.errors import InputError
 from ionbridge.screening.planning.inputs import read_given
-from ionbridge.screening.temperatures import HOTTEST_K
+from ionbridge.screening.temperatures import COLDEST_K, HOTTEST_K
 from ionbridge.structures.configuration import settings_in
 
 
-@pytest.mark.parametrize(("kelvin", "taken"), [(HOTTEST_K, True), (HOTTEST_K + 1.0, False)])
+@pytest.mark.parametrize(
+    ("kelvin", "taken"),
+    [(HOTTEST_K, True), (HOTTEST_K + 1.0, False), (COLDEST_K, True), (COLDEST_K - 1.0, False)],
+)
 def test_agents_ask_for_the_temperatures_that_commands_take(kelvin: float, taken: bool) -> None:
     campaign = {"name": "x", "candidates": {}, "temperature_K": kelvin}
     for tool, given in (

@@ -68,7 +68,7 @@ def test_the_default_objective_follows_the_role(tmp_path: Path) -> None:
             "needs a target",
         ),
         ("name: a\nobjectives: [{goal: max}]\n", "key 'column' is missing"),
-        ("name: a\ntemperature_K: -3\n", "temperature_K: expected more than 0, got -3"),
+        ("name: a\ntemperature_K: -3\n", "temperature_K: expected 50 or more, got -3"),
         ("name: a\ntemperature_K: true\n", "temperature_K: expected a number, got True"),
         ("temperature_K: 300\n", "key 'name' is missing"),
         ("name: a\nstability: {}\n", "stability: key 'references' is missing"),
