@@ -1,13 +1,14 @@
 """What was tried to predict measured conductivities better, each variant on the same folds.
 
-    python -m benchmarks.conductivity_variants --data DIR --work DIR
+    python -m benchmarks.conductivity_variants --data DIR --work DIR [--only VARIANT ...]
 
 Extremely randomised trees on composition, space group and cell stand for the composition model:
 a variant changes what they learn from, what they see, or the learner. Papers are kept together and
 no composition of a fold is in its training, in three dealings of ten folds. Scored are measured
 crystals as refined, as ordered cells and as computed cells of their formula, and all rows; for
 sodium, oxides that are not NASICON and the known conductors of the package's table. The work folder
-is that of `benchmarks.conductivity`, which runs first: it keeps what the hops say.
+is that of `benchmarks.conductivity`, which runs first: it keeps what the hops say. With --only,
+variants of lithium rows are scored by name, and the results of all others stay.
 
 With --hops, what was tried for the hop network alone: that ions block each other on the partly
 filled lattice (`ionbridge label kmc`) in place of independent carriers. What the simulation says
@@ -102,6 +103,8 @@ UNKNOWN = -1.0
 FAR = -99.0
 """The same where columns may be negative."""
 N_COMPONENTS = 16
+N_CODES = 5
+"""Columns that tell rows apart: see :func:`codes`."""
 ELEMENT_LENGTH, ELEMENT_NOISE = 3.0, 0.3
 """Of the process on element distances: elements, and share of the labels' variance."""
 BOND = 1.3
@@ -274,6 +277,61 @@ def with_element_distances(n: int) -> Learner:
     return learner
 
 
+def codes(rows: Sequence[ConductivityRow], is_form: NDArray[np.bool_]) -> Floats:
+    """(n, N_CODES) whether a row is another form of a measured one, and as numbers: its elements,
+    its paper, its own and the measured composition.
+    """
+    elements = ["-".join(sorted(map(str, row.composition))) for row in rows]
+    keys = np.array([composition_keys(row) for row in rows])
+    numbers = [
+        np.unique(given, return_inverse=True)[1].reshape(len(rows), -1)
+        for given in (elements, [source_group(row) for row in rows], keys)
+    ]
+    return np.column_stack([is_form, *numbers]).astype(float)
+
+
+def with_columns_of_others(n: int, learner: Learner) -> Learner:
+    """The learner with three more columns: what rows of other papers and compositions say.
+
+    A process on element distances; the mean of rows of the same elements and of one that has the
+    mean of all, and their number. For a training row they are without rows that share its paper or
+    a composition; the process then has the inverse covariance of the others, a Schur complement.
+
+    Args:
+        n: Columns of element positions; they and those of :func:`codes` come last.
+        learner: Sees the other columns and the new ones.
+    """
+
+    def with_columns(x: Floats, y: Floats, asked: Floats, seed: int) -> Floats:
+        seen, place, code = np.split(x, [-n - N_CODES, -N_CODES], axis=1)
+        measured = code[:, 0] == 0
+        place, code, label = place[measured], code[measured], y[measured]
+        mean = label.mean()
+        far = np.exp(-cdist(place, place, "cityblock") / ELEMENT_LENGTH)
+        inverse = np.linalg.inv(far + ELEMENT_NOISE * np.eye(len(label)))
+        weight = inverse @ (label - mean)
+
+        def columns(of: Floats) -> Floats:
+            _, at, own = np.split(of, [-n - N_CODES, -N_CODES], axis=1)
+            near = np.exp(-cdist(at, place, "cityblock") / ELEMENT_LENGTH)
+            result = np.empty((len(of), 3))
+            for i, row in enumerate(own):
+                out = (code[:, 2] == row[2]) | np.isin(code[:, 3:], row[3:]).any(axis=1)
+                lost = np.linalg.solve(inverse[np.ix_(out, out)], weight[out])
+                same = (code[:, 1] == row[1]) & ~out
+                result[i] = (
+                    mean + near[i] @ (weight - inverse[:, out] @ lost),
+                    (label[same].sum() + mean) / (same.sum() + 1),
+                    same.sum(),
+                )
+            return result
+
+        further = np.hstack([seen, columns(x)])
+        return learner(further, y, np.hstack([asked[:, : seen.shape[1]], columns(asked)]), seed)
+
+    return with_columns
+
+
 def targets(rows: Sequence[ConductivityRow]) -> Floats:
     value = np.array([label_of(row).value for row in rows])
     side = np.array([SIDE[label_of(row).bound] for row in rows])
@@ -337,8 +395,20 @@ def scores(
     return result
 
 
-def lithium(data: Path, work: Path, rows: list[ConductivityRow]) -> dict[str, Any]:
-    """Scores of every variant on lithium rows."""
+def lithium(
+    data: Path, work: Path, rows: list[ConductivityRow], only: Sequence[str]
+) -> dict[str, Any]:
+    """Scores of variants on lithium rows.
+
+    Args:
+        data: Folder of the data sets.
+        work: Folder of what hops and potential say.
+        rows: Of all ions.
+        only: Names of variants; without one, all are scored.
+
+    Raises:
+        ValueError: A name that is not a variant's.
+    """
     li = [row for row in rows if conductor_ion(row) == "Li"]
     cells, computed = ordered_cells(li), computed_cells(data, li)
     forms = [
@@ -358,11 +428,6 @@ def lithium(data: Path, work: Path, rows: list[ConductivityRow]) -> dict[str, An
         *(cell for _, cell in computed),
         *(None for _ in warm),
     ]
-    hops = [
-        *hop_results([row.crystal for row in li], work / "hops.jsonl"),
-        *hop_results(list(cells.values()), work / "ordered_hops.jsonl"),
-    ]
-    hops += [None] * (len(every) - len(hops))
     elements = sorted({str(e) for row in every for e in row.composition})
     x = blocks(every, elements)
     bare = x[:, : -len(SPACE_GROUP_FEATURES) - len(CELL_FEATURES)]
@@ -375,36 +440,71 @@ def lithium(data: Path, work: Path, rows: list[ConductivityRow]) -> dict[str, An
         "computed cells": (kind == "computed") & exact,
         "all rows": (kind == "refined") & exact,
     }
-    structures = np.array([structure_columns(c, "Li") for c in crystals])
-    from_hops = np.array([hop_columns(h) for h in hops])
-    magpie = np.array([magpie_statistics(row.composition.get_el_amt_dict()) for row in every])
-    whole = [*(cells.get(i) for i in range(len(li))), *crystals[len(li) :]]
-    from_potential = potential_columns(whole, work / "chgnet_features.jsonl")
     distances = element_positions(every)
     refined, both = kind == "refined", np.isin(kind, ("refined", "ordered"))
     forms_too = kind != "warm"
-    variants: dict[str, tuple[Floats, NDArray[np.bool_], Learner]] = {
-        "composition alone, refined cells": (bare, refined, trees),
-        "refined cells": (x, refined, trees),
-        "refined and ordered cells": (x, both, trees),
-        "refined, ordered and computed cells": (x, forms_too, trees),
-        "these, with Magpie statistics": (np.hstack([x, magpie]), forms_too, trees),
-        "these, with structure columns": (np.hstack([x, structures]), forms_too, trees),
-        "these, with columns of the hops": (np.hstack([x, from_hops]), forms_too, trees),
-        "these, with other temperatures": (x, np.ones(len(every), dtype=bool), trees),
-        "these, boosting": (x, forms_too, boosting),
-        "these, Gaussian process": (x, forms_too, process),
-        "these, with features of CHGNet": (np.hstack([x, from_potential]), forms_too, trees),
-        "these, mean of the three": (x, forms_too, all_three),
+
+    def structures() -> Floats:
+        return np.array([structure_columns(c, "Li") for c in crystals])
+
+    def from_hops() -> Floats:
+        hops = [
+            *hop_results([row.crystal for row in li], work / "hops.jsonl"),
+            *hop_results(list(cells.values()), work / "ordered_hops.jsonl"),
+        ]
+        hops += [None] * (len(every) - len(hops))
+        return np.array([hop_columns(h) for h in hops])
+
+    def magpie() -> Floats:
+        return np.array([magpie_statistics(row.composition.get_el_amt_dict()) for row in every])
+
+    def from_potential() -> Floats:
+        whole = [*(cells.get(i) for i in range(len(li))), *crystals[len(li) :]]
+        return potential_columns(whole, work / "chgnet_features.jsonl")
+
+    def places() -> Floats:
+        return np.hstack([distances, codes(every, kind != "refined")])
+
+    def with_further(columns: Callable[[], Floats]) -> Callable[[], Floats]:
+        return lambda: np.hstack([x, columns()])
+
+    n = distances.shape[1]
+    variants: dict[str, tuple[Callable[[], Floats], NDArray[np.bool_], Learner]] = {
+        "composition alone, refined cells": (lambda: bare, refined, trees),
+        "refined cells": (lambda: x, refined, trees),
+        "refined and ordered cells": (lambda: x, both, trees),
+        "refined, ordered and computed cells": (lambda: x, forms_too, trees),
+        "these, with Magpie statistics": (with_further(magpie), forms_too, trees),
+        "these, with structure columns": (with_further(structures), forms_too, trees),
+        "these, with columns of the hops": (with_further(from_hops), forms_too, trees),
+        "these, with other temperatures": (lambda: x, np.ones(len(every), dtype=bool), trees),
+        "these, boosting": (lambda: x, forms_too, boosting),
+        "these, Gaussian process": (lambda: x, forms_too, process),
+        "these, with features of CHGNet": (with_further(from_potential), forms_too, trees),
+        "these, mean of the three": (lambda: x, forms_too, all_three),
         "these, mean of the three and of element distances": (
-            np.hstack([x, distances]),
+            with_further(lambda: distances),
             forms_too,
-            with_element_distances(distances.shape[1]),
+            with_element_distances(n),
+        ),
+        "these, columns of other papers": (
+            with_further(places),
+            forms_too,
+            with_columns_of_others(n, trees),
+        ),
+        "these, columns of other papers, mean of the three": (
+            with_further(places),
+            forms_too,
+            with_columns_of_others(n, all_three),
         ),
     }
+    unknown = sorted(set(only) - set(variants))
+    if unknown:
+        raise ValueError(f"no variant {unknown[0]!r}; there are: {'; '.join(variants)}")
     result = {}
-    for name, (columns, learnt, learner) in variants.items():
-        result[name] = scores(true, predicted(every, columns, learnt, learner), subsets)
+    for name in only or variants:
+        columns, learnt, learner = variants[name]
+        result[name] = scores(true, predicted(every, columns(), learnt, learner), subsets)
         print(name, json.dumps(result[name]), flush=True)
     return result
 
@@ -641,14 +741,17 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
     parser.add_argument("--work", type=Path, required=True, help="of `benchmarks.conductivity`")
     parser.add_argument("--hops", action="store_true", help="the variants of the hop network alone")
+    parser.add_argument("--only", nargs="+", default=[], help="variants of lithium rows, by name")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     rows = [as_crystal(row) for row in training_rows(args.data)]
     results = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {}
     if args.hops:
         results["hop network"] = hop_variants(args.data, args.work, rows)
+    elif args.only:
+        results["lithium"] |= lithium(args.data, args.work, rows, args.only)
     else:
-        results |= {"sodium": sodium(rows), "lithium": lithium(args.data, args.work, rows)}
+        results |= {"sodium": sodium(rows), "lithium": lithium(args.data, args.work, rows, ())}
     RESULT.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
