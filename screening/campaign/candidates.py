@@ -34,8 +34,8 @@ NEAR = 2e-3
 class Candidates:
     """All candidates of a campaign, in their order, made anew each time they are asked for.
 
-    Of records with one id all but the first are failed ones. Of generated candidates those that
-    repeat a reference crystal (same family and formula) are left out.
+    Of usable records with one id all but the first are failed ones. Of generated candidates those
+    that repeat a reference crystal (same family and formula) are left out.
 
     Attributes:
         settings: The sources.
@@ -236,10 +236,12 @@ def read_crystals(paths: list[Path], max_file_MB: float = MAX_FILE_MB) -> Iterat
 def without_duplicates(
     records: Iterable[Candidate | Recipe],
 ) -> Iterator[Candidate | Recipe]:
-    """The same records; one whose id came before is a failed record instead."""
+    """The same records; one that has the id of an earlier usable one is a failed record instead."""
     seen: set[str] = set()
     for record in records:
-        if record.id in seen and not isinstance(record, FailedRecord):
+        if isinstance(record, FailedRecord):
+            yield record
+        elif record.id in seen:
             yield FailedRecord(record.id, "duplicate id", built(record).formula)
         else:
             seen.add(record.id)

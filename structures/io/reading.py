@@ -138,8 +138,9 @@ def iter_records(
     for file, name in input_files(path):
         name = clean_text(name)
         for record in _file_records(file, name, None if cifs is None else Path(cifs), max_file_MB):
-            if isinstance(record, FailedRecord):
-                record = _one_line(replace(record, file=readable_name(file)))
+            if isinstance(record, FailedRecord):  # it takes no id from one that can be read
+                yield _one_line(replace(record, file=readable_name(file)))
+                continue
             if record.id in seen:
                 formula = "" if isinstance(record, Hop) else record.formula
                 yield FailedRecord(record.id, "duplicate id", formula, file=readable_name(file))

@@ -8,7 +8,7 @@ import sys
 import time
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -239,7 +239,7 @@ def label_neb(
     Rows that do not hold, or were made of another hop of the same id, are computed again and said.
 
     Args:
-        tasks: What to compute; ids are unique.
+        tasks: What to compute; the ids of those that can be are unique.
         labeller: Calculator and settings.
         out: JSON lines (``.jsonl`` or ``.jsonl.gz``), in the order of the tasks; rows of other
             tasks that it holds follow.
@@ -255,19 +255,19 @@ def label_neb(
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     with locked_file(out):
-        made_of = {task.id: input_checksum(task) for task in tasks}
-        done = finished_rows(out, labeller, made_of)
-        missing = {i: [task] for i, task in enumerate(tasks) if task.id not in done}
+        made_of = [(task.id, input_checksum(task)) for task in tasks]
+        wanted = frozenset(made_of)
+        done = finished_rows(out, labeller, wanted)
+        missing = {i: [task] for i, task in enumerate(tasks) if made_of[i] not in done}
         if missing:
             labeller.calculator.make()  # one line now rather than a reason in every row
-        for _, rows in executor.map_shards(labeller, missing.items(), failed_neb_row):
-            for row in rows:
-                done[row["id"]] = sealed({**row, INPUT: made_of[row["id"]]})
-                report(done[row["id"]])
-            asked = [done[name] for name in made_of if name in done]
-            others = [row for name, row in done.items() if name not in made_of]  # of earlier runs
+        for i, (row,) in executor.map_shards(labeller, missing.items(), failed_neb_row):
+            done[made_of[i]] = sealed({**row, INPUT: made_of[i][1]})
+            report(done[made_of[i]])
+            asked = [done[key] for key in made_of if key in done]
+            others = [row for key, row in done.items() if key not in wanted]  # of earlier runs
             write_json_lines(out, [*asked, *others])
-        return [done[task.id] for task in tasks]
+        return [done[key] for key in made_of]
 
 
 def input_checksum(task: NebTask | FailedRecord) -> str:
@@ -278,19 +278,24 @@ def input_checksum(task: NebTask | FailedRecord) -> str:
     return checksum(json.loads(json.dumps([hop_to_json(task.hop), crystal], default=str)))
 
 
-def finished_rows(out: Path, labeller: NebLabeller, made_of: Mapping[str, str]) -> dict[str, Row]:
-    """Rows of a file that hold, by id; on stderr why others do not.
+Made = tuple[str, str]
+"""Id of a row, and checksum of what it was made of."""
+
+
+def finished_rows(out: Path, labeller: NebLabeller, made_of: Collection[Made]) -> dict[Made, Row]:
+    """Rows of a file that hold; on stderr why others do not.
 
     Args:
         out: The file.
         labeller: What must have made them.
-        made_of: Checksum of what each wanted row must be made of, by id.
+        made_of: What the wanted rows must be made of.
 
     Raises:
         InputError: They were made with another calculator or other settings, or carry no
             checksums.
     """
-    rows = []
+    rows: dict[Made, Row] = {}
+    wanted_ids = {id for id, _ in made_of}
     lines = _lines(out)
     if any(line.strip() for line in lines) and not any(f'"{SEAL}"' in line for line in lines):
         raise InputError(
@@ -298,22 +303,20 @@ def finished_rows(out: Path, labeller: NebLabeller, made_of: Mapping[str, str]) 
             "another --out"
         )
     for number, found in sealed_rows(lines):
-        if isinstance(found, dict) and made_of.get(str(found.get("id")), "") not in (
-            "",
-            found.get(INPUT),
-        ):
-            found = f"{found['id']} was another hop"
         if isinstance(found, dict):
-            rows.append(found)
-        else:
-            print(
-                f"ionbridge: {out}: line {number}: {found}; left out, computed again if asked for",
-                file=sys.stderr,
-            )
+            key = str(found.get("id")), str(found.get(INPUT))
+            if key in made_of or key[0] not in wanted_ids:
+                rows[key] = found
+                continue
+            found = f"{key[0]} was another hop"
+        print(
+            f"ionbridge: {out}: line {number}: {found}; left out, computed again if asked for",
+            file=sys.stderr,
+        )
     wanted = _flat(json.loads(json.dumps(labeller.provenance)))
-    for row in rows:
+    for row in rows.values():
         check_same(f"{out}: its rows were", {**wanted, **_flat(row)}, wanted)
-    return {str(row["id"]): row for row in rows}
+    return rows
 
 
 def read_rows(out: Path) -> list[Row]:

@@ -39,6 +39,14 @@ def test_duplicate_ids_keep_their_rows() -> None:
     assert result[3].reason == "empty"
 
 
+def test_what_cannot_be_read_takes_no_id() -> None:
+    records = [FailedRecord("a", "empty"), layered("a"), FailedRecord("a", "cut"), rocksalt("a")]
+    result = [built(one) for one in without_duplicates(records)]
+    assert [type(r) for r in result] == [FailedRecord, Crystal, FailedRecord, FailedRecord]
+    reasons = [r.reason for r in result if isinstance(r, FailedRecord)]
+    assert reasons == ["empty", "cut", "duplicate id"]
+
+
 def test_references_prototypes_and_files_in_this_order(tmp_path: Path) -> None:
     write_json_lines(tmp_path / "mine.jsonl", [rocksalt("mine")])
     settings = CandidateSettings(

@@ -234,6 +234,19 @@ class TestJsonLines:
         assert [type(r) for r in records] == [Crystal, Crystal, FailedRecord]
         assert records[2] == FailedRecord("NaCl", "duplicate id", "NaCl")
 
+    @pytest.mark.parametrize("good_first", [False, True])
+    def test_what_cannot_be_read_takes_no_id(self, tmp_path, good_first):
+        good, damaged = tmp_path / "good" / "x.cif", tmp_path / "damaged" / "x.cif"
+        write_cif(rock_salt(), good)
+        damaged.parent.mkdir()
+        damaged.write_text(good.read_text()[:200])
+        pair = [good, damaged] if good_first else [damaged, good]
+        kinds = [Crystal, FailedRecord] if good_first else [FailedRecord, Crystal]
+        records = read_records(pair)
+        assert [(type(r), r.id) for r in records] == [(kind, "x") for kind in kinds]
+        (failed,) = [r for r in records if isinstance(r, FailedRecord)]
+        assert failed.reason == read_records(damaged)[0].reason
+
     def test_crystals_without_id_take_the_file_name(self, tmp_path):
         line = crystal_to_json(rock_salt())
         del line["id"]

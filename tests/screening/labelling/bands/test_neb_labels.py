@@ -103,6 +103,19 @@ def test_rows_in_rows_out_and_reasons(tmp_path: Path) -> None:
     assert "barrier_eV" not in rows[3]
 
 
+def test_what_cannot_be_read_leaves_the_label_of_its_id(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, labeller = tmp_path / "x.jsonl", NebLabeller(EMT, SETTINGS)
+    others = [FailedRecord("Al-0.0", "cut"), FailedRecord("Al-0.0", "duplicate id")]
+    tasks = neb_tasks([others[0], metal_hop(), others[1]])
+    rows = label_neb(tasks, labeller, out, ThisProcess())
+    assert [row["reason"] for row in rows] == ["cut", "", "duplicate id"]
+    assert [row["status"] for row in read_rows(out)] == ["failed", "ok", "failed"]
+    assert label_neb(tasks, labeller, out, ThisProcess()) == rows == read_rows(out)
+    assert capsys.readouterr().err == ""
+
+
 def test_a_hop_over_a_third_site_is_labelled_with_that_site_empty(tmp_path: Path) -> None:
     """No refusal: band and short relaxation lead over the empty site, and both say so."""
     rows = 2.0 * np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]])
