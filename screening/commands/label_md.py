@@ -205,7 +205,11 @@ def _simulate(args: argparse.Namespace) -> int:
     from ionbridge.screening.labelling.bands.calculators import CalculatorChoice
     from ionbridge.screening.labelling.dynamics.label_file import as_document
     from ionbridge.screening.labelling.dynamics.md import Dynamics
-    from ionbridge.screening.labelling.dynamics.md_labels import MdSettings, md_labels
+    from ionbridge.screening.labelling.dynamics.md_labels import (
+        MdSettings,
+        file_name,
+        md_labels,
+    )
     from ionbridge.screening.labelling.dynamics.msd_plot import write_plot
     from ionbridge.screening.prediction.files import read_input
     from ionbridge.structures.plain_text import number_of
@@ -259,7 +263,8 @@ def _simulate(args: argparse.Namespace) -> int:
     for label in labels:
         runs = [run for run in label.get("runs", []) if "msd_curve" in run]
         if runs:
-            name = f"{args.out.stem}{'' if len(labels) == 1 else '_' + label['formula']}.png"
+            own = "" if len(labels) == 1 else f"_{file_name(label['id'])}"
+            name = f"{args.out.stem}{own}.png"
             write_plot(args.out.with_name(name), runs, label["arrhenius"], label["formula"])
         for run in runs:
             say(f"{label['id']}: {_summary(run)}")

@@ -33,6 +33,8 @@ from ionbridge.structures.io.reading import crystal_to_json
 from ionbridge.structures.records import Crystal, FailedRecord, UnusableStructureError
 
 LONGEST_NAME = 120
+CELL = "cell_sha256"
+"""Key of the checksum of the cell that a run is of."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +185,7 @@ def _tasks(
         raise UnusableStructureError(f"no working ion '{ion}' in {record.formula}")
     cell = simulation_cell(record, settings.min_width_A, settings.dynamics.seed)
     return [
-        MdTask(number, record, ion, cell, T, folder / f"{_file_name(record.id)}_{T:g}K.traj")
+        MdTask(number, record, ion, cell, T, folder / f"{file_name(record.id)}_{T:g}K.traj")
         for T in settings.temperatures_K
     ]
 
@@ -246,7 +248,7 @@ def _claim(task: MdTask, settings: MdSettings) -> dict[str, Any]:
     """What decides a run but its length: a run may be made longer."""
     record = json.dumps(crystal_to_json(task.cell.crystal), sort_keys=True)
     claim: dict[str, Any] = {
-        "cell_sha256": hashlib.sha256(record.encode()).hexdigest(),
+        CELL: hashlib.sha256(record.encode()).hexdigest(),
         "temperature_K": task.temperature_K,
         "calculator": settings.calculator.name,
         "calculator_version": settings.calculator.version,
@@ -271,10 +273,16 @@ def _check_claim(task: MdTask, settings: MdSettings) -> None:
         before = dict(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise InputError(f"{file}: cannot be read ({type(error).__name__}){again}") from error
+    of_cell = claim.pop(CELL)
     check_same(f"{path}: this run was", before, claim)
+    if before.get(CELL) != of_cell:
+        raise InputError(
+            f"{path}: this run was of another crystal, or of another cell of it (--min-width-A, "
+            f"--working-ion){again}"
+        )
 
 
-def _file_name(id: str) -> str:
+def file_name(id: str) -> str:
     """An id as a file's name; one that has to be changed or cut gets a checksum of the whole id."""
     plain = re.sub(r"[^A-Za-z0-9._+-]", "_", id)[:LONGEST_NAME]
     if plain == id:

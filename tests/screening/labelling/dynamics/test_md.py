@@ -334,6 +334,34 @@ class TestCommand:
         assert main([*base, "100", "--timestep-fs", "1"]) == 2
         assert "timestep_fs" in capsys.readouterr().err
 
+    def test_crystals_of_one_formula_have_a_plot_each(self, tmp_path):
+        for folder, size in (("a", 1.0), ("b", 1.05)):
+            write_cif(replace(salt(), lattice=size * salt().lattice), tmp_path / folder / "x.cif")
+        given = [*LABEL_MD, str(tmp_path), "--out", str(tmp_path / "out" / "md.json")]
+        given += ["--calculator", "tests.screening.labelling.dynamics.test_md:Springs"]
+        given += ["--workers", "0", "--steps", "20", "--skip-ps=0", "--temperatures-K", "300"]
+        assert main(given) == 0
+        plots = sorted((tmp_path / "out").glob("md_*.png"))
+        runs = sorted((tmp_path / "out" / "md_runs").glob("*.traj"))
+        assert [f"{p.stem.removeprefix('md_')}_300K" for p in plots] == [r.stem for r in runs]
+        assert len(plots) == 2
+
+    def test_a_run_of_another_crystal_is_said_in_words(self, tmp_path, capsys):
+        given = [*LABEL_MD, str(tmp_path / "x.cif"), "--out", str(tmp_path / "md.json")]
+        given += ["--calculator", "tests.screening.labelling.dynamics.test_md:Springs"]
+        given += ["--workers", "0", "--steps", "20", "--skip-ps=0", "--temperatures-K", "300"]
+        write_cif(salt(), tmp_path / "x.cif")
+        assert main(given) == 0
+        write_cif(replace(salt(), lattice=1.05 * salt().lattice), tmp_path / "x.cif")
+        capsys.readouterr()
+        assert main(given) == 2
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert f"{tmp_path / 'md_runs' / 'x_300K.traj'}: this run was of another crystal" in said
+        assert "another --out" in said
+        assert "sha256" not in said
+        assert main([*given, "--seed", "1"]) == 2
+        assert "made with seed 0, not 1" in capsys.readouterr().err
+
     def test_one_run_is_counted_as_one_and_what_cannot_run_as_none(self, tmp_path, capsys):
         (tmp_path / "in").mkdir()
         write_cif(salt(), tmp_path / "in" / "LiCl.cif")
