@@ -199,7 +199,7 @@ def model_cost(n_sample: int, n: int) -> dict[str, Any]:
     """CPU time of the shipped models on candidates spread over the campaign."""
     campaign = Campaign(settings(n))
     predictor = campaign.predictor()
-    _, sample = campaign._candidates().counted(n_sample)
+    _, sample = campaign.candidate_stream().counted(n_sample)
     predictor(sample[:2])
     started = time.process_time()
     rows = predictor(sample)

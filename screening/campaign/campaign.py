@@ -197,9 +197,10 @@ class Campaign:
 
     def candidates(self) -> list[Candidate]:
         """All candidates, in the order of the shards."""
-        return [built(one) for one in self._candidates()]
+        return [built(one) for one in self.candidate_stream()]
 
-    def _candidates(self) -> Candidates:
+    def candidate_stream(self) -> Candidates:
+        """The same, one after the other, generated ones not built yet."""
         settings = self.settings
         return Candidates(settings.candidates, settings.working_ions, settings.seed, self.limit)
 
@@ -243,10 +244,10 @@ class Campaign:
         predictor = self.predictor()
         timed: Sequence[Candidate]
         if predictor.prescreen is None:
-            count, timed = self._candidates().counted(N_TIMED)
+            count, timed = self.candidate_stream().counted(N_TIMED)
             each, tried, passing = 0.0, None, 1.0
         else:
-            count, sample = self._candidates().counted(N_PRESCREENED)
+            count, sample = self.candidate_stream().counted(N_PRESCREENED)
             predictor.prescreened(sample[:1])  # its model is loaded
             started = time.perf_counter()
             admitted = [one for one in predictor.prescreened(sample) if isinstance(one, Crystal)]
@@ -350,7 +351,7 @@ class Campaign:
         pool = executor_from(executor, workers)
         n_workers = pool.n_workers  # asks a cluster: one that does not answer is refused here
         predictor = self.predictor(device)
-        candidates = self._candidates()
+        candidates = self.candidate_stream()
         iter(candidates)  # what cannot be had is said before anything is written
         record = self._record(predictor)
         changed = changes(folder, record)
@@ -469,7 +470,8 @@ class Campaign:
         records = [built(one) for one in without_duplicates(read_crystals(files))]
         for record in records:
             if not isinstance(record, Crystal):
-                raise InputError(f"stability: reference {record.id}: {record.reason}")
+                what = f"{record.file}: reference {record.id}"
+                raise InputError(f"stability: {what}: {record.reason}")
         return [record for record in records if isinstance(record, Crystal)]
 
     def _hull(

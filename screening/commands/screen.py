@@ -79,4 +79,5 @@ def _run(args: argparse.Namespace) -> int:
     campaign.run(args.out, args.resume, args.executor, args.workers, args.device, renew=args.renew)
     counts = Counter(campaign.record_["counts"])
     say(f"wrote {args.out / TABLE_FILE} ({counted(counts)}) and report.html beside it")
-    return status(counts["ok"] + counts["filtered"], campaign.table_)
+    n_usable = counts["ok"] + counts["filtered"]
+    return status(n_usable, campaign.table_, campaign.candidate_stream())

@@ -289,6 +289,25 @@ def test_no_row_is_usable(tmp_path: Path, tiny_model: Path, capsys: Capture) -> 
     assert "not one usable row of 1" in capsys.readouterr().err
 
 
+def test_a_screen_names_a_cif_that_was_cut_off(
+    tmp_path: Path, tiny_model: Path, capsys: Capture
+) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "cut.cif").write_text(GOOD[:-12], encoding="utf-8")
+    campaign = f"name: a\nmodel: {tiny_model}\ncandidates: {{files: [in]}}\n"
+    (tmp_path / "c.yaml").write_text(campaign, encoding="utf-8")
+    command = ["screen", str(tmp_path / "c.yaml"), "--out", str(tmp_path / "o"), "--workers", "0"]
+    assert main(command) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert f"not one usable row of 1: {tmp_path / 'in' / 'cut.cif'}: line 10: " in last
+    write_cif(rocksalt(), tmp_path / "good.cif")
+    (tmp_path / "c.yaml").write_text(
+        campaign.replace("[in]", "[good.cif]") + "stability: {references: [in]}\n"
+    )
+    assert main([*command[:-3], str(tmp_path / "p"), "--workers", "0"]) == 2
+    assert f"{tmp_path / 'in' / 'cut.cif'}: reference cut: line 10: " in one_line(capsys)
+
+
 def test_a_folder_without_crystals(tmp_path: Path, tiny_model: Path, capsys: Capture) -> None:
     (tmp_path / "in").mkdir()
     status, _ = predict([tmp_path / "in"], tiny_model, tmp_path / "out.csv")
