@@ -25,6 +25,7 @@ from ionbridge.screening.execution.program import installed_version
 from ionbridge.screening.execution.shards import write_atomically, write_json
 from ionbridge.screening.planning.catalogue import Catalogue, Conditions, Entry, StepContext
 from ionbridge.screening.planning.planner import Plan, Step
+from ionbridge.screening.planning.records import with_unusable
 from ionbridge.screening.table import Row, csv_lines
 from ionbridge.structures.quantities import QUANTITIES
 
@@ -68,8 +69,8 @@ class PlanResult:
         unit: Of the goal.
         status: ``ok``, or ``failed`` where a step broke or no row is usable.
         reason: Why it failed, in a line.
-        rows: Rows of the goal: ``id``, the value under the quantity's column, ``std``,
-            ``in_domain``, ``status``, ``reason``.
+        rows: Rows of the goal, and one of each record given that could not be read: ``id``, the
+            value under the quantity's column, ``std``, ``in_domain``, ``status``, ``reason``.
         steps: The steps that are done, in their order.
         folder: Where everything lies.
     """
@@ -143,7 +144,7 @@ def execute(
             return _ended(plan, out, "failed", " ".join(reason.split()), (), done)
         tables |= {name: rows for name, rows in made.items() if name in step.outputs}
         done.append(result)
-    rows = tuple(tables[plan.goal])
+    rows = tuple(with_unusable(tables[plan.goal], plan.order))
     n_ok = sum(row.get("status") == "ok" for row in rows)
     if n_ok:
         return _ended(plan, out, "ok", "", rows, done)

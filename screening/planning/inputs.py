@@ -62,12 +62,15 @@ class Given:
         tables: Rows of each quantity that it holds, one a record.
         found: What was found in it, in words.
         failed: Rows of its records that cannot be used, with their reasons.
+        order: Of a file of records or a folder, all of them as they came: the id of one that can be
+            used, the row of one that cannot.
     """
 
     name: str
     tables: Mapping[str, tuple[Row, ...]]
     found: str = ""
     failed: tuple[Row, ...] = field(default=())
+    order: tuple[str | Row, ...] = field(default=())
 
 
 def read_givens(texts: Sequence[str | Path]) -> list[Given]:
@@ -215,7 +218,9 @@ def _records(name: str, path: Path) -> Given:
     data = read_input([path])
     tables: dict[str, list[Row]] = {}
     failed: list[Row] = []
+    order: list[str | Row] = []
     for record in data.records:
+        order.append(record.id)
         if isinstance(record, Hop):
             row = {**hop_to_json(record), "status": "ok"}
             tables.setdefault("hop", []).append(row)
@@ -230,6 +235,7 @@ def _records(name: str, path: Path) -> Given:
                 labels.append(_label_row(record, len(labels)))
         else:
             failed.append({"id": record.id, "status": "failed", "reason": record.reason})
+            order[-1] = failed[-1]
     if not tables:
         why = f"{failed[0]['id']}: {failed[0]['reason']}" if failed else data.found
         raise InputError(f"--given {name}: not one usable record ({why})")
@@ -248,7 +254,8 @@ def _records(name: str, path: Path) -> Given:
         tables["hop_labels"] = [row for row, method in pairs if method == asked]
         if len(tables["hop_labels"]) < labelled:
             found += f", learnt from are the {len(tables['hop_labels'])} of method {asked} alone"
-    return Given(name, {k: tuple(v) for k, v in tables.items()}, found, tuple(failed))
+    found_rows = {k: tuple(v) for k, v in tables.items()}
+    return Given(name, found_rows, found, tuple(failed), tuple(order))
 
 
 def _check_barriers(name: str, rows: Sequence[Row]) -> None:

@@ -54,6 +54,9 @@ MAX_COST_S = 1800.0
 N_MEASURED = 8
 """Records whose distance to the training set is measured while planning."""
 
+RECORDS = ("hop", "crystal", "composition")
+"""Tables of the records to predict."""
+
 Tables = Mapping[str, Sequence[Row]]
 T = TypeVar("T")
 
@@ -266,6 +269,8 @@ class Plan:
         warnings: What to know before trusting the answer.
         wanted: Labels that would help most, where the chosen chain uses a hop model on what it does
             not know and no labels were given.
+        order: All records that the chosen chain starts from, as they came: the id of one that can
+            be used, the row of one that cannot.
     """
 
     goal: str
@@ -280,6 +285,7 @@ class Plan:
     warnings: tuple[str, ...] = ()
     wanted: tuple[WantedLabel, ...] = ()
     conditions: Mapping[str, list[float]] = field(default_factory=dict)
+    order: tuple[str | Row, ...] = ()
 
     def __repr__(self) -> str:
         return f"Plan({self.goal}, {self.unit}: {self.why})"
@@ -391,6 +397,7 @@ def plan(
         ),
         wanted=survey.wanted(chosen),
         conditions=conditions,
+        order=_order(given, tables, chosen),
     )
 
 
@@ -434,6 +441,13 @@ def _unread(given: Sequence[Given]) -> Iterator[str]:
                 f"{one.name}: {number_of(len(one.failed), 'record')} left out: {first['id']}: "
                 f"{first['reason']}" + ("; ..." if len(one.failed) > 1 else "")
             )
+
+
+def _order(given: Sequence[Given], tables: Tables, chosen: Chain) -> tuple[str | Row, ...]:
+    """The records that a chain starts from; those of labels alone are none of them."""
+    inputs = {name for step in chosen.steps for name in step.inputs}
+    read = {name for name in RECORDS if name in tables and name in inputs}
+    return tuple(one for g in given if read & g.tables.keys() for one in g.order)
 
 
 def _given_warnings(tables: Tables, chosen: Chain) -> Iterator[str]:
@@ -651,8 +665,7 @@ class _Survey:
 
     def _rows(self) -> list[Row]:
         """The records that decide about domains: those to predict, not the labels."""
-        names = ("hop", "crystal", "composition")
-        return [row for name in names for row in self.tables.get(name, ())]
+        return [row for name in RECORDS for row in self.tables.get(name, ())]
 
     def _scopes(self, entry: Entry) -> tuple[str, ...]:
         """Scopes of validated errors that fit the records given, the most special first."""

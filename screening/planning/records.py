@@ -86,6 +86,31 @@ def failed(row: Row, reason: str) -> Row:
     return {"id": row["id"], "status": "failed", "reason": " ".join(str(reason).split())}
 
 
+def with_unusable(rows: Sequence[Row], order: Sequence[str | Row]) -> list[Row]:
+    """Rows with those of records that cannot be used, each before the rows of what came after it.
+
+    Args:
+        rows: Of the others, one or several a record.
+        order: All records as they came: the id of one that can be used, the row of one that cannot.
+    """
+    place: dict[str, int] = {}
+    unusable: list[tuple[int, Row]] = []
+    for k, one in enumerate(order):
+        if isinstance(one, str):
+            place.setdefault(one, k)
+        else:
+            unusable.append((k, one))
+    found: list[Row] = []
+    n_before = 0
+    for row in rows:
+        own = place.get(row.get(ORIGIN) or row["id"], -1)
+        while n_before < len(unusable) and unusable[n_before][0] < own:
+            found.append(unusable[n_before][1])
+            n_before += 1
+        found.append(row)
+    return [*found, *(row for _, row in unusable[n_before:])]
+
+
 def usable(rows: Sequence[Row]) -> list[Row]:
     """Rows that earlier steps did not give up."""
     return [row for row in rows if row.get("status", "ok") == "ok"]

@@ -1,13 +1,17 @@
 """``ionbridge plan`` as a user runs it, with the shipped models."""
 
+import csv
 import json
 
 import pytest
 
 from ionbridge.screening.cli import main
 from ionbridge.screening.commands.command import UNUSABLE, USABLE
-from ionbridge.screening.planning.planner import duration
-from ionbridge.structures.io.reading import write_json_lines
+from ionbridge.screening.planning.execution_steps import execute
+from ionbridge.screening.planning.inputs import read_givens
+from ionbridge.screening.planning.planner import duration, plan
+from ionbridge.structures.hops.sites import find_hops
+from ionbridge.structures.io.reading import hop_to_json, write_json_lines
 from tests.screening.tiny import layered
 
 
@@ -104,3 +108,46 @@ def test_what_cannot_be_read_of_a_folder_is_said(tmp_path, capsys):
     assert any(
         line.startswith(said) for line in json.loads((out / "plan.json").read_text())["warnings"]
     )
+
+
+@pytest.mark.parametrize(("goal", "n_each"), [("percolation_barrier", 1), ("migration_barrier", 2)])
+def test_what_cannot_be_read_has_its_row_in_its_place(goal, n_each, tmp_path, capsys):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("b", "d"):
+        write_json_lines(folder / f"{name}.jsonl", [layered(name)])
+    for name in ("a", "c", "d", "e"):
+        (folder / f"{name}.cif").write_text("data_cut\n")
+    out = tmp_path / "plan"
+    arguments = ["plan", "--goal", goal, "--given", str(folder), "--execute", "--out", str(out)]
+    assert main(arguments) == USABLE
+    with (out / "result.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    states = dict.fromkeys((row["id"].partition("#")[0], row["status"]) for row in rows)
+    failed = ["a", "c", "d", "e"]
+    assert [id for id, status in states if status == "failed"] == failed
+    assert list(states) == [
+        ("a", "failed"),
+        ("b", "ok"),
+        ("c", "failed"),
+        ("d", "failed"),
+        ("d", "ok"),
+        ("e", "failed"),
+    ]
+    reasons = {row["reason"] for row in rows if row["status"] == "failed"}
+    assert len(reasons) == 1
+    assert "not a readable CIF file" in reasons.pop()
+    n_ok = sum(row["status"] == "ok" for row in rows)
+    assert n_ok == 2 * n_each
+    assert f"({n_ok} of {n_ok + len(failed)} rows)" in capsys.readouterr().err
+
+
+def test_what_cannot_be_read_of_labels_has_no_row_among_crystals(tmp_path):
+    write_json_lines(tmp_path / "crystals.jsonl", [layered()])
+    (hop,) = find_hops(layered()).hops[:1]
+    label = {**hop_to_json(hop), "barrier_eV": 0.4}
+    write_json_lines(tmp_path / "labels.jsonl", [label, {"id": "bad", "path_frac": []}])
+    given = [str(tmp_path / name) for name in ("crystals.jsonl", "labels.jsonl")]
+    made = plan("percolation_barrier", read_givens(given))
+    assert any("bad" in text for text in made.warnings)
+    assert [row["id"] for row in execute(made, tmp_path / "plan").rows] == [layered().id]
