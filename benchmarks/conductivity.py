@@ -9,9 +9,10 @@ composition alone, and the hop network alone. Bounds are learnt from as bounds a
 Every crystal stands there a second time as an ordered cell, as computed crystals are, and every
 measured composition as the computed cells of the Materials Project with its formula: trees and what
 combines both sources are learnt from all forms and tested on each.
-Beyond that, all rows that hold an element are predicted by models that have never seen it: what is
-learnt of the errors there is tested on elements that it was not learnt from. The work folder keeps
-what the hops say and what is predicted without an element, so that a run goes on.
+Beyond that, all rows that hold an element are predicted by models that have never seen it, and all
+rows of a region of compositions by models without that region: what is learnt of the errors there
+is tested on elements and regions that it was not learnt from. The work folder keeps what the hops
+say and what is predicted without an element or a region, so that a run goes on.
 Writes benchmarks/results/conductivity.json; with --ship, the model folders `conductivity-trees`
 and `conduction-estimate` with these scores in their cards.
 """
@@ -22,22 +23,27 @@ import argparse
 import csv
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.cluster import KMeans
 
 from benchmarks import json_lines
 from ionbridge.models.checkpoint import sha256
 from ionbridge.models.conductors.conduction_estimate import (
-    ROOM_TEMPERATURE_K,
     CompositionResult,
     ConductionEstimate,
     HopNetworkResult,
 )
-from ionbridge.models.conductors.conductivity import SIDE, ConductivityTrees, source_group
+from ionbridge.models.conductors.conductivity import (
+    SIDE,
+    ConductivityTrees,
+    composition_keys,
+    source_group,
+)
 from ionbridge.models.domain import Domain
 from ionbridge.models.library import DEFAULTS, load
 from ionbridge.models.metrics import bootstrap, interval_coverage, mae, spearman
@@ -65,7 +71,7 @@ from ionbridge.structures.sources import (
     na_conductivity,
     obelix,
 )
-from ionbridge.structures.transport.closed_forms import decades_per_eV
+from ionbridge.structures.transport.closed_forms import ROOM_TEMPERATURE_K, decades_per_eV
 
 RESULT = Path(__file__).parent / "results" / "conductivity.json"
 HELD_OUT = RESULT.with_name("conductivity_held_out.csv")
@@ -74,7 +80,7 @@ ROOM_K = (288.0, 308.0)
 WARM_K = 330.0
 ORDERED = "ordered"
 LOWEST = -12.0
-"""log10 S/cm; lower values of the compilations are extrapolations from high temperatures."""
+"""log10 S/cm; lower values of the compilations, carried from high temperatures, are bounds."""
 KNOWN = "known_conductors#"
 """How the ids of rows of the package's own table begin."""
 N_FOLDS = 10
@@ -82,6 +88,8 @@ N_COMPUTED = 2
 """Most computed cells that a measured composition stands in."""
 FEWEST_ATOMS = 24
 """A disordered primitive cell with fewer atoms is doubled before it is ordered."""
+N_REGIONS, REGION_IONS = 14, ("Li",)
+"""Parts that compositions of an ion are cut into (k-means); sodium has too few beside NASICON."""
 ELEMENTS = ("P", "S", "Cl", "Ti", "Zr", "La", "Ge", "Sn")
 """Left out one by one: the commonest in the crystals beside the ions and oxygen."""
 Floats = NDArray[np.float64]
@@ -93,19 +101,31 @@ def label_of(row: ConductivityRow) -> Label:
     return row.label
 
 
+def at_room(row: ConductivityRow) -> bool:
+    """Whether the row has a conductivity, measured at room temperature as far as is known."""
+    if row.label is None:
+        return False
+    kelvin = row.label.temperature_K
+    return kelvin is None or ROOM_K[0] <= kelvin <= ROOM_K[1]
+
+
+def bounded(row: ConductivityRow) -> ConductivityRow:
+    """The row with a value below ``LOWEST`` as that upper bound: how deep it lies, no one saw."""
+    label = label_of(row)
+    if label.value > LOWEST:
+        return row
+    return replace(row, label=replace(label, value=LOWEST, bound="<"))
+
+
 def training_rows(data: Path) -> list[ConductivityRow]:
     """Room-temperature rows of all tables; of one paper and composition the first is kept.
 
     The package's own table of known conductors adds compositions that the others do not have.
     """
-    extra = [
-        r
-        for r in conductivity_extra.load(data).records
-        if r.label is not None
-        and (r.label.temperature_K is None or ROOM_K[0] <= r.label.temperature_K <= ROOM_K[1])
-        and r.label.value > LOWEST
+    extra = [bounded(r) for r in conductivity_extra.load(data).records if at_room(r)]
+    rows = [
+        r for r in (*obelix.load(data).records, *na_conductivity.load(data).records) if at_room(r)
     ]
-    rows = [*obelix.load(data).records, *na_conductivity.load(data).records]
     seen = {(source_group(r), composition_key(r.composition)) for r in rows}
     for row in extra:
         key = source_group(row), composition_key(row.composition)
@@ -113,12 +133,8 @@ def training_rows(data: Path) -> list[ConductivityRow]:
             seen.add(key)
             rows.append(row)
     measured = {composition_key(row.composition) for row in rows}
-    rows += [
-        row
-        for row in known_rows()
-        if composition_key(row.composition) not in measured and label_of(row).value > LOWEST
-    ]
-    return rows
+    known = [r for r in known_rows() if composition_key(r.composition) not in measured]
+    return [*rows, *map(bounded, known)]
 
 
 def as_crystal(row: ConductivityRow) -> ConductivityRow:
@@ -285,28 +301,85 @@ def without_element(
     return result
 
 
-Far = tuple[int, CompositionResult, str]
+@dataclass(frozen=True)
+class Outside:
+    """A labelled row as predicted by models that have seen nothing near it.
+
+    Attributes:
+        row: Index among the rows with a value.
+        left_out: What the models lack: an element, or a region of compositions.
+        found: Their prediction.
+    """
+
+    row: int
+    left_out: str
+    found: CompositionResult
 
 
 def far_rows(
     trees: ConductivityTrees, rows: Rows, forms: Rows, exact: NDArray[np.bool_], kept: Path | None
-) -> list[Far]:
-    """Index, prediction and element of every labelled row by models without one of its elements."""
-    known = {r["element"]: r["found"] for r in json_lines.read(kept)} if kept else {}
+) -> list[Outside]:
+    """Every labelled row by models without one of its elements, or without all that is near it."""
+    known = {r["left_out"]: r["found"] for r in json_lines.read(kept)} if kept else {}
     named = [row.id for row, own in zip(rows, exact, strict=True) if own]
     scored = {name: k for k, name in enumerate(named)}
-    result: list[Far] = []
-    for element in ELEMENTS:
-        if element not in known:
-            known[element] = without_element(trees, rows, forms, element)
+    tasks: dict[str, Callable[[], dict[str, list[float]]]] = {
+        element: lambda element=element: without_element(trees, rows, forms, element)
+        for element in ELEMENTS
+    }
+    for ion in REGION_IONS:
+        own = [row for row in rows if conductor_ion(row) == ion]
+        block = np.array([composition_block(row) for row in own])
+        block = (block - block.mean(axis=0)) / np.maximum(block.std(axis=0), 1e-9)
+        region = KMeans(N_REGIONS, n_init=4, random_state=0).fit_predict(block)
+        for k in range(N_REGIONS):
+            test = [row for row, r in zip(own, region, strict=True) if r == k]
+            tasks[f"{ion} region {k}"] = lambda test=test: without_region(trees, rows, forms, test)
+    for name, predict in tasks.items():
+        if name not in known:
+            known[name] = predict()
             if kept:
-                json_lines.append(kept, {"element": element, "found": known[element]})
-        result += [
-            (scored[name], CompositionResult(mean, std, False), element)
-            for name, (mean, std) in known[element].items()
-            if name in scored
-        ]
-    return result
+                json_lines.append(kept, {"left_out": name, "found": known[name]})
+    return [
+        Outside(scored[i], name, CompositionResult(mean, std, False, name not in ELEMENTS))
+        for name in tasks
+        for i, (mean, std) in known[name].items()
+        if i in scored
+    ]
+
+
+def without_region(
+    trees: ConductivityTrees, rows: Rows, forms: Rows, test: Rows
+) -> dict[str, list[float]]:
+    """Mean and spread of rows by committees that saw neither them, their papers nor compositions.
+
+    Those that still lie in the domain, or hold an element that is missing then, are left out.
+    """
+    ion = conductor_ion(test[0])
+    papers = {source_group(row) for row in test}
+    keys = {key for row in test for key in composition_keys(row)}
+    known = [
+        row
+        for row in (*rows, *forms)
+        if conductor_ion(row) == ion
+        and source_group(row) not in papers
+        and not keys.intersection(composition_keys(row))
+    ]
+    domain = Domain.fit(
+        np.array([composition_block(row) for row in known]),
+        [source_group(row) for row in known],
+        frozenset(str(e) for row in known for e in row.composition),
+    )
+    far = domain.distance(np.array([composition_block(row) for row in test])) > 1.0
+    seen = [{str(e) for e in row.composition} <= domain.elements for row in test]
+    asked = [row for row, f, s in zip(test, far, seen, strict=True) if f and s]
+    if not asked:
+        return {}
+    value = np.array([label_of(row).value for row in known])
+    side = np.array([SIDE[label_of(row).bound] for row in known])
+    found = trees.relearnt(ion, known, value, side).predict(asked)
+    columns = zip(asked, found.mean, found.std, strict=True)
+    return {row.id: [float(mean), float(std)] for row, mean, std in columns}
 
 
 Fitted = tuple[list[HopNetworkResult | None], list[CompositionResult], Floats, list[str]]
@@ -362,31 +435,31 @@ def computed_values(
     return true, found[own], [source_group(rows[i]) for i in index]
 
 
-def beyond_elements(
-    shipped: ConductionEstimate, both: Fitted, far: Sequence[Far]
+def beyond_domain(
+    shipped: ConductionEstimate, both: Fitted, outside: Sequence[Outside]
 ) -> dict[str, Any]:
-    """Rows with an element never seen, weights and spreads learnt on the other elements."""
+    """Rows far from all that was seen; weights and spreads learnt on other elements or regions."""
     _, _, true, papers = both
     at: list[int] = []
     columns: dict[str, list[float]] = {name: [] for name in (*PARTS, "as if near")}
     held: dict[str, list[bool]] = {"estimate": [], "as if near": []}
     weights = []
-    for element in ELEMENTS:
-        others = [(i, c) for i, c, e in far if e != element]
+    for left_out in sorted({o.left_out for o in outside}):
+        others = [(o.row, o.found) for o in outside if o.left_out != left_out]
         model = replace(shipped).fit(*both, others)
-        for i, c, e in far:
-            by_hops = model.hops_out_of_fold_[i]
-            if e != element or not np.isfinite(by_hops):
+        for o in outside:
+            by_hops = model.hops_out_of_fold_[o.row]
+            if o.left_out != left_out or not np.isfinite(by_hops):
                 continue
-            at.append(i)
-            value, weight = model.combined(c, float(by_hops))
-            near, _ = model.combined(replace(c, in_domain=True), float(by_hops))
+            at.append(o.row)
+            value, weight = model.combined(o.found, float(by_hops))
+            near, _ = model.combined(replace(o.found, in_domain=True), float(by_hops))
             columns["estimate"].append(value.mean)
             columns["as if near"].append(near.mean)
-            columns["composition model"].append(c.mean)
+            columns["composition model"].append(o.found.mean)
             columns["hop network"].append(float(by_hops))
-            held["estimate"].append(value.lower <= true[i] <= value.upper)
-            held["as if near"].append(near.lower <= true[i] <= near.upper)
+            held["estimate"].append(value.lower <= true[o.row] <= value.upper)
+            held["as if near"].append(near.lower <= true[o.row] <= near.upper)
             weights.append(weight)
     y, paper = true[at], [papers[i] for i in at]
     result: dict[str, Any] = {k: scores(y, np.array(v), paper) for k, v in columns.items()}
@@ -428,10 +501,12 @@ def main() -> None:
     print(f"{sum(h is not None for h in hops)} crystals with hops", flush=True)
 
     scored = np.flatnonzero(exact)
-    inside = held_out_domain(rows)
-    compositions = [
-        CompositionResult(float(mean[i]), float(std[i]), bool(inside[i])) for i in scored
+    inside, seen = held_out_domain(rows)
+    found_by_trees = [
+        CompositionResult(float(m), float(s), bool(inside[i]), bool(seen[i]))
+        for i, m, s in zip(range(len(rows)), mean, std, strict=False)
     ]
+    compositions = [found_by_trees[i] for i in scored]
     papers = [source_group(rows[i]) for i in scored]
     estimate = ConductionEstimate()
     ordered_hops = hop_results(
@@ -439,7 +514,8 @@ def main() -> None:
     )
     at = {i: len(rows) + k for k, i in enumerate(cells)}
     ordered_compositions = [
-        CompositionResult(float(mean[at[i]]), float(std[at[i]]), bool(inside[i])) for i in own_cells
+        replace(found_by_trees[i], mean=float(mean[at[i]]), std=float(std[at[i]]))
+        for i in own_cells
     ]
     print(f"{sum(h is not None for h in ordered_hops)} ordered cells with hops", flush=True)
     energies = [
@@ -448,7 +524,7 @@ def main() -> None:
         if "activation_energy" in rows[i].extra
     ]
     estimate.fit_activation_energies(*np.array(energies).T[::-1])
-    far = far_rows(trees, rows, forms, exact, args.work and args.work / "without_element.jsonl")
+    far = far_rows(trees, rows, forms, exact, args.work and args.work / "left_out.jsonl")
     n = len(scored)
     both = (
         [*(hops[i] for i in scored), *ordered_hops],
@@ -456,7 +532,7 @@ def main() -> None:
         true[[*scored, *own_cells]],
         [*papers, *(source_group(rows[i]) for i in own_cells)],
     )
-    estimate.fit(*both, [(i, c) for i, c, _ in far])
+    estimate.fit(*both, [(o.row, o.found) for o in far])
     print(estimate, flush=True)
 
     found_all = estimate.out_of_fold_
@@ -512,8 +588,10 @@ def main() -> None:
         "composition model": scores(*computed_values(rows, computed, mean[-len(computed) :]))
     }
     print(json.dumps(results["ordered cells"], indent=1), flush=True)
-    results["an element never seen"] = beyond_elements(estimate, both, far)
-    print(json.dumps(results["an element never seen"], indent=1))
+    for name, known in (("an element never seen", False), ("a region never seen", True)):
+        own_far = [o for o in far if o.found.elements_known == known]
+        results[name] = beyond_domain(estimate, both, own_far)
+        print(name, json.dumps(results[name], indent=1))
     results["activation_energy"] = energy_scores(estimate, rows, mean[: len(rows)])
     print(results["activation_energy"])
     results["above room temperature"] = warm_scores(
@@ -566,11 +644,13 @@ def held_out_estimates() -> dict[str, dict[str, float]]:
 
 
 def held_out_domain(rows: Rows) -> NDArray[np.bool_]:
-    """(n,) whether each row lies in the domain of the rows of other papers and compositions."""
+    """(2, n) whether each row lies in the domain of the rows of other papers and compositions, and
+    whether these hold all its elements.
+    """
     key = np.array([str(composition_key(row.composition)) for row in rows])
     ions = np.array([conductor_ion(row) for row in rows])
     block = np.array([composition_block(row) for row in rows])
-    inside = np.zeros(len(rows), dtype=bool)
+    inside, seen = np.zeros((2, len(rows)), dtype=bool)
     for fold in GroupedKFold(N_FOLDS, 0, source_group).split(rows):
         for ion in np.unique(ions[fold.test]):
             train = fold.train[(ions[fold.train] == ion)]
@@ -582,8 +662,9 @@ def held_out_domain(rows: Rows) -> NDArray[np.bool_]:
             domain = Domain.fit(block[train], [source_group(rows[i]) for i in train], elements)
             near = domain.distance(block[test]) <= 1.0
             known = [{str(e) for e in rows[i].composition} <= elements for i in test]
-            inside[test] = near & np.array(known)
-    return inside
+            seen[test] = known
+            inside[test] = near & seen[test]
+    return np.array([inside, seen])
 
 
 def family_median(rows: Rows, true: Floats, train: Any, test: Any) -> Floats:

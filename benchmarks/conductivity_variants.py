@@ -54,7 +54,6 @@ from benchmarks.conductivity import (
 from benchmarks.conductivity import scores as paper_scores
 from ionbridge.models.checkpoint import sha256
 from ionbridge.models.conductors.conduction_estimate import (
-    ROOM_TEMPERATURE_K,
     CompositionResult,
     ConductionEstimate,
     HopNetworkResult,
@@ -87,7 +86,11 @@ from ionbridge.structures.features.splits import GroupedKFold
 from ionbridge.structures.io.tables import ConductivityRow, composition_key
 from ionbridge.structures.records import Crystal
 from ionbridge.structures.sources import conductivity_extra, obelix
-from ionbridge.structures.transport.closed_forms import decades_per_eV, nernst_einstein
+from ionbridge.structures.transport.closed_forms import (
+    ROOM_TEMPERATURE_K,
+    decades_per_eV,
+    nernst_einstein,
+)
 from ionbridge.structures.transport.lattice_gas import LEAST_SHARE
 from ionbridge.structures.units import BOLTZMANN_EV_PER_K
 

@@ -3,14 +3,15 @@
 What measurements of similar compositions say (:mod:`ionbridge.models.conductors.conductivity`) and
 what the hops of the crystal say (percolation barrier, diffusion tensor, carriers) are two estimates
 of one number with errors of known size and correlation. They are combined so that the variance is
-least. Where no measured chemistry is near, the first is uncertain by as much as it was off on
-elements that it had not seen, and the hops carry the estimate.
+least. Where no measured chemistry is near, the spread that the first states says little of its
+error; there both sources count by how far they were off on regions of chemistry, or on elements,
+that were left out of the training.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -22,13 +23,13 @@ from ionbridge.models.estimator import Estimator
 from ionbridge.models.transforms import LogShift
 from ionbridge.structures.transport.closed_forms import (
     PREFACTOR_STD_DECADES,
+    ROOM_TEMPERATURE_K,
     decades_per_eV,
     nernst_einstein,
 )
 
 Floats = NDArray[np.float64]
 
-ROOM_TEMPERATURE_K = 298.15
 LOWEST_EV, HIGHEST_EV, N_GRID = 0.02, 4.0, 400
 """Grid on which the posterior of a barrier is integrated."""
 LEAST_BARRIER_EV = 0.03
@@ -80,11 +81,36 @@ class HopNetworkResult:
 
 @dataclass(frozen=True)
 class CompositionResult:
-    """What measured compositions say of one crystal at room temperature, log10 of S/cm."""
+    """What measured compositions say of one crystal at room temperature, log10 of S/cm.
+
+    Attributes:
+        mean: The most probable value.
+        std: One sigma, as the model states it.
+        in_domain: Whether measured compositions are near.
+        elements_known: Whether all its elements were measured with this ion.
+    """
 
     mean: float
     std: float
     in_domain: bool
+    elements_known: bool = True
+
+
+@dataclass(frozen=True)
+class Outside:
+    """How far both sources are off where no measured composition is near.
+
+    Attributes:
+        composition_std: Of measured compositions, decades.
+        hop_std: Of the hops, decades.
+        correlation: Of both errors.
+        interval_factor: Half width of the 90 % interval in sigmas, on ``SCALE``.
+    """
+
+    composition_std: float = 2.5
+    hop_std: float = 2.5
+    correlation: float = 0.5
+    interval_factor: float = _SIGMAS_90
 
 
 @dataclass(frozen=True)
@@ -115,7 +141,7 @@ class Estimate:
         hop_network_diffusivity: The same of the diffusivity of one carrier, log10 of cm^2/s.
         conductivity_source: ``composition``, ``hop_network`` or ``both``: what carries it.
         diffusivity_source: ``conductivity`` (Nernst-Einstein) or ``hop_network``.
-        in_domain: Whether what carries it lies in its own domain.
+        in_domain: Whether what lies in its own domain has half of the weight.
     """
 
     conductivity: Value
@@ -142,14 +168,12 @@ class ConductionEstimate(Estimator):
             errors of barriers are alike on that scale.
         hop_std: One sigma of that, decades at room temperature.
         correlation: Of the errors of both sources.
-        outside_factor: How much larger errors of compositions are outside their domain, beside the
-            spreads that they state.
-        outside_correlation: Of the errors of both sources there.
         neldel_eV: (2,) E = e0 + e1 log10 sigma at room temperature: prefactor and activation energy
             go together (Meyer and Neldel, Z. Tech. Phys. 18, 588 (1937)).
         neldel_std_eV: One sigma of that.
         interval_factor: Half width of the 90 % interval in sigmas, on ``SCALE``.
-        outside_interval_factor: The same for compositions outside their domain.
+        far: Errors on compositions of known elements outside the domain.
+        unseen: Errors on compositions with an element that was never measured.
     """
 
     barrier_median_eV: float = 0.42
@@ -158,12 +182,11 @@ class ConductionEstimate(Estimator):
     hop_coefficients: tuple[float, ...] = (-5.0, -1.0, -1.0, -1.0, -1.0, 1.0)
     hop_std: float = 2.5
     correlation: float = 0.0
-    outside_factor: float = 1.5
-    outside_correlation: float = 0.0
     neldel_eV: tuple[float, float] = (0.09, -0.07)
     neldel_std_eV: float = 0.1
     interval_factor: float = _SIGMAS_90
-    outside_interval_factor: float = _SIGMAS_90
+    far: Outside = Outside()
+    unseen: Outside = Outside()
 
     kind: ClassVar[str] = "conduction_estimate"
     quantity = "conduction"
@@ -189,7 +212,7 @@ class ConductionEstimate(Estimator):
         compositions: Sequence[CompositionResult],
         log10_sigma: Floats,
         groups: Sequence[str],
-        far: Sequence[tuple[int, CompositionResult]] = (),
+        outside: Sequence[tuple[int, CompositionResult]] = (),
     ) -> Self:
         """Learn how far both sources are off.
 
@@ -201,8 +224,8 @@ class ConductionEstimate(Estimator):
             compositions: (n,) predictions that saw neither paper nor composition of their row.
             log10_sigma: (n,) measured at room temperature, S/cm; no bounds.
             groups: (n,) paper of each row.
-            far: Further predictions of some rows, by index, from models that lack one of the row's
-                elements; without any, outside the domain the spreads count as stated.
+            outside: Further predictions of some rows, by index, from models that lack one of the
+                row's elements, or all measured compositions near it.
 
         After it ``out_of_fold_`` holds the combined :class:`Value` of each row at room temperature,
         and ``hops_out_of_fold_`` (n,) what the hops say, NaN where there are none, both by
@@ -223,18 +246,16 @@ class ConductionEstimate(Estimator):
         self.correlation = float(np.corrcoef(found - y, error[own])[0, 1])
         by_hops = np.full(len(hops), np.nan)
         by_hops[own] = found
-        self._fit_outside(by_hops, log10_sigma, far)
         pairs = [
             (c, None if np.isnan(h) else float(h))
             for c, h in zip(compositions, by_hops, strict=True)
         ]
         self.interval_factor = self._factor(pairs, log10_sigma)
-        beyond = [(i, c) for i, c in far if np.isfinite(by_hops[i])]
-        self.outside_interval_factor = self.interval_factor
-        if len(beyond) >= N_FOLDS:
-            self.outside_interval_factor = self._factor(
-                [(c, float(by_hops[i])) for i, c in beyond], log10_sigma[[i for i, _ in beyond]]
-            )
+        beyond = [(i, c) for i, c in outside if np.isfinite(by_hops[i]) and not c.in_domain]
+        self.far = self._outside([x for x in beyond if x[1].elements_known], by_hops, log10_sigma)
+        self.unseen = self._outside(
+            [x for x in beyond if not x[1].elements_known], by_hops, log10_sigma
+        )
         self.out_of_fold_ = [self.combined(c, h)[0] for c, h in pairs]
         self.hops_out_of_fold_ = by_hops
         return self
@@ -248,27 +269,31 @@ class ConductionEstimate(Estimator):
         gap = np.abs(SCALE.forward(mean) - SCALE.forward(-log10_sigma))
         return float(np.quantile(gap / SCALE.forward_std(mean, spread), 0.9))
 
-    def _fit_outside(
+    def _outside(
         self,
+        rows: Sequence[tuple[int, CompositionResult]],
         by_hops: Floats,
         log10_sigma: Floats,
-        far: Sequence[tuple[int, CompositionResult]],
-    ) -> None:
-        """Learn how much less is known of a composition with an element that was never measured.
+    ) -> Outside:
+        """How far both sources are off on rows outside the domain; a guess where they are few.
 
-        Errors there are mostly offsets, alike for all rows of an element; their mean square counts.
+        Errors there are mostly offsets, alike for all rows of an element or a region; their mean
+        squares count.
         """
-        at = np.array([i for i, _ in far], dtype=int)
-        own = np.isfinite(by_hops[at])
-        if own.sum() < N_FOLDS:
-            self.outside_factor, self.outside_correlation = 1.0, self.correlation
-            return
-        at = at[own]
-        mean, std = np.array([[c.mean, c.std] for _, c in far])[own].T
-        error = mean - log10_sigma[at]
-        self.outside_factor = max(1.0, float(np.sqrt(np.mean((error / std) ** 2))))
+        if len(rows) < N_FOLDS:
+            return Outside()
+        at = np.array([i for i, _ in rows], dtype=int)
+        error = np.array([c.mean for _, c in rows]) - log10_sigma[at]
         gap = by_hops[at] - log10_sigma[at]
-        self.outside_correlation = float(np.corrcoef(gap, error)[0, 1])
+        found = Outside(
+            float(np.sqrt(np.mean(error**2))),
+            float(np.sqrt(np.mean(gap**2))),
+            float(np.corrcoef(gap, error)[0, 1]),
+        )
+        pairs = [(c, float(by_hops[i])) for i, c in rows]
+        name = "far" if rows[0][1].elements_known else "unseen"
+        factor = replace(self, **{name: found})._factor(pairs, log10_sigma[at])
+        return replace(found, interval_factor=factor)
 
     def combined(
         self, composition: CompositionResult | None, by_hops: float | None
@@ -279,8 +304,8 @@ class ConductionEstimate(Estimator):
             composition: What measured compositions say.
             by_hops: log10 of S/cm by the hops, on the scale of experiment.
         """
-        outside = composition is not None and not composition.in_domain
-        factor = self.outside_interval_factor if outside else self.interval_factor
+        outside = self._outside_of(composition)
+        factor = self.interval_factor if outside is None else outside.interval_factor
         return self._combined(composition, by_hops, factor / _SIGMAS_90)
 
     def estimate(
@@ -318,9 +343,8 @@ class ConductionEstimate(Estimator):
             if by_hops and own
             else sigma.shifted(-_log10_sigma_of(1.0, density, temperature_K, charge))
         )
-        in_domain = (
-            composition is not None and composition.in_domain and weight > 1 - CARRIES
-        ) or (hops is not None and hops.in_domain and weight < 1 - CARRIES)
+        trusted = weight if composition is not None and composition.in_domain else 0.0
+        trusted += 1.0 - weight if hops is not None and hops.in_domain else 0.0
         return Estimate(
             conductivity=sigma,
             diffusivity=diffusivity,
@@ -334,7 +358,7 @@ class ConductionEstimate(Estimator):
             hop_network_diffusivity=own,
             conductivity_source=_source(weight),
             diffusivity_source="hop_network" if by_hops else "conductivity",
-            in_domain=in_domain,
+            in_domain=trusted >= 0.5,
         )
 
     def by_hops(self, hops: HopNetworkResult) -> float:
@@ -372,9 +396,15 @@ class ConductionEstimate(Estimator):
         ease = -np.log(max(hops.barrier_eV, LEAST_BARRIER_EV))
         return np.array([1.0, *stated, *hidden, ease], dtype=float)
 
+    def _outside_of(self, found: CompositionResult | None) -> Outside | None:
+        """The errors that count for a composition outside the domain; None for one inside."""
+        if found is None or found.in_domain:
+            return None
+        return self.far if found.elements_known else self.unseen
+
     def _of_composition(self, found: CompositionResult) -> tuple[float, float]:
-        factor = 1.0 if found.in_domain else self.outside_factor
-        return found.mean, found.std * factor
+        outside = self._outside_of(found)
+        return found.mean, found.std if outside is None else outside.composition_std
 
     def _combined(
         self, composition: CompositionResult | None, hops: float | None, widening: float
@@ -386,12 +416,14 @@ class ConductionEstimate(Estimator):
         mean, std = self._of_composition(composition)
         if hops is None:
             return self._value(mean, std, widening), 1.0
-        correlation = self.correlation if composition.in_domain else self.outside_correlation
-        both = correlation * std * self.hop_std
-        weight = (self.hop_std**2 - both) / (std**2 + self.hop_std**2 - 2 * both)
+        outside = self._outside_of(composition)
+        correlation = self.correlation if outside is None else outside.correlation
+        hop_std = self.hop_std if outside is None else outside.hop_std
+        both = correlation * std * hop_std
+        weight = (hop_std**2 - both) / (std**2 + hop_std**2 - 2 * both)
         weight = float(np.clip(weight, 0.0, 1.0))
         rest = 1.0 - weight
-        variance = (weight * std) ** 2 + (rest * self.hop_std) ** 2 + 2 * weight * rest * both
+        variance = (weight * std) ** 2 + (rest * hop_std) ** 2 + 2 * weight * rest * both
         return self._value(weight * mean + rest * hops, float(np.sqrt(variance)), widening), weight
 
     def _value(self, mean: float, std: float, widening: float = 1.0) -> Value:
@@ -428,10 +460,12 @@ class ConductionEstimate(Estimator):
 
     @classmethod
     def _restore(cls, arrays: Arrays, config: Mapping[str, Any]) -> Self:
+        given = config["settings"]
         settings: dict[str, Any] = {
-            f.name: tuple(v) if isinstance(v := config["settings"][f.name], list) else v
-            for f in fields(cls)
+            f.name: tuple(v) if isinstance(v := given[f.name], list) else v for f in fields(cls)
         }
+        for name in ("far", "unseen"):
+            settings[name] = Outside(**settings[name])
         return cls(**settings)
 
 

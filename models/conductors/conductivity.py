@@ -320,9 +320,12 @@ class ConductivityTrees(Estimator):
         return np.array([self._is_in_domain(row) for row in records], dtype=bool)
 
     def _is_in_domain(self, row: ConductivityRow) -> bool:
+        return self.knows_elements(row) and self._distance(row) <= 1.0
+
+    def knows_elements(self, row: ConductivityRow) -> bool:
+        """Whether all elements of a row were learnt from beside its ion."""
         domain = self.domains_.get(conductor_ion(row))
-        known = domain is not None and {str(e) for e in row.composition} <= domain.elements
-        return known and self._distance(row) <= 1.0
+        return domain is not None and {str(e) for e in row.composition} <= domain.elements
 
     def _by_branches(
         self, records: Sequence[ConductivityRow]

@@ -74,7 +74,8 @@ def of_compositions(
         held_out = model.held_out_of(rows[i]) if unseen else None
         if held_out is not None:
             mean, std = held_out
-        result[i] = CompositionResult(mean, std, bool(in_domain[k]))
+        elements_known = model.knows_elements(rows[i])
+        result[i] = CompositionResult(mean, std, bool(in_domain[k]), elements_known)
     return result
 
 
@@ -129,7 +130,7 @@ def measured(row: ConductivityRow) -> Row:
         return {}
     diffusivity = known.log10_diffusivity_cm2_s
     return {
-        "measured_log10_conductivity_S_cm": known.log10_conductivity_S_cm,
+        "measured_log10_conductivity_S_cm": known.log10_room_conductivity_S_cm,
         "measured_log10_diffusivity_cm2_s": diffusivity and sum(diffusivity) / 2,
         "measured_source": known.source,
     }

@@ -6,10 +6,15 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 from pymatgen.core import Composition
 
 from ionbridge.structures.io.tables import ConductivityRow, composition_key, read_table
 from ionbridge.structures.records import Label
+from ionbridge.structures.transport.closed_forms import ROOM_TEMPERATURE_K, decades_per_eV
+
+SAME_VALUE_DECADES = 0.01
+"""Values this close are one: two digits are quoted."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +27,9 @@ class KnownConductor:
         space_groups: International numbers: of the compound, and of ordered models of it.
         working_ion: Mobile ion.
         role: ``electrolyte``, ``electrode`` or ``non-conductor``.
-        log10_conductivity_S_cm: At room temperature; None for electrodes.
-        activation_energy_eV: Where it is reported.
+        log10_conductivity_S_cm: At ``temperature_K``; None for electrodes.
+        temperature_K: Of the measurement; None at room temperature.
+        activation_energy_eV: Where it is reported; always for a value measured hot.
         log10_diffusivity_cm2_s: Lowest and highest of the values in use for electrodes.
         source: DOI, or what compiled the value.
     """
@@ -34,9 +40,20 @@ class KnownConductor:
     working_ion: str
     role: str
     log10_conductivity_S_cm: float | None
+    temperature_K: float | None
     activation_energy_eV: float | None
     log10_diffusivity_cm2_s: tuple[float, float] | None
     source: str
+
+    @property
+    def log10_room_conductivity_S_cm(self) -> float | None:
+        """At room temperature; a value measured hot is carried along its own Arrhenius line."""
+        if self.log10_conductivity_S_cm is None or self.temperature_K is None:
+            return self.log10_conductivity_S_cm
+        assert self.activation_energy_eV is not None
+        step = decades_per_eV(ROOM_TEMPERATURE_K) - decades_per_eV(self.temperature_K)
+        per_kelvin = np.log10(self.temperature_K / ROOM_TEMPERATURE_K)  # sigma T is what follows it
+        return float(self.log10_conductivity_S_cm + per_kelvin - self.activation_energy_eV * step)
 
 
 @lru_cache(maxsize=1)
@@ -47,14 +64,14 @@ def known_conductors() -> tuple[KnownConductor, ...]:
 
 
 def known_rows() -> tuple[ConductivityRow, ...]:
-    """The measured conductivities as labelled rows, for models that learn from tables.
+    """The measured conductivities at room temperature as labelled rows, for models to learn from.
 
     Values that one paper or review cites of others count as of that one paper. An activation energy
     is the :class:`Label` ``extra["activation_energy"]``.
     """
     result = []
     for i, known in enumerate(known_conductors()):
-        value, energy = known.log10_conductivity_S_cm, known.activation_energy_eV
+        value, energy = known.log10_room_conductivity_S_cm, known.activation_energy_eV
         if value is None:
             continue
         measured = Label("log10_conductivity_S_cm", value, method="experiment", source=known.source)
@@ -86,6 +103,29 @@ def known_conductor(row: ConductivityRow) -> KnownConductor | None:
     return None
 
 
+def at_measured_temperature(row: ConductivityRow) -> ConductivityRow | None:
+    """The row with the temperature of its value, where the table knows it to be measured hot.
+
+    Compilations quote such values without a temperature, as if measured at room temperature.
+
+    Returns:
+        None for a value without a temperature above what the table has of this compound when hot:
+        no solid conducts better cold.
+    """
+    if row.label is None or row.label.temperature_K is not None:
+        return row
+    key = composition_key(row.composition)
+    for known in known_conductors():
+        value = known.log10_conductivity_S_cm
+        if value is None or known.temperature_K is None or key != _key(known.formula):
+            continue
+        if abs(row.label.value - value) < SAME_VALUE_DECADES:
+            return replace(row, label=replace(row.label, temperature_K=known.temperature_K))
+        if row.label.value > value:
+            return None
+    return row
+
+
 @lru_cache(maxsize=256)
 def _key(formula: str) -> tuple[tuple[str, float], ...]:
     return composition_key(Composition(formula))
@@ -104,6 +144,7 @@ def _conductor(row: dict[str, str]) -> KnownConductor:
         working_ion=row["working_ion"],
         role=row["role"],
         log10_conductivity_S_cm=number("log10_conductivity_S_cm"),
+        temperature_K=number("temperature_K"),
         activation_energy_eV=number("activation_energy_eV"),
         log10_diffusivity_cm2_s=None if low is None or high is None else (low, high),
         source=row["source"],

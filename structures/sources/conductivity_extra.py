@@ -7,8 +7,10 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+from ionbridge.structures.chemistry.known_conductors import at_measured_temperature
 from ionbridge.structures.io.tables import ConductivityRow, conductivity_row, read_table
 from ionbridge.structures.records import FailedRecord, Label
+from ionbridge.structures.sources.na_conductivity import ABOVE_HOT
 from ionbridge.structures.sources.source import Loaded, Source
 
 TABLE_FILE = "conductivity_extra/conductivity_extra.csv"
@@ -28,6 +30,7 @@ def load(data_dir: str | Path) -> Loaded[ConductivityRow]:
     """Rows with a conductivity or an activation energy; no structures, doubtful rows left out.
 
     ``extra["activation_energy"]`` is a :class:`Label` in eV where the compilation states one.
+    Values without a temperature that a paper is known to have measured hot get that temperature.
     """
     rows: list[ConductivityRow] = []
     dropped: Counter[str] = Counter()
@@ -65,7 +68,8 @@ def _row(given: dict[str, str]) -> ConductivityRow | str:
     if row.label is None and "activation_energy" not in extra:
         return "no label"
     label = row.label and replace(row.label, source=given["Source"] or SOURCE.name)
-    return replace(row, label=label, extra=extra)
+    found = at_measured_temperature(replace(row, label=label, extra=extra))
+    return found or ABOVE_HOT
 
 
 SOURCE = Source(

@@ -1,4 +1,7 @@
-"""Measured conductivities of Na conductors, nearly all NASICON; temperature not stated."""
+"""Measured conductivities of Na conductors, nearly all NASICON; temperature rarely known.
+
+The table states none; values that a paper is known to have measured hot get that temperature.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,12 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+from ionbridge.structures.chemistry.known_conductors import at_measured_temperature
 from ionbridge.structures.frameworks.family_names import canonical_family
 from ionbridge.structures.io.tables import ConductivityRow
 from ionbridge.structures.sources.source import Loaded, Source
 
+ABOVE_HOT = "more than is measured hot"
 TABLE_FILE = "na_conductivity/na_conductors.csv"
 
 
@@ -28,7 +33,12 @@ def load(data_dir: str | Path) -> Loaded[ConductivityRow]:
             dropped["no conductivity"] += 1
         else:
             label = replace(record.label, source=SOURCE.citation)
-            rows.append(replace(record, label=label, family=canonical_family(record.family)))
+            family = canonical_family(record.family)
+            row = at_measured_temperature(replace(record, label=label, family=family))
+            if row is None:
+                dropped[ABOVE_HOT] += 1
+            else:
+                rows.append(row)
     return Loaded(tuple(rows), dict(dropped))
 
 

@@ -10,6 +10,7 @@ from ionbridge.structures.frameworks.family_names import UNKNOWN_FAMILY, canonic
 from ionbridge.structures.io.tables import ConductivityRow
 from ionbridge.structures.sources.download import unpacked
 from ionbridge.structures.sources.source import Loaded, Remote, Source
+from ionbridge.structures.transport.closed_forms import ROOM_TEMPERATURE_K
 
 TABLE_FILE = "obelix/train.csv"
 CIF_FOLDER = "obelix/cifs"
@@ -18,7 +19,6 @@ SERVED = (
     "https://raw.githubusercontent.com/NRC-Mila/OBELiX/"
     "4eaac889809dd489e3bae468c45d5c0e02b9147a/data/downloads"
 )
-ROOM_TEMPERATURE_K = 298.15
 
 
 def load(data_dir: str | Path) -> Loaded[ConductivityRow]:

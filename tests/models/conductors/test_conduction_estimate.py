@@ -7,12 +7,16 @@ import pytest
 from scipy.stats import lognorm, norm
 
 from ionbridge.models.conductors.conduction_estimate import (
-    ROOM_TEMPERATURE_K,
     CompositionResult,
     ConductionEstimate,
     HopNetworkResult,
+    Outside,
 )
-from ionbridge.structures.transport.closed_forms import decades_per_eV, nernst_einstein
+from ionbridge.structures.transport.closed_forms import (
+    ROOM_TEMPERATURE_K,
+    decades_per_eV,
+    nernst_einstein,
+)
 
 HOPS = HopNetworkResult(
     log10_diffusivity_cm2_s=-9.0,
@@ -54,7 +58,7 @@ def test_correlated_errors_leave_what_a_grid_of_weights_leaves():
 
 
 def test_far_from_measured_chemistry_the_hops_carry():
-    model = ConductionEstimate(hop_std=2.0, outside_factor=4.0)
+    model = ConductionEstimate(hop_std=2.0, far=Outside(4.0, 2.0, 0.0))
     assert model.estimate(HOPS, NEAR, 300.0).conductivity_source == "composition"
     far = model.estimate(HOPS, FAR, 300.0)
     assert far.conductivity_source == "hop_network"
@@ -141,7 +145,7 @@ def test_fit_finds_the_line_the_spreads_and_an_interval_that_holds():
     assert model.neldel_std_eV == pytest.approx(0.03, rel=0.15)
 
 
-def test_what_is_said_of_unseen_elements_is_believed_as_far_as_it_held():
+def test_what_is_said_outside_the_domain_is_believed_as_far_as_it_held():
     """Errors three times as large as stated, and independent of those of the hops."""
     rng = np.random.default_rng(1)
     n = 600
@@ -154,15 +158,26 @@ def test_what_is_said_of_unseen_elements_is_believed_as_far_as_it_held():
     far = [CompositionResult(float(x), 1.0, False) for x in true + rng.normal(0, 3.0, n)]
     papers = [str(i % 50) for i in range(n)]
     model = ConductionEstimate().fit(hops, near, true, papers, list(enumerate(far)))
-    assert model.outside_factor == pytest.approx(3.0, rel=0.15)
-    assert abs(model.outside_correlation) < 0.15
+    assert model.far.composition_std == pytest.approx(3.0, rel=0.1)
+    assert model.far.hop_std == pytest.approx(model.hop_std, rel=0.01)
+    assert abs(model.far.correlation) < 0.15
+    assert model.unseen == Outside()  # no row with an element that was left out
     found = [model.combined(c, model.by_hops(h)) for c, h in zip(far, hops, strict=True)]
     expected = model.hop_std**2 / (model.hop_std**2 + 9.0)
     assert np.mean([weight for _, weight in found]) == pytest.approx(expected, abs=0.1)
     held = [v.lower <= y <= v.upper for (v, _), y in zip(found, true, strict=True)]
     assert 0.88 < np.mean(held) < 0.92
-    without = ConductionEstimate().fit(hops, near, true, papers)
-    assert without.outside_factor == 1.0
+    lacking = [replace(c, elements_known=False) for c in far]
+    model.fit(hops, near, true, papers, list(enumerate(lacking)))
+    assert model.unseen.composition_std == pytest.approx(3.0, rel=0.1)
+    assert model.far == Outside()
+
+
+def test_what_a_source_states_of_itself_outside_its_domain_weighs_nothing():
+    model = ConductionEstimate(far=Outside(2.0, 2.0, 0.5))
+    sure, unsure = (replace(FAR, std=std) for std in (0.1, 5.0))
+    assert model.combined(sure, -6.0) == model.combined(unsure, -6.0)
+    assert model.combined(sure, -6.0)[1] == pytest.approx(0.5)
 
 
 def test_saved_and_loaded_it_says_the_same(tmp_path):

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 
+import numpy as np
+import pytest
 from pymatgen.core import Composition
 
-from ionbridge.structures.chemistry.known_conductors import known_conductors, known_rows
+from ionbridge.structures.chemistry.known_conductors import (
+    at_measured_temperature,
+    known_conductors,
+    known_rows,
+)
 from ionbridge.structures.features.conductor_descriptors import conductor_ion
+from ionbridge.structures.io.tables import ConductivityRow
+from ionbridge.structures.records import Label
+from ionbridge.structures.units import BOLTZMANN_EV_PER_K
 
 
 def test_every_row_is_possible():
@@ -15,9 +24,9 @@ def test_every_row_is_possible():
         assert Composition(known.formula)[known.working_ion] > 0
         assert known.source
         assert known.space_groups <= set(range(1, 231))
-        if known.log10_conductivity_S_cm is not None:
-            assert known.log10_conductivity_S_cm < -1.0  # the best solids have a few hundredths
-            is_conductor = known.log10_conductivity_S_cm > -7.75
+        if known.log10_room_conductivity_S_cm is not None:
+            assert known.log10_room_conductivity_S_cm < -0.7  # in the plane of beta''-alumina
+            is_conductor = known.log10_room_conductivity_S_cm > -7.75
             own = "electrolyte" if is_conductor else "non-conductor"
             assert known.role in (own, "electrode")
         if known.activation_energy_eV is not None:
@@ -30,7 +39,7 @@ def test_rows_for_models_are_the_table():
     assert len(rows) == len(measured)
     for row, known in zip(rows, measured, strict=True):
         assert row.label is not None
-        assert row.label.value == known.log10_conductivity_S_cm
+        assert row.label.value == known.log10_room_conductivity_S_cm
         assert row.label.source == known.source
         assert conductor_ion(row) == known.working_ion
         assert ("activation_energy" in row.extra) == (known.activation_energy_eV is not None)
@@ -46,3 +55,38 @@ def test_a_row_of_several_polymorphs_has_no_space_group_of_its_own():
     measured = [k for k in known_conductors() if k.log10_conductivity_S_cm is not None]
     for row, known in zip(known_rows(), measured, strict=True):
         assert (row.space_group is None) == (len(known.space_groups) != 1)
+
+
+def test_a_value_measured_hot_is_carried_along_its_own_arrhenius_line():
+    (known,) = (k for k in known_conductors() if k.formula == "NaCl")
+    assert known.temperature_K == 523.0
+    assert known.activation_energy_eV == 0.85
+    kT = BOLTZMANN_EV_PER_K * np.array([298.15, 523.0])
+    cold, hot = np.exp(-0.85 / kT) / kT
+    expected = -8.409 + np.log10(cold / hot)
+    assert known.log10_room_conductivity_S_cm == pytest.approx(expected, abs=1e-9)
+
+
+def row_of(formula: str, value: float, temperature_K: float | None = None) -> ConductivityRow:
+    label = Label("log10_conductivity_S_cm", value, temperature_K=temperature_K)
+    return ConductivityRow("a", formula, Composition(formula), label=label)
+
+
+@pytest.mark.parametrize(
+    ("value", "stated_K", "expected_K"),
+    [
+        (np.log10(5.6e-5), None, 400.0),  # the value of the paper, quoted without its temperature
+        (np.log10(5.6e-5), 298.15, 298.15),  # what is stated is believed
+        (-6.5, None, None),  # less than hot: as good as any
+    ],
+)
+def test_a_value_known_to_be_measured_hot_gets_its_temperature(value, stated_K, expected_K):
+    found = at_measured_temperature(row_of("Na1.5Y0.5Zr1.5(PO4)3", value, stated_K))
+    assert found is not None
+    assert found.label is not None
+    assert found.label.temperature_K == expected_K
+
+
+def test_nothing_conducts_better_cold_than_hot():
+    assert at_measured_temperature(row_of("Na1.5Y0.5Zr1.5(PO4)3", -3.0)) is None
+    assert at_measured_temperature(row_of("Na3PS4", -1.0)) is not None  # never measured hot
