@@ -29,7 +29,7 @@ class KnownConductor:
         role: ``electrolyte``, ``electrode`` or ``non-conductor``.
         log10_conductivity_S_cm: At ``temperature_K``; None for electrodes.
         temperature_K: Of the measurement; None at room temperature.
-        activation_energy_eV: Where it is reported; always for a value measured hot.
+        activation_energy_eV: Where it is reported, or follows from two temperatures.
         log10_diffusivity_cm2_s: Lowest and highest of the values in use for electrodes.
         source: DOI, or what compiled the value.
     """
@@ -47,10 +47,14 @@ class KnownConductor:
 
     @property
     def log10_room_conductivity_S_cm(self) -> float | None:
-        """At room temperature; a value measured hot is carried along its own Arrhenius line."""
+        """At room temperature; a value measured hot is carried along its own Arrhenius line.
+
+        None for an electrode, and for a hot value without an activation energy.
+        """
         if self.log10_conductivity_S_cm is None or self.temperature_K is None:
             return self.log10_conductivity_S_cm
-        assert self.activation_energy_eV is not None
+        if self.activation_energy_eV is None:
+            return None
         step = decades_per_eV(ROOM_TEMPERATURE_K) - decades_per_eV(self.temperature_K)
         per_kelvin = np.log10(self.temperature_K / ROOM_TEMPERATURE_K)  # sigma T is what follows it
         return float(self.log10_conductivity_S_cm + per_kelvin - self.activation_energy_eV * step)
@@ -66,15 +70,22 @@ def known_conductors() -> tuple[KnownConductor, ...]:
 def known_rows() -> tuple[ConductivityRow, ...]:
     """The measured conductivities at room temperature as labelled rows, for models to learn from.
 
-    Values that one paper or review cites of others count as of that one paper. An activation energy
-    is the :class:`Label` ``extra["activation_energy"]``.
+    A hot value without an activation energy is an upper bound. Values that one paper or review
+    cites of others count as of that one paper. An activation energy is the :class:`Label`
+    ``extra["activation_energy"]``.
     """
     result = []
     for i, known in enumerate(known_conductors()):
-        value, energy = known.log10_room_conductivity_S_cm, known.activation_energy_eV
-        if value is None:
+        if known.log10_conductivity_S_cm is None:
             continue
-        measured = Label("log10_conductivity_S_cm", value, method="experiment", source=known.source)
+        energy, value = known.activation_energy_eV, known.log10_room_conductivity_S_cm
+        measured = Label(
+            "log10_conductivity_S_cm",
+            known.log10_conductivity_S_cm if value is None else value,
+            "<" if value is None else "=",
+            method="experiment",
+            source=known.source,
+        )
         extra = {}
         if energy is not None:
             extra["activation_energy"] = replace(
