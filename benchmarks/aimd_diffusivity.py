@@ -191,13 +191,15 @@ def entries() -> list[dict[str, Any]]:
 
 
 def md_entries(data: Path) -> list[dict[str, Any]]:
-    """Predictions beside labels of molecular dynamics with a potential."""
+    """Predictions beside labels of molecular dynamics with a potential; no label of a melt."""
     labels = {label["id"]: label for label in json.loads(MD_LABELS.read_text(encoding="utf-8"))}
     pool = {c.id: c for c in materials_project.load_pool(data).records if c.id in labels}
     found = []
     for name, label in labels.items():
         crystal = replace(pool[name], working_ion=label["working_ion"])
         for run in label["runs"]:
+            if run["host_melted"]:
+                continue
             value, upper = (
                 run[key] and float(np.log10(run[key]))
                 for key in ("tracer_diffusivity_cm2_s", "tracer_diffusivity_cm2_s_upper")
@@ -302,6 +304,12 @@ def summary(found: list[dict[str, Any]], lines: list[dict[str, Any]]) -> dict[st
     }
 
 
+def n_molten() -> int:
+    """Runs of own molecular dynamics in which the crystal melted."""
+    labels = json.loads(MD_LABELS.read_text(encoding="utf-8"))
+    return sum(run["host_melted"] for label in labels for run in label["runs"])
+
+
 def md_summary(found: list[dict[str, Any]]) -> dict[str, Any]:
     """Errors of the estimate and of the hop network, beside the mean of the other labels."""
     scored = [e for e in found if e["aimd"] is not None]
@@ -315,6 +323,8 @@ def md_summary(found: list[dict[str, Any]]) -> dict[str, Any]:
     interval = np.array([e["interval"] for e in scored])
     return {
         "n": len(scored),
+        "n_molten": n_molten(),
+        "temperatures_K": sorted({e["temperature_K"] for e in found}),
         "mae_decades": {k: round(float(np.abs(v - true).mean()), 3) for k, v in columns.items()},
         "bias_decades": {k: round(float((v - true).mean()), 3) for k, v in columns.items()},
         "interval_coverage_90": round(

@@ -797,6 +797,7 @@ def aimd_diffusivity(result: dict[str, Any]) -> str:
     error, slope = own["mae_decades"], own["mae_slope_eV"]
     md = result["molecular dynamics"]
     beyond = md["beyond_bounds_decades"]
+    kelvins = " or ".join(f"{t:.0f}" for t in md["temperatures_K"])
     lines = [
         f"log10 D at 500 to 1000 K against AIMD, {own['n_compounds']} compounds, and slope of ln D "
         f"of {len(result['slopes'])}, by models that saw neither paper nor composition "
@@ -821,15 +822,15 @@ def aimd_diffusivity(result: dict[str, Any]) -> str:
             f"wide; {sum(own['bounds_kept'])} of {len(own['bounds_kept'])} upper ends of runs too "
             "short for a value are kept. " + blocked_argyrodites(own["partly_filled"]),
             "",
-            f"Own molecular dynamics with CHGNet at 1000 K, {md['n']} crystals of the Materials "
-            "Project as their records have them: the estimate is "
+            f"Own molecular dynamics with CHGNet at {kelvins} K, {md['n']} crystals of the "
+            "Materials Project as their records have them: the estimate is "
             f"{md['mae_decades']['estimate']:.2f} decades off (bias "
             f"{md['bias_decades']['estimate']:+.2f}), the hop network alone "
             f"{md['mae_decades']['hop network']:.2f} ({md['bias_decades']['hop network']:+.2f}), "
             f"the mean of the others {md['mae_decades']['constant']:.2f}; the 90 % intervals hold "
-            f"{100 * md['interval_coverage_90']:.0f} %. Of {len(beyond)} crystals whose runs give "
-            f"but an upper end the estimate is {', '.join(f'{b:.1f}' for b in beyond)} decades "
-            "above it.",
+            f"{100 * md['interval_coverage_90']:.0f} %. Of {len(beyond)} runs that give but an "
+            f"upper end the estimate keeps {sum(b == 0 for b in beyond)}; "
+            f"{md['n_molten']} in which the crystal melted are not looked at.",
         ]
     )
 
