@@ -71,7 +71,8 @@ from ionbridge.structures.sources import (
     na_conductivity,
     obelix,
 )
-from ionbridge.structures.transport.closed_forms import ROOM_TEMPERATURE_K, decades_per_eV
+from ionbridge.structures.transport.closed_forms import decades_per_eV
+from ionbridge.structures.units import ROOM_TEMPERATURE_K
 
 RESULT = Path(__file__).parent / "results" / "conductivity.json"
 HELD_OUT = RESULT.with_name("conductivity_held_out.csv")

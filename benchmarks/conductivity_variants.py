@@ -87,12 +87,11 @@ from ionbridge.structures.io.tables import ConductivityRow, composition_key
 from ionbridge.structures.records import Crystal
 from ionbridge.structures.sources import conductivity_extra, obelix
 from ionbridge.structures.transport.closed_forms import (
-    ROOM_TEMPERATURE_K,
     decades_per_eV,
     nernst_einstein,
 )
 from ionbridge.structures.transport.lattice_gas import LEAST_SHARE
-from ionbridge.structures.units import BOLTZMANN_EV_PER_K
+from ionbridge.structures.units import BOLTZMANN_EV_PER_K, ROOM_TEMPERATURE_K
 
 RESULT = Path(__file__).parent / "results" / "conductivity_variants.json"
 DEALINGS = (1, 2, 3)

@@ -23,10 +23,10 @@ from ionbridge.models.estimator import Estimator
 from ionbridge.models.transforms import LogShift
 from ionbridge.structures.transport.closed_forms import (
     PREFACTOR_STD_DECADES,
-    ROOM_TEMPERATURE_K,
     decades_per_eV,
     nernst_einstein,
 )
+from ionbridge.structures.units import ROOM_TEMPERATURE_K
 
 Floats = NDArray[np.float64]
 

@@ -11,7 +11,8 @@ from pymatgen.core import Composition
 
 from ionbridge.structures.io.tables import ConductivityRow, composition_key, read_table
 from ionbridge.structures.records import Label
-from ionbridge.structures.transport.closed_forms import ROOM_TEMPERATURE_K, decades_per_eV
+from ionbridge.structures.transport.closed_forms import decades_per_eV
+from ionbridge.structures.units import ROOM_TEMPERATURE_K
 
 SAME_VALUE_DECADES = 0.01
 """Values this close are one: two digits are quoted."""

@@ -7,7 +7,6 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from ionbridge.structures.chemistry.known_conductors import at_measured_temperature
 from ionbridge.structures.io.tables import ConductivityRow, conductivity_row, read_table
 from ionbridge.structures.records import FailedRecord, Label
 from ionbridge.structures.sources.na_conductivity import ABOVE_HOT
@@ -45,6 +44,10 @@ def load(data_dir: str | Path) -> Loaded[ConductivityRow]:
 
 def _row(given: dict[str, str]) -> ConductivityRow | str:
     """A usable row, or why it is left out."""
+    from ionbridge.structures.chemistry.known_conductors import (
+        at_measured_temperature,  # which those who list sources do not need
+    )
+
     flags = set(filter(None, given["flags"].split(";")))
     doubtful = sorted(flags.intersection(DOUBTFUL))
     if doubtful:

@@ -9,7 +9,6 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from ionbridge.structures.chemistry.known_conductors import at_measured_temperature
 from ionbridge.structures.frameworks.family_names import canonical_family
 from ionbridge.structures.io.tables import ConductivityRow
 from ionbridge.structures.sources.source import Loaded, Source
@@ -20,6 +19,7 @@ TABLE_FILE = "na_conductivity/na_conductors.csv"
 
 def load(data_dir: str | Path) -> Loaded[ConductivityRow]:
     """Rows with a label; no structures."""
+    from ionbridge.structures.chemistry.known_conductors import at_measured_temperature
     from ionbridge.structures.io.reading import (
         iter_records,  # which those who list sources do not need
     )

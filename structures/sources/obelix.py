@@ -10,7 +10,7 @@ from ionbridge.structures.frameworks.family_names import UNKNOWN_FAMILY, canonic
 from ionbridge.structures.io.tables import ConductivityRow
 from ionbridge.structures.sources.download import unpacked
 from ionbridge.structures.sources.source import Loaded, Remote, Source
-from ionbridge.structures.transport.closed_forms import ROOM_TEMPERATURE_K
+from ionbridge.structures.units import ROOM_TEMPERATURE_K
 
 TABLE_FILE = "obelix/train.csv"
 CIF_FOLDER = "obelix/cifs"

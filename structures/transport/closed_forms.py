@@ -20,8 +20,6 @@ from ionbridge.structures.units import (
     ELEMENTARY_CHARGE_C,
 )
 
-ROOM_TEMPERATURE_K = 298.15
-
 PREFACTOR_STD_DECADES = 0.5
 """Spread of log10 of the attempt frequency and all that multiplies it."""
 

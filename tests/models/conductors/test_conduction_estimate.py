@@ -12,11 +12,8 @@ from ionbridge.models.conductors.conduction_estimate import (
     HopNetworkResult,
     Outside,
 )
-from ionbridge.structures.transport.closed_forms import (
-    ROOM_TEMPERATURE_K,
-    decades_per_eV,
-    nernst_einstein,
-)
+from ionbridge.structures.transport.closed_forms import decades_per_eV, nernst_einstein
+from ionbridge.structures.units import ROOM_TEMPERATURE_K
 
 HOPS = HopNetworkResult(
     log10_diffusivity_cm2_s=-9.0,
