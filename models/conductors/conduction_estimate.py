@@ -291,8 +291,7 @@ class ConductionEstimate(Estimator):
             float(np.corrcoef(gap, error)[0, 1]),
         )
         pairs = [(c, float(by_hops[i])) for i, c in rows]
-        name = "far" if rows[0][1].elements_known else "unseen"
-        factor = replace(self, **{name: found})._factor(pairs, log10_sigma[at])
+        factor = replace(self, far=found, unseen=found)._factor(pairs, log10_sigma[at])
         return replace(found, interval_factor=factor)
 
     def combined(
