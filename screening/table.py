@@ -85,8 +85,8 @@ COLUMN_MEANINGS = {
     **_described(BY_HOP_NETWORK),
     **_described(DIFFUSIVITY_BY_HOP_NETWORK),
     "measured_log10_conductivity_S_cm": (
-        "a published value of this crystal near room temperature, where one is known; the "
-        "prediction beside it has not seen it"
+        "a published value of this crystal, where one is known for the temperature of the row or "
+        "its activation energy carries it there; the prediction beside it has not seen it"
     ),
     "measured_log10_diffusivity_cm2_s": "the same for the diffusivity",
     "measured_source": "where the measured value was published",

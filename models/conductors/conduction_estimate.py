@@ -141,7 +141,9 @@ class Estimate:
         hop_network_diffusivity: The same of the diffusivity of one carrier, log10 of cm^2/s.
         conductivity_source: ``composition``, ``hop_network`` or ``both``: what carries it.
         diffusivity_source: ``conductivity`` (Nernst-Einstein) or ``hop_network``.
-        in_domain: Whether what lies in its own domain has half of the weight.
+        in_domain: Whether what lies in its own domain has half of the weight; not where the
+            diffusivity of an electrode comes from hops outside of theirs, nor where no conductor of
+            this ion was measured (of an electrode, whose diffusivity needs none, it may be).
     """
 
     conductivity: Value
@@ -344,6 +346,8 @@ class ConductionEstimate(Estimator):
         )
         trusted = weight if composition is not None and composition.in_domain else 0.0
         trusted += 1.0 - weight if hops is not None and hops.in_domain else 0.0
+        # an electrode's diffusivity is that of its hops; these conduct as those of measured ions do
+        is_known = hops.in_domain if by_hops and hops else composition is not None
         return Estimate(
             conductivity=sigma,
             diffusivity=diffusivity,
@@ -357,7 +361,7 @@ class ConductionEstimate(Estimator):
             hop_network_diffusivity=own,
             conductivity_source=_source(weight),
             diffusivity_source="hop_network" if by_hops else "conductivity",
-            in_domain=trusted >= 0.5,
+            in_domain=is_known and trusted >= 0.5,
         )
 
     def by_hops(self, hops: HopNetworkResult) -> float:

@@ -12,6 +12,7 @@ from ionbridge.models.adaptation.few_shot_conductivities import FewLabelConducti
 from ionbridge.models.conductors.conductivity import ConductivityTrees
 from ionbridge.screening.prediction.rows import each_or_failed, failed_prediction, predicted_rows
 from ionbridge.screening.table import BY_COMPOSITION, BY_HOP_NETWORK, Row, noted
+from ionbridge.structures.features.conductor_descriptors import conductor_ion
 from ionbridge.structures.io.reading import InputRecord
 from ionbridge.structures.io.tables import ROOM_TEMPERATURE_K, ConductivityRow
 from ionbridge.structures.quantities import QUANTITIES
@@ -95,7 +96,18 @@ def learnable(records: Sequence[InputRecord]) -> list[ConductivityRow]:
 
 def _rows(model: ConductivityModel, rows: Sequence[ConductivityRow]) -> list[Row]:
     found = predicted_rows(model, rows, CONDUCTIVITY.columns())
-    return [{**row, "note": noted(own.notes)} for row, own in zip(found, rows, strict=True)]
+    return [
+        {**row, "note": noted((*own.notes, *_without_measured(model, own)))}
+        for row, own in zip(found, rows, strict=True)
+    ]
+
+
+def _without_measured(model: ConductivityModel, row: ConductivityRow) -> tuple[str, ...]:
+    """What is to be said of a row whose ion the model has not learnt from; nothing of others."""
+    ion = conductor_ion(row)
+    if not isinstance(model, ConductivityTrees) or ion in model.domains_:
+        return ()
+    return (f"no conductor of {ion} was learnt from: the mean of all labels",)
 
 
 def unusable(record: InputRecord) -> Row:

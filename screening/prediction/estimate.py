@@ -27,7 +27,7 @@ from ionbridge.screening.table import (
     noted,
 )
 from ionbridge.structures.chemistry import composition
-from ionbridge.structures.chemistry.known_conductors import known_conductor
+from ionbridge.structures.chemistry.known_conductors import is_room_temperature, known_conductor
 from ionbridge.structures.crystals.hidden_disorder import FULL, hidden_disorder
 from ionbridge.structures.features.conductor_descriptors import conductor_ion, table_row
 from ionbridge.structures.io.tables import ConductivityRow
@@ -98,7 +98,11 @@ def estimated_rows(rows: Sequence[Row], crystals: Sequence[Crystal]) -> list[Row
             estimate = estimator().estimate(
                 hop_result(rows[i], crystals[i]), composition_result, rows[i]["temperature_K"]
             )
-            result[i] = {**rows[i], **estimate_columns(estimate), **measured(tables[i])}
+            result[i] = {
+                **rows[i],
+                **estimate_columns(estimate),
+                **measured(tables[i], rows[i]["temperature_K"]),
+            }
     return [row for row in result if row is not None]
 
 
@@ -118,20 +122,31 @@ def columns_by_composition(crystal: Crystal, temperature_K: float, note: str) ->
     return {
         "temperature_K": temperature_K,
         **estimate_columns(estimate),
-        **measured(row),
+        **measured(row, temperature_K),
         "note": noted(notes),
     }
 
 
-def measured(row: ConductivityRow) -> Row:
-    """Columns with the measured value of a known conductor and its source; empty for others."""
+def measured(row: ConductivityRow, temperature_K: float) -> Row:
+    """Columns with the measured values of a known conductor and their source; empty for others.
+
+    The conductivity is that at the temperature of the row, by its own activation energy;
+    diffusivities were measured at room temperature, without a slope.
+    """
     known = known_conductor(row)
     if known is None:
         return {}
+    conductivity = known.log10_conductivity_at(temperature_K)
     diffusivity = known.log10_diffusivity_cm2_s
+    if diffusivity is None or not is_room_temperature(temperature_K):
+        mean_diffusivity = None
+    else:
+        mean_diffusivity = sum(diffusivity) / 2
+    if conductivity is None and mean_diffusivity is None:
+        return {}
     return {
-        "measured_log10_conductivity_S_cm": known.log10_room_conductivity_S_cm,
-        "measured_log10_diffusivity_cm2_s": diffusivity and sum(diffusivity) / 2,
+        "measured_log10_conductivity_S_cm": conductivity,
+        "measured_log10_diffusivity_cm2_s": mean_diffusivity,
         "measured_source": known.source,
     }
 

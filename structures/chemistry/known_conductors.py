@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from pymatgen.core import Composition
 
+from ionbridge.structures.io.tables import ROOM_TEMPERATURE_K as ROOM_RANGE_K
 from ionbridge.structures.io.tables import ConductivityRow, composition_key, read_table
 from ionbridge.structures.records import Label
 from ionbridge.structures.transport.closed_forms import decades_per_eV
@@ -52,13 +53,28 @@ class KnownConductor:
 
         None for an electrode, and for a hot value without an activation energy.
         """
-        if self.log10_conductivity_S_cm is None or self.temperature_K is None:
-            return self.log10_conductivity_S_cm
-        if self.activation_energy_eV is None:
+        return self.log10_conductivity_at(ROOM_TEMPERATURE_K)
+
+    def log10_conductivity_at(self, temperature_K: float) -> float | None:
+        """At another temperature than that of the measurement, log10 of S/cm.
+
+        Carried along its own Arrhenius line, on which sigma T lies; None for an electrode, and for
+        another temperature where no activation energy is known. Of a room all temperatures are one.
+        """
+        value, energy = self.log10_conductivity_S_cm, self.activation_energy_eV
+        if value is None or (self.temperature_K is None and is_room_temperature(temperature_K)):
+            return value
+        if energy is None:
             return None
-        step = decades_per_eV(ROOM_TEMPERATURE_K) - decades_per_eV(self.temperature_K)
-        per_kelvin = np.log10(self.temperature_K / ROOM_TEMPERATURE_K)  # sigma T is what follows it
-        return float(self.log10_conductivity_S_cm + per_kelvin - self.activation_energy_eV * step)
+        measured_K = self.temperature_K or ROOM_TEMPERATURE_K
+        step = decades_per_eV(temperature_K) - decades_per_eV(measured_K)
+        return float(value + np.log10(measured_K / temperature_K) - energy * step)
+
+
+def is_room_temperature(temperature_K: float) -> bool:
+    """Whether a conductivity of this temperature counts as measured at room temperature."""
+    low, high = ROOM_RANGE_K
+    return low <= temperature_K <= high
 
 
 @lru_cache(maxsize=1)

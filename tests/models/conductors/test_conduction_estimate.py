@@ -66,6 +66,22 @@ def test_far_from_measured_chemistry_the_hops_carry():
     )
 
 
+def test_an_electrode_is_in_the_domain_only_where_its_hops_are():
+    model = ConductionEstimate(hop_std=2.0, correlation=0.0)
+    strange = replace(HOPS, in_domain=False)
+    assert model.estimate(strange, NEAR, 300.0).in_domain  # measured compositions carry it
+    electrode = model.estimate(replace(strange, is_electrode=True), NEAR, 300.0)
+    assert electrode.diffusivity_source == "hop_network"
+    assert not electrode.in_domain
+    assert model.estimate(replace(HOPS, is_electrode=True), NEAR, 300.0).in_domain
+
+
+def test_a_conductivity_of_an_ion_never_measured_is_out_of_the_domain():
+    model = ConductionEstimate(hop_std=2.0)
+    assert not model.estimate(HOPS, None, 300.0).in_domain
+    assert model.estimate(replace(HOPS, is_electrode=True), None, 300.0).in_domain
+
+
 def test_posterior_barrier_is_between_prior_and_prediction_and_never_soft():
     model = ConductionEstimate(barrier_error_eV=1e-6)
     sharp, _ = model.barrier(0.33, 0.002)

@@ -14,13 +14,14 @@ from ionbridge.screening.planning.inputs import read_givens
 from ionbridge.screening.planning.planner import plan
 from ionbridge.screening.prediction.conduction import Conditions
 from ionbridge.screening.prediction.crystals import CrystalPredictor
-from ionbridge.screening.prediction.estimate import REFERENCE_SOURCE, of_compositions
+from ionbridge.screening.prediction.estimate import REFERENCE_SOURCE, measured, of_compositions
 from ionbridge.screening.prediction.stability import with_stability
 from ionbridge.structures.chemistry.known_conductors import known_conductor, known_conductors
 from ionbridge.structures.crystals.symmetry import primitive_cell
 from ionbridge.structures.features.conductor_descriptors import table_row
 from ionbridge.structures.frameworks.prototypes import PROTOTYPES
 from ionbridge.structures.io.reading import write_json_lines
+from ionbridge.structures.units import BOLTZMANN_EV_PER_K
 
 NAMES = ("LiFePO4-olivine", "Li6PS5Cl-argyrodite", "Li3N-nitride", "LiCoO2-layered")
 
@@ -55,6 +56,15 @@ def test_measured_values_stand_beside_known_conductors(rows):
     assert rows["LiCoO2-layered"]["measured_log10_diffusivity_cm2_s"] == pytest.approx(-9.635)
     assert len(known_conductors()) >= 40
     assert len({k.source for k in known_conductors()}) > 25
+
+
+def test_what_stands_beside_a_hot_prediction_is_no_room_temperature_value(crystals):
+    argyrodite = measured(table_row(crystals["Li6PS5Cl-argyrodite"]), 600.0)
+    kT = BOLTZMANN_EV_PER_K * np.array([298.15, 600.0])
+    cold, hot = np.exp(-0.33 / kT) / kT
+    at_600 = argyrodite["measured_log10_conductivity_S_cm"]
+    assert at_600 == pytest.approx(-2.886 + np.log10(hot / cold))
+    assert measured(table_row(crystals["LiCoO2-layered"]), 600.0) == {}  # no slope is known
 
 
 def test_a_polymorph_does_not_get_the_value_of_another(crystals):

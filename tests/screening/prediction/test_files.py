@@ -239,6 +239,8 @@ def test_a_table_by_the_trees(tmp_path: Path) -> None:
         assert row["log10_conductivity_std"] > 0
     assert rows["whole"]["in_domain"]
     assert not rows["zinc"]["in_domain"]
+    assert rows["zinc"]["note"] == "no conductor of Zn was learnt from: the mean of all labels"
+    assert rows["whole"]["note"] is None
     assert "unknown element 'Xx" in rows["odd"]["reason"]
     assert rows["iron"]["reason"].startswith("no working ion")
     assert result.rows[-1]["reason"] == "duplicate id"

@@ -95,3 +95,15 @@ def test_a_value_known_to_be_measured_hot_gets_its_temperature(value, stated_K, 
 def test_nothing_conducts_better_cold_than_hot():
     assert at_measured_temperature(row_of("Na1.5Y0.5Zr1.5(PO4)3", -3.0)) is None
     assert at_measured_temperature(row_of("Na3PS4", -1.0)) is not None  # never measured hot
+
+
+def test_a_measured_value_is_of_the_temperature_that_is_asked_for():
+    (beta,) = (k for k in known_conductors() if k.structure == "beta-Li3PS4")
+    assert beta.activation_energy_eV == 0.36
+    kT = BOLTZMANN_EV_PER_K * np.array([298.15, 600.0])
+    cold, hot = np.exp(-0.36 / kT) / kT
+    assert beta.log10_conductivity_at(300.0) == -3.796
+    assert beta.log10_conductivity_at(600.0) == pytest.approx(-3.796 + np.log10(hot / cold))
+    (unknown,) = (k for k in known_conductors() if k.formula == "Li10GeP2S12")
+    assert unknown.log10_conductivity_at(300.0) == -1.921
+    assert unknown.log10_conductivity_at(600.0) is None  # its slope is in no row
