@@ -9,6 +9,8 @@ which every site is its own has neither.
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +19,13 @@ from numpy.typing import NDArray
 
 from ionbridge.structures.chemistry.composition import oxidation_states
 from ionbridge.structures.crystals.canonical_cell import canonical_cell
-from ionbridge.structures.crystals.symmetry import from_spglib, site_kinds
+from ionbridge.structures.crystals.symmetry import (
+    SCALE_STEP,
+    SEARCH_DECIMALS,
+    SYMPREC_A,
+    from_spglib,
+    site_kinds,
+)
 from ionbridge.structures.records import Crystal, UnusableStructureError
 
 TOLERANCE_A = 0.3
@@ -60,19 +68,77 @@ def hidden_disorder(crystal: Crystal, working_ion: str) -> HiddenDisorder:
     whole = np.array([len(s) == 1 and sum(s.values()) >= FULL for s in crystal.species])
     full = bool((occupancy[ion] >= FULL).all())
     ordered = bool(whole[~ion].all())
-    found = None
+    found: _Symmetry | None = None
     if ion.any() and not ion.all() and (full or ordered):  # the framework makes nothing ordered
-        cell = crystal.lattice.tolist(), crystal.frac[~ion].tolist(), _roles(crystal)[~ion].tolist()
-        found = from_spglib(spglib.get_symmetry, cell, symprec=TOLERANCE_A)
+        found = _symmetry(crystal.lattice, crystal.frac[~ion], _roles(crystal)[~ion])
     if found is None:
         return HiddenDisorder(full, ordered)
-    equal = np.asarray(found["equivalent_atoms"])
+    equal = found.equivalent
     n_contents = len(np.unique(equal * (kinds.max() + 1) + kinds[~ion]))
     ordered = ordered and n_contents == len(np.unique(equal))
     if full:
-        images = _images(crystal.frac[ion], found["rotations"], found["translations"])
+        images = _images(crystal.frac[ion], found.rotations, found.translations)
         full = not _has_empty(images, crystal.frac[ion], crystal.frac[~ion], crystal.lattice)
     return HiddenDisorder(full, ordered)
+
+
+class _Symmetry(NamedTuple):
+    """Operations (n, 3, 3) and (n, 3), and (n_sites,) a number for each set of equal sites."""
+
+    rotations: Floats
+    translations: Floats
+    equivalent: NDArray[np.int64]
+
+
+def _symmetry(lattice: Floats, frac: Floats, roles: NDArray[np.int64]) -> _Symmetry | None:
+    """The highest symmetry of a framework by roles within the tolerance; None where there is none.
+
+    As in :mod:`ionbridge.structures.crystals.symmetry` the cell is made one of volume one, so that
+    substituted crystals ask once for each framework.
+    """
+    scale_A = abs(np.linalg.det(lattice)) ** (1.0 / 3.0)
+    if not 0.0 < scale_A < np.inf:
+        return None
+    rounded = np.round(frac, SEARCH_DECIMALS) + 0.0
+    order = np.lexsort((*rounded.T, roles))  # by place: elements are sorted by their names
+    found = _highest(
+        (np.round(lattice / scale_A, SEARCH_DECIMALS) + 0.0).tobytes(),
+        rounded[order].tobytes(),
+        tuple(roles[order].tolist()),
+        round(math.log(TOLERANCE_A / scale_A) / SCALE_STEP),
+    )
+    if found is None:
+        return None
+    equivalent = np.empty(len(frac), dtype=np.int64)
+    equivalent[order] = found.equivalent
+    return found._replace(equivalent=equivalent)
+
+
+@lru_cache(maxsize=1024)
+def _highest(lattice: bytes, frac: bytes, roles: tuple[int, ...], step: int) -> _Symmetry | None:
+    """The symmetry with most operations that spglib finds, starting from one atom or another.
+
+    It takes the first atom of the rarest kind for the place where the symmetry lies, so that within
+    a wide tolerance the answer hangs on the order of the atoms. One of each set of atoms that are
+    equal within a narrow one comes first in turn.
+    """
+    points, kinds = np.frombuffer(frac).reshape(-1, 3), np.array(roles)
+    cell = np.frombuffer(lattice).reshape(3, 3), points, kinds
+    tolerance = math.exp(step * SCALE_STEP)
+    alike = from_spglib(spglib.get_symmetry, cell, symprec=tolerance * SYMPREC_A / TOLERANCE_A)
+    sets = np.arange(len(kinds)) if alike is None else np.asarray(alike["equivalent_atoms"])
+    names, counts = np.unique(kinds, return_counts=True)
+    best: _Symmetry | None = None
+    for first in np.unique(sets[kinds == names[counts.argmin()]]):
+        order = np.concatenate([[first], np.delete(np.arange(len(kinds)), first)])
+        turned = cell[0], points[order], kinds[order]
+        found = from_spglib(spglib.get_symmetry, turned, symprec=tolerance)
+        if found is None or (best is not None and len(found["rotations"]) <= len(best.rotations)):
+            continue
+        equivalent = np.empty(len(kinds), dtype=np.int64)
+        equivalent[order] = found["equivalent_atoms"]
+        best = _Symmetry(found["rotations"].astype(float), found["translations"], equivalent)
+    return best
 
 
 def _roles(crystal: Crystal) -> NDArray[np.int64]:

@@ -7,6 +7,7 @@ import pytest
 
 from ionbridge.structures.chemistry.ordering import ordered
 from ionbridge.structures.crystals.hidden_disorder import hidden_disorder
+from ionbridge.structures.frameworks.prototypes import PROTOTYPES
 from ionbridge.structures.records import Crystal
 
 EDGE_A = 4.0
@@ -68,6 +69,20 @@ def test_an_ordered_cell_says_what_the_disordered_crystal_says():
     cell = ordered(average).crystal
     assert cell.is_ordered
     assert hidden_disorder(cell, "Li") == hidden_disorder(average, "Li") == (False, False)
+
+
+@pytest.mark.parametrize("name", ["Li10GeP2S12-LGPS", "LiFeBO3-borate-Cc"])
+def test_names_of_elements_do_not_change_the_answer(name):
+    """Atoms are sorted by symbol: other elements in the same places come in another order."""
+    crystal = PROTOTYPES[name].build()
+    metal = "Ge" if "Ge" in name else "Fe"
+    expected = hidden_disorder(crystal, "Li")
+    assert not expected.is_ion_full
+    for other in ("Al", "Mg", "Sn", "Zn", "Zr"):
+        renamed = tuple(
+            {other if k == metal else k: v for k, v in s.items()} for s in crystal.species
+        )
+        assert hidden_disorder(replace(crystal, species=renamed), "Li") == expected
 
 
 def test_a_place_taken_by_the_host_is_no_empty_site():
