@@ -107,7 +107,7 @@ def _without_measured(model: ConductivityModel, row: ConductivityRow) -> tuple[s
     ion = conductor_ion(row)
     if not isinstance(model, ConductivityTrees) or ion in model.domains_:
         return ()
-    return (f"no conductor of {ion} was learnt from: the mean of all labels",)
+    return (f"no conductor of {ion} was learnt from",)
 
 
 def unusable(record: InputRecord) -> Row:

@@ -239,7 +239,7 @@ def test_a_table_by_the_trees(tmp_path: Path) -> None:
         assert row["log10_conductivity_std"] > 0
     assert rows["whole"]["in_domain"]
     assert not rows["zinc"]["in_domain"]
-    assert rows["zinc"]["note"] == "no conductor of Zn was learnt from: the mean of all labels"
+    assert rows["zinc"]["note"] == "no conductor of Zn was learnt from"
     assert rows["whole"]["note"] is None
     assert "unknown element 'Xx" in rows["odd"]["reason"]
     assert rows["iron"]["reason"].startswith("no working ion")
