@@ -6,6 +6,7 @@ that numbers agree to the last digit.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
@@ -21,7 +22,7 @@ from ionbridge.screening.errors import InputError
 from ionbridge.screening.execution.executors import executor_from
 from ionbridge.screening.execution.progress import is_shown
 from ionbridge.screening.prediction.conduction import Conditions
-from ionbridge.screening.prediction.conductivities import learnable
+from ionbridge.screening.prediction.conductivities import why_not_learnable
 from ionbridge.screening.prediction.evaluation import evaluate as evaluate_predictions
 from ionbridge.screening.prediction.files import Input, Quantity, read_input
 from ionbridge.screening.prediction.files import predict as predict_input
@@ -123,8 +124,8 @@ def adapt(
         progress: Show a progress bar; by default on a terminal and in a notebook.
 
     Returns:
-        The model, which has ``predict`` and ``save``, and its card: what it learnt from, what was
-        compared, and the errors found.
+        The model, which has ``predict`` and ``save``, and its card: what it learnt from and what
+        was left out for which reason, what was compared, and the errors found.
 
     Raises:
         InputError: Nothing that can be read, or no labels in it that can be learnt from.
@@ -133,7 +134,7 @@ def adapt(
     if not isinstance(given, Labelled):
         given = labelled(labels, quantity, None if cifs is None else Path(cifs))
     try:
-        return adapt_to(
+        model, card = adapt_to(
             given.records,
             None if base is None else str(base),
             None if strategy == "auto" else (strategy,),
@@ -145,6 +146,9 @@ def adapt(
         )
     except ValueError as error:
         raise InputError(str(error)) from error
+    if given.failed:
+        card["trained_on"]["left_out"] = dict(Counter(f.reason for f in given.failed).most_common())
+    return model, card
 
 
 @dataclass(frozen=True)
@@ -154,7 +158,7 @@ class Labelled:
     Attributes:
         quantity: What their labels are of.
         records: Hops, or rows of compositions, each with its label.
-        failed: Diffusivities that could not be read, with the reason.
+        failed: What cannot be learnt from, with the reason.
         found: One line that says what was found.
     """
 
@@ -171,8 +175,8 @@ def labelled(given: Any, quantity: str | None = None, cifs: Path | None = None) 
         InputError: Nothing that can be read, no labels in it, or labels of another quantity.
     """
     path = Path(given) if isinstance(given, str | PathLike) else None
-    failed: Sequence[FailedRecord] = ()
     records: Sequence[Any]
+    failed: Sequence[FailedRecord]
     if quantity in (None, "diffusivity") and path is not None and is_diffusivity_file(path):
         own, data = "diffusivity", read_diffusivities(path)
         records, failed = data.rows, data.failed
@@ -182,20 +186,32 @@ def labelled(given: Any, quantity: str | None = None, cifs: Path | None = None) 
         read = _input(given, cifs)
         found = read.found
         if read.kind == "conductivity_table":
-            own, records = "conductivity", learnable(read.records)
+            own, why_not = "conductivity", why_not_learnable
             missing = (
                 "no row with a working ion and a conductivity at room temperature; columns "
                 "'Formula' and 'Ionic conductivity (S/cm)' are needed"
             )
         else:
-            own = "migration_barrier"
-            records = [r for r in read.records if isinstance(r, Hop) and r.barrier_eV is not None]
+            own, why_not = "migration_barrier", _why_no_barrier
             missing = "no hop with a barrier_eV to learn from"
+        reasons = [why_not(r) for r in read.records]
+        pairs = list(zip(read.records, reasons, strict=True))
+        records = [r for r, reason in pairs if not reason]
+        failed = [FailedRecord(r.id, reason) for r, reason in pairs if reason]
     if quantity not in (None, own):
         raise InputError(f"these labels are of {own}, not {quantity}")
     if not records:
         raise InputError(missing)
     return Labelled(own, records, failed, found)
+
+
+def _why_no_barrier(record: Any) -> str:
+    """Why a record teaches no barrier; empty for one that does."""
+    if isinstance(record, FailedRecord):
+        return record.reason
+    if isinstance(record, Hop) and record.barrier_eV is not None:
+        return ""
+    return "no barrier_eV"
 
 
 def plan(goal: str, given: str | PathLike[str] | Sequence[str | PathLike[str]], **at: float) -> Any:

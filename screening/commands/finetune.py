@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ionbridge.screening.commands.command import USABLE, add_command, check_new_folder, say
+
+if TYPE_CHECKING:
+    from ionbridge.structures.records import FailedRecord
+
+MOST_REASONS = 8
+"""Reasons for leaving records out that are said one by one."""
 
 
 def add(commands: Any) -> None:
@@ -78,8 +86,8 @@ def _run(args: argparse.Namespace) -> int:
     try:
         data = api.labelled(args.labels, args.quantity, args.cifs)
         say(data.found)
-        for failed in data.failed:
-            say(f"{failed.id}: left out ({failed.reason})")
+        if data.failed:
+            say(_left_out(data.failed, len(data.records) + len(data.failed)))
         if data.quantity == "diffusivity" and (args.base or args.strategy != "auto" or args.trials):
             raise InputError(
                 "diffusivities are learnt in one way and from no base; "
@@ -118,6 +126,16 @@ def _run(args: argparse.Namespace) -> int:
     n = len(data.records)
     say(f"wrote {args.out} ({n} of {n + len(data.failed)} labels, learnt from {args.labels})")
     return USABLE
+
+
+def _left_out(failed: Sequence[FailedRecord], n: int) -> str:
+    """How many records were left out and why: the most frequent reasons, each with one record."""
+    first = {f.reason: f.id for f in reversed(failed)}
+    counts = Counter(f.reason for f in failed).most_common()
+    said = [f"{reason} ({k}, as {first[reason]})" for reason, k in counts[:MOST_REASONS]]
+    if others := sum(k for _, k in counts[MOST_REASONS:]):
+        said.append(f"other reasons ({others})")
+    return f"{len(failed)} of {n} left out: {'; '.join(said)}"
 
 
 def _say_choice(card: dict[str, Any]) -> None:

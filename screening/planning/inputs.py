@@ -17,7 +17,7 @@ from ionbridge.screening.errors import InputError
 from ionbridge.screening.planning.catalogue import quantity
 from ionbridge.screening.planning.records import LABEL
 from ionbridge.screening.planning.settings_files import read_settings
-from ionbridge.screening.prediction.conductivities import learnable
+from ionbridge.screening.prediction.conductivities import why_not_learnable
 from ionbridge.screening.prediction.files import read_input
 from ionbridge.screening.table import Row, given_table
 from ionbridge.structures.configuration import nearest
@@ -230,7 +230,7 @@ def _records(name: str, path: Path) -> Given:
             tables.setdefault("crystal", []).append({**crystal_to_json(record), "status": "ok"})
         elif isinstance(record, ConductivityRow):
             tables.setdefault("composition", []).append(plan_row_of_composition(record))
-            if learnable([record]):
+            if not why_not_learnable(record):
                 labels = tables.setdefault("conductivity_labels", [])
                 labels.append(_label_row(record, len(labels)))
         else:

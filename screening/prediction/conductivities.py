@@ -81,17 +81,19 @@ def with_crystal(row: Row, crystal: Row, own_model: bool) -> Row:
     return {**row, **{name: crystal[c] for name, c in FROM_CRYSTAL.items()}}
 
 
-def learnable(records: Sequence[InputRecord]) -> list[ConductivityRow]:
-    """Rows with a working ion and a conductivity that is not of another temperature."""
+def why_not_learnable(record: InputRecord) -> str:
+    """Why a record teaches no conductivity at room temperature; empty for one that does."""
     low, high = ROOM_TEMPERATURE_K
-    return [
-        r
-        for r in records
-        if isinstance(r, ConductivityRow)
-        and r.label is not None
-        and any(r.composition[ion] > 0 for ion in WORKING_IONS)
-        and (r.label.temperature_K is None or low <= r.label.temperature_K <= high)
-    ]
+    if not isinstance(record, ConductivityRow):
+        return _why_unusable(record)
+    if not any(record.composition[ion] > 0 for ion in WORKING_IONS):
+        return "no working ion"
+    label = record.label
+    if label is None:
+        return "no conductivity that is a positive number"
+    if label.temperature_K is None or low <= label.temperature_K <= high:
+        return ""
+    return f"not measured at room temperature, {low:g} to {high:g} K"
 
 
 def _rows(model: ConductivityModel, rows: Sequence[ConductivityRow]) -> list[Row]:
@@ -112,5 +114,8 @@ def _without_measured(model: ConductivityModel, row: ConductivityRow) -> tuple[s
 
 def unusable(record: InputRecord) -> Row:
     """The row of what is no row of a table."""
-    reason = record.reason if isinstance(record, FailedRecord) else "not a row of a table"
-    return failed_prediction(record, reason)
+    return failed_prediction(record, _why_unusable(record))
+
+
+def _why_unusable(record: InputRecord) -> str:
+    return record.reason if isinstance(record, FailedRecord) else "not a row of a table"

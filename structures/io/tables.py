@@ -241,7 +241,7 @@ def _composition(text: str) -> Composition:
         composition = Composition(text)
     except Exception as error:  # pymatgen raises ValueError, KeyError, TypeError by turns
         raise ValueError("cannot be read as a formula") from error
-    unknown = [str(e) for e in composition if str(e) not in ELEMENT_SYMBOLS]
+    unknown = [e.symbol for e in composition if str(e) not in ELEMENT_SYMBOLS]
     if unknown:
         raise ValueError(f"unknown element {unknown[0]!r}")
     if not composition:

@@ -5,11 +5,13 @@ import gzip
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from ionbridge.screening.api import Labelled
+from ionbridge.models.library import card
+from ionbridge.screening.api import Labelled, labelled
 from ionbridge.screening.cli import main, parser
 from ionbridge.structures.io.reading import read_records, write_cif, write_json_lines
 from ionbridge.structures.records import Crystal, Hop
@@ -120,6 +122,37 @@ def test_a_table_is_learnt_from_and_the_model_predicts(tmp_path: Path, capsys: C
     table.write_text("ID,Formula\na,Li2ZrO3\n")
     assert main([*command, other]) == 2
     assert "no row with a working ion and a conductivity" in capsys.readouterr().err
+
+
+def test_labels_left_out_are_counted_by_reason(tmp_path: Path, capsys: Capture) -> None:
+    base = save_table_model(tmp_path / "trees")
+    table, mine = tmp_path / "table.csv", tmp_path / "mine"
+    good = [f"{k},Li{2 + k}ZrO3,1e-{3 + k},298" for k in range(6)]
+    bad = ["abc,Li3PS4,abc,", "minus,Li3PS4,-1e-5,", "nought,Li3PS4,0,", "xx,LiXx3,1e-5,"]
+    bad += ["hot,Li3PS4,1e-3,600", "iron,Fe2O3,1e-9,"]
+    head = "ID,Formula,Ionic conductivity (S/cm),temperature_K"
+    table.write_text("\n".join([head, *good, *bad]) + "\n")
+    command = ["finetune", "--labels", str(table), "--base", str(base), "--strategy", "mean"]
+    assert main([*command, "--out", str(mine)]) == 0
+    said = capsys.readouterr().err
+    (line,) = [line for line in said.splitlines() if "left out" in line]
+    assert line.startswith("6 of 12 left out: no conductivity that is a positive number (3, as")
+    for reason in ("unknown element 'Xx' (1, as xx)", "288 to 308 K (1, as hot)"):
+        assert reason in line
+    assert "no working ion (1, as iron)" in line
+    assert "(6 of 12 labels" in said
+    left_out = card(mine)["trained_on"]["left_out"]
+    assert left_out["no conductivity that is a positive number"] == 3
+    assert sum(left_out.values()) == 6
+
+
+def test_hops_without_a_barrier_are_counted(tmp_path: Path) -> None:
+    hops = tiny_hops()
+    named = [replace(hop, barrier_eV=None) if k == 0 else hop for k, hop in enumerate(hops)]
+    write_json_lines(tmp_path / "hops.jsonl", named)
+    found = labelled(tmp_path / "hops.jsonl")
+    assert [(f.id, f.reason) for f in found.failed] == [(hops[0].id, "no barrier_eV")]
+    assert len(found.records) == len(hops) - 1
 
 
 def test_label_bvse_gives_hops_that_can_be_learnt_from(tmp_path: Path, tiny_model: Path) -> None:

@@ -34,7 +34,8 @@ def test_labels_are_learnt_from_and_the_model_predicts(
     model, out = tmp_path / "mine", tmp_path / "p.csv"
     assert main(["finetune", "--labels", str(table), "--out", str(model)]) == 0
     said = capsys.readouterr().err
-    assert "row 10: left out (no working ion" in said
+    assert "1 of 10 left out: no working ion" in said
+    assert "(1, as row 10)" in said
     assert "(9 of 10 labels" in said
     given = tmp_path / "new.csv"
     given.write_text("Formula\nLi3PS4\nFeO\n", encoding="utf-8")

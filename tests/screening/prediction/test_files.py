@@ -16,7 +16,7 @@ from ionbridge.screening.errors import InputError, MissingExtraError
 from ionbridge.screening.execution.executor import ThisProcess
 from ionbridge.screening.prediction import files as predictions
 from ionbridge.screening.prediction.conduction import Conditions
-from ionbridge.screening.prediction.conductivities import SOURCE_COLUMNS, learnable
+from ionbridge.screening.prediction.conductivities import SOURCE_COLUMNS, why_not_learnable
 from ionbridge.screening.prediction.evaluation import evaluate
 from ionbridge.screening.prediction.fidelity import measured_fidelities
 from ionbridge.screening.prediction.files import (
@@ -334,5 +334,7 @@ def test_conductivities_of_another_temperature_are_not_learnt_from(tmp_path: Pat
         "a,Li3PO4,1e-7,298\nb,Li3PO4,1e-4,600\nc,Li2O,<1e-8,\nd,Fe2O3,1e-9,\ne,Li2S,,\n",
         encoding="utf-8",
     )
-    found = learnable(read_input([table]).records)
-    assert [(r.id, r.label.bound) for r in found if r.label] == [("a", "="), ("c", "<")]
+    found = {r.id: why_not_learnable(r) for r in read_input([table]).records}
+    assert [id for id, why in found.items() if not why] == ["a", "c"]
+    assert found["b"] == "not measured at room temperature, 288 to 308 K"
+    assert found["d"] == "no working ion"
