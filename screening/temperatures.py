@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 
 from ionbridge.screening.errors import InputError
 
@@ -16,8 +17,10 @@ def check_temperature(kelvin: float) -> None:
     """Refuse a temperature at which no ions move in a solid.
 
     Raises:
-        InputError: It is below COLDEST_K or above HOTTEST_K.
+        InputError: It is below COLDEST_K or above HOTTEST_K, or no number.
     """
+    if not isinstance(kelvin, Real):
+        raise InputError(f"temperature: expected a number of kelvin, got {kelvin!r}")
     if not COLDEST_K <= kelvin <= HOTTEST_K:
         raise InputError(
             f"a temperature is {COLDEST_K:g} to {HOTTEST_K:g} K, where ions move in solids, "

@@ -12,7 +12,7 @@ from ionbridge.models.adaptation.few_shot_conductivities import FewLabelConducti
 from ionbridge.models.conductors.conductivity import ConductivityTrees
 from ionbridge.screening.prediction.rows import each_or_failed, failed_prediction, predicted_rows
 from ionbridge.screening.table import BY_COMPOSITION, BY_HOP_NETWORK, Row, noted
-from ionbridge.structures.features.conductor_descriptors import conductor_ion
+from ionbridge.structures.features.conductor_descriptors import cell_note, conductor_ion
 from ionbridge.structures.io.reading import InputRecord
 from ionbridge.structures.io.tables import ROOM_TEMPERATURE_K, ConductivityRow
 from ionbridge.structures.quantities import QUANTITIES
@@ -99,17 +99,16 @@ def why_not_learnable(record: InputRecord) -> str:
 def _rows(model: ConductivityModel, rows: Sequence[ConductivityRow]) -> list[Row]:
     found = predicted_rows(model, rows, CONDUCTIVITY.columns())
     return [
-        {**row, "note": noted((*own.notes, *_without_measured(model, own)))}
+        {**row, "note": noted((*own.notes, *_said_of(model, own)))}
         for row, own in zip(found, rows, strict=True)
     ]
 
 
-def _without_measured(model: ConductivityModel, row: ConductivityRow) -> tuple[str, ...]:
-    """What is to be said of a row whose ion the model has not learnt from; nothing of others."""
-    ion = conductor_ion(row)
-    if not isinstance(model, ConductivityTrees) or ion in model.domains_:
-        return ()
-    return (f"no conductor of {ion} was learnt from",)
+def _said_of(model: ConductivityModel, row: ConductivityRow) -> tuple[str, ...]:
+    """What is to be said of a row: its cell is not used, the model has not learnt from its ion."""
+    cell, ion = cell_note(row), conductor_ion(row)
+    known = not isinstance(model, ConductivityTrees) or ion in model.domains_
+    return tuple(filter(None, (cell, "" if known else f"no conductor of {ion} was learnt from")))
 
 
 def unusable(record: InputRecord) -> Row:

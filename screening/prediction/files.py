@@ -329,7 +329,8 @@ def _check_room_temperature(name: str, temperature_K: float) -> None:
     if not low <= temperature_K <= high:
         raise InputError(
             f"model '{name}' knows room temperature only ({low:g} to {high:g} K), not "
-            f"{temperature_K:g} K; a hop model with --cifs takes any temperature"
+            f"{temperature_K:g} K; rows with a CIF (<ID>.cif in the folder of --cifs) are "
+            f"predicted at any temperature with --model {DEFAULTS['migration_barrier']}"
         )
 
 

@@ -129,6 +129,20 @@ def known_blocks(row: ConductivityRow) -> tuple[str, ...]:
     return tuple(name for name in OPTIONAL_BLOCKS if known[name])
 
 
+def cell_note(row: ConductivityRow) -> str:
+    """Why the cell that a row states is not used; empty where it is, or where none is stated."""
+    if row.cell is None or _belong(row.cell, row.composition):
+        return ""
+    volume, n_atoms = _volume(row.cell), row.composition.num_atoms
+    if not volume:
+        return "cell: no cell has these angles: not used"
+    low, high = VOLUME_PER_ATOM_A3
+    return (
+        f"cell: {volume:.4g} A3 for the {n_atoms:.4g} atoms of the composition are "
+        f"{volume / n_atoms:.3g} A3 an atom, not {low:g} to {high:g}: not used"
+    )
+
+
 def conductor_descriptors(
     row: ConductivityRow, elements: Sequence[str], blocks: Sequence[str] = ()
 ) -> NDArray[np.float64]:

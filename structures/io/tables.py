@@ -169,11 +169,14 @@ def conductivity_row(row: Mapping[str, str], id: str) -> ConductivityRow | Faile
     notes: tuple[str, ...] = ()
     if stated is not None and space_group is None:
         notes = (f"space group '{clean_text(stated)[:40]}' is no number from 1 to 230: not used",)
+    cell, wrong = _cell(given)
+    if wrong:
+        notes = (*notes, f"cell: {wrong}: not used")
     return ConductivityRow(
         id=id,
         formula=formula,
         composition=composition,
-        cell=_cell(given),
+        cell=cell,
         space_group=space_group,
         label=_label(given),
         family=_first(given, FAMILY_COLUMNS),
@@ -251,12 +254,20 @@ def _composition(text: str) -> Composition:
 
 def _cell(
     row: Mapping[str, str],
-) -> tuple[float, float, float, float, float, float] | None:
-    values = [_float(row.get(c, "")) for c in LATTICE_COLUMNS]
+) -> tuple[tuple[float, float, float, float, float, float] | None, str]:
+    """Lengths and angles, or None and what is wrong with those that are given."""
+    missing = [c for c in LATTICE_COLUMNS if c not in row]
+    if len(missing) == len(LATTICE_COLUMNS):
+        return None, ""
+    if missing:
+        return None, f"{', '.join(missing)} missing"
+    values = [_float(row[c]) for c in LATTICE_COLUMNS]
+    for name, value in zip(LATTICE_COLUMNS, values, strict=True):
+        highest, kind = (math.inf, "length") if name in LATTICE_COLUMNS[:3] else (180.0, "angle")
+        if value is None or not 0.0 < value < highest:
+            return None, f"{name} = '{clean_text(row[name])[:40]}' is no {kind}"
     a, b, c, alpha, beta, gamma = values
-    if None in values:
-        return None
-    return a, b, c, alpha, beta, gamma  # type: ignore[return-value]
+    return (a, b, c, alpha, beta, gamma), ""  # type: ignore[return-value]
 
 
 def _space_group(text: str | None) -> int | None:

@@ -72,6 +72,12 @@ def test_what_cannot_be_used_is_one_line(structure):
         ib.plan("conductivity", "chemistry:LFP", humidity=0.5)
 
 
+@pytest.mark.parametrize("wrong", ["abc", None, [300.0], float("nan"), 0])
+def test_a_temperature_that_is_none_is_one_line(structure, wrong):
+    with pytest.raises(InputError, match="temperature"):
+        ib.predict(structure, temperature_K=wrong)
+
+
 def test_a_campaign_from_a_mapping(tmp_path, structure):
     write_cif(PROTOTYPES["LiFePO4-olivine"].build(), tmp_path / "c.cif")
     campaign = ib.Campaign(

@@ -327,6 +327,48 @@ def test_a_row_with_a_cif_gets_what_its_crystal_gets(tmp_path: Path) -> None:
     assert second["log10_conductivity_composition_S_cm"] == second["log10_conductivity_S_cm"]
 
 
+def test_cells_that_are_not_used_are_noted(tmp_path: Path) -> None:
+    cells = {
+        "used": "5.13,5.13,5.13,90,90,90",
+        "large": "699,5.13,5.13,90,90,90",
+        "negative": "-6,5.13,5.13,90,90,90",
+        "wide": "5.13,5.13,5.13,90,90,200",
+        "half": "5.13,,,,,",
+        "none": ",,,,,",
+    }
+    table = tmp_path / "t.csv"
+    lines = [f"{id},Li4Cl4,{cell}" for id, cell in cells.items()]
+    table.write_text("\n".join(["ID,Formula,a,b,c,alpha,beta,gamma", *lines]) + "\n")
+    found = predict(read_input([table]), None, None, FEW, ThisProcess())
+    rows = {row["id"]: row for row in found.rows}
+    notes = {id: row["note"] for id, row in rows.items()}
+    assert notes["used"] is notes["none"] is None
+    assert "2.3e+03 A3 an atom, not 6 to 60: not used" in notes["large"]
+    assert notes["negative"] == "cell: a = '-6' is no length: not used"
+    assert notes["wide"] == "cell: gamma = '200' is no angle: not used"
+    assert notes["half"] == "cell: b, c, alpha, beta, gamma missing: not used"
+    for id in ("large", "negative", "wide", "half"):
+        without = pytest.approx(rows["none"]["log10_conductivity_S_cm"], abs=INVARIANCE)
+        assert rows[id]["log10_conductivity_S_cm"] == without
+
+
+def test_rows_with_a_cif_have_any_temperature_and_the_refusal_says_how(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    write_cif(rocksalt(), tmp_path / "cifs" / "a.cif")
+    table = tmp_path / "t.csv"
+    table.write_text(f"ID,Formula\na,{rocksalt().formula}\nb,Li3PS4\n", encoding="utf-8")
+    hot = replace(FEW, temperature_K=600.0)
+    data = read_input([table], cifs=tmp_path / "cifs")
+    with pytest.raises(InputError, match=r"rows with a CIF .* any temperature with --model hop"):
+        predict(data, None, None, hot, ThisProcess())
+    known, other = predict(data, None, str(tiny_model), hot, ThisProcess()).rows
+    assert (known["status"], other["status"]) == ("ok", "failed")
+    assert "no b.cif in the folder of --cifs" in other["reason"]
+    cold = predict(data, None, str(tiny_model), FEW, ThisProcess()).rows[0]
+    assert known["log10_conductivity_S_cm"] > cold["log10_conductivity_S_cm"]
+
+
 def test_conductivities_of_another_temperature_are_not_learnt_from(tmp_path: Path) -> None:
     table = tmp_path / "t.csv"
     table.write_text(

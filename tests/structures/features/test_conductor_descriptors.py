@@ -11,6 +11,7 @@ from ionbridge.structures.features.conductor_descriptors import (
     COMPOSITION_FEATURES,
     OPTIONAL_BLOCKS,
     SPACE_GROUP_FEATURES,
+    cell_note,
     composition_block,
     conductor_descriptors,
     conductor_ion,
@@ -75,6 +76,15 @@ def test_what_is_known_of_a_row() -> None:
     flat = (5.13, 5.13, 5.13, 20.0, 120.0, 30.0)
     for cell in (flat, (40.0, 40.0, 40.0, 90.0, 90.0, 90.0)):
         assert known_blocks(replace(LICL, cell=cell)) == ("space_group",)
+
+
+def test_why_a_cell_is_not_used_is_said() -> None:
+    assert cell_note(LICL) == cell_note(replace(LICL, cell=None)) == ""
+    n_atoms = LICL.composition.num_atoms
+    large = cell_note(replace(LICL, cell=(100.0, 10.0, 10.0, 90.0, 90.0, 90.0)))
+    assert f"1e+04 A3 for the {n_atoms:g} atoms" in large
+    assert f"are {1e4 / n_atoms:.3g} A3 an atom, not 6 to 60: not used" in large
+    assert "no cell has these angles" in cell_note(replace(LICL, cell=(5, 5, 5, 30, 30, 120)))
 
 
 def test_a_crystal_stands_in_for_a_missing_cell() -> None:

@@ -43,6 +43,24 @@ def test_a_cell_is_all_six_numbers_or_none():
     assert np.allclose(conductivity_row({**full, **angles}, "").cell, [4, 4, 4, 90, 90, 90])
 
 
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"a": "-6"}, "a = '-6' is no length"),
+        ({"a": "-6", "b": "-6"}, "a = '-6' is no length"),
+        ({"c": "5,1"}, "c = '5,1' is no length"),
+        ({"gamma": "200"}, "gamma = '200' is no angle"),
+        ({"b": "", "alpha": ""}, "b, alpha missing"),
+    ],
+)
+def test_a_cell_that_cannot_be_is_named(changed, said):
+    whole = {"a": "4", "b": "4", "c": "4", "alpha": "90", "beta": "90", "gamma": "90"}
+    row = conductivity_row({"Formula": "LiI", **whole, **changed}, "")
+    assert (row.cell, row.notes) == (None, (f"cell: {said}: not used",))
+    assert conductivity_row({"Formula": "LiI", **whole}, "").notes == ()
+    assert conductivity_row({"Formula": "LiI"}, "").notes == ()
+
+
 @pytest.mark.parametrize("column", ["Space group #", "Space group number", "Spacegroup"])
 def test_a_space_group_is_a_number_or_named(column):
     row = conductivity_row({"Formula": "NaI", column: "225"}, "")
