@@ -26,7 +26,8 @@ ACTIVATION_ENERGY = Quantity(
     "activation_energy",
     "eV",
     "crystal",
-    "slope of the conductivity over temperature that belongs to the estimate",
+    "that of conductivity times temperature, as belongs to the estimate; for an electrode, too, "
+    "whose diffusivity follows the barrier of its hops instead",
     column="activation_energy_eV",
 )
 BY_COMPOSITION = QUANTITIES["conductivity"].by(
@@ -224,7 +225,8 @@ def checked_row(row: Row) -> Row:
         return row
     kept = {k: None if isinstance(v, float) else v for k, v in row.items()}
     name, value = next(iter(wrong.items()))
-    reason = row.get("reason") or f"{name} came out as {value}, which is no number"
+    known = row.get("reason") if row.get("status") != "ok" else None
+    reason = known or f"{name} came out as {value}, which is no number"
     return {**kept, "status": "failed", "reason": reason}
 
 

@@ -10,6 +10,7 @@ from functools import partial
 
 from ionbridge.models.adaptation.few_shot_conductivities import FewLabelConductivity
 from ionbridge.models.conductors.conductivity import ConductivityTrees
+from ionbridge.screening.prediction.estimate import outside_measured
 from ionbridge.screening.prediction.rows import each_or_failed, failed_prediction, predicted_rows
 from ionbridge.screening.table import BY_COMPOSITION, BY_HOP_NETWORK, Row, noted
 from ionbridge.structures.features.conductor_descriptors import cell_note, conductor_ion
@@ -42,6 +43,7 @@ COLUMNS_WITH_SOURCES = (*CONDUCTIVITY_COLUMNS[:-3], *SOURCE_COLUMNS, *CONDUCTIVI
 FROM_CRYSTAL = {
     **dict(zip(CONDUCTIVITY.columns(), CONDUCTIVITY.columns("q05", "q95"), strict=True)),
     "in_domain": "in_domain",
+    "reason": "reason",
     **{name: name for name in SOURCE_COLUMNS},
 }
 """Columns of a table of conductivities, by their name in a table of crystals."""
@@ -99,9 +101,18 @@ def why_not_learnable(record: InputRecord) -> str:
 def _rows(model: ConductivityModel, rows: Sequence[ConductivityRow]) -> list[Row]:
     found = predicted_rows(model, rows, CONDUCTIVITY.columns())
     return [
-        {**row, "note": noted((*own.notes, *_said_of(model, own)))}
+        {
+            **row,
+            "reason": None if row["in_domain"] else _outside(model, own),
+            "note": noted((*own.notes, *_said_of(model, own))),
+        }
         for row, own in zip(found, rows, strict=True)
     ]
+
+
+def _outside(model: ConductivityModel, row: ConductivityRow) -> str | None:
+    """Why a row lies outside the domain; None where the model is of a user's labels."""
+    return outside_measured(model, row) if isinstance(model, ConductivityTrees) else None
 
 
 def _said_of(model: ConductivityModel, row: ConductivityRow) -> tuple[str, ...]:

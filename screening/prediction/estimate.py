@@ -98,10 +98,12 @@ def estimated_rows(rows: Sequence[Row], crystals: Sequence[Crystal]) -> list[Row
             estimate = estimator().estimate(
                 hop_result(rows[i], crystals[i]), composition_result, rows[i]["temperature_K"]
             )
+            known = composition_result, bool(rows[i]["in_domain"])
             result[i] = {
                 **rows[i],
                 **estimate_columns(estimate),
                 **measured(tables[i], rows[i]["temperature_K"]),
+                "reason": _outside(estimate, tables[i], *known),
             }
     return [row for row in result if row is not None]
 
@@ -123,8 +125,46 @@ def columns_by_composition(crystal: Crystal, temperature_K: float, note: str) ->
         "temperature_K": temperature_K,
         **estimate_columns(estimate),
         **measured(row, temperature_K),
+        "reason": _outside(estimate, row, found, hops_known=True),
         "note": noted(notes),
     }
+
+
+def outside_measured(model: ConductivityTrees, row: ConductivityRow) -> str:
+    """Why a row lies outside the domain of a model of measured conductivities.
+
+    Args:
+        model: The model.
+        row: One that it finds outside.
+
+    Raises:
+        UnusableStructureError: It holds no working ion.
+    """
+    ion = conductor_ion(row)
+    domain = model.domains_.get(ion)
+    if domain is None:
+        return f"no conductor of {ion} was measured"
+    unseen = sorted({str(e) for e in row.composition} - domain.elements)
+    if unseen:
+        return f"no measured conductor of {ion} holds {', '.join(unseen)}"
+    return "no measured composition is near"
+
+
+def _outside(
+    estimate: Estimate,
+    row: ConductivityRow,
+    found: CompositionResult | None,
+    hops_known: bool,
+) -> str | None:
+    """Why an estimate lies outside the domain; None for one inside."""
+    if estimate.in_domain:
+        return None
+    said = []
+    if found is None or not found.in_domain:
+        said.append(outside_measured(measured_compositions(), row))
+    if not hops_known:
+        said.append("hops unlike those that the model learnt from")
+    return "; ".join(said)
 
 
 def measured(row: ConductivityRow, temperature_K: float) -> Row:

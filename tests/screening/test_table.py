@@ -101,6 +101,7 @@ def test_no_number_is_no_result(value: float) -> None:
     assert found["status"] == "failed"
     assert found["barrier_eV"] is None
     assert found["reason"].startswith("barrier_eV came out as")
+    assert checked_row({**row, "reason": "out of the domain"})["reason"] == found["reason"]
     assert checked_row({"hops": [row]})["hops"] == [found]
     assert checked_row({**row, "barrier_eV": 0.5})["status"] == "ok"
 

@@ -22,6 +22,7 @@ from ionbridge.structures.features.conductor_descriptors import table_row
 from ionbridge.structures.frameworks.prototypes import PROTOTYPES
 from ionbridge.structures.io.reading import write_json_lines
 from ionbridge.structures.units import BOLTZMANN_EV_PER_K
+from tests.screening.tiny import layered, rocksalt
 
 NAMES = ("LiFePO4-olivine", "Li6PS5Cl-argyrodite", "Li3N-nitride", "LiCoO2-layered")
 
@@ -47,6 +48,19 @@ def test_every_number_is_possible_and_says_where_it_comes_from(rows):
         assert 0.1 < row["activation_energy_eV"] < 1.5
         assert row["conductivity_source"] in ("composition", "hop_network", "both")
         assert row["energy_above_hull_source"] == "model energy-above-hull"
+
+
+def test_what_is_out_of_the_domain_says_why(rows):
+    """Tl and K were never measured in a conductor of theirs; Li in known hosts was."""
+    made = (layered("tl", "Tl"), rocksalt("zns", "Zn", "S", 5.2), layered("k", "U", "K"))
+    found = {row["candidate_id"]: row for row in CrystalPredictor("hop-barrier")(made)}
+    for row in (*rows.values(), *found.values()):
+        assert row["status"] == "ok"
+        assert row["in_domain"] == (row["reason"] is None)
+    hops = "hops unlike those that the model learnt from"
+    assert found["tl"]["reason"] == f"no measured conductor of Li holds Tl; {hops}"
+    assert found["zns"]["reason"] == "no conductor of Zn was measured"
+    assert found["k"]["reason"] == f"no conductor of K was measured; {hops}"
 
 
 def test_measured_values_stand_beside_known_conductors(rows):

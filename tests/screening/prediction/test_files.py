@@ -240,6 +240,8 @@ def test_a_table_by_the_trees(tmp_path: Path) -> None:
     assert rows["whole"]["in_domain"]
     assert not rows["zinc"]["in_domain"]
     assert rows["zinc"]["note"] == "no conductor of Zn was learnt from"
+    assert rows["zinc"]["reason"] == "no conductor of Zn was measured"
+    assert rows["whole"]["reason"] is None
     assert rows["whole"]["note"] is None
     assert "unknown element 'Xx" in rows["odd"]["reason"]
     assert rows["iron"]["reason"].startswith("no working ion")
