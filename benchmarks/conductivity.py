@@ -118,12 +118,19 @@ def bounded(row: ConductivityRow) -> ConductivityRow:
     return replace(row, label=replace(label, value=LOWEST, bound="<"))
 
 
+def sourced(row: ConductivityRow) -> ConductivityRow:
+    """The row; without a source, all of the same elements count as of one paper: a doping series."""
+    if row.doi:
+        return row
+    return replace(row, doi=f"no source, {row.composition.chemical_system}")
+
+
 def training_rows(data: Path) -> list[ConductivityRow]:
     """Room-temperature rows of all tables; of one paper and composition the first is kept.
 
     The package's own table of known conductors adds compositions that the others do not have.
     """
-    extra = [bounded(r) for r in conductivity_extra.load(data).records if at_room(r)]
+    extra = [sourced(bounded(r)) for r in conductivity_extra.load(data).records if at_room(r)]
     rows = [
         r for r in (*obelix.load(data).records, *na_conductivity.load(data).records) if at_room(r)
     ]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ionbridge.models.calibration import Calibration
 from ionbridge.models.checkpoint import Arrays, named, under
+from ionbridge.models.conductors.measured_neighbours import COLUMNS, MeasuredNeighbours
 from ionbridge.models.cross_validation import Rows, grouped_folds, out_of_fold
 from ionbridge.models.domain import Domain
 from ionbridge.models.estimator import Estimator
@@ -52,6 +53,11 @@ def composition_keys(row: ConductivityRow) -> tuple[str, str]:
     return str(composition_key(row.composition)), str(composition_key(measured))
 
 
+def kept_together(row: ConductivityRow) -> frozenset[str]:
+    """The paper and the compositions of a row: what is said of it is learnt without these."""
+    return frozenset({f"paper {source_group(row)}", *composition_keys(row)})
+
+
 @dataclass(frozen=True, eq=False)
 class Branch:
     """The committee for one ion and one choice of blocks.
@@ -59,7 +65,8 @@ class Branch:
     Attributes:
         ion: Working ion.
         blocks: Which of ``OPTIONAL_BLOCKS`` it looks at.
-        committee: Its members, on ``conductor_descriptors``, target on ``SCALE``.
+        committee: Its members, on ``conductor_descriptors`` and the columns of measured
+            neighbours, target on ``SCALE``.
     """
 
     ion: str
@@ -99,6 +106,10 @@ class ConductivityTrees(Estimator):
     Spreads, of the trees and between the members and committees, are calibrated on out-of-fold
     errors of values: papers are kept together, and what was learnt from holds no composition of the
     fold.
+
+    Beside the descriptors all members see what other papers measured on compositions near the row
+    (:mod:`ionbridge.models.conductors.measured_neighbours`); of a training row, without its own
+    paper and compositions.
 
     A measured crystal may stand in the rows in several forms, all with its label: as it was
     refined, as an ordered cell, as computed cells of its formula. Cells that are asked for are
@@ -145,6 +156,7 @@ class ConductivityTrees(Estimator):
         self.keys_ = [str(composition_key(row.composition)) for row in rows]
         held_out = np.full((len(rows), 2), np.nan)
         self.domains_: dict[str, Domain] = {}
+        self.neighbours_: dict[str, MeasuredNeighbours] = {}
         ions = np.array([conductor_ion(row) for row in rows])
         for ion in sorted(set(ions)):
             own = np.flatnonzero(ions == ion)
@@ -180,13 +192,20 @@ class ConductivityTrees(Estimator):
     ) -> Prediction:
         """Fit the committees of an ion; gives what they say of its rows out of fold."""
         known = [set(known_blocks(row)) for row in rows]
+        self.domains_[ion] = Domain.fit(
+            np.array([composition_block(row) for row in rows]),
+            [source_group(row) for row in rows],
+            frozenset(str(e) for row in rows for e in row.composition),
+        )
+        self.neighbours_[ion], columns = self._neighbours(ion, rows, value, side)
         out_of_fold: dict[tuple[str, ...], Floats] = {}
         for blocks in _choices():
             chosen = np.array([set(blocks) <= k for k in known])
             if chosen.sum() < FEWEST_ROWS:
                 continue
-            picked = [row for row, c in zip(rows, chosen, strict=True) if c]
-            committee, found = self._learnt(picked, blocks, value[chosen], side[chosen])
+            committee, found = self._learnt(
+                ion, blocks, rows, np.flatnonzero(chosen), value, side, columns
+            )
             self.branches_.append(Branch(ion, blocks, committee))
             out_of_fold[blocks] = np.full((2, len(rows)), np.nan)
             out_of_fold[blocks][:, chosen] = found
@@ -195,11 +214,6 @@ class ConductivityTrees(Estimator):
             mean, spread = weighted(np.array(usable))
             exact = np.isfinite(mean) & (side == 0)
             self.spreads_[ion, blocks] = calibrated(mean[exact], spread[exact], value[exact])
-        self.domains_[ion] = Domain.fit(
-            np.array([composition_block(row) for row in rows]),
-            [source_group(row) for row in rows],
-            frozenset(str(e) for row in rows for e in row.composition),
-        )
         mean, aleatoric, epistemic = np.zeros((3, len(rows)))
         for i in range(len(rows)):
             of_row = np.array([t[:, i : i + 1] for t in out_of_fold.values()])
@@ -209,28 +223,56 @@ class ConductivityTrees(Estimator):
             epistemic[i] = one.epistemic_std[0]
         return Prediction(mean, aleatoric, epistemic)
 
+    def _neighbours(
+        self, ion: str, rows: Sequence[ConductivityRow], value: Floats, side: Sides
+    ) -> tuple[MeasuredNeighbours, Floats]:
+        """What is measured near, and its columns for the training rows."""
+        target = SCALE.forward(-value) + self.committee.bound_step * side
+        elements = sorted(self.domains_[ion].elements)
+        return MeasuredNeighbours.fit(rows, target, [kept_together(r) for r in rows], elements)
+
     def _learnt(
         self,
-        rows: Sequence[ConductivityRow],
+        ion: str,
         blocks: tuple[str, ...],
+        rows: Sequence[ConductivityRow],
+        chosen: Rows,
         value: Floats,
         side: Sides,
+        columns: Floats,
     ) -> tuple[Committee, Floats]:
-        """The committee of all rows, and (2, n) mean and spread of each row out of fold."""
-        features, t = self._features(rows, blocks), SCALE.forward(-value)
-        committee = Committee.fit(features, t, side, self.committee, self.seed)
+        """The committee of the chosen rows, and (2, n) mean and spread of each out of fold.
+
+        Args:
+            ion: Working ion.
+            blocks: What the chosen rows have.
+            rows: (n_all,) all rows of the ion: measured neighbours are sought among them.
+            chosen: (n,) the rows to learn from, by index.
+            value: (n_all,) labels.
+            side: (n_all,) their sides.
+            columns: (n_all, 3) of measured neighbours.
+        """
+        picked = [rows[i] for i in chosen]
+        bare, t = self._descriptors(picked, blocks), SCALE.forward(-value[chosen])
+        sides = side[chosen]
+        features = np.hstack([bare, columns[chosen]])
+        committee = Committee.fit(features, t, sides, self.committee, self.seed)
         theta = committee.process.theta
-        keys = np.array([composition_keys(row) for row in rows])
+        groups = [kept_together(row) for row in rows]
 
         def predict(train: Rows, test: Rows) -> Floats:
-            train = train[~np.isin(keys[train], keys[test]).any(axis=1)]
-            member = Committee.fit(
-                features[train], t[train], side[train], self.committee, self.seed, theta
-            )
-            return member.predict(features[test])
+            left_out = frozenset().union(*(groups[i] for i in chosen[test]))
+            known = np.array([i for i, g in enumerate(groups) if not g & left_out])
+            others = [rows[i] for i in known]
+            near, seen = self._neighbours(ion, others, value[known], side[known])
+            train = train[np.isin(chosen[train], known)]
+            inputs = np.hstack([bare[train], seen[np.searchsorted(known, chosen[train])]])
+            member = Committee.fit(inputs, t[train], sides[train], self.committee, self.seed, theta)
+            asked = near.columns([picked[i] for i in test])
+            return member.predict(np.hstack([bare[test], asked]))
 
-        unlearnt = np.repeat([[t.mean()], [t.std()]], len(rows), axis=1)
-        folds = grouped_folds(rows, source_group, N_FOLDS, self.seed)
+        unlearnt = np.repeat([[t.mean()], [t.std()]], len(picked), axis=1)
+        folds = grouped_folds(picked, source_group, N_FOLDS, self.seed)
         return committee, out_of_fold(predict, folds, unlearnt)
 
     def relearnt(
@@ -249,11 +291,15 @@ class ConductivityTrees(Estimator):
         result = type(self)(self.committee, self.seed)
         result.elements_, result.moments_ = self.elements_, self.moments_
         result.spreads_, result.branches_ = self.spreads_, []
+        result.domains_ = {ion: self.domains_[ion]}
+        near, columns = result._neighbours(ion, rows, value, side)
+        result.neighbours_ = {ion: near}
         for b in self.branches_:
             own = [i for i, r in enumerate(rows) if set(b.blocks) <= set(known_blocks(r))]
             if b.ion != ion or len(own) < FEWEST_ROWS:
                 continue
-            features = self._features([rows[i] for i in own], b.blocks)
+            bare = self._descriptors([rows[i] for i in own], b.blocks)
+            features = np.hstack([bare, columns[own]])
             target, theta = SCALE.forward(-value[own]), b.committee.process.theta
             learnt = Committee.fit(features, target, side[own], self.committee, self.seed, theta)
             result.branches_.append(Branch(ion, b.blocks, learnt))
@@ -267,7 +313,7 @@ class ConductivityTrees(Estimator):
         found = known.calibration.calibrated(decades(mean_t, spread_t, known.residual))
         return Prediction(-found.mean, found.aleatoric_std, found.epistemic_std)
 
-    def _features(self, rows: Sequence[ConductivityRow], blocks: Sequence[str]) -> Floats:
+    def _descriptors(self, rows: Sequence[ConductivityRow], blocks: Sequence[str]) -> Floats:
         return np.array([conductor_descriptors(row, self.elements_, blocks) for row in rows])
 
     def predict(self, records: Sequence[ConductivityRow]) -> Prediction:
@@ -283,8 +329,14 @@ class ConductivityTrees(Estimator):
                 epistemic[own] = self.moments_[1]
                 continue
             rows = [records[i] for i in own]
+            near = self.neighbours_[branches[0].ion].columns(rows)
             found = weighted(
-                np.array([b.committee.predict(self._features(rows, b.blocks)) for b in branches])
+                np.array(
+                    [
+                        b.committee.predict(np.hstack([self._descriptors(rows, b.blocks), near]))
+                        for b in branches
+                    ]
+                )
             )
             prediction = self._decades(branches[-1].ion, branches[-1].blocks, *found)
             mean[own] = prediction.mean
@@ -362,7 +414,7 @@ class ConductivityTrees(Estimator):
         """
         bare = [b.committee.process for b in self.branches_ if not b.blocks]
         return (
-            np.concatenate([process.inputs for process in bare]),
+            np.concatenate([process.inputs[:, : -len(COLUMNS)] for process in bare]),
             np.concatenate([process.target for process in bare]),
         )
 
@@ -371,7 +423,9 @@ class ConductivityTrees(Estimator):
         for b in self.branches_:
             arrays |= named(f"{b.name}/", b.committee.arrays())
         for ion, domain in self.domains_.items():
-            arrays |= named(f"{ion}/domain/", domain.arrays())
+            short = {name: array.astype(np.float32) for name, array in domain.arrays().items()}
+            arrays |= named(f"{ion}/domain/", short)
+            arrays |= named(f"{ion}/neighbours/", self.neighbours_[ion].arrays())
         return arrays, {
             "settings": self._settings(),
             "elements": self.elements_,
@@ -403,6 +457,12 @@ class ConductivityTrees(Estimator):
         model.domains_ = {
             ion: Domain.of_arrays(under(f"{ion}/domain/", arrays), **stored)
             for ion, stored in config["domains"].items()
+        }
+        model.neighbours_ = {
+            ion: MeasuredNeighbours.of_arrays(
+                under(f"{ion}/neighbours/", arrays), sorted(domain.elements)
+            )
+            for ion, domain in model.domains_.items()
         }
         return model
 

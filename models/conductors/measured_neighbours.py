@@ -6,7 +6,7 @@ Chem. Mater. 32, 10610 (2020)), and the mean over compositions of the same eleme
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -40,7 +40,8 @@ def element_positions(rows: Sequence[ConductivityRow], elements: Sequence[str]) 
     ordered = sorted(elements, key=lambda e: Element(e).mendeleev_no)
     position = np.array([float(Element(e).mendeleev_no) for e in ordered])
     share = np.array([atomic_fractions(row.composition, ordered) for row in rows])
-    return np.asarray(np.cumsum(share.reshape(len(rows), -1), axis=1)[:, :-1] * np.diff(position))
+    found = np.cumsum(share.reshape(len(rows), -1), axis=1)[:, :-1] * np.diff(position)
+    return np.asarray(found.astype(np.float32), dtype=float)  # as the disk will keep them
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +53,8 @@ class MeasuredNeighbours:
         position: (n, n_elements - 1) of the measured compositions, :func:`element_positions`.
         weight: (n,) of the process.
         mean: Of all targets.
-        kinds: (n_kinds, n_elements) 1 for each element of a kind of composition.
+        kinds: (n_kinds, n_elements + 1) 1 for each element of a kind of composition; the last for
+            others.
         sums: (n_kinds,) sum of the targets of the kind.
         numbers: (n_kinds,) how many they are.
     """
@@ -96,7 +98,7 @@ class MeasuredNeighbours:
         weight = inverse @ (label - mean)
         kinds, kind = np.unique(_kinds(own, elements), axis=0, return_inverse=True)
         kind = kind.ravel()
-        sums = np.bincount(kind, label, len(kinds))
+        sums = np.bincount(kind, label, len(kinds)).astype(float)
         numbers = np.bincount(kind, minlength=len(kinds)).astype(float)
         found = cls(tuple(elements), position, weight, mean, kinds, sums, numbers)
 
@@ -128,7 +130,7 @@ class MeasuredNeighbours:
     def _near(self, rows: Sequence[ConductivityRow]) -> Floats:
         """(n, n_measured) covariance with the measured compositions."""
         position = element_positions(rows, self.elements)
-        return np.exp(-cdist(position, self.position, "cityblock") / LENGTH)
+        return np.asarray(np.exp(-cdist(position, self.position, "cityblock") / LENGTH))
 
     def _kind_of(self, rows: Sequence[ConductivityRow]) -> NDArray[np.int_]:
         """(n,) kind of each row; -1 for elements that no measured row has together."""
@@ -149,14 +151,11 @@ class MeasuredNeighbours:
     @classmethod
     def of_arrays(cls, arrays: Arrays, elements: Sequence[str]) -> Self:
         """Inverse of :meth:`arrays`."""
-        given: Mapping[str, NDArray[Any]] = arrays
         position, weight, sums, numbers = (
-            given[name].astype(float) for name in ("position", "weight", "sums", "numbers")
+            arrays[name].astype(float) for name in ("position", "weight", "sums", "numbers")
         )
-        kinds = given["kinds"].astype(int)
-        return cls(
-            tuple(elements), position, weight, float(given["mean"][0]), kinds, sums, numbers
-        )
+        mean, kinds = float(arrays["mean"][0]), arrays["kinds"].astype(int)
+        return cls(tuple(elements), position, weight, mean, kinds, sums, numbers)
 
 
 def _kinds(rows: Sequence[ConductivityRow], elements: Sequence[str]) -> NDArray[np.int_]:

@@ -110,8 +110,8 @@ class Committee:
         """The members by name, for the disk."""
         process = self.process
         return {
-            **named("forest/", self.forest.arrays()),
-            **named("boosting/", self.boosting.forest.arrays()),
+            **named("forest/", _short(self.forest)),
+            **named("boosting/", _short(self.boosting.forest)),
             "start": np.array([self.boosting.start]),
             "inputs": process.inputs.astype(np.float32),
             "target": process.target,
@@ -123,7 +123,19 @@ class Committee:
         """Make it anew from what :meth:`arrays` gave."""
         inputs, target = arrays["inputs"].astype(float), arrays["target"].astype(float)
         return cls(
-            Forest.from_arrays(under("forest/", arrays)),
-            Boosting(float(arrays["start"][0]), Forest.from_arrays(under("boosting/", arrays))),
+            _forest(under("forest/", arrays)),
+            Boosting(float(arrays["start"][0]), _forest(under("boosting/", arrays))),
             PathProcess(inputs, target, arrays["theta"].astype(float)),
         )
+
+
+def _short(forest: Forest) -> dict[str, NDArray[Any]]:
+    """Arrays of a forest for the disk: 16 bits are enough for the number of a column."""
+    arrays = forest.arrays()
+    return {**arrays, "feature": arrays["feature"].astype(np.int16)}
+
+
+def _forest(arrays: Arrays) -> Forest:
+    """Inverse of :func:`_short`; compiled loops take one kind of integer."""
+    feature = arrays["feature"].astype(arrays["left"].dtype)
+    return Forest.from_arrays({**arrays, "feature": feature})
