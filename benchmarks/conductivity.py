@@ -119,7 +119,7 @@ def bounded(row: ConductivityRow) -> ConductivityRow:
 
 
 def sourced(row: ConductivityRow) -> ConductivityRow:
-    """The row; without a source, all of the same elements count as of one paper: a doping series."""
+    """The row; without a source, rows of the same elements count as of one paper: a series."""
     if row.doi:
         return row
     return replace(row, doi=f"no source, {row.composition.chemical_system}")

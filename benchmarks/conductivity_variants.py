@@ -62,7 +62,14 @@ from ionbridge.models.conductors.conductivity import (
     SCALE,
     SIDE,
     composition_keys,
+    kept_together,
     source_group,
+)
+from ionbridge.models.conductors.measured_neighbours import (
+    LENGTH,
+    NOISE,
+    MeasuredNeighbours,
+    element_positions,
 )
 from ionbridge.models.library import DEFAULTS, load
 from ionbridge.models.metrics import bootstrap, mae, spearman
@@ -105,10 +112,6 @@ UNKNOWN = -1.0
 FAR = -99.0
 """The same where columns may be negative."""
 N_COMPONENTS = 16
-N_CODES = 5
-"""Columns that tell rows apart: see :func:`codes`."""
-ELEMENT_LENGTH, ELEMENT_NOISE = 3.0, 0.3
-"""Of the process on element distances: elements, and share of the labels' variance."""
 BOND = 1.3
 """Anions within so many shortest distances are neighbours of an ion."""
 SETTINGS = CommitteeSettings()
@@ -226,18 +229,6 @@ def potential_columns(cells: Sequence[Crystal | None], kept: Path) -> Floats:
     return result
 
 
-def element_positions(rows: Sequence[ConductivityRow]) -> Floats:
-    """(n, n_elements - 1) distribution of each composition over Pettifor's order of the elements.
-
-    City-block distances between rows are the earth mover's distances of C. J. Hargreaves et al.,
-    Chem. Mater. 32, 10610 (2020).
-    """
-    elements = sorted({e for row in rows for e in row.composition}, key=lambda e: e.mendeleev_no)
-    position = np.array([float(e.mendeleev_no) for e in elements])
-    share = np.array([[r.composition.get_atomic_fraction(e) for e in elements] for r in rows])
-    return np.asarray(np.cumsum(share, axis=1)[:, :-1] * np.diff(position))
-
-
 def trees(x: Floats, y: Floats, asked: Floats, seed: int) -> Floats:
     grown = ExtraTreesRegressor(
         SETTINGS.n_trees,
@@ -270,66 +261,26 @@ def with_element_distances(n: int) -> Learner:
     def learner(x: Floats, y: Floats, asked: Floats, seed: int) -> Floats:
         mean = y.mean()
         near, far = (
-            np.exp(-cdist(one[:, -n:], x[:, -n:], "cityblock") / ELEMENT_LENGTH)
-            for one in (asked, x)
+            np.exp(-cdist(one[:, -n:], x[:, -n:], "cityblock") / LENGTH) for one in (asked, x)
         )
-        found = mean + near @ np.linalg.solve(far + ELEMENT_NOISE * np.eye(len(y)), y - mean)
+        found = mean + near @ np.linalg.solve(far + NOISE * np.eye(len(y)), y - mean)
         return np.asarray(0.7 * all_three(x[:, :-n], y, asked[:, :-n], seed) + 0.3 * found)
 
     return learner
 
 
-def codes(rows: Sequence[ConductivityRow], is_form: NDArray[np.bool_]) -> Floats:
-    """(n, N_CODES) whether a row is another form of a measured one, and as numbers: its elements,
-    its paper, its own and the measured composition.
-    """
-    elements = ["-".join(sorted(map(str, row.composition))) for row in rows]
-    keys = np.array([composition_keys(row) for row in rows])
-    numbers = [
-        np.unique(given, return_inverse=True)[1].reshape(len(rows), -1)
-        for given in (elements, [source_group(row) for row in rows], keys)
-    ]
-    return np.column_stack([is_form, *numbers]).astype(float)
-
-
-def with_columns_of_others(n: int, learner: Learner) -> Learner:
-    """The learner with three more columns: what rows of other papers and compositions say.
-
-    A process on element distances; the mean of rows of the same elements and of one that has the
-    mean of all, and their number. For a training row they are without rows that share its paper or
-    a composition; the process then has the inverse covariance of the others, a Schur complement.
-
-    Args:
-        n: Columns of element positions; they and those of :func:`codes` come last.
-        learner: Sees the other columns and the new ones.
-    """
+def with_neighbours(rows: Sequence[ConductivityRow], learner: Learner) -> Learner:
+    """The learner with the columns of measured neighbours; its last column is the row's number."""
+    groups = [kept_together(row) for row in rows]
+    elements = sorted({str(e) for row in rows for e in row.composition})
 
     def with_columns(x: Floats, y: Floats, asked: Floats, seed: int) -> Floats:
-        seen, place, code = np.split(x, [-n - N_CODES, -N_CODES], axis=1)
-        measured = code[:, 0] == 0
-        place, code, label = place[measured], code[measured], y[measured]
-        mean = label.mean()
-        far = np.exp(-cdist(place, place, "cityblock") / ELEMENT_LENGTH)
-        inverse = np.linalg.inv(far + ELEMENT_NOISE * np.eye(len(label)))
-        weight = inverse @ (label - mean)
-
-        def columns(of: Floats) -> Floats:
-            _, at, own = np.split(of, [-n - N_CODES, -N_CODES], axis=1)
-            near = np.exp(-cdist(at, place, "cityblock") / ELEMENT_LENGTH)
-            result = np.empty((len(of), 3))
-            for i, row in enumerate(own):
-                out = (code[:, 2] == row[2]) | np.isin(code[:, 3:], row[3:]).any(axis=1)
-                lost = np.linalg.solve(inverse[np.ix_(out, out)], weight[out])
-                same = (code[:, 1] == row[1]) & ~out
-                result[i] = (
-                    mean + near[i] @ (weight - inverse[:, out] @ lost),
-                    (label[same].sum() + mean) / (same.sum() + 1),
-                    same.sum(),
-                )
-            return result
-
-        further = np.hstack([seen, columns(x)])
-        return learner(further, y, np.hstack([asked[:, : seen.shape[1]], columns(asked)]), seed)
+        own, new = x[:, -1].astype(int), asked[:, -1].astype(int)
+        near, columns = MeasuredNeighbours.fit(
+            [rows[i] for i in own], y, [groups[i] for i in own], elements
+        )
+        found = near.columns([rows[i] for i in new])
+        return learner(np.hstack([x[:, :-1], columns]), y, np.hstack([asked[:, :-1], found]), seed)
 
     return with_columns
 
@@ -442,7 +393,7 @@ def lithium(
         "computed cells": (kind == "computed") & exact,
         "all rows": (kind == "refined") & exact,
     }
-    distances = element_positions(every)
+    distances = element_positions(every, elements)
     refined, both = kind == "refined", np.isin(kind, ("refined", "ordered"))
     forms_too = kind != "warm"
 
@@ -464,8 +415,8 @@ def lithium(
         whole = [*(cells.get(i) for i in range(len(li))), *crystals[len(li) :]]
         return potential_columns(whole, work / "chgnet_features.jsonl")
 
-    def places() -> Floats:
-        return np.hstack([distances, codes(every, kind != "refined")])
+    def numbers() -> Floats:
+        return np.arange(len(every), dtype=float)[:, None]
 
     def with_further(columns: Callable[[], Floats]) -> Callable[[], Floats]:
         return lambda: np.hstack([x, columns()])
@@ -489,15 +440,15 @@ def lithium(
             forms_too,
             with_element_distances(n),
         ),
-        "these, columns of other papers": (
-            with_further(places),
+        "these, columns of measured neighbours": (
+            with_further(numbers),
             forms_too,
-            with_columns_of_others(n, trees),
+            with_neighbours(every, trees),
         ),
-        "these, columns of other papers, mean of the three": (
-            with_further(places),
+        "these, columns of measured neighbours, mean of the three (as it ships)": (
+            with_further(numbers),
             forms_too,
-            with_columns_of_others(n, all_three),
+            with_neighbours(every, all_three),
         ),
     }
     unknown = sorted(set(only) - set(variants))
