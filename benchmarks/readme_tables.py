@@ -830,7 +830,7 @@ def aimd_diffusivity(result: dict[str, Any]) -> str:
             f"the mean of the others {md['mae_decades']['constant']:.2f}; the 90 % intervals hold "
             f"{100 * md['interval_coverage_90']:.0f} %. Of {len(beyond)} runs that give but an "
             f"upper end the estimate keeps {sum(b == 0 for b in beyond)}; "
-            f"{md['n_molten']} in which the crystal melted are not looked at.",
+            f"left out: runs in which the crystal melted ({md['n_molten']}).",
         ]
     )
 
