@@ -141,7 +141,7 @@ class Estimate:
         hop_network_diffusivity: The same of the diffusivity of one carrier, log10 of cm^2/s.
         conductivity_source: ``composition``, ``hop_network`` or ``both``: what carries it.
         diffusivity_source: ``conductivity`` (Nernst-Einstein) or ``hop_network``.
-        in_domain: Whether what lies in its own domain has half of the weight; not where the
+        in_domain: Whether what lies in its own domain has a third of the weight; not where the
             diffusivity of an electrode comes from hops outside of theirs, nor where no conductor of
             this ion was measured (of an electrode, whose diffusivity needs none, it may be).
     """
@@ -248,16 +248,16 @@ class ConductionEstimate(Estimator):
         self.correlation = float(np.corrcoef(found - y, error[own])[0, 1])
         by_hops = np.full(len(hops), np.nan)
         by_hops[own] = found
-        pairs = [
-            (c, None if np.isnan(h) else float(h))
-            for c, h in zip(compositions, by_hops, strict=True)
-        ]
-        self.interval_factor = self._factor(pairs, log10_sigma)
         beyond = [(i, c) for i, c in outside if np.isfinite(by_hops[i]) and not c.in_domain]
         self.far = self._outside([x for x in beyond if x[1].elements_known], by_hops, log10_sigma)
         self.unseen = self._outside(
             [x for x in beyond if not x[1].elements_known], by_hops, log10_sigma
         )
+        pairs = [
+            (c, None if np.isnan(h) else float(h))
+            for c, h in zip(compositions, by_hops, strict=True)
+        ]
+        self.interval_factor = self._factor(pairs, log10_sigma)
         self.out_of_fold_ = [self.combined(c, h)[0] for c, h in pairs]
         self.hops_out_of_fold_ = by_hops
         return self
@@ -361,7 +361,7 @@ class ConductionEstimate(Estimator):
             hop_network_diffusivity=own,
             conductivity_source=_source(weight),
             diffusivity_source="hop_network" if by_hops else "conductivity",
-            in_domain=is_known and trusted >= 0.5,
+            in_domain=is_known and trusted >= 1 - CARRIES,
         )
 
     def by_hops(self, hops: HopNetworkResult) -> float:
@@ -422,10 +422,12 @@ class ConductionEstimate(Estimator):
         outside = self._outside_of(composition)
         correlation = self.correlation if outside is None else outside.correlation
         hop_std = self.hop_std if outside is None else outside.hop_std
-        both = correlation * std * hop_std
-        weight = (hop_std**2 - both) / (std**2 + hop_std**2 - 2 * both)
+        # what is near counts no less than what is far, whatever it states of itself
+        counted = min(std, self.far.composition_std) if outside is None else std
+        both = correlation * counted * hop_std
+        weight = (hop_std**2 - both) / (counted**2 + hop_std**2 - 2 * both)
         weight = float(np.clip(weight, 0.0, 1.0))
-        rest = 1.0 - weight
+        rest, both = 1.0 - weight, correlation * std * hop_std
         variance = (weight * std) ** 2 + (rest * hop_std) ** 2 + 2 * weight * rest * both
         return self._value(weight * mean + rest * hops, float(np.sqrt(variance)), widening), weight
 

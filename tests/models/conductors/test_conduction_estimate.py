@@ -193,6 +193,16 @@ def test_what_a_source_states_of_itself_outside_its_domain_weighs_nothing():
     assert model.combined(sure, -6.0)[1] == pytest.approx(0.5)
 
 
+def test_what_is_near_counts_no_less_than_what_is_far():
+    model = ConductionEstimate(hop_std=2.0, correlation=0.7, far=Outside(1.9, 2.0, 0.7))
+    _, far = model.combined(FAR, -6.0)
+    weights = [model.combined(replace(NEAR, std=s), -6.0)[1] for s in (0.5, 1.0, 1.9, 3.0, 9.0)]
+    assert weights == sorted(weights, reverse=True)
+    assert weights[-1] == pytest.approx(far)
+    spreads = [model.combined(replace(NEAR, std=s), -6.0)[0].std for s in (1.9, 3.0, 9.0)]
+    assert spreads == sorted(spreads)  # how far it may be off is still what it states
+
+
 def test_saved_and_loaded_it_says_the_same(tmp_path):
     model = ConductionEstimate(hop_std=1.7, hop_coefficients=(-1.0, -2.0, -1.5, -0.5, -0.2, 0.3))
     model.save(tmp_path / "m")
