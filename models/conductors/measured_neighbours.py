@@ -150,7 +150,7 @@ class MeasuredNeighbours:
 
     @classmethod
     def of_arrays(cls, arrays: Arrays, elements: Sequence[str]) -> Self:
-        """Inverse of :meth:`arrays`."""
+        """Inverse of :meth:`arrays`; the elements are those that it was fitted with."""
         position, weight, sums, numbers = (
             arrays[name].astype(float) for name in ("position", "weight", "sums", "numbers")
         )
