@@ -135,7 +135,7 @@ def candidate_parameters(
     Args:
         row: A row of ``ranked.csv``: ``candidate_id``, ``role``, ``working_ion``,
             ``temperature_K``, ``log10_diffusivity_cm2_s`` or ``log10_conductivity_S_cm`` with their
-            spreads, ``percolation_barrier_eV``.
+            spreads, ``activation_energy_eV`` of the conductivity, ``percolation_barrier_eV``.
         base: Name of the base cell.
         temperature_K: Of the cell.
         reference_log10_diffusivity: ``log10_diffusivity_cm2_s`` of the base cell's own cathode,
@@ -267,6 +267,9 @@ def _value(
     if value is None:
         raise NoCellError(f"the row has no {column}")
     barrier, own = _number(row.get("percolation_barrier_eV")), _number(row.get("temperature_K"))
+    if column == "log10_conductivity_S_cm":  # its own slope; a barrier stands in for one
+        slope = _number(row.get("activation_energy_eV"))
+        barrier = barrier if slope is None else slope
     if own is None or own == kelvin:
         return value, std or 0.0, barrier
     if barrier is None:

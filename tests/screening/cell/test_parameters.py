@@ -111,6 +111,21 @@ def test_a_diffusivity_that_is_a_function_is_scaled_at_the_cells_temperature(
         assert found.values[CATHODE_DIFFUSIVITY] == pytest.approx(truth, rel=1e-3)
 
 
+@pytest.mark.parametrize(("slope", "used"), [(0.35, 0.35), (None, 0.3)])
+def test_a_conductivity_moves_by_its_own_slope(slope: float | None, used: float) -> None:
+    """sigma T follows the activation energy of the conductivity; a barrier stands in for it."""
+    electrolyte = row(
+        role="electrolyte",
+        log10_conductivity_S_cm=-3.0,
+        log10_conductivity_std=0.5,
+        activation_energy_eV=slope,
+    )
+    warm = candidate_parameters(electrolyte, "Ai2020_extended", 350.0)
+    faster = math.exp(used / BOLTZMANN_EV_PER_K * (1 / 300.0 - 1 / 350.0)) * 300.0 / 350.0
+    assert warm.values["Electrolyte conductivity [S.m-1]"] == pytest.approx(0.1 * faster)
+    assert warm.activation_energy_eV == used
+
+
 def test_arrhenius_brings_a_candidate_to_the_cell() -> None:
     cold = candidate_parameters(row(), "Ai2020_extended", 300.0)
     warm = candidate_parameters(row(), "Ai2020_extended", 323.0)
