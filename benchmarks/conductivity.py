@@ -63,7 +63,7 @@ from ionbridge.structures.features.conductor_descriptors import (
 )
 from ionbridge.structures.features.splits import GroupedKFold
 from ionbridge.structures.hops.sites import find_hops
-from ionbridge.structures.io.tables import ConductivityRow, composition_key
+from ionbridge.structures.io.tables import ConductivityRow, composition_key, is_room_temperature
 from ionbridge.structures.records import Crystal, Label, UnusableStructureError
 from ionbridge.structures.sources import (
     conductivity_extra,
@@ -77,7 +77,6 @@ from ionbridge.structures.units import ROOM_TEMPERATURE_K
 RESULT = Path(__file__).parent / "results" / "conductivity.json"
 HELD_OUT = RESULT.with_name("conductivity_held_out.csv")
 PARTS = ("estimate", "composition model", "hop network")
-ROOM_K = (288.0, 308.0)
 WARM_K = 330.0
 ORDERED = "ordered"
 LOWEST = -12.0
@@ -107,7 +106,7 @@ def at_room(row: ConductivityRow) -> bool:
     if row.label is None:
         return False
     kelvin = row.label.temperature_K
-    return kelvin is None or ROOM_K[0] <= kelvin <= ROOM_K[1]
+    return kelvin is None or is_room_temperature(kelvin)
 
 
 def bounded(row: ConductivityRow) -> ConductivityRow:

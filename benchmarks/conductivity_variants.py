@@ -41,7 +41,6 @@ from benchmarks.conductivity import (
     KNOWN,
     N_FOLDS,
     ORDERED,
-    ROOM_K,
     as_crystal,
     as_form,
     computed_cells,
@@ -90,7 +89,7 @@ from ionbridge.structures.features.conductor_descriptors import (
 )
 from ionbridge.structures.features.descriptors import ANIONS
 from ionbridge.structures.features.splits import GroupedKFold
-from ionbridge.structures.io.tables import ConductivityRow, composition_key
+from ionbridge.structures.io.tables import ConductivityRow, composition_key, is_room_temperature
 from ionbridge.structures.records import Crystal
 from ionbridge.structures.sources import conductivity_extra, obelix
 from ionbridge.structures.transport.closed_forms import (
@@ -322,7 +321,7 @@ def warm_rows(data: Path, estimate: ConductionEstimate, known: set[Any]) -> list
     start, slope = estimate.neldel_eV
     for row in conductivity_extra.load(data).records:
         kelvin = row.label.temperature_K if row.label else None
-        if kelvin is None or ROOM_K[0] <= kelvin <= ROOM_K[1]:
+        if kelvin is None or is_room_temperature(kelvin):
             continue
         if composition_key(row.composition) in known or not row.composition["Li"]:
             continue

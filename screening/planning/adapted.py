@@ -34,7 +34,7 @@ from ionbridge.screening.planning.trained import (
 from ionbridge.screening.table import Row
 from ionbridge.structures.frameworks.family_names import canonical_family
 from ionbridge.structures.io.tables import QUANTITY as CONDUCTIVITY
-from ionbridge.structures.io.tables import ROOM_TEMPERATURE_K
+from ionbridge.structures.io.tables import ROOM_RANGE_K
 from ionbridge.structures.records import Hop
 
 CHOICE_FILE, CARD_FILE = "choice.json", "card.json"
@@ -109,7 +109,7 @@ CONDUCTIVITIES = Kind(
     ("temperature_K",),
     partial(label_of, quantity=CONDUCTIVITY),
     lambda model, rows, temperature_K: predicted_conductivities(model, rows),
-    {"temperature_K": ROOM_TEMPERATURE_K},
+    {"temperature_K": ROOM_RANGE_K},
 )
 
 

@@ -46,7 +46,7 @@ from ionbridge.screening.planning.records import (
     usable,
 )
 from ionbridge.screening.table import Row
-from ionbridge.structures.io.tables import ROOM_TEMPERATURE_K
+from ionbridge.structures.io.tables import ROOM_RANGE_K
 from ionbridge.structures.quantities import QUANTITIES
 from ionbridge.structures.records import Hop, UnusableStructureError
 
@@ -139,7 +139,7 @@ def entry_of(name: str, folder: Path) -> Entry | None:
             frozenset(map(str, card.get("working_ions", ()))),
             frozenset(map(str, card.get("elements", ()))),
             frozenset(map(str, card.get("families", ()))),
-            {"temperature_K": ROOM_TEMPERATURE_K} if output == "conductivity" else {},
+            {"temperature_K": ROOM_RANGE_K} if output == "conductivity" else {},
         ),
         conditions=("temperature_K",) if output in ("conductivity", "diffusivity") else (),
         licence=str(card.get("licence", "not stated")),

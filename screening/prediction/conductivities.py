@@ -15,7 +15,7 @@ from ionbridge.screening.prediction.rows import each_or_failed, failed_predictio
 from ionbridge.screening.table import BY_COMPOSITION, BY_HOP_NETWORK, Row, noted
 from ionbridge.structures.features.conductor_descriptors import cell_note, conductor_ion
 from ionbridge.structures.io.reading import InputRecord
-from ionbridge.structures.io.tables import ROOM_TEMPERATURE_K, ConductivityRow
+from ionbridge.structures.io.tables import ROOM_RANGE_K, ConductivityRow
 from ionbridge.structures.quantities import QUANTITIES
 from ionbridge.structures.records import WORKING_IONS, FailedRecord
 
@@ -85,7 +85,7 @@ def with_crystal(row: Row, crystal: Row, own_model: bool) -> Row:
 
 def why_not_learnable(record: InputRecord) -> str:
     """Why a record teaches no conductivity at room temperature; empty for one that does."""
-    low, high = ROOM_TEMPERATURE_K
+    low, high = ROOM_RANGE_K
     if not isinstance(record, ConductivityRow):
         return _why_unusable(record)
     if not any(record.composition[ion] > 0 for ion in WORKING_IONS):

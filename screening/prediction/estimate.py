@@ -27,10 +27,10 @@ from ionbridge.screening.table import (
     noted,
 )
 from ionbridge.structures.chemistry import composition
-from ionbridge.structures.chemistry.known_conductors import is_room_temperature, known_conductor
+from ionbridge.structures.chemistry.known_conductors import known_conductor
 from ionbridge.structures.crystals.hidden_disorder import FULL, hidden_disorder
 from ionbridge.structures.features.conductor_descriptors import conductor_ion, table_row
-from ionbridge.structures.io.tables import ConductivityRow
+from ionbridge.structures.io.tables import ConductivityRow, is_room_temperature
 from ionbridge.structures.quantities import QUANTITIES, Quantity
 from ionbridge.structures.records import CHARGE_NUMBER, Crystal, UnusableStructureError
 

@@ -37,7 +37,7 @@ from ionbridge.screening.prediction.rows import failed_prediction
 from ionbridge.screening.table import COLUMNS, Row, checked_row, failed_row
 from ionbridge.structures.io.file_text import MAX_FILE_MB
 from ionbridge.structures.io.reading import InputKind, InputRecord, iter_records, survey
-from ionbridge.structures.io.tables import ROOM_TEMPERATURE_K, ConductivityRow
+from ionbridge.structures.io.tables import ROOM_RANGE_K, ConductivityRow
 from ionbridge.structures.records import Crystal, FailedRecord
 
 Quantity = Literal["migration_barrier", "diffusivity", "conductivity"]
@@ -325,7 +325,7 @@ def _size(records: Sequence[InputRecord] | RecordStream) -> int | None:
 
 
 def _check_room_temperature(name: str, temperature_K: float) -> None:
-    low, high = ROOM_TEMPERATURE_K
+    low, high = ROOM_RANGE_K
     if not low <= temperature_K <= high:
         raise InputError(
             f"model '{name}' knows room temperature only ({low:g} to {high:g} K), not "

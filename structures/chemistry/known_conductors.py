@@ -9,8 +9,12 @@ from pathlib import Path
 import numpy as np
 from pymatgen.core import Composition
 
-from ionbridge.structures.io.tables import ROOM_TEMPERATURE_K as ROOM_RANGE_K
-from ionbridge.structures.io.tables import ConductivityRow, composition_key, read_table
+from ionbridge.structures.io.tables import (
+    ConductivityRow,
+    composition_key,
+    is_room_temperature,
+    read_table,
+)
 from ionbridge.structures.records import Label
 from ionbridge.structures.transport.closed_forms import decades_per_eV
 from ionbridge.structures.units import ROOM_TEMPERATURE_K
@@ -69,12 +73,6 @@ class KnownConductor:
         measured_K = self.temperature_K or ROOM_TEMPERATURE_K
         step = decades_per_eV(temperature_K) - decades_per_eV(measured_K)
         return float(value + np.log10(measured_K / temperature_K) - energy * step)
-
-
-def is_room_temperature(temperature_K: float) -> bool:
-    """Whether a conductivity of this temperature counts as measured at room temperature."""
-    low, high = ROOM_RANGE_K
-    return low <= temperature_K <= high
 
 
 @lru_cache(maxsize=1)

@@ -33,11 +33,17 @@ _USED_COLUMNS = frozenset(
     | {*SPACE_GROUP_COLUMNS, *FAMILY_COLUMNS, *DOI_COLUMNS, "temperature_K"}
 )
 QUANTITY = "log10_conductivity_S_cm"
-ROOM_TEMPERATURE_K = (288.0, 308.0)
+ROOM_RANGE_K = (288.0, 308.0)
 """Temperatures that count as room temperature, which labels are measured at."""
 
 Cells = dict[str, str]
 """Text of a row by column; None where the row is short, under None what goes beyond the columns."""
+
+
+def is_room_temperature(temperature_K: float) -> bool:
+    """Whether a conductivity of this temperature counts as measured at room temperature."""
+    low, high = ROOM_RANGE_K
+    return low <= temperature_K <= high
 
 
 @contextmanager
