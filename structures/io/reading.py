@@ -172,9 +172,11 @@ def survey(paths: PathLike | Sequence[PathLike]) -> InputSurvey:
     """
     counts: Counter[str] = Counter()
     kinds: dict[InputKind, str] = {}
+    columns = ""
     for file, _ in input_files(paths):
         kind, name = _kind_of_file(file)
         if kind is None:
+            columns = columns or name
             continue
         counts[name] += 1
         kinds.setdefault(kind, file.name)
@@ -184,6 +186,7 @@ def survey(paths: PathLike | Sequence[PathLike]) -> InputSurvey:
             f"{', '.join(map(str, given))}: no hops, crystals or conductivity rows found; expected "
             "JSON lines (.jsonl, .json, .gz), CIF, POSCAR, extended XYZ or a conductivity table (a "
             "CSV file with a column 'Reduced Composition', 'True Composition' or 'Formula')"
+            + columns
         )
     if len(kinds) > 1:
         found = ", ".join(f"{kind.replace('_', ' ')} ({name})" for kind, name in kinds.items())
@@ -524,6 +527,7 @@ def _broken(file: Path, error: Exception, done: int) -> str:
 
 
 def _kind_of_file(file: Path) -> tuple[InputKind | None, str]:
+    """What a file holds and its name; without a kind, what can be said of it."""
     form = _form(file)
     if form == "json":
         return _kind_of_json(file)
@@ -535,7 +539,7 @@ def _kind_of_file(file: Path) -> tuple[InputKind | None, str]:
             return None, ""
         if is_conductivity_table(columns):
             return "conductivity_table", "conductivity table"
-        return None, ""
+        return None, f"; {file.name} has the columns {', '.join(columns)}"
     return "crystals", NAMES[str(form)]
 
 

@@ -510,3 +510,6 @@ class TestSurvey:
             detect_kind(tmp_path / "notes.txt")
         with pytest.raises(ValueError, match="no hops, crystals or conductivity rows"):
             detect_kind(tmp_path / "empty")
+        (tmp_path / "other.csv").write_text("name,sigma\na,1e-3\n")
+        with pytest.raises(ValueError, match=r"; other\.csv has the columns name, sigma$"):
+            detect_kind(tmp_path / "other.csv")
